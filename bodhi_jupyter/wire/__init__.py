@@ -1,0 +1,1 @@
+"""What travels: formats, validation, errors. Pure functions and models; no I/O, no clock."""

@@ -1,0 +1,196 @@
+"""What can go wrong with a request, and how OpenAI's clients are told.
+
+An error is raised with fields and rendered once, at the edge, so that every dialect says the same
+thing in its own shape and nothing internal (URL, port, path, key) can slip into a message.
+
+GatewayError
+├── RequestError                 the caller can mend it
+│   ├── InvalidField             400  a field is missing, mistyped or out of range
+│   ├── MalformedBody            400  not JSON, not an object
+│   ├── ModelNotFound            404
+│   ├── RouteNotFound            404
+│   ├── MethodNotAllowed         405
+│   ├── BodyTooLarge             413
+│   └── RejectedByBackend        4xx  the model server refused the request
+├── AccessError                  who is asking
+│   ├── NotAuthenticated         401
+│   └── NotAllowed               403
+├── BackendError                 the caller could do nothing
+│   ├── BackendUnavailable       503  cannot be reached, or cannot be started
+│   ├── BackendTimeout           504  silent for too long
+│   └── BackendFailed            502  died, or answered what is not an answer
+├── Busy                         429  the queue is full, or the wait was too long
+└── InternalError                500
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """An error with everything a dialect needs to render it.
+
+    Args:
+        message: one or two sentences for the person who called; never an internal URL, path or key.
+        param: the request's field, as in ``messages[0].role``.
+        code: a machine-readable reason; each class has a default.
+        retry_after: seconds after which another attempt makes sense.
+    """
+
+    status: int = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str] = "internal_error"
+    #: False for what will fail the same way again: the SDKs then do not retry (``x-should-retry``).
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after = retry_after
+
+
+class RequestError(GatewayError):
+    """The caller can mend it."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_request"
+
+
+class InvalidField(RequestError):
+    """A field is missing, mistyped or out of range; `param` names it."""
+
+    default_code = "invalid_value"
+
+
+class MalformedBody(RequestError):
+    """The body is not JSON, or not a JSON object."""
+
+    default_code = "malformed_json"
+
+
+class ModelNotFound(RequestError):
+    """No alias has this name."""
+
+    status = 404
+    default_code = "model_not_found"
+
+
+class RouteNotFound(RequestError):
+    """No such path below ``/v1``."""
+
+    status = 404
+    default_code = "unknown_url"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the HTTP method does not."""
+
+    status = 405
+    default_code = "method_not_allowed"
+
+
+class BodyTooLarge(RequestError):
+    """The body passes the configured limit."""
+
+    status = 413
+    default_code = "request_too_large"
+
+
+class RejectedByBackend(RequestError):
+    """The model server refused the request with a 4xx status of its own."""
+
+    def __init__(self, message: str, *, status: int, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, param=param, code=code)
+        self.status = status
+
+
+class AccessError(GatewayError):
+    """Who is asking, and may they?"""
+
+    status = 401
+    type = "invalid_request_error"
+    default_code = "invalid_api_key"
+
+
+class NotAuthenticated(AccessError):
+    """No key, or one that opens nothing here."""
+
+
+class NotAllowed(AccessError):
+    """A known caller without the right."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "permission_denied"
+
+
+class BackendError(GatewayError):
+    """The model server failed; the caller could do nothing about it."""
+
+    status = 502
+    default_code = "backend_error"
+    retryable = True
+
+
+class BackendUnavailable(BackendError):
+    """The model server cannot be reached, or cannot be started."""
+
+    status = 503
+    default_code = "backend_unavailable"
+
+
+class BackendTimeout(BackendError):
+    """The model server was silent for longer than the read timeout."""
+
+    status = 504
+    default_code = "backend_timeout"
+    retryable = False
+
+
+class BackendFailed(BackendError):
+    """The model server died while answering, or sent what is not an answer."""
+
+    default_code = "backend_failed"
+
+
+class Busy(GatewayError):
+    """The queue is full, or the wait in it was too long."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "server_busy"
+    retryable = True
+
+
+class InternalError(GatewayError):
+    """A defect of the gateway; the log has the traceback under the request id."""
+
+
+def openai_envelope(error: GatewayError, *, endpoint: str = "", model: str | None = None) -> dict[str, object]:
+    """The body of an error in OpenAI's shape: all four keys, always (OpenAI spec 2.3.0, `Error`).
+
+    `endpoint` (``POST /v1/chat/completions``) and `model` are appended to the message, so that a log of a
+    client alone tells what was asked of whom.
+    """
+    context = ", ".join(part for part in (endpoint, f"model {model!r}" if model else "") if part)
+    message = f"{error.message} ({context})" if context else error.message
+    return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def response_headers(error: GatewayError) -> dict[str, str]:
+    """Headers that tell the SDKs whether another attempt makes sense (OpenAI SDKs honour both)."""
+    headers = {"x-should-retry": "true" if error.retryable else "false"}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    return headers
