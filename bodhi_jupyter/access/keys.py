@@ -1,0 +1,107 @@
+"""Scoped keys: they open our routes and nothing else, and die with what they were minted for.
+
+The ring lives in memory: a restarted server has new kernels, and with them new keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+#: What every scoped key starts with, so that people and secret scanners recognise one.
+PREFIX = "bodhi-"
+
+#: Shorter keys are placeholders (``sk-no-key-required`` of llama.cpp's README), nobody's secret.
+_SHORTEST_REAL_KEY = 20
+
+
+@dataclass(frozen=True)
+class KeyHolder:
+    """Whom a scoped key was minted for.
+
+    Attributes:
+        holder: ``kernel:<kernel id>`` or ``terminal:<name>``; shown as the user of a request.
+        created: when the key was minted, in UTC.
+    """
+
+    holder: str
+    created: datetime
+
+
+class KeyRing:
+    """The scoped keys that are valid now. Only their digests are kept: the keys cannot be read back."""
+
+    def __init__(self) -> None:
+        self._holders: dict[bytes, KeyHolder] = {}
+
+    def mint(self, holder: str) -> str:
+        """Make a new key for `holder`: ``bodhi-`` and 43 URL-safe characters (256 random bits)."""
+        key = PREFIX + secrets.token_urlsafe(32)
+        self._holders[_digest(key)] = KeyHolder(holder, datetime.now(UTC))
+        return key
+
+    def verify(self, key: str) -> KeyHolder | None:
+        """Tell whose key it is, or None for one that was never minted or has been revoked."""
+        # How long the lookup takes depends on the digest alone, and a digest cannot be steered by guessing keys.
+        return self._holders.get(_digest(key))
+
+    def revoke(self, key: str) -> None:
+        """Make the key open nothing from now on; revoking twice, or an unknown key, is harmless."""
+        self._holders.pop(_digest(key), None)
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A shape of key that another provider hands out.
+
+    Attributes:
+        provider: whose it is, for a person to read.
+        prefixes: what its keys start with.
+        variables: the environment variables that may have brought it here.
+        base_url_variable: what the provider's own clients read an address from.
+    """
+
+    provider: str
+    prefixes: tuple[str, ...]
+    variables: tuple[str, ...] = ("OPENAI_API_KEY",)
+    base_url_variable: str = "OPENAI_BASE_URL"
+
+    def advice(self) -> str:
+        """Say what a 401 tells somebody who sent such a key; never the key itself."""
+        return (
+            f"This looks like a key for {self.provider}, which opens nothing here. To be answered by this server, "
+            f"unset {' and '.join(self.variables)} (and leave out api_key) and restart the kernel, or pass a Jupyter "
+            f"token as the key; to reach {self.provider}, pass its base_url or unset {self.base_url_variable}."
+        )
+
+
+#: The more special shape comes first (``sk-ant-`` before ``sk-``). Sources: the providers' documentation of
+#: their keys, and the rules of public secret scanners. Most are used through OpenAI's client.
+FOREIGN_KEYS = (
+    ForeignKey("Anthropic", ("sk-ant-",), ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"), "ANTHROPIC_BASE_URL"),
+    ForeignKey("OpenRouter", ("sk-or-",)),
+    ForeignKey("OpenAI", ("sk-", "sess-")),
+    ForeignKey("Groq", ("gsk_",)),
+    ForeignKey("Hugging Face", ("hf_",)),
+    ForeignKey("Google", ("AIza",)),
+    ForeignKey("xAI", ("xai-",)),
+    ForeignKey("Perplexity", ("pplx-",)),
+    ForeignKey("NVIDIA", ("nvapi-",)),
+    ForeignKey("Cerebras", ("csk-",)),
+    ForeignKey("Replicate", ("r8_",)),
+    ForeignKey("GitHub", ("ghp_", "gho_", "github_pat_")),
+)
+
+
+def looks_foreign(key: str) -> ForeignKey | None:
+    """Tell which other provider the key looks like, or None when its shape tells nothing."""
+    if len(key) < _SHORTEST_REAL_KEY:
+        return None
+    return next((foreign for foreign in FOREIGN_KEYS if key.startswith(foreign.prefixes)), None)
+
+
+def _digest(key: str) -> bytes:
+    # A header may carry anything; what cannot be encoded cannot be a key either, "?" is in none of ours.
+    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
