@@ -116,7 +116,7 @@ class RejectedByBackend(RequestError):
 
 
 class AccessError(GatewayError):
-    """Who is asking, and may they?"""
+    """The caller is unknown, or may not do that."""
 
     status = 401
     type = "invalid_request_error"

@@ -191,10 +191,7 @@ def render_path(path: Location) -> str:
 
 def _value_at(path: Location, data: Any) -> Any:
     for step in path:
-        if isinstance(data, dict):
-            data = data.get(step)
-        else:
-            data = data[step]
+        data = data.get(step) if isinstance(data, dict) else data[step]
     return data
 
 

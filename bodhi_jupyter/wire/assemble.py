@@ -1,0 +1,198 @@
+"""From a stream of chunks to the answer that llama.cpp's server would have given without streaming.
+
+Only a streamed request can be stopped (the engine notices a leaving client only while it writes; measured), so the
+gateway streams from the backend even when its own caller does not.
+
+Measured against the engine's own answers, order of keys included. Three things cannot be seen in a stream: the text
+of a last assistant message that the model continues (the engine's whole answer repeats it), an incomplete UTF-8
+character at the very end (U+FFFD in the whole answer), and the beginning of a tool call that `max_tokens` cut before
+its name was complete (content in the whole answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Parts of a delta that go on where the last one ended. ``reasoning`` is Ollama's name for ``reasoning_content``.
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+#: What says something about a stream and nothing about the answer.
+_OF_THE_STREAM = frozenset({"choices", "object", "prompt_progress", "obfuscation"})
+
+
+class MalformedChunk(ValueError):
+    """JSON, but not the chunk of a chat."""
+
+
+class ChatAssembler:
+    """Collects the chunks of one chat.
+
+    Args:
+        choices: how many answers the request asked for (``n``); the stream is not finished with fewer.
+    """
+
+    def __init__(self, *, choices: int = 1) -> None:
+        self._expected = choices
+        self._choices: dict[int, _Choice] = {}
+        self._last_finished: int | None = None
+        # By the choice that had finished last when they came: with n > 1 the engine sends usage and timings per choice.
+        self._extras: dict[int | None, dict[str, Any]] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that was asked for, and every one that appeared, has a finish reason."""
+        finished = all(choice.finish_reason is not None for choice in self._choices.values())
+        return finished and len(self._choices) >= self._expected
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take in one parsed ``chat.completion.chunk``.
+
+        Raises:
+            MalformedChunk: a part has a type that no chunk has.
+        """
+        for part in _list(chunk.get("choices"), "choices"):
+            index = _index(_mapping(part, "choices[]"), default=0)
+            choice = self._choices.setdefault(index, _Choice(index))
+            choice.add(part)
+            if part.get("finish_reason") is not None:
+                self._last_finished = index
+        _update(self._extras.setdefault(self._last_finished, {}), chunk, without=_OF_THE_STREAM)
+
+    def result(self) -> dict[str, Any]:
+        """The ``chat.completion`` from what has come so far; an answer only once `finished`."""
+        extras: dict[str, Any] = dict(self._extras.get(None, {}))
+        # The engine reports its first choice's usage and timings; so the lowest index has the last word.
+        for finished in sorted((index for index in self._extras if index is not None), reverse=True):
+            extras.update(self._extras[finished])
+        answer: dict[str, Any] = {"choices": [self._choices[index].result() for index in sorted(self._choices)]}
+        _move(extras, answer, "created", "model", "system_fingerprint")
+        answer["object"] = "chat.completion"
+        _move(extras, answer, "usage", "id")
+        timings = {key: extras.pop(key) for key in ("timings",) if key in extras}
+        return {**answer, **extras, **timings}
+
+
+class _Choice:
+    """One of the answers."""
+
+    def __init__(self, index: int) -> None:
+        self.finish_reason: str | None = None
+        self._index = index
+        self._role = "assistant"
+        self._texts: dict[str, list[str]] = {"content": []}
+        self._calls: dict[int, _ToolCall] = {}
+        self._message_extras: dict[str, Any] = {}
+        self._logprobs: dict[str, list[Any]] = {}
+        self._extras: dict[str, Any] = {}
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        self._add_delta(_mapping(part.get("delta"), "delta"))
+        for key, tokens in _mapping(part.get("logprobs"), "logprobs").items():
+            if tokens is not None:
+                self._logprobs.setdefault(key, []).extend(_list(tokens, "logprobs"))
+        self.finish_reason = part.get("finish_reason") or self.finish_reason
+        _update(self._extras, part, without={"index", "delta", "logprobs", "finish_reason"})
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> None:
+        self._role = delta.get("role") or self._role
+        for key in _TEXTS:
+            if (text := delta.get(key)) is not None:
+                self._texts.setdefault(key, []).append(_text(text, key))
+        for position, call in enumerate(_list(delta.get("tool_calls"), "tool_calls")):
+            index = _index(_mapping(call, "tool_calls[]"), default=position)
+            self._calls.setdefault(index, _ToolCall()).add(call)
+        _update(self._message_extras, delta, without={"role", "tool_calls", *_TEXTS})
+
+    def result(self) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": self._role}
+        message.update((key, "".join(pieces)) for key, pieces in self._texts.items())
+        message.update(self._message_extras)
+        if self._calls:
+            message["tool_calls"] = [self._calls[index].result() for index in sorted(self._calls)]
+        choice: dict[str, Any] = {"finish_reason": self.finish_reason, "index": self._index, "message": message}
+        if self._logprobs:
+            choice["logprobs"] = {key: list(tokens) for key, tokens in self._logprobs.items()}
+        return {**choice, **self._extras}
+
+
+class _ToolCall:
+    """One call, whose arguments come in pieces."""
+
+    def __init__(self) -> None:
+        self._id: str | None = None
+        self._type = "function"
+        self._name = ""
+        self._arguments: list[str] = []
+        self._extras: dict[str, Any] = {}
+
+    def add(self, call: Mapping[str, Any]) -> None:
+        self._id = call.get("id") or self._id
+        self._type = call.get("type") or self._type
+        function = _mapping(call.get("function"), "function")
+        self._name = function.get("name") or self._name
+        if (arguments := function.get("arguments")) is not None:
+            self._arguments.append(_text(arguments, "arguments"))
+        _update(self._extras, call, without={"index", "id", "type", "function"})
+
+    def result(self) -> dict[str, Any]:
+        function = {"name": self._name, "arguments": "".join(self._arguments)}
+        call: dict[str, Any] = {"type": self._type, "function": function}
+        if self._id is not None:
+            call["id"] = self._id
+        return {**call, **self._extras}
+
+
+def error_of(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The error object of an event that is one, else None.
+
+    llama.cpp sends ``{"error": {"code", "message", "type"}}``, Ollama ``{"error": "text"}``, vLLM
+    ``{"object": "error", "message", …}``; the answer always has the shape of the first, whatever keys it has.
+    """
+    error = chunk.get("error")
+    if isinstance(error, Mapping):
+        return error
+    if error is not None:
+        return {"message": str(error)}
+    if chunk.get("object") == "error":
+        return {key: value for key, value in chunk.items() if key != "object"}
+    return None
+
+
+def _update(target: dict[str, Any], source: Mapping[str, Any], *, without: frozenset[str] | set[str]) -> None:
+    """Copy what is not null: in a chunk null means nothing new, as in OpenAI's ``"usage": null``."""
+    target.update((key, value) for key, value in source.items() if value is not None and key not in without)
+
+
+def _move(source: dict[str, Any], target: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if key in source:
+            target[key] = source.pop(key)
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise MalformedChunk(f"{name} is not a string")
+    return value
+
+
+def _list(value: object, name: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise MalformedChunk(f"{name} is not an array")
+    return value
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise MalformedChunk(f"{name} is not an object")
+    return value
+
+
+def _index(part: Mapping[str, Any], *, default: int) -> int:
+    index = part.get("index", default)
+    if not isinstance(index, int):
+        raise MalformedChunk("index is not an integer")
+    return index

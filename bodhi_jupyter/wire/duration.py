@@ -1,0 +1,46 @@
+"""How long a model stays loaded, as Ollama's `keep_alive` says it: seconds, or a duration in Go's notation."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
+_PARTS = re.compile(_PART, re.ASCII)
+_DURATION = re.compile(rf"([+-]?)((?:{_PART})+|0)", re.ASCII)
+
+
+def parse_duration(value: object) -> float:
+    """The seconds that `value` means; `math.inf` is for ever, 0 is at once.
+
+    A number is seconds, a string is what Go's `time.ParseDuration` reads (``5m``, ``1h30m``, ``-1s``), and
+    whatever is negative means for ever (Ollama API, `keep_alive`).
+
+    Raises:
+        ValueError: it is neither; the message says what is expected.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(_expected(value))
+    if isinstance(value, str):
+        return _for_ever_if_negative(_parse_go(value))
+    if math.isnan(value):
+        raise ValueError(_expected(value))
+    return _for_ever_if_negative(float(value))
+
+
+def _parse_go(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise ValueError(_expected(text))
+    sign, amount = found.group(1), found.group(2)
+    seconds = math.fsum(float(number) * _SECONDS[unit] for number, unit in _PARTS.findall(amount))
+    return -seconds if sign == "-" else seconds
+
+
+def _for_ever_if_negative(seconds: float) -> float:
+    return math.inf if seconds < 0 else seconds
+
+
+def _expected(value: object) -> str:
+    return f"expected seconds as a number, or a duration such as '5m' or '1h30m', but got {value!r}"

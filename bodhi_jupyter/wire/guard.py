@@ -1,0 +1,121 @@
+"""Watches a streamed answer on its way through: exactly one terminal event, and success only when it was one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .assemble import error_of
+from .errors import BackendFailed, GatewayError
+from .sse import DONE, EventSplitter, EventTooLong, comment, data_event, is_done, iter_events
+from .upstream import stream_failure
+
+# Inside a JSON string a quotation mark is always escaped, so these can only be keys: model text cannot fake them.
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_NOTABLE = re.compile(rb'"error"|\[DONE\]|' + _FINISH.pattern)
+
+
+class StreamGuard:
+    """Passes the bytes of an upstream stream, and knows whether it ended well.
+
+    Blocks in the middle of a stream are not parsed: JSON for every token costs as much as the whole relay
+    (measured: 5 to 14 microseconds). Only blocks that look like an end, an error or garbage are.
+
+    Args:
+        backend: its name, for messages.
+        choices: how many finish reasons make the answer whole.
+    """
+
+    def __init__(self, backend: str, choices: int = 1) -> None:
+        self._backend = backend
+        self._unfinished = choices
+        self._splitter = EventSplitter()
+        #: Set once nothing more is to be read: the stream's own end, or a failure.
+        self.over = False
+        #: Why the stream failed, if it reported a failure itself.
+        self.failure: GatewayError | None = None
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole events so far, without ``[DONE]`` and without errors: those are for `end` to tell."""
+        try:
+            block = self._splitter.feed(chunk)
+        except EventTooLong:
+            self._fail(BackendFailed(f"The backend {self._backend!r} sent an event that is too large."))
+            return b""
+        if not block or self.over:
+            return b""
+        if self._unfinished > 0 and _looks_plain(block):
+            return block
+        return b"".join(self._inspect(block))
+
+    def end(self) -> bytes:
+        """The terminal event, once the upstream has ended.
+
+        Raises:
+            GatewayError: the stream did not end in success.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self._unfinished > 0 or self._splitter.pending:
+            raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
+        return DONE
+
+    def _inspect(self, block: bytes) -> Iterator[bytes]:
+        for event in iter_events(block):
+            if self.over:
+                return
+            if event.data is None:
+                yield comment("waiting")
+            elif is_done(event):
+                self.over = True
+            elif (chunk := _parse(event.data)) is None:
+                self._fail(BackendFailed(f"The backend {self._backend!r} sent an event that is not JSON."))
+            elif (error := error_of(chunk)) is not None:
+                self._fail(stream_failure(error, self._backend))
+            else:
+                self._note(chunk)
+                yield data_event(event.data)
+
+    def _fail(self, failure: GatewayError) -> None:
+        self.failure = failure
+        self.over = True
+
+    def _note(self, chunk: Mapping[str, Any]) -> None:
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, dict) and choice.get("finish_reason"):
+                self._unfinished -= 1
+        self.prompt_tokens, self.completion_tokens = token_counts(chunk) or (self.prompt_tokens, self.completion_tokens)
+
+
+def token_counts(answer: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Prompt and completion tokens out of ``usage``, or of llama.cpp's ``timings``, which every stream ends with."""
+    usage = answer.get("usage")
+    if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
+        return usage["prompt_tokens"], int(usage.get("completion_tokens") or 0)
+    timings = answer.get("timings")
+    if isinstance(timings, dict) and isinstance(timings.get("prompt_n"), int):
+        return timings["prompt_n"] + int(timings.get("cache_n") or 0), int(timings.get("predicted_n") or 0)
+    return None
+
+
+def _looks_plain(block: bytes) -> bool:
+    """Whether it can pass unread: it begins and ends as JSON does, no string is left open, and it is no end."""
+    return (
+        block.startswith(b"data: {")
+        and block.endswith(b"}\n\n")
+        and (block.count(b'"') - block.count(b'\\"')) % 2 == 0
+        and _NOTABLE.search(block) is None
+    )
+
+
+def _parse(data: bytes) -> dict[str, Any] | None:
+    try:
+        chunk = json.loads(data)
+    except ValueError:
+        return None
+    return chunk if isinstance(chunk, dict) else None

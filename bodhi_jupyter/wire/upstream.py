@@ -1,0 +1,79 @@
+"""What a model server's refusal means, as one of our errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import BackendFailed, BackendTimeout, BackendUnavailable, Busy, GatewayError, RejectedByBackend
+
+# llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
+_FIELD = re.compile(r"[Ff]ield '([^']+)'")
+_INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|https?://\S+|(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
+
+
+def refusal(status: int, body: bytes, backend: str) -> GatewayError:
+    """The error for an answer with an HTTP status of 400 or above."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    return _from_error(status, _error_object(document), backend)
+
+
+def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
+    """The error for an error event inside a stream, whose HTTP status has long been sent."""
+    code = error.get("code")
+    return _from_error(code if isinstance(code, int) and 400 <= code < 600 else 500, error, backend)
+
+
+def _error_object(document: Any) -> Mapping[str, Any]:
+    """The error inside a body: OpenAI's ``{"error": {...}}``, a bare string, FastAPI's ``detail``, or nothing."""
+    if not isinstance(document, dict):
+        return {}
+    error = document.get("error", document)
+    if isinstance(error, str):
+        return {"message": error}
+    if isinstance(error, dict):
+        return error if "message" in error else {**error, "message": str(error.get("detail", ""))}
+    return {}
+
+
+def _from_error(status: int, error: Mapping[str, Any], backend: str) -> GatewayError:
+    message = _INTERNALS.sub("", str(error.get("message") or "")).strip()
+    said = f": {message}" if message else "."
+    if error.get("type") == "exceed_context_size_error":
+        return _context_exceeded(error, message)
+    if status in {401, 403}:
+        # Our key, not the caller's: the caller cannot mend it.
+        return BackendFailed(f"The backend {backend!r} refused the configured key.", code="backend_key_refused")
+    if status == 429:
+        return Busy(f"The backend {backend!r} is busy{said}", retry_after=1.0)
+    if 400 <= status < 500:
+        field = _FIELD.search(message)
+        param = error.get("param") or (field.group(1) if field else None)
+        code = error.get("code")
+        return RejectedByBackend(
+            message or f"The backend {backend!r} refused the request.",
+            status=status,
+            param=param if isinstance(param, str) else None,
+            code=code if isinstance(code, str) else None,
+        )
+    if status == 503:
+        return BackendUnavailable(f"The backend {backend!r} is not ready{said}", retry_after=1.0)
+    if status == 504:
+        return BackendTimeout(f"The backend {backend!r} timed out{said}")
+    return BackendFailed(f"The backend {backend!r} failed{said}")
+
+
+def _context_exceeded(error: Mapping[str, Any], message: str) -> RejectedByBackend:
+    """Both phrasings that clients search for, with both counts."""
+    tokens, context = error.get("n_prompt_tokens"), error.get("n_ctx")
+    if isinstance(tokens, int) and isinstance(context, int):
+        message = (
+            f"This model's maximum context length is {context} tokens. However, your messages resulted in {tokens} "
+            f"tokens: the request exceeds the available context size."
+        )
+    return RejectedByBackend(message, status=400, param="messages", code="context_length_exceeded")

@@ -1,0 +1,51 @@
+import math
+
+import pytest
+
+from bodhi_jupyter.wire.duration import parse_duration
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (300, 300.0),
+        (0.5, 0.5),
+        (0, 0.0),
+        ("0", 0.0),
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("1.5h", 5400.0),
+        (".5s", 0.5),
+        ("1.s", 1.0),
+        ("+2s", 2.0),
+        ("100ms", 0.1),
+        ("1500us", 0.0015),
+        ("1500µs", 0.0015),
+        ("1500μs", 0.0015),
+        ("1h0m0.5s", 3600.5),
+    ],
+)
+def test_seconds(value, seconds):
+    assert parse_duration(value) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("value", [-1, -0.1, "-1s", "-1m", "-1h30m"])
+def test_negative_is_for_ever(value):
+    assert parse_duration(value) == math.inf
+
+
+@pytest.mark.parametrize("value", ["-0s", "-0", -0.0])
+def test_minus_zero_is_at_once(value):
+    assert parse_duration(value) == 0
+
+
+@pytest.mark.parametrize("value", ["", "5", "m", "5 m", "5M", "5d", "1h-5m", "-", "\u0665m", " 5m", "5m\n", "1e3s"])
+def test_what_go_refuses_is_refused(value):
+    with pytest.raises(ValueError, match="duration such as '5m'"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize("value", [None, True, [], float("nan")])
+def test_other_values_are_refused(value):
+    with pytest.raises(ValueError, match="expected seconds"):
+        parse_duration(value)
