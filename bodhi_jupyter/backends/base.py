@@ -1,0 +1,71 @@
+"""What every backend can do, and the lease that keeps an address alive while it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..catalog.alias import Alias
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where an OpenAI-compatible server answers, and what opens it. Never shown to a caller.
+
+    Attributes:
+        url: the base without a trailing slash and without ``/v1``.
+        headers: what to send with each request, the server's own key for instance.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An address that stays alive, and is counted, until the lease is released.
+
+    Attributes:
+        address: where to send the request.
+        model: the name under which that server knows the model.
+    """
+
+    address: Address
+    model: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a person needs to know of a backend.
+
+    Attributes:
+        ok: it answers, or would when asked.
+        detail: one plain sentence: the state, or what to do.
+    """
+
+    ok: bool
+    detail: str
+
+
+class Backend(Protocol):
+    """A place where models run."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the backends; aliases' targets carry it."""
+
+    def lease(self, alias: Alias) -> AbstractAsyncContextManager[Lease]:
+        """An address that serves the alias for as long as the context is open.
+
+        Raises:
+            BackendError: on entering, when the model cannot be served.
+            Busy: on entering, when the queue is full.
+        """
+
+    async def health(self) -> Health:
+        """Whether it works, in a sentence; never raises."""
+
+    async def close(self) -> None:
+        """Give everything back; idempotent."""

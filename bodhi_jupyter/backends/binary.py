@@ -1,0 +1,143 @@
+"""The watcher of a ``llama-server`` binary: ``python -P -m bodhi_jupyter.backends.binary``.
+
+llama-server neither reports its port to us nor notices that we are gone, so this small process does both: it
+hears a command on standard input (see `launch.BinaryLauncher`), starts it, reads the free port that it took from
+its own log, waits for ``/health``, answers ``{"port": 1234}`` or ``{"error": "..."}``, and ends it when standard
+input closes.
+
+The key goes through a file that only this user can read and that is gone once the server has read it: arguments
+and environment stay readable for as long as the process lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .child import Parent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: As written before ("HTTP server is listening, ... port: 1234") and now ("listening on http://127.0.0.1:1234").
+_LISTENING = re.compile(rb"listening\b.*?(?:port: |://[^\s:]+:)(\d+)")
+#: Seconds between two looks at ``/health``.
+_PATIENCE = 0.05
+
+
+def main() -> int:
+    """Serve until the parent or the binary goes; the binary's exit code."""
+    watched = _Binary()
+    parent = Parent(last_words=watched.end)
+    configuration = parent.hear()
+    with _key_file(configuration["api_key"]) as key_file:
+        try:
+            watched.start([*configuration["command"], "--api-key-file", key_file], configuration["environment"])
+        except OSError as error:
+            parent.tell(error=f"the llama-server binary cannot be started ({error.strerror})")
+            return 1
+        watched.wait_for_port()  # by then it has read its arguments, and the key
+    port = watched.wait_until_healthy()
+    if port is None:
+        parent.tell(error="the llama-server binary ended")
+    else:
+        parent.tell(port=port)
+    return watched.wait()
+
+
+@contextlib.contextmanager
+def _key_file(api_key: str) -> Iterator[str]:
+    """The path of a file that holds the key and is readable by its owner only."""
+    handle, name = tempfile.mkstemp(prefix="bodhi-", suffix=".key")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{api_key}\n")
+        yield name
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+class _Binary:
+    """The binary's process, its log, and its port."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port: int | None = None
+        self._said_port = threading.Event()
+
+    def start(self, command: list[str], environment: dict[str, str]) -> None:
+        """Start it.
+
+        Raises:
+            OSError: the system cannot.
+        """
+        with self._lock:  # `end` must never miss a process that is just being started
+            self._process = subprocess.Popen(  # noqa: S603 - the administrator's own binary
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+            )
+        threading.Thread(target=self._pass_log_on, daemon=True).start()
+
+    def wait_for_port(self) -> None:
+        """Return when it listens, or has ended."""
+        self._said_port.wait()
+
+    def wait_until_healthy(self) -> int | None:
+        """The port, once the model is loaded; None when the process ended first."""
+        while self._port is not None and self._running.poll() is None:
+            if _is_healthy(self._port):
+                return self._port
+            time.sleep(_PATIENCE)
+        return None
+
+    def wait(self) -> int:
+        """The exit code, once it has ended; 128 and the signal's number when a signal ended it."""
+        code = self._running.wait()
+        return code if code >= 0 else 128 - code
+
+    def end(self) -> None:
+        """Kill it; without effect before `start` and after its end."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _pass_log_on(self) -> None:
+        assert self._running.stdout is not None
+        for line in self._running.stdout:
+            os.write(2, line)
+            if self._port is None and (found := _LISTENING.search(line)):
+                self._port = int(found[1])
+                self._said_port.set()
+        self._said_port.set()
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,237 @@
+"""How an engine is started: which command, and which configuration its standard input gets.
+
+Two kinds behind one interface: `EmbeddedLauncher` (llama.cpp's server in the `xllamacpp` wheel) and
+`BinaryLauncher` (a `llama-server` of the user's own, a CUDA build for instance). Both start a Python child of
+ours that ends, and ends what it started, when the pipe to us closes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..catalog.context import ContextParams
+from ..wire.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DEFAULT_CONTEXT = 4096
+_DEFAULT_SLOTS = 4
+#: llama.cpp keeps up to 8 GiB of old prompts per process otherwise.
+_PROMPT_CACHE_MIB = 256
+#: Longest embedding input when embeddings are asked for; llama.cpp's own limit is 512.
+_EMBEDDING_BATCH = 2048
+#: An origin that no page can have: an older llama-server falls back to ``*`` without one.
+_NO_ORIGIN = "https://origin.invalid"
+
+#: Arguments that are ours to decide: where the server listens, who may ask, and what it tells us.
+_RESERVED_ARGUMENTS = frozenset(
+    {
+        "--host",
+        "--port",
+        "--reuse-port",
+        "--api-key",
+        "--api-key-file",
+        "--api-prefix",
+        "--ssl-key-file",
+        "--ssl-cert-file",
+        "--cors-origins",
+        "--model",
+        "-m",
+        "--alias",
+        "-a",
+        "--log-disable",
+        "--log-file",
+    }
+)
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What one engine serves.
+
+    Attributes:
+        alias: the name that its answers carry in ``model``, whatever a request says.
+        model_path: the GGUF file, or the first of a split model's files.
+        context: how the model is held.
+    """
+
+    alias: str
+    model_path: Path
+    context: ContextParams = field(default_factory=ContextParams)
+
+
+class Launcher(Protocol):
+    """One way of starting an engine."""
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be started here, in one sentence that says what to do; None when it can."""
+
+    def command(self) -> list[str]:
+        """The child's command line; it holds no secret."""
+
+    def configuration(self, spec: EngineSpec, api_key: str) -> dict[str, Any]:
+        """What the child reads as its first line, in JSON.
+
+        Raises:
+            BackendUnavailable: this kind of engine cannot do what `spec` asks for.
+        """
+
+
+class EmbeddedLauncher:
+    """llama.cpp's server from the `xllamacpp` wheel, in a child process."""
+
+    def unavailable(self) -> str | None:
+        """See `Launcher.unavailable`; looks for the wheel without importing it."""
+        if importlib.util.find_spec("xllamacpp") is None:
+            return (
+                "The embedded engine is not installed: `pip install xllamacpp`, or where it has no wheel, "
+                "configure the address of a llama.cpp server."
+            )
+        return None
+
+    def command(self) -> list[str]:
+        """See `Launcher.command`; ``-P`` keeps a module in the notebook's folder from taking the place of ours."""
+        return [sys.executable, "-P", "-m", "bodhi_jupyter.backends.engine"]
+
+    def configuration(self, spec: EngineSpec, api_key: str) -> dict[str, Any]:
+        """See `Launcher.configuration`."""
+        if spec.context.extra_args:
+            raise BackendUnavailable(
+                f"The model {spec.alias!r} has `extra_args`, which only a llama-server binary understands; "
+                "the embedded engine has none.",
+                param="model",
+            )
+        return {
+            "alias": spec.alias,
+            "model_path": str(spec.model_path),
+            "api_key": api_key,
+            "settings": asdict(Settings.of(spec.context)),
+        }
+
+
+@dataclass(frozen=True)
+class BinaryLauncher:
+    """A `llama-server` binary, watched by a small Python child.
+
+    Attributes:
+        binary: its path, or a name to look for on ``PATH``.
+    """
+
+    binary: str
+
+    def unavailable(self) -> str | None:
+        """See `Launcher.unavailable`."""
+        if shutil.which(self.binary) is None:
+            return "The configured llama-server binary is not there, or is not executable."
+        return None
+
+    def command(self) -> list[str]:
+        """See `Launcher.command`."""
+        return [sys.executable, "-P", "-m", "bodhi_jupyter.backends.binary"]
+
+    def configuration(self, spec: EngineSpec, api_key: str) -> dict[str, Any]:
+        """See `Launcher.configuration`."""
+        for argument in spec.context.extra_args:
+            name = argument.partition("=")[0]
+            if name in _RESERVED_ARGUMENTS:
+                raise BackendUnavailable(
+                    f"The model {spec.alias!r} sets `{name}` in `extra_args`, which is not the alias's to decide.",
+                    param="model",
+                )
+        command = [
+            shutil.which(self.binary) or self.binary,
+            *spec.context.extra_args,
+            *("--model", str(spec.model_path), "--alias", spec.alias, "--host", "127.0.0.1", "--port", "0"),
+            *("--no-webui", "--metrics", "--jinja"),
+            *Settings.of(spec.context).arguments(),
+        ]
+        return {"command": command, "api_key": api_key, "environment": {"LLAMA_ARG_CORS_ORIGINS": _NO_ORIGIN}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`ContextParams` with our defaults in their places; None leaves the choice to llama.cpp."""
+
+    n_ctx: int
+    n_parallel: int
+    kv_unified: bool
+    batch: int | None
+    n_gpu_layers: int | None
+    n_threads: int | None
+    embeddings: bool
+    pooling: str | None
+    reranking: bool
+    chat_template: str | None
+    mmproj: str | None
+    lora: list[str]
+    flash_attention: str | None
+    cache_type_k: str | None
+    cache_type_v: str | None
+    cache_ram_mib: int = _PROMPT_CACHE_MIB
+
+    @classmethod
+    def of(cls, context: ContextParams) -> Settings:
+        """What `context` means once every default is known."""
+        reranking = bool(context.reranking)
+        embeddings = reranking or context.embeddings is not False
+        attention = {True: "on", False: "off", "auto": "auto", None: None}
+        return cls(
+            n_ctx=_DEFAULT_CONTEXT if context.n_ctx is None else context.n_ctx,
+            n_parallel=context.n_parallel or _DEFAULT_SLOTS,
+            kv_unified=context.n_parallel is None,
+            batch=_EMBEDDING_BATCH if context.embeddings or reranking else None,
+            n_gpu_layers=context.n_gpu_layers,
+            n_threads=context.n_threads,
+            embeddings=embeddings,
+            pooling=(context.pooling or ("rank" if reranking else "mean")) if embeddings else None,
+            reranking=reranking,
+            chat_template=context.chat_template,
+            mmproj=context.mmproj,
+            lora=context.lora,
+            flash_attention=attention[context.flash_attention],
+            cache_type_k=context.cache_type_k,
+            cache_type_v=context.cache_type_v,
+        )
+
+    def arguments(self) -> list[str]:
+        """The same for a command line (llama.cpp server README)."""
+        options: dict[str, int | str | None] = {
+            "--ctx-size": self.n_ctx,
+            "--parallel": self.n_parallel,
+            "--cache-ram": self.cache_ram_mib,
+            "--batch-size": self.batch,
+            "--ubatch-size": self.batch,
+            "--n-gpu-layers": self.n_gpu_layers,
+            "--threads": self.n_threads,
+            "--pooling": self.pooling,
+            "--chat-template": self.chat_template,
+            "--mmproj": self.mmproj,
+            "--flash-attn": self.flash_attention,
+            "--cache-type-k": self.cache_type_k,
+            "--cache-type-v": self.cache_type_v,
+        }
+        switches = {
+            "--kv-unified": self.kv_unified,
+            "--embeddings": self.embeddings,
+            "--reranking": self.reranking,
+        }
+        return [
+            *(text for name, value in options.items() if value is not None for text in (name, str(value))),
+            *(name for name, wanted in switches.items() if wanted),
+            *(text for path in self.lora for text in ("--lora", path)),
+        ]
+
+
+def child_environment() -> dict[str, str]:
+    """Our environment without what is no engine's business.
+
+    ``BODHI_*`` may hold keys. llama.cpp reads ``LLAMA_ARG_*`` and ``LLAMA_API_KEY`` itself: the first would change
+    what an alias says, the second would open the engine to another key.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(("BODHI_", "LLAMA_"))}

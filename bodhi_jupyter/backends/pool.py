@@ -1,0 +1,436 @@
+"""Local models on demand: one engine for each loaded alias, loaded when asked for, unloaded when idle.
+
+Requests wait in one queue, in order, and each is granted as soon as an engine for its alias is ready; nobody
+waits behind a request for another model that is still loading. When there is no room, the waiting load picks
+a victim, which from then on takes no new leases and is stopped when its last one is released: a stream is
+never cut, and two busy models cannot keep a third one out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..catalog.alias import Alias, LocalTarget
+from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, Busy
+from .base import Health, Lease
+from .residency import Engine, ModelState, PoolEvent, PoolLimits, Starter, State
+
+
+@dataclass(eq=False)
+class _Resident:
+    """One engine in the pool, from the decision to load it until its process has ended."""
+
+    name: str
+    target: LocalTarget
+    estimate: int
+    state: State = State.LOADING
+    engine: Engine | None = None
+    leases: int = 0
+    keep_alive: float = 0.0
+    last_used: float = 0.0
+    loaded_at: float = 0.0
+    expiry: asyncio.TimerHandle | None = None
+    expires_at: float | None = None
+    task: asyncio.Task[None] | None = None
+    watch: asyncio.Task[None] | None = None
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A request in the queue."""
+
+    alias: Alias
+    target: LocalTarget
+    estimate: int
+    granted: asyncio.Future[_Resident]
+
+    @property
+    def name(self) -> str:
+        """The alias's name."""
+        return self.alias.name
+
+
+@dataclass
+class _Trouble:
+    """How often in a row an alias's engine failed, and when the next attempt is due (on the loop's clock)."""
+
+    reason: str
+    count: int = 0
+    retry_at: float = 0.0
+
+
+#: A crash is answered by an immediate restart once; from the second in a row the pause doubles up to this.
+MAX_BACKOFF_SECONDS = 60.0
+#: How long after its connection broke an engine is given to be seen dead.
+NOTICE_SECONDS = 0.5
+#: An engine that lived this long is not part of a crash loop.
+HEALTHY_SECONDS = 60.0
+
+
+class LocalPool:
+    """The backend of all local models.
+
+    Args:
+        start: starts an engine; it is the only way the pool reaches a process.
+        estimate: bytes that a target will need; called before its load is queued.
+        on_event: told of each load, unload and failure; must not block.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        start: Starter,
+        limits: PoolLimits | None = None,
+        estimate: Callable[[LocalTarget], Awaitable[int]] | None = None,
+        on_event: Callable[[PoolEvent], None] = lambda _event: None,
+    ) -> None:
+        self._start = start
+        self.limits = limits or PoolLimits()
+        self._estimate = estimate
+        self._on_event = on_event
+        self._residents: dict[str, _Resident] = {}
+        self._queue: deque[_Waiter] = deque()
+        self._trouble: dict[str, _Trouble] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # -- leases ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def lease(self, alias: Alias, keep_alive: float | None = None) -> AsyncIterator[Lease]:
+        """An engine for the alias, loaded if need be, that stays until the context is left.
+
+        Args:
+            alias: one with a local target.
+            keep_alive: seconds it is to stay afterwards, in place of the alias's and the pool's.
+
+        Raises:
+            BackendUnavailable: it cannot be loaded; the message says why.
+            Busy: too many wait, or the wait was too long.
+            BackendFailed, BackendUnavailable: raised inside the context because the engine died; says so then.
+        """
+        resident = await self._acquire(alias)
+        engine = resident.engine
+        assert engine is not None
+        try:
+            yield Lease(engine.address, alias.name)
+        except (BackendFailed, BackendUnavailable) as error:
+            if await _has_died(engine):
+                raise type(error)(engine.why_it_died()) from None
+            raise
+        finally:
+            self._release(resident, self._keep_alive_of(alias, keep_alive))
+
+    async def load(self, alias: Alias) -> None:
+        """Load the alias, and let keep-alive count from now.
+
+        Raises:
+            BackendUnavailable: it cannot be loaded.
+            Busy: too many wait, or the wait was too long.
+        """
+        async with self.lease(alias):
+            pass
+
+    async def unload(self, name: str) -> bool:
+        """Unload the alias once its leases end, and wait for that; False if it was not loaded."""
+        resident = self._residents.get(name)
+        if resident is None:
+            return False
+        if resident.state is State.LOADED:
+            self._drain(resident, "asked to")
+        await resident.gone.wait()
+        return True
+
+    def states(self) -> dict[str, ModelState]:
+        """The state of each alias that is not simply idle, by name."""
+        waiting: dict[str, int] = {}
+        for waiter in self._queue:
+            waiting[waiter.name] = waiting.get(waiter.name, 0) + 1
+        states = {
+            name: ModelState("failed", reason=trouble.reason, waiting=waiting.get(name, 0))
+            for name, trouble in self._trouble.items()
+        }
+        for name, resident in self._residents.items():
+            states[name] = self._state_of(resident, waiting.get(name, 0))
+        for name, count in waiting.items():
+            states.setdefault(name, ModelState("loading", waiting=count))
+        return states
+
+    async def health(self) -> Health:
+        """Always able to try; says what is loaded and what failed."""
+        loaded = [name for name, resident in self._residents.items() if resident.state is State.LOADED]
+        failed = [f"{name}: {trouble.reason}" for name, trouble in self._trouble.items() if name not in loaded]
+        parts = [f"loaded: {', '.join(loaded)}" if loaded else "nothing is loaded", *failed]
+        return Health(not failed, "; ".join(parts))
+
+    async def close(self) -> None:
+        """Stop every engine at once; requests in the queue fail."""
+        self._closed = True
+        for waiter in list(self._queue):
+            self._refuse(waiter, BackendUnavailable("The server is stopping."))
+        residents = list(self._residents.values())
+        for resident in residents:
+            self._stop(resident, "the server is stopping")
+        tasks = [resident.task for resident in residents if resident.task is not None]
+        await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
+
+    async def _acquire(self, alias: Alias) -> _Resident:
+        target = alias.target
+        assert isinstance(target, LocalTarget)
+        if self._closed:
+            raise BackendUnavailable("The server is stopping.")
+        if len(self._queue) >= self.limits.max_queue:
+            raise Busy(f"Too many requests wait for a model ({self.limits.max_queue}).", retry_after=5.0)
+        estimate = await self._estimate(target) if self._estimate else 0
+        waiter = _Waiter(alias, target, estimate, asyncio.get_running_loop().create_future())
+        self._queue.append(waiter)
+        self._schedule()
+        try:
+            async with asyncio.timeout(self.limits.queue_timeout):
+                # Shielded: a lease that is granted while the caller leaves must be seen and given back.
+                return await asyncio.shield(waiter.granted)
+        except (asyncio.CancelledError, TimeoutError) as error:
+            self._give_up(waiter)
+            if isinstance(error, TimeoutError):
+                raise Busy(f"The model {alias.name!r} was not free in time.", retry_after=5.0) from None
+            raise
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        if waiter in self._queue:
+            self._queue.remove(waiter)
+            waiter.granted.cancel()
+        elif waiter.granted.done() and not waiter.granted.cancelled() and waiter.granted.exception() is None:
+            self._release(waiter.granted.result(), self._keep_alive_of(waiter.alias, None))
+        self._schedule()
+
+    def _release(self, resident: _Resident, keep_alive: float) -> None:
+        resident.leases -= 1
+        resident.last_used = self._now()
+        resident.keep_alive = keep_alive
+        if resident.leases == 0:
+            if resident.state is State.DRAINING:
+                self._stop(resident, "replaced")
+            elif resident.state is State.LOADED:
+                self._await_idleness(resident)
+        self._schedule()
+
+    def _keep_alive_of(self, alias: Alias, asked: float | None) -> float:
+        for seconds in (asked, alias.keep_alive):
+            if seconds is not None:
+                return seconds
+        return self.limits.keep_alive
+
+    # -- the queue -------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        """Grant what can be granted, in order, and make room for what cannot."""
+        wanted: dict[str, _Waiter] = {}
+        for waiter in list(self._queue):
+            resident = self._residents.get(waiter.name)
+            if resident is None:
+                wanted.setdefault(waiter.name, waiter)
+            elif resident.target == waiter.target:
+                if resident.state is State.LOADED:
+                    self._grant(waiter, resident)
+            elif resident.state is State.LOADED:
+                # The alias was edited: those who use the old engine keep it until they are done.
+                self._drain(resident, "the alias was changed")
+        self._place_all(wanted.values())
+
+    def _grant(self, waiter: _Waiter, resident: _Resident) -> None:
+        self._queue.remove(waiter)
+        if waiter.granted.done():
+            return
+        if resident.expiry is not None:
+            resident.expiry.cancel()
+            resident.expiry, resident.expires_at = None, None
+        resident.leases += 1
+        resident.last_used = self._now()
+        waiter.granted.set_result(resident)
+
+    def _place_all(self, wanted: Iterable[_Waiter]) -> None:
+        """Start each load, or make room for it, or refuse it; what waits first is placed first."""
+        reserved: list[int] = []
+        for waiter in wanted:
+            refusal = self._refusal(waiter)
+            if refusal is not None:
+                self._refuse_all(waiter, refusal)
+                continue
+            present = [resident.estimate for resident in self._residents.values()]
+            if self._fits([*present, *reserved, waiter.estimate]):
+                self._begin_load(waiter)
+            else:
+                reserved.append(waiter.estimate)
+                self._make_room(reserved, waiter.name)
+
+    def _refusal(self, waiter: _Waiter) -> BackendUnavailable | None:
+        name, budget, trouble = waiter.name, self.limits.memory_budget, self._trouble.get(waiter.name)
+        if trouble is not None and trouble.retry_at > self._now():
+            return BackendUnavailable(trouble.reason, retry_after=trouble.retry_at - self._now())
+        if budget is not None and waiter.estimate > budget:
+            return _too_big(name, waiter.estimate, budget)
+        return None
+
+    def _fits(self, estimates: list[int]) -> bool:
+        budget = self.limits.memory_budget
+        return len(estimates) <= self.limits.max_loaded and (budget is None or sum(estimates) <= budget)
+
+    def _make_room(self, reserved: list[int], newcomer: str) -> None:
+        """Mark victims until what stays leaves room: idle ones first, least recently used; then the longest loaded."""
+        staying = [r for r in self._residents.values() if r.state in {State.LOADED, State.LOADING}]
+        candidates = [r for r in staying if r.state is State.LOADED]
+        candidates.sort(key=lambda r: (r.leases > 0, r.loaded_at if r.leases else r.last_used))
+        for victim in candidates:
+            if self._fits([*(r.estimate for r in staying), *reserved]):
+                return
+            staying.remove(victim)
+            self._drain(victim, f"to make room for {newcomer}")
+
+    def _refuse_all(self, like: _Waiter | _Resident, error: BackendError) -> None:
+        """Refuse every request for the same target."""
+        for waiter in [waiter for waiter in self._queue if waiter.name == like.name and waiter.target == like.target]:
+            # One exception object each: a traceback must not be shared.
+            self._refuse(waiter, BackendUnavailable(error.message, retry_after=error.retry_after))
+
+    def _refuse(self, waiter: _Waiter, error: BackendError) -> None:
+        self._queue.remove(waiter)
+        if not waiter.granted.done():
+            waiter.granted.set_exception(error)
+
+    # -- engines ---------------------------------------------------------------------------------------------
+
+    def _begin_load(self, waiter: _Waiter) -> None:
+        resident = _Resident(waiter.name, waiter.target, waiter.estimate)
+        self._residents[resident.name] = resident
+        resident.task = self._spawn(self._load(resident))
+
+    async def _load(self, resident: _Resident) -> None:
+        began = self._now()
+        try:
+            resident.engine = await self._start(resident.name, resident.target)
+        except BackendError as error:
+            self._forget(resident)
+            self._note_trouble(resident.name, error.message)
+            self._refuse_all(resident, error)
+            self._on_event(PoolEvent("failed", resident.name, reason=error.message))
+            self._schedule()
+            return
+        except asyncio.CancelledError:
+            self._forget(resident)
+            raise
+        resident.state = State.LOADED
+        resident.loaded_at = resident.last_used = self._now()
+        resident.keep_alive = self.limits.keep_alive
+        resident.watch = self._spawn(self._watch(resident, resident.engine))
+        self._on_event(PoolEvent("loaded", resident.name, seconds=self._now() - began))
+        self._schedule()
+        if resident.leases == 0 and resident.state is State.LOADED:
+            # Everybody who asked has left meanwhile.
+            self._await_idleness(resident)
+
+    async def _watch(self, resident: _Resident, engine: Engine) -> None:
+        """Notice at once that the process ended by itself."""
+        await engine.exited.wait()
+        if self._now() - resident.loaded_at >= HEALTHY_SECONDS:
+            self._trouble.pop(resident.name, None)
+        self._forget(resident)
+        self._note_trouble(resident.name, engine.why_it_died())
+        self._on_event(PoolEvent("failed", resident.name, reason=engine.why_it_died()))
+        self._schedule()
+
+    def _note_trouble(self, name: str, reason: str) -> None:
+        trouble = self._trouble.setdefault(name, _Trouble(reason))
+        trouble.reason = reason
+        trouble.count += 1
+        pause = 0.0 if trouble.count == 1 else min(2.0 ** (trouble.count - 2), MAX_BACKOFF_SECONDS)
+        trouble.retry_at = self._now() + pause
+
+    def _await_idleness(self, resident: _Resident) -> None:
+        if resident.keep_alive < 0:
+            return
+        resident.expires_at = self._now() + resident.keep_alive
+        loop = asyncio.get_running_loop()
+        resident.expiry = loop.call_later(resident.keep_alive, self._expire, resident)
+
+    def _expire(self, resident: _Resident) -> None:
+        if resident.leases == 0 and resident.state is State.LOADED:
+            self._drain(resident, "idle")
+
+    def _drain(self, resident: _Resident, reason: str) -> None:
+        resident.state = State.DRAINING
+        if resident.leases == 0:
+            self._stop(resident, reason)
+
+    def _stop(self, resident: _Resident, reason: str) -> None:
+        if resident.state is State.STOPPING:
+            return
+        if resident.expiry is not None:
+            resident.expiry.cancel()
+            resident.expiry, resident.expires_at = None, None
+        loading = resident.state is State.LOADING
+        resident.state = State.STOPPING
+        if loading and resident.task is not None:
+            resident.task.cancel()
+            return
+        resident.task = self._spawn(self._end(resident, reason))
+
+    async def _end(self, resident: _Resident, reason: str) -> None:
+        assert resident.engine is not None
+        assert resident.watch is not None
+        resident.watch.cancel()
+        await resident.engine.stop()
+        self._forget(resident)
+        # It served and ended well: whatever went wrong before is over.
+        self._trouble.pop(resident.name, None)
+        self._on_event(PoolEvent("unloaded", resident.name, reason=reason))
+        self._schedule()
+
+    def _forget(self, resident: _Resident) -> None:
+        if self._residents.get(resident.name) is resident:
+            del self._residents[resident.name]
+        if resident.expiry is not None:
+            resident.expiry.cancel()
+        resident.gone.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _state_of(self, resident: _Resident, waiting: int) -> ModelState:
+        return ModelState(
+            state=resident.state.value,
+            leases=resident.leases,
+            waiting=waiting,
+            expires_in=None if resident.expires_at is None else max(0.0, resident.expires_at - self._now()),
+            pid=resident.engine.pid if resident.engine else None,
+            estimate=resident.estimate,
+        )
+
+    @staticmethod
+    def _now() -> float:
+        return time.monotonic()
+
+
+async def _has_died(engine: Engine) -> bool:
+    """Whether a broken connection means that the engine is gone: the connection breaks first."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(NOTICE_SECONDS):
+            await engine.exited.wait()
+    return engine.exited.is_set()
+
+
+def _too_big(name: str, estimate: int, budget: int) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"The model {name!r} needs about {estimate / 2**30:.1f} GiB, more than the budget of {budget / 2**30:.1f} GiB "
+        "(`c.BodhiExtension.model_memory_budget`). A smaller `n_ctx` or quantization needs less."
+    )

@@ -1,0 +1,88 @@
+"""A llama.cpp (or other OpenAI-compatible) server that somebody else runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ..catalog.alias import Alias, RemoteTarget
+from ..wire.errors import BackendError, BackendFailed
+from .base import Address, Health, Lease
+from .transport import Upstream
+
+#: Seconds for the questions that people wait for: which models, how are you.
+QUESTION_SECONDS = 5.0
+
+
+class RemoteBackend:
+    """A configured server, reached by URL; nothing of it is started, stopped or changed by us.
+
+    Args:
+        name: what callers and logs call it.
+        url: its base, with or without ``/v1``.
+        api_key: sent as a bearer key, to this server alone.
+    """
+
+    def __init__(self, name: str, url: str, upstream: Upstream, api_key: str = "") -> None:
+        self.name = name
+        base = url.rstrip("/").removesuffix("/v1").rstrip("/")
+        self._address = Address(base, {"authorization": f"Bearer {api_key}"} if api_key else {})
+        self._upstream = upstream
+
+    async def aliases(self) -> list[Alias]:
+        """The server's ``/v1/models``, in its order.
+
+        Raises:
+            BackendError: it cannot be reached, or does not answer like an OpenAI-compatible server.
+        """
+        entries = (await self._ask("/v1/models")).get("data")
+        if not isinstance(entries, list):
+            raise BackendFailed(f"The backend {self.name!r} does not list its models as OpenAI does.")
+        return [self._alias(entry) for entry in entries if isinstance(entry, dict) and entry.get("id")]
+
+    @asynccontextmanager
+    async def lease(self, alias: Alias) -> AsyncIterator[Lease]:
+        """The server's address; whether it lives shows when it is used."""
+        assert isinstance(alias.target, RemoteTarget)
+        yield Lease(self._address, alias.target.model)
+
+    async def health(self) -> Health:
+        """Whether it lists its models; never raises."""
+        try:
+            models = await self.aliases()
+        except BackendError as error:
+            return Health(False, error.message)
+        return Health(True, f"{len(models)} model{'' if len(models) == 1 else 's'}")
+
+    async def close(self) -> None:
+        """Nothing is held: the connections belong to `Upstream`."""
+
+    async def _ask(self, path: str) -> dict[str, Any]:
+        async with self._upstream.get(self._address, path, backend=self.name, timeout=QUESTION_SECONDS) as answer:
+            if answer.status in {401, 403}:
+                raise BackendFailed(
+                    f"The backend {self.name!r} refused the configured key.", code="backend_key_refused"
+                )
+            if answer.status != 200:
+                raise BackendFailed(f"The backend {self.name!r} answered with status {answer.status}.")
+            body = await answer.read()
+        try:
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise BackendFailed(f"The backend {self.name!r} did not answer with JSON.")
+        return document
+
+    def _alias(self, entry: Mapping[str, Any]) -> Alias:
+        created = entry.get("created")
+        meta = entry.get("meta")
+        return Alias(
+            name=str(entry["id"]),
+            target=RemoteTarget(self.name, str(entry["id"])),
+            created=created if isinstance(created, int) else 0,
+            owned_by=self.name,
+            meta=meta if isinstance(meta, dict) else {},
+        )

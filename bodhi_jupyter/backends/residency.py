@@ -1,0 +1,108 @@
+"""What the pool of local models is told, and what it tells: limits, events, states, and what an engine is."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from ..catalog.alias import LocalTarget
+from .base import Address
+
+
+class Engine(Protocol):
+    """A running engine, as `EngineProcess` is one."""
+
+    pid: int
+    #: Set as soon as the process has ended.
+    exited: asyncio.Event
+
+    @property
+    def address(self) -> Address:
+        """Where it answers."""
+
+    def why_it_died(self) -> str:
+        """One sentence, without paths."""
+
+    async def stop(self) -> None:
+        """End the process; idempotent."""
+
+
+class Starter(Protocol):
+    """Starts an engine and waits until it answers."""
+
+    async def __call__(self, alias: str, target: LocalTarget) -> Engine:
+        """The engine.
+
+        Raises:
+            BackendUnavailable: the model could not be loaded.
+        """
+
+
+class State(Enum):
+    """Where an engine is in its life."""
+
+    LOADING = "loading"
+    LOADED = "loaded"
+    #: No new leases; stops when the last one is released.
+    DRAINING = "draining"
+    STOPPING = "stopping"
+
+
+@dataclass
+class PoolLimits:
+    """How much may be loaded, and for how long.
+
+    Attributes:
+        max_loaded: engines at once.
+        memory_budget: bytes that all loaded engines may need together, as estimated before loading.
+        keep_alive: seconds an engine stays after its last lease; negative is for ever.
+        max_queue: requests that may wait.
+        queue_timeout: seconds that a request may wait for its engine.
+    """
+
+    max_loaded: int = 3
+    memory_budget: int | None = None
+    keep_alive: float = 300.0
+    max_queue: int = 512
+    queue_timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class PoolEvent:
+    """Something that happened to a model.
+
+    Attributes:
+        kind: "loaded", "unloaded" or "failed".
+        seconds: how long the load took.
+        reason: why it failed, or why it was unloaded.
+    """
+
+    kind: str
+    alias: str
+    seconds: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """What a list shows of a local alias.
+
+    Attributes:
+        state: "idle", "loading", "loaded", "draining", "stopping" or "failed".
+        reason: why, when failed.
+        leases: requests being answered.
+        waiting: requests in the queue.
+        expires_in: seconds until it is unloaded if nobody asks; None while used or for ever.
+        pid: the engine's process.
+        estimate: bytes it was expected to need.
+    """
+
+    state: str
+    reason: str = ""
+    leases: int = 0
+    waiting: int = 0
+    expires_in: float | None = None
+    pid: int | None = None
+    estimate: int = 0

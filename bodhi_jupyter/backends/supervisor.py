@@ -1,0 +1,248 @@
+"""Starts, watches and ends the process of one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..wire.errors import BackendUnavailable
+from .base import Address
+from .enginelog import EngineLog
+from .launch import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .launch import EngineSpec, Launcher
+
+_log = logging.getLogger(__name__)
+
+#: Exit codes of a process that somebody else ended: SIGKILL and SIGTERM.
+_KILLS = (-9, -15)
+#: Seconds that a killed process is waited for: only one that hangs in the kernel needs any.
+_DEATH_AGONY = 5.0
+#: Seconds for what is left in the log's pipe after the process has ended.
+_LAST_LINES = 1.0
+
+
+class EngineProcess:
+    """An engine that answers at `address` until `exited` is set.
+
+    One thread per process starts it, waits for its end and gives everything back; a second one reads its log. The
+    loop that `start` ran in hears of both, and may be closed at any time.
+
+    Attributes:
+        address: where it answers, and the key that opens it.
+        pid: the process; with a llama-server binary, its watcher's.
+        started_at: seconds since the epoch.
+        exited: set as soon as the process has ended, for whatever reason.
+        returncode: from then on its exit code, negative for a signal; None when it could not even be started.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        """For `start`, which alone gives out instances."""
+        self.address = Address("")
+        self.pid = -1
+        self.started_at = time.time()
+        self.exited = asyncio.Event()
+        self.returncode: int | None = None
+        self._alias = spec.alias
+        self._api_key = secrets.token_urlsafe(32)
+        self._engine_log = EngineLog(_paths(spec), [self._api_key])
+        self._loop = asyncio.get_running_loop()
+        self._answered = asyncio.Event()
+        self._answer: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._killed = False
+
+    @classmethod
+    async def start(cls, launcher: Launcher, spec: EngineSpec, *, start_timeout: float) -> EngineProcess:
+        """Start an engine and wait until it answers requests; when cancelled, the process is killed.
+
+        Args:
+            launcher: the kind of engine.
+            spec: what it serves.
+            start_timeout: seconds for loading the model.
+
+        Raises:
+            BackendUnavailable: it cannot be started, or cannot load the model; the message says why.
+        """
+        process = cls(spec)
+        configuration = launcher.configuration(spec, process._api_key)
+        threading.Thread(
+            target=process._run, args=(launcher, configuration), name=f"engine-{spec.alias}", daemon=True
+        ).start()
+        try:
+            async with asyncio.timeout(start_timeout):
+                await process._answered.wait()
+        except TimeoutError:
+            await process._destroy()
+            raise BackendUnavailable(
+                f"The model {spec.alias!r} could not be loaded within {start_timeout:g} seconds.", param="model"
+            ) from None
+        except BaseException:
+            await process._destroy()
+            raise
+        if "port" not in process._answer:
+            raise BackendUnavailable(process.why_it_died(), param="model")
+        process.address = Address(
+            f"http://127.0.0.1:{process._answer['port']}",
+            # The engine closes the connection after every stream, whatever it announces (measured): said before,
+            # no request meets a connection that is about to close.
+            {"Authorization": f"Bearer {process._api_key}", "Connection": "close"},
+        )
+        return process
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of its log, without folders, addresses and keys."""
+        return list(self._engine_log.lines)
+
+    def why_it_died(self) -> str:
+        """What was lost, and why, in one sentence for a caller; only once `exited` is set."""
+        if "port" not in self._answer:
+            reason = self._engine_log.first_error() or self._answer.get("error") or _ending(self.returncode)
+            return f"The model {self._alias!r} could not be loaded: {reason}."
+        reason = _ending(self.returncode)
+        # After a plain kill the log's last complaint is an old one, about something else.
+        if self.returncode not in _KILLS and (complaint := self._engine_log.last_error()):
+            reason = f"{reason} ({complaint})"
+        return f"The engine of the model {self._alias!r} ended unexpectedly: {reason}."
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """End it: it is asked to, and killed after `grace` seconds; idempotent."""
+        with self._lock:
+            if self._popen is not None and self._popen.stdin is not None:
+                self._popen.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.exited.wait()
+        await self._destroy()
+
+    async def _destroy(self) -> None:
+        """Kill it, and wait until nothing of it is left."""
+        with self._lock:
+            self._killed = True
+            if self._popen is not None:
+                self._popen.kill()  # without effect on a process that has ended
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_AGONY):
+                await self.exited.wait()
+
+    # What follows runs in threads.
+
+    def _run(self, launcher: Launcher, configuration: dict[str, Any]) -> None:
+        """The process's life, from start to end."""
+        try:
+            if reason := launcher.unavailable():
+                self._answer = {"error": reason.rstrip(".")}
+            else:
+                self._attend(self._spawn(launcher), configuration)
+        except OSError as error:
+            self._answer = {"error": f"its engine cannot be started ({error.strerror})"}
+        finally:
+            self._tell_loop(self._end)
+
+    def _end(self) -> None:
+        """In the loop: everybody who waits hears that it is over."""
+        self.exited.set()
+        self._answered.set()
+
+    def _spawn(self, launcher: Launcher) -> subprocess.Popen[bytes]:
+        # A session, or a group, of its own: Ctrl-C in the terminal is for Jupyter, and a kill reaches all of it.
+        apart: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        popen = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
+            launcher.command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=child_environment(),
+            **apart,
+        )
+        with self._lock:
+            self.pid = popen.pid
+            self._popen = popen
+            if self._killed:  # `start` was cancelled before there was anything to kill
+                popen.kill()
+        return popen
+
+    def _attend(self, popen: subprocess.Popen[bytes], configuration: dict[str, Any]) -> None:
+        log_reader = threading.Thread(
+            target=self._read_log, args=(popen,), name=f"engine-{self._alias}-log", daemon=True
+        )
+        log_reader.start()
+        self._answer = _converse(popen, configuration)
+        if "port" in self._answer:
+            self._tell_loop(self._answered.set)
+        self.returncode = popen.wait()
+        _kill_group(popen.pid)
+        log_reader.join(_LAST_LINES)
+        assert popen.stdin is not None
+        popen.stdin.close()
+
+    def _read_log(self, popen: subprocess.Popen[bytes]) -> None:
+        assert popen.stderr is not None
+        with popen.stderr, open(popen.stderr.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                text = line.decode(errors="replace")
+                self._engine_log.add(text)
+                _log.debug("%s: %s", self._alias, text.rstrip())
+
+    def _tell_loop(self, news: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to hear it
+            self._loop.call_soon_threadsafe(news)
+
+
+def _converse(popen: subprocess.Popen[bytes], configuration: dict[str, Any]) -> dict[str, Any]:
+    """Give the child its configuration and take its answer; empty when it ends without one."""
+    assert popen.stdin is not None
+    assert popen.stdout is not None
+    with popen.stdout, open(popen.stdout.fileno(), "rb", closefd=False) as answers:
+        try:
+            _write_all(popen.stdin.fileno(), json.dumps(configuration).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(answers.readline() or b"{}")
+        except (OSError, ValueError):
+            return {}
+    return answer
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _kill_group(pid: int) -> None:
+    """End what the child has started, should it have had no time to."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _ending(returncode: int | None) -> str:
+    if returncode is None or returncode >= 0:
+        return f"its process ended with exit code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    hint = ", perhaps for lack of memory" if returncode == -9 else ""
+    return f"its process was ended by {name}{hint}"
+
+
+def _paths(spec: EngineSpec) -> list[str]:
+    context = spec.context
+    return [str(spec.model_path), *context.lora, *([context.mmproj] if context.mmproj else [])]
