@@ -1,0 +1,38 @@
+"""``/bodhi/v1/keys``: scoped keys for terminals and tools outside notebooks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from jupyter_server.auth.decorator import authorized
+from pydantic import BaseModel, ConfigDict, Field
+from tornado import web
+
+from ..wire.errors import NotAllowed
+from ..wire.validation import parse_request
+from .base import GatewayHandler
+
+
+class KeyRequest(BaseModel):
+    """What a new key is for."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.@ -]+$")]
+
+
+class KeysHandler(GatewayHandler):
+    """``POST /bodhi/v1/keys``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Mint a key that opens our routes until the server ends; a scoped key cannot mint another."""
+        if self.holder is not None:
+            raise NotAllowed("A scoped key cannot make keys: use the Jupyter server's token.")
+        request = parse_request(KeyRequest, self.body)
+        self.set_status(201)
+        self.answer_json({"key": self.gateway.keys.mint(f"terminal:{request.name}"), "name": request.name})
+
+
+default_handlers = [(r"/bodhi/v1/keys", KeysHandler)]

@@ -1,0 +1,130 @@
+"""The pump: a model server's stream in, the caller's answer out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from ..backends.base import Lease
+from ..backends.transport import Answer
+from ..catalog.alias import Alias
+from ..wire.assemble import ChatAssembler
+from ..wire.errors import BackendFailed, BackendUnavailable, GatewayError
+from ..wire.guard import StreamGuard, token_counts
+from ..wire.sse import data_event, is_done, iter_events
+from ..wire.upstream import refusal
+from .base import Gateway, GatewayHandler
+
+
+@asynccontextmanager
+async def leased_stream(
+    gateway: Gateway, alias: Alias, path: str, body: Callable[[Lease], bytes]
+) -> AsyncIterator[Answer]:
+    """An event stream from where the alias is answered; leaving the context stops the generation.
+
+    An engine may have died unnoticed since the last request. Where nobody listens nothing was begun, so one
+    more lease, which starts it anew, is safe.
+
+    `body` makes what is sent, once it is known where to.
+
+    Raises:
+        GatewayError: no lease; or the server refused, failed, or answered with something else than a stream.
+    """
+    for last_attempt in (False, True):
+        answering = False
+        try:
+            async with _stream(gateway, alias, path, body) as answer:
+                answering = True
+                yield answer
+                return
+        except BackendUnavailable:
+            if answering or last_attempt:
+                raise
+
+
+@asynccontextmanager
+async def _stream(gateway: Gateway, alias: Alias, path: str, body: Callable[[Lease], bytes]) -> AsyncIterator[Answer]:
+    backend = gateway.backends[alias.target.backend]
+    async with (
+        backend.lease(alias) as lease,
+        gateway.upstream.post(lease.address, path, body(lease), backend=backend.name) as answer,
+    ):
+        if answer.status >= 400:
+            raise refusal(answer.status, await answer.read(), backend.name)
+        if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
+            raise BackendFailed(f"The backend {backend.name!r} did not answer with an event stream.")
+        yield answer
+
+
+async def pass_stream(handler: GatewayHandler, answer: Answer, guard: StreamGuard) -> None:
+    """Relay the stream to the caller with backpressure, and end it with exactly one terminal event.
+
+    The status is sent with the first event, so that a failure before it keeps its own.
+
+    Raises:
+        GatewayError: the stream failed before its first event.
+    """
+    try:
+        async with aclosing(_guarded(answer, guard)) as blocks:
+            async for block in blocks:
+                if handler.record.first_token_seconds is None:
+                    _begin_stream(handler)
+                handler.write(block)
+                await handler.flush()
+    except GatewayError as error:
+        if handler.record.first_token_seconds is None:
+            raise
+        # The status is long sent: the error travels inside the stream, and no [DONE] follows it.
+        handler.note_error(error)
+        handler.write(data_event(json.dumps(handler.render_error(error)).encode()))
+    finally:
+        handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+    await handler.finish(set_content_type="text/event-stream; charset=utf-8")
+
+
+async def assemble_chat(handler: GatewayHandler, answer: Answer, guard: StreamGuard, choices: int) -> dict[str, Any]:
+    """The whole answer, put together from the stream.
+
+    Raises:
+        GatewayError: the stream failed anywhere: half an answer is no answer.
+    """
+    assembler = ChatAssembler(choices=choices)
+    try:
+        async with aclosing(_guarded(answer, guard)) as blocks:
+            async for block in blocks:
+                for event in iter_events(block):
+                    if event.data is not None and not is_done(event):
+                        assembler.add(json.loads(event.data))
+    except ValueError:
+        raise BackendFailed("The backend sent what is no part of an answer.") from None
+    result = assembler.result()
+    counts = token_counts(result)
+    if counts:
+        handler.record.prompt_tokens, handler.record.completion_tokens = counts
+    return result
+
+
+async def _guarded(answer: Answer, guard: StreamGuard) -> AsyncGenerator[bytes, None]:
+    """Blocks of whole events; the last is the terminal one.
+
+    Raises:
+        GatewayError: the stream broke, reported an error, or ended before the answer was finished.
+    """
+    async with aclosing(answer.chunks()) as chunks:
+        async for chunk in chunks:
+            block = guard.feed(chunk)
+            if block:
+                yield block
+            if guard.over:
+                break
+    yield guard.end()
+
+
+def _begin_stream(handler: GatewayHandler) -> None:
+    handler.record.first_token_seconds = handler.seconds_since_arrival()
+    handler.set_header("Content-Type", "text/event-stream; charset=utf-8")
+    handler.set_header("Cache-Control", "no-cache")
+    # Proxies in front of hubs (nginx) would otherwise collect the stream.
+    handler.set_header("X-Accel-Buffering", "no")

@@ -1,0 +1,77 @@
+"""A Jupyter server with the extension, as pytest-jupyter starts one, and an HTTP client for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+@pytest.fixture
+def bodhi_config() -> dict[str, Any]:
+    """The extension's traits; a test module overrides it."""
+    return {}
+
+
+@pytest.fixture
+def jp_server_config(bodhi_config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "ServerApp": {
+            # The terminals extension has an undecorated route of its own, which would fail the check below.
+            "jpserver_extensions": {"bodhi_jupyter": True, "jupyter_server_terminals": False},
+            "reraise_server_extension_failures": True,
+            # A route that forgot its decorator would be open to the world without this.
+            "allow_unauthenticated_access": False,
+        },
+        "BodhiExtension": bodhi_config,
+    }
+
+
+@pytest.fixture
+def extension(jp_serverapp, jp_asyncio_loop) -> Iterator[Any]:
+    """The extension, stopped at the end as a server stops it; pytest-jupyter never calls its start hook."""
+    (app,) = jp_serverapp.extension_manager.extension_apps["bodhi_jupyter"]
+    yield app
+    jp_asyncio_loop.run_until_complete(app.stop_extension())
+
+
+@pytest.fixture
+def server_url(extension, http_server, jp_http_port, jp_base_url) -> str:
+    return f"http://127.0.0.1:{jp_http_port}{jp_base_url.rstrip('/')}"
+
+
+@pytest.fixture
+def token(jp_serverapp) -> str:
+    return jp_serverapp.identity_provider.token
+
+
+@pytest.fixture
+def client(server_url: str, token: str, jp_asyncio_loop) -> Iterator[httpx.AsyncClient]:
+    """A client with the server's token, relative to the server's base URL."""
+    client = httpx.AsyncClient(
+        base_url=server_url, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+    )
+    yield client
+    jp_asyncio_loop.run_until_complete(client.aclose())
+
+
+@asynccontextmanager
+async def _eventually(seconds: float) -> AsyncIterator[None]:
+    async with asyncio.timeout(seconds):
+        yield
+
+
+@pytest.fixture
+def eventually():
+    """Wait until a condition holds; fails after a bound that only a hang reaches."""
+
+    async def wait(condition, seconds: float = 20.0) -> None:
+        async with _eventually(seconds):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    return wait

@@ -1,0 +1,48 @@
+"""A gateway in front of a scripted backend, and one in front of the real engine."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes.llama import FakeLlama
+
+
+@pytest.fixture
+def fake(jp_asyncio_loop) -> Iterator[FakeLlama]:
+    fake = FakeLlama(key="backend-secret")
+    jp_asyncio_loop.run_until_complete(fake.__aenter__())
+    yield fake
+    jp_asyncio_loop.run_until_complete(fake.__aexit__())
+
+
+@pytest.fixture
+def backend_url(fake: FakeLlama) -> str:
+    return fake.url
+
+
+@pytest.fixture
+def bodhi_config(backend_url: str) -> dict[str, Any]:
+    return {
+        "backend_url": backend_url,
+        "backend_api_key": "backend-secret",
+        "read_timeout": 0.5,
+        "max_body_bytes": 100_000,
+    }
+
+
+def error(response: Any) -> dict[str, Any]:
+    """The error of an answer, checked for OpenAI's four keys and for what must never be in it."""
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert isinstance(body["error"]["code"], str)
+    for internal in ("127.0.0.1", "http://", "backend-secret", "Traceback", "/tmp"):
+        assert internal not in response.text
+    assert response.headers["x-request-id"].startswith("req_")
+    return body["error"]
+
+
+@pytest.fixture(name="error_of")
+def _error_of():
+    return error
