@@ -68,7 +68,7 @@ def _apply(parameters: xllamacpp.CommonParams, settings: dict[str, Any]) -> None
 
     parameters.n_ctx = settings["n_ctx"]
     parameters.n_parallel = settings["n_parallel"]
-    parameters.kv_unified = settings["kv_unified"]
+    parameters.kv_unified = False
     parameters.cache_ram_mib = settings["cache_ram_mib"]
     parameters.embedding = settings["embeddings"]
     if (pooling := settings["pooling"]) is not None:

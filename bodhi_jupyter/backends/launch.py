@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DEFAULT_CONTEXT = 4096
-_DEFAULT_SLOTS = 4
+#: One slot has the whole context. Several that share it (llama.cpp's default) all fail in mid-stream when their
+#: requests together pass `n_ctx` (measured: "Context size has been exceeded." on each); split, each has a part.
+_DEFAULT_SLOTS = 1
 #: llama.cpp keeps up to 8 GiB of old prompts per process otherwise.
 _PROMPT_CACHE_MIB = 256
 #: Longest embedding input when embeddings are asked for; llama.cpp's own limit is 512.
@@ -160,7 +162,6 @@ class Settings:
 
     n_ctx: int
     n_parallel: int
-    kv_unified: bool
     batch: int | None
     n_gpu_layers: int | None
     n_threads: int | None
@@ -184,7 +185,6 @@ class Settings:
         return cls(
             n_ctx=_DEFAULT_CONTEXT if context.n_ctx is None else context.n_ctx,
             n_parallel=context.n_parallel or _DEFAULT_SLOTS,
-            kv_unified=context.n_parallel is None,
             batch=_EMBEDDING_BATCH if context.embeddings or reranking else None,
             n_gpu_layers=context.n_gpu_layers,
             n_threads=context.n_threads,
@@ -217,7 +217,6 @@ class Settings:
             "--cache-type-v": self.cache_type_v,
         }
         switches = {
-            "--kv-unified": self.kv_unified,
             "--embeddings": self.embeddings,
             "--reranking": self.reranking,
         }

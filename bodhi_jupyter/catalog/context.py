@@ -22,8 +22,7 @@ class ContextParams(BaseModel):
     """Tokens of context in total, over all slots; 0 is what the model was trained with. Default 4096."""
 
     n_parallel: int | None = Field(None, ge=1, le=256)
-    """Slots: requests answered at the same time. A number given splits `n_ctx` evenly between them. The default is
-    4 slots that share `n_ctx`: one request may use it all, but requests that together pass it all fail (measured)."""
+    """Slots: requests answered at the same time, each with an even part of `n_ctx`. Default 1: others wait."""
 
     n_gpu_layers: int | None = Field(None, ge=-1, le=100_000)
     """Layers held by the GPU; -1 lets llama.cpp decide, a number above the model's layers means all."""

@@ -167,8 +167,8 @@ def test_embeddings_asked_for_take_long_inputs(engine, tiny_model: Path) -> None
 @pytest.mark.parametrize(
     ("context", "per_slot", "slots"),
     [
-        (ContextParams(), 4096, 4),
-        (ContextParams(n_ctx=2048), 2048, 4),
+        (ContextParams(), 4096, 1),
+        (ContextParams(n_ctx=2048), 2048, 1),
         (ContextParams(n_parallel=2), 2048, 2),
         (ContextParams(n_ctx=0, n_parallel=1), 8192, 1),
     ],

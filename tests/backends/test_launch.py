@@ -13,7 +13,7 @@ MODEL = Path("models") / "m.gguf"
 
 def test_defaults_suit_a_notebook_server() -> None:
     settings = Settings.of(ContextParams())
-    assert (settings.n_ctx, settings.n_parallel, settings.kv_unified) == (4096, 4, True)
+    assert (settings.n_ctx, settings.n_parallel) == (4096, 1)
     assert (settings.embeddings, settings.pooling, settings.reranking) == (True, "mean", False)
     assert settings.cache_ram_mib == 256
     assert settings.batch is None
@@ -35,10 +35,6 @@ def test_embeddings_and_pooling(
 ) -> None:
     settings = Settings.of(context)
     assert (settings.embeddings, settings.pooling, settings.batch) == (embeddings, pooling, batch)
-
-
-def test_slots_that_are_asked_for_split_the_context() -> None:
-    assert Settings.of(ContextParams(n_parallel=4)).kv_unified is False
 
 
 def test_the_command_line_of_a_binary() -> None:

@@ -98,20 +98,26 @@ async def test_nothing_runs_before_the_first_request(client, extension) -> None:
     assert extension.gateway.backends["local"].states() == {}
 
 
-async def test_a_killed_engine_fails_what_is_in_flight_and_answers_what_comes_next(client, extension, error_of) -> None:
+async def test_a_killed_engine_fails_the_answer_in_flight_and_the_next_is_given(client, extension, error_of) -> None:
     await ask(client)
-    pool = extension.gateway.backends["local"]
-    whole = asyncio.create_task(client.post(PATH, json=LONG))
+    request = asyncio.create_task(client.post(PATH, json=LONG))
+    await until_busy(extension, 1)
+    os.kill(extension.gateway.backends["local"].states()["tiny-random"].pid, signal.SIGKILL)
+    failed = await request
+    assert failed.status_code == 502
+    assert "tiny-random" in error_of(failed)["message"]
+    await ask(client)
+
+
+async def test_a_killed_engine_fails_the_stream_in_flight_and_the_next_is_given(client, extension) -> None:
+    await ask(client)
     async with client.stream("POST", PATH, json={**LONG, "stream": True}) as stream:
         lines = stream.aiter_lines()
         assert (await anext(lines)).startswith("data: {")
-        os.kill(pool.states()["tiny-random"].pid, signal.SIGKILL)
+        os.kill(extension.gateway.backends["local"].states()["tiny-random"].pid, signal.SIGKILL)
         events = [json.loads(line.removeprefix("data: ")) async for line in lines if line]
     assert set(events[-1]) == {"error"}
     assert not [event for event in events[:-1] if "error" in event]
-    failed = await whole
-    assert failed.status_code == 502
-    assert "tiny-random" in error_of(failed)["message"]
     await ask(client)
 
 
