@@ -35,6 +35,7 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.record import RequestRecord
+from ..wire.sse import data_event
 
 AUTH_RESOURCE = "bodhi"
 GATEWAY = "bodhi_gateway"
@@ -251,6 +252,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def render_error(self, error: GatewayError) -> dict[str, object]:
         """The error's body in this handler's dialect: OpenAI's unless a subclass speaks another."""
         return openai_envelope(error, endpoint=self.record.endpoint, model=self.record.model)
+
+    def render_stream_error(self, error: GatewayError) -> bytes:
+        """The same as the last event of a stream whose status is long sent."""
+        return data_event(json.dumps(self.render_error(error), ensure_ascii=False).encode())
 
     def note_error(self, error: GatewayError) -> None:
         """Put the error into the request's record."""

@@ -10,12 +10,13 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..catalog.alias import Alias
+from ..wire.assemble import ChatAssembler
 from ..wire.errors import RouteNotFound
 from ..wire.guard import StreamGuard
 from ..wire.openai import ChatRequest
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
-from .relay import assemble_chat, leased_stream, pass_stream
+from .relay import assemble_stream, leased_stream, pass_stream
 
 
 class ModelsHandler(GatewayHandler):
@@ -61,7 +62,7 @@ class ChatCompletionsHandler(GatewayHandler):
             if request.stream:
                 await pass_stream(self, answer, guard)
             else:
-                self.answer_json(await assemble_chat(self, answer, guard, request.choices))
+                self.answer_json(await assemble_stream(self, answer, guard, ChatAssembler(choices=request.choices)))
 
 
 class UnknownRouteHandler(GatewayHandler):

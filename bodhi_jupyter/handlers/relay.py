@@ -10,10 +10,10 @@ from typing import Any
 from ..backends.base import Lease
 from ..backends.transport import Answer
 from ..catalog.alias import Alias
-from ..wire.assemble import ChatAssembler
+from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, BackendUnavailable, GatewayError
-from ..wire.guard import StreamGuard, token_counts
-from ..wire.sse import data_event, is_done, iter_events
+from ..wire.guard import Guard, token_counts
+from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
 from .base import Gateway, GatewayHandler
 
@@ -58,7 +58,7 @@ async def _stream(gateway: Gateway, alias: Alias, path: str, body: Callable[[Lea
         yield answer
 
 
-async def pass_stream(handler: GatewayHandler, answer: Answer, guard: StreamGuard) -> None:
+async def pass_stream(handler: GatewayHandler, answer: Answer, guard: Guard) -> None:
     """Relay the stream to the caller with backpressure, and end it with exactly one terminal event.
 
     The status is sent with the first event, so that a failure before it keeps its own.
@@ -78,19 +78,20 @@ async def pass_stream(handler: GatewayHandler, answer: Answer, guard: StreamGuar
             raise
         # The status is long sent: the error travels inside the stream, and no [DONE] follows it.
         handler.note_error(error)
-        handler.write(data_event(json.dumps(handler.render_error(error)).encode()))
+        handler.write(handler.render_stream_error(error))
     finally:
         handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
     await handler.finish(set_content_type="text/event-stream; charset=utf-8")
 
 
-async def assemble_chat(handler: GatewayHandler, answer: Answer, guard: StreamGuard, choices: int) -> dict[str, Any]:
+async def assemble_stream(
+    handler: GatewayHandler, answer: Answer, guard: Guard, assembler: Assembler
+) -> dict[str, Any]:
     """The whole answer, put together from the stream.
 
     Raises:
         GatewayError: the stream failed anywhere: half an answer is no answer.
     """
-    assembler = ChatAssembler(choices=choices)
     try:
         async with aclosing(_guarded(answer, guard)) as blocks:
             async for block in blocks:
@@ -106,7 +107,7 @@ async def assemble_chat(handler: GatewayHandler, answer: Answer, guard: StreamGu
     return result
 
 
-async def _guarded(answer: Answer, guard: StreamGuard) -> AsyncGenerator[bytes, None]:
+async def _guarded(answer: Answer, guard: Guard) -> AsyncGenerator[bytes, None]:
     """Blocks of whole events; the last is the terminal one.
 
     Raises:

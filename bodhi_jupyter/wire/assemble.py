@@ -12,7 +12,7 @@ its name was complete (content in the whole answer).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 #: Parts of a delta that go on where the last one ended. ``reasoning`` is Ollama's name for ``reasoning_content``.
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
@@ -22,6 +22,20 @@ _OF_THE_STREAM = frozenset({"choices", "object", "prompt_progress", "obfuscation
 
 class MalformedChunk(ValueError):
     """JSON, but not the chunk of a chat."""
+
+
+class Assembler(Protocol):
+    """Puts an answer together from the parsed events of a stream."""
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take in one event.
+
+        Raises:
+            ValueError: it is no part of an answer.
+        """
+
+    def result(self) -> dict[str, Any]:
+        """The answer, once the stream has ended in success."""
 
 
 class ChatAssembler:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from .assemble import error_of
 from .errors import BackendFailed, GatewayError
@@ -15,6 +15,30 @@ from .upstream import stream_failure
 # Inside a JSON string a quotation mark is always escaped, so these can only be keys: model text cannot fake them.
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _NOTABLE = re.compile(rb'"error"|\[DONE\]|' + _FINISH.pattern)
+
+
+class Guard(Protocol):
+    """Watches one streamed answer; each dialect's streams end in their own way.
+
+    Attributes:
+        over: nothing more is to be read: the stream's own end came, or a failure.
+        prompt_tokens: as the stream told, or None.
+        completion_tokens: as the stream told, or None.
+    """
+
+    over: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What may be passed on: whole events, without the terminal one."""
+
+    def end(self) -> bytes:
+        """The terminal event, once the upstream has ended; ``b""`` where it has been passed on.
+
+        Raises:
+            GatewayError: the stream did not end in success.
+        """
 
 
 class StreamGuard:
@@ -32,10 +56,8 @@ class StreamGuard:
         self._backend = backend
         self._unfinished = choices
         self._splitter = EventSplitter()
-        #: Set once nothing more is to be read: the stream's own end, or a failure.
+        self._failure: GatewayError | None = None
         self.over = False
-        #: Why the stream failed, if it reported a failure itself.
-        self.failure: GatewayError | None = None
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
 
@@ -58,8 +80,8 @@ class StreamGuard:
         Raises:
             GatewayError: the stream did not end in success.
         """
-        if self.failure is not None:
-            raise self.failure
+        if self._failure is not None:
+            raise self._failure
         if self._unfinished > 0 or self._splitter.pending:
             raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
         return DONE
@@ -81,7 +103,7 @@ class StreamGuard:
                 yield data_event(event.data)
 
     def _fail(self, failure: GatewayError) -> None:
-        self.failure = failure
+        self._failure = failure
         self.over = True
 
     def _note(self, chunk: Mapping[str, Any]) -> None:

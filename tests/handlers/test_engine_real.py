@@ -121,11 +121,12 @@ async def test_a_killed_engine_fails_the_stream_in_flight_and_the_next_is_given(
     await ask(client)
 
 
-async def test_an_engine_killed_while_idle_is_replaced(client, extension) -> None:
+async def test_an_engine_killed_while_idle_is_replaced(client, extension, eventually) -> None:
     await ask(client)
     pool = extension.gateway.backends["local"]
     first = pool.states()["tiny-random"].pid
     os.kill(first, signal.SIGKILL)
+    await eventually(lambda: pool.states()["tiny-random"].state == "failed")
     await ask(client)
     assert pool.states()["tiny-random"].pid != first
 
