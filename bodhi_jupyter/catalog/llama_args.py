@@ -1,0 +1,141 @@
+"""Command-line arguments of `llama-server` as an alias's fields, so that BodhiApp's aliases run on any engine."""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Names from the llama.cpp server README; the values are fields of `ContextParams`.
+_CONTEXT = {
+    "-c": "n_ctx",
+    "--ctx-size": "n_ctx",
+    "-np": "n_parallel",
+    "--parallel": "n_parallel",
+    "-ngl": "n_gpu_layers",
+    "--gpu-layers": "n_gpu_layers",
+    "--n-gpu-layers": "n_gpu_layers",
+    "-t": "n_threads",
+    "--threads": "n_threads",
+    "--pooling": "pooling",
+    "--chat-template": "chat_template",
+    "-mm": "mmproj",
+    "--mmproj": "mmproj",
+    "-ctk": "cache_type_k",
+    "--cache-type-k": "cache_type_k",
+    "-ctv": "cache_type_v",
+    "--cache-type-v": "cache_type_v",
+}
+_SWITCHES = {
+    "--embedding": "embeddings",
+    "--embeddings": "embeddings",
+    "--rerank": "reranking",
+    "--reranking": "reranking",
+}
+#: Defaults that llama-server applies to each request: kept as ours, which do the same.
+_REQUEST = {
+    "-s": "seed",
+    "--seed": "seed",
+    "-n": "max_tokens",
+    "--predict": "max_tokens",
+    "--n-predict": "max_tokens",
+    "--keep": "n_keep",
+    "--temp": "temperature",
+    "--top-k": "top_k",
+    "--top-p": "top_p",
+    "--min-p": "min_p",
+    "--repeat-penalty": "repeat_penalty",
+    "--presence-penalty": "presence_penalty",
+    "--frequency-penalty": "frequency_penalty",
+}
+#: The struct that BodhiApp wrote before August 2025 kept these beside what is fixed when loading.
+_STRUCT = {"n_seed": "seed", "n_predict": "max_tokens", "n_keep": "n_keep"}
+
+_FLASH = {"-fa", "--flash-attn"}
+_FLASH_VALUES: dict[str, bool | str] = {"on": True, "1": True, "off": False, "0": False, "auto": "auto"}
+
+#: llama.cpp does this without being asked.
+_IMPLIED = {"--jinja"}
+
+
+@dataclass
+class Translation:
+    """Fields for `ContextParams` and for `RequestParams`, unchecked."""
+
+    context: dict[str, Any] = field(default_factory=dict)
+    request: dict[str, Any] = field(default_factory=dict)
+
+
+def translate_args(items: Sequence[object]) -> Translation:
+    """Arguments, one or several to an item (``"--ctx-size 2048"``); unknown ones end in `extra_args`.
+
+    Raises:
+        ValueError: an item is not a string, a quotation does not end, or a value is missing.
+    """
+    result = Translation()
+    words = deque(word for item in items for word in _split(item))
+    while words:
+        word = words.popleft()
+        if word in _CONTEXT:
+            result.context[_CONTEXT[word]] = _value_of(word, words)
+        elif word in _SWITCHES:
+            result.context[_SWITCHES[word]] = True
+        elif word in _REQUEST:
+            _add_request(result, _REQUEST[word], _number(_value_of(word, words)))
+        elif word == "--lora":
+            result.context.setdefault("lora", []).append(_value_of(word, words))
+        elif word in _FLASH:
+            value = _FLASH_VALUES.get(words[0]) if words else None
+            result.context["flash_attention"] = True if value is None else value
+            if value is not None:
+                words.popleft()
+        elif word not in _IMPLIED:
+            result.context.setdefault("extra_args", []).append(word)
+    return result
+
+
+def translate_struct(struct: dict[str, Any]) -> Translation:
+    """The typed form: BodhiApp's three request defaults are moved to where they belong, the rest stays."""
+    result = Translation()
+    for key, value in struct.items():
+        if key not in _STRUCT:
+            result.context[key] = value
+        elif value is not None:
+            _add_request(result, _STRUCT[key], value)
+    return result
+
+
+def _add_request(result: Translation, name: str, value: object) -> None:
+    # llama.cpp: -1 is a random seed, -1 and -2 are no limit; both are what happens without the argument.
+    if not (name in {"seed", "max_tokens"} and isinstance(value, int) and value < 0):
+        result.request[name] = value
+
+
+def _split(item: object) -> list[str]:
+    if not isinstance(item, str):
+        raise ValueError(f"an argument must be a string, not {item!r}")
+    lexer = shlex.shlex(item, posix=True, punctuation_chars=False)
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    lexer.escape = ""  # a backslash is a part of a path on Windows
+    try:
+        return list(lexer)
+    except ValueError:
+        raise ValueError(f"a quotation does not end in {item!r}") from None
+
+
+def _value_of(flag: str, words: deque[str]) -> str:
+    if not words:
+        raise ValueError(f"'{flag}' needs a value")
+    return words.popleft()
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

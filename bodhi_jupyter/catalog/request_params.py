@@ -1,0 +1,85 @@
+"""What an alias adds to a request where the caller says nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+_INT64 = 2**63
+
+#: These say what is asked, not how: an alias that set one would answer another question.
+_CALLERS_OWN = frozenset({"model", "messages", "prompt", "input", "stream", "stream_options"})
+
+#: Of nested values: a JSON schema has a dozen levels; past some hundred pydantic cannot write them down.
+_MAX_DEPTH = 64
+
+#: One thing under three names: OpenAI's old and new one, and llama.cpp's.
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
+
+
+class RequestParams(BaseModel):
+    """Defaults in OpenAI's names and ranges (OpenAI spec 2.3.0); others (`top_k`, `min_p` ...) pass unchecked."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    seed: Annotated[int, Field(ge=-_INT64, lt=_INT64)] | None = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    user: str | None = None
+    system_prompt: str | None = None
+    """Put before the messages as a system message, unless one of them is a system or developer message."""
+
+    @model_validator(mode="after")
+    def _say_one_thing(self) -> RequestParams:
+        foreign = sorted(_CALLERS_OWN & (self.model_extra or {}).keys())
+        if foreign:
+            raise PydanticCustomError("callers_own", "this is the caller's to say", {"field": foreign[0]})
+        if _deeper_than(_MAX_DEPTH, self.model_extra):
+            raise PydanticCustomError("too_deep", "the values are nested too deeply")
+        limits = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(limits) > 1:
+            raise PydanticCustomError("two_limits", "max_tokens and max_completion_tokens are one, but differ")
+        return self
+
+    @property
+    def token_limit(self) -> int | None:
+        """Tokens an answer may have."""
+        return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
+
+    @property
+    def plain_defaults(self) -> dict[str, Any]:
+        """What is filled in key by key: all but the token limit and the system prompt."""
+        return self.model_dump(exclude_none=True, exclude={"max_tokens", "max_completion_tokens", "system_prompt"})
+
+
+def apply_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
+    """The body of a request that generates text, with `params` where the caller said nothing or ``null``.
+
+    `body` is never changed; it is returned itself when there is nothing to add, so that its bytes can be forwarded.
+    """
+    added = {key: value for key, value in params.plain_defaults.items() if body.get(key) is None}
+    if params.token_limit is not None and all(body.get(key) is None for key in _TOKEN_LIMITS):
+        key = next((key for key in _TOKEN_LIMITS if key in body), _TOKEN_LIMITS[0])
+        added[key] = params.token_limit
+    messages = body.get("messages")
+    if params.system_prompt and isinstance(messages, list) and not any(map(_is_instruction, messages)):
+        added["messages"] = [{"role": "system", "content": params.system_prompt}, *messages]
+    return {**body, **added} if added else body
+
+
+def _is_instruction(message: object) -> bool:
+    return isinstance(message, dict) and message.get("role") in {"system", "developer"}
+
+
+def _deeper_than(levels: int, value: object) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper_than(levels - 1, item) for item in inner)

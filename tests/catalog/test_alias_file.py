@@ -1,0 +1,239 @@
+import math
+from textwrap import dedent
+
+import pytest
+
+from bodhi_jupyter.catalog.alias_file import MAX_BYTES, AliasProblem, parse_document, parse_text, render
+
+MODERN_BODHIAPP = """\
+alias: llama3:instruct
+repo: QuantFactory/Meta-Llama-3-8B-Instruct-GGUF
+filename: Meta-Llama-3-8B-Instruct.Q8_0.gguf
+snapshot: 5007652f7a641fe7170e0bad4f63839419bd9213
+request_params: {temperature: 0.7, stop: ["<|eot_id|>"]}
+context_params: ["--ctx-size 2048", "--parallel 1"]
+"""
+
+OLDER_BODHIAPP = """\
+alias: tinyllama:instruct
+family: tinyllama
+repo: TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF
+filename: tinyllama-1.1b-chat-v1.0.Q4_0.gguf
+snapshot: main
+features:
+- chat
+chat_template: llama2
+request_params:
+  top_p: 0.95
+context_params:
+  n_seed: 42
+  n_threads: 4
+  n_ctx: 2048
+  n_parallel: 4
+  n_predict: 256
+  n_keep: 24
+"""
+
+
+def parse(text: str):
+    return parse_text(dedent(text).encode())
+
+
+def test_bodhiapp_with_raw_arguments():
+    alias = parse(MODERN_BODHIAPP)
+    assert (alias.alias, alias.repo) == ("llama3:instruct", "QuantFactory/Meta-Llama-3-8B-Instruct-GGUF")
+    assert (alias.context_params.n_ctx, alias.context_params.n_parallel) == (2048, 1)
+    assert alias.request_params.plain_defaults == {"temperature": 0.7, "stop": ["<|eot_id|>"]}
+
+
+def test_bodhiapp_with_the_older_struct():
+    alias = parse(OLDER_BODHIAPP)
+    assert (alias.context_params.n_ctx, alias.context_params.n_threads) == (2048, 4)
+    assert alias.context_params.chat_template is None
+    assert alias.request_params.plain_defaults == {"top_p": 0.95, "seed": 42, "n_keep": 24}
+    assert alias.request_params.token_limit == 256
+
+
+def test_what_is_said_twice_is_taken_from_the_request_params():
+    alias = parse(
+        """\
+        alias: a
+        path: a.gguf
+        request_params: {temperature: 0.1, seed: null}
+        context_params: ["--temp 0.9 --seed 3"]
+        """
+    )
+    assert alias.request_params.plain_defaults == {"temperature": 0.1, "seed": 3}
+
+
+def test_empty_fields_are_not_there():
+    alias = parse("alias: a\npath: a.gguf\nrepo:\nrequest_params:\ncontext_params:\ntags:\n")
+    assert alias.document == {"alias": "a", "path": "a.gguf"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5m", 300), ("90", 90), ("-1", math.inf), ("0", 0), ('"-1s"', math.inf)]
+)
+def test_keep_alive(text, seconds):
+    assert parse(f"alias: a\npath: a.gguf\nkeep_alive: {text}\n").keep_alive_seconds == seconds
+
+
+def test_the_document_is_read_back():
+    alias = parse(OLDER_BODHIAPP)
+    assert parse_document(alias.document) == alias
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "param", "reason"),
+    [
+        ("path: a.gguf\nalias: [x]\n", 2, "alias", "valid string"),
+        ("path: a.gguf\n", 1, "alias", "missing"),
+        ("alias: a\npath: p\nrequest_params:\n  seed: 1\n  temperature: 3\n", 5, "request_params.temperature", "to 2"),
+        ("alias: a\npath: p\nrequest_params:\n  stop:\n  - a\n  - 5\n", 6, "request_params.stop[1]", "valid string"),
+        ("alias: a\npath: p\nrequest_params: {stop: [a, b, c, d, e]}\n", 3, "request_params.stop", "at most 4"),
+        ("alias: a\npath: p\n\n\ncontext_param: {}\n", 5, "context_param", "no such field"),
+        ("alias: a\npath: p\ncontext_params:\n  n_ctxt: 5\n", 4, "context_params.n_ctxt", "no such field"),
+        ("alias: a\npath: p\ncontext_params:\n- --ctx-size\n", 3, "context_params", "needs a value"),
+        ("alias: a\npath: p\nrequest_params:\n  seed: 1\n  stream: true\n", 5, "request_params.stream", "caller's"),
+        ("alias: a\npath: p\ncontext_params:\n- --ctx-size big\n", 3, "context_params.n_ctx", "valid integer"),
+        ("alias: a\npath: p\nkeep_alive: soon\n", 3, "keep_alive", "'5m'"),
+        ("alias: a b\npath: p\n", 1, "alias", "letters, digits"),
+        ("alias: a\n", 1, None, "exactly one of"),
+        ("alias: a\npath: p\nbackend: b\nmodel: m\n", 1, None, "exactly one of"),
+        ("alias: a\nrepo: a/b\n", 1, None, "'repo' and 'filename'"),
+        ("alias: a\nbackend: b\n", 1, None, "'backend' and 'model'"),
+        ("alias: a\npath: p\nsnapshot: main\n", 1, None, "goes with 'repo'"),
+        ("alias: a\nrepo: b\nfilename: f\n", 2, "repo", "pattern"),
+        ("alias: a\nrepo: b/c\nfilename: ../../f\n", 3, "filename", "inside the repository"),
+        ("alias: a\nrepo: b/c\nfilename: /f\n", 3, "filename", "inside the repository"),
+        ("alias: a\nrepo: b/c\nfilename: C:/f\n", 3, "filename", "inside the repository"),
+        ("alias: a\nrepo: b/c\nfilename: f\nsnapshot: ../x\n", 4, "snapshot", "inside the repository"),
+        ("alias: a\npath: [1\n", 3, None, "expected"),
+        ("alias: a\n\tpath: b\n", 2, None, "cannot start any token"),
+        ("alias: a\npath: b\nalias: c\n", 3, None, "duplicate key"),
+        ("alias: a\npath: b\ntags: [2024-01-01]\n", 3, None, "quote dates"),
+        ("alias: a\npath: b\nrequest_params: {min_p: .nan}\n", 3, None, "finite"),
+        ("alias: a\npath: b\n1: c\n", 3, None, "must be a string"),
+        (f"alias: a\npath: b\nrequest_params: {{x: {'[' * 99}{']' * 99}}}\n", 3, "request_params", "too deeply"),
+        ("alias: a\npath: b\nx: &x {b: 1}\ny: *x\n", 4, None, "anchors"),
+        ("- alias\n", 1, None, "mapping"),
+        ("", 1, None, "mapping"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_line_and_field(text, line, param, reason):
+    with pytest.raises(AliasProblem) as caught:
+        parse_text(text.encode())
+    assert (caught.value.line, caught.value.param) == (line, param)
+    assert reason in caught.value.reason
+    if param:
+        assert caught.value.reason.startswith(param)
+
+
+@pytest.mark.parametrize("data", [b"\x00", b"alias: \xff", b"a: &a\n- *a", b"[" * 300, b"#" * (MAX_BYTES + 1)])
+def test_hostile_bytes_are_a_problem_like_any_other(data):
+    with pytest.raises(AliasProblem):
+        parse_text(data)
+
+
+def test_a_byte_order_mark_is_no_mistake():
+    assert parse_text(b"\xef\xbb\xbfalias: a\npath: b\n").alias == "a"
+
+
+def test_yaml_1_2_words_are_words():
+    assert parse("alias: no\npath: on\n").document == {"alias": "no", "path": "on"}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"alias": "a", "path": "C:\\models\\m.gguf"},
+        {"alias": "no", "path": "5", "description": "yes: # no\ttab", "tags": ["null", "1.0", "~", "- x"]},
+        {"alias": "a", "backend": "box", "model": "m", "request_params": {"system_prompt": "One.\n  Two. \n\nÜ…\n"}},
+        {"alias": "a", "path": "p", "request_params": {"system_prompt": "\n x\n\n"}, "keep_alive": "5m"},
+        {
+            "alias": "a",
+            "path": "p",
+            "description": "\x07 bell \u2028 and 🦙",
+            "request_params": {"logit_bias": {"5": -1}},
+        },
+        {
+            "alias": "a",
+            "path": "p",
+            "context_params": {"chat_template": "{% for m in messages %}\n{{ m }}\n{% endfor %}"},
+        },
+        {"alias": "a", "path": "p", "description": "word " * 1000},
+    ],
+)
+def test_what_is_written_is_read_back(document):
+    alias = parse_document(document)
+    assert parse_text(render(alias)) == alias
+    assert alias.document == document
+
+
+def test_several_lines_are_written_for_people():
+    alias = parse_document({"alias": "a", "path": "p", "request_params": {"system_prompt": "One.\nTwo.\n"}})
+    assert b"  system_prompt: |\n    One.\n    Two.\n" in render(alias)
+
+
+HAND_WRITTEN = """\
+# the team's model
+alias: "team"   # keep this name
+
+path: models/team.gguf
+request_params:
+  # tried 0.9, too wild
+  temperature: 0.7
+  stop: ["<end>", 'b']  # both are needed
+tags:
+- small
+# the end
+"""
+
+
+def test_a_change_keeps_comments_order_and_spelling():
+    old = parse(HAND_WRITTEN)
+    new = parse_document(
+        old.document
+        | {"request_params": {"temperature": 0.2, "stop": ["<end>", "b"], "seed": 1}, "description": "Ours."}
+    )
+    text = render(new, HAND_WRITTEN.encode()).decode()
+    expected = HAND_WRITTEN.replace("0.7", "0.2").replace("# both are needed\n", "# both are needed\n  seed: 1\n")
+    assert text == f"{expected}description: Ours.\n"
+    assert parse_text(text.encode()) == new
+
+
+def test_an_unchanged_alias_is_the_same_file():
+    for text in (HAND_WRITTEN, MODERN_BODHIAPP, OLDER_BODHIAPP):
+        assert render(parse(text), text.encode()).decode() == text
+
+
+def test_raw_arguments_stay_until_they_are_changed():
+    old = parse(MODERN_BODHIAPP)
+    described = parse_document(old.document | {"description": "x"})
+    assert '["--ctx-size 2048", "--parallel 1"]' in render(described, MODERN_BODHIAPP.encode()).decode()
+    larger = parse_document(old.document | {"context_params": {"n_ctx": 4096}})
+    written = render(larger, MODERN_BODHIAPP.encode())
+    assert b"--ctx-size" not in written
+    assert parse_text(written) == larger
+
+
+def test_a_default_taken_from_raw_arguments_can_be_removed():
+    text = b"alias: a\npath: p\ncontext_params: ['--seed 3', '-c 8']\n"
+    old = parse_text(text)
+    new = parse_document({key: value for key, value in old.document.items() if key != "request_params"})
+    written = parse_text(render(new, text))
+    assert written == new
+    assert written.request_params.seed is None
+
+
+def test_fields_of_bodhiapp_stay_in_a_changed_file():
+    new = parse_document(parse(OLDER_BODHIAPP).document | {"description": "x"})
+    written = render(new, OLDER_BODHIAPP.encode()).decode()
+    assert "family: tinyllama" in written
+    assert "features:\n- chat" in written
+
+
+def test_a_field_can_be_removed():
+    text = b"alias: a\npath: p\nkeep_alive: 5m\ntags: [x, y]\nrequest_params: {seed: 1, top_p: 1}\n"
+    new = parse_document({"alias": "a", "path": "p", "request_params": {"top_p": 1}})
+    assert parse_text(render(new, text)) == new

@@ -1,0 +1,87 @@
+import copy
+
+import pytest
+from pydantic import ValidationError
+
+from bodhi_jupyter.catalog.request_params import RequestParams, apply_defaults
+
+HELLO = {"role": "user", "content": "hello"}
+BRIEF = {"role": "system", "content": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    ("params", "body", "expected"),
+    [
+        # what the caller leaves out is filled in, what they say stays
+        ({"temperature": 0.7}, {}, {"temperature": 0.7}),
+        ({"temperature": 0.7}, {"temperature": 0}, {"temperature": 0}),
+        ({"temperature": 0.7, "top_k": 20}, {"temperature": 1.0}, {"temperature": 1.0, "top_k": 20}),
+        ({"stop": ["a"]}, {"stop": []}, {"stop": []}),
+        ({"seed": 0, "user": "me"}, {}, {"seed": 0, "user": "me"}),
+        # null means default
+        ({"temperature": 0.7}, {"temperature": None}, {"temperature": 0.7}),
+        ({}, {"temperature": None}, {"temperature": None}),
+        ({"min_p": None}, {}, {}),
+        # one limit under three names
+        ({"max_tokens": 9}, {}, {"max_tokens": 9}),
+        ({"max_completion_tokens": 9}, {}, {"max_tokens": 9}),
+        ({"max_tokens": 9}, {"max_tokens": 5}, {"max_tokens": 5}),
+        ({"max_tokens": 9}, {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+        ({"max_completion_tokens": 9}, {"n_predict": 5}, {"n_predict": 5}),
+        ({"max_tokens": 9}, {"max_completion_tokens": None}, {"max_completion_tokens": 9}),
+        ({"max_tokens": 9}, {"max_tokens": None, "n_predict": 5}, {"max_tokens": None, "n_predict": 5}),
+        # the system prompt
+        ({"system_prompt": "Be brief."}, {"messages": [HELLO]}, {"messages": [BRIEF, HELLO]}),
+        ({"system_prompt": "Be brief."}, {"messages": []}, {"messages": [BRIEF]}),
+        ({"system_prompt": ""}, {"messages": [HELLO]}, {"messages": [HELLO]}),
+        ({"system_prompt": "Be brief."}, {"prompt": "hello"}, {"prompt": "hello"}),
+        ({"system_prompt": "Be brief."}, {"messages": "hello"}, {"messages": "hello"}),
+    ],
+)
+def test_defaults(params, body, expected):
+    before = copy.deepcopy(body)
+    assert apply_defaults(body, RequestParams(**params)) == expected
+    assert body == before
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+@pytest.mark.parametrize("position", [0, 1])
+def test_an_instruction_of_the_caller_replaces_the_system_prompt(role, position):
+    messages = [HELLO]
+    messages.insert(position, {"role": role, "content": "Shout."})
+    body = {"messages": messages}
+    assert apply_defaults(body, RequestParams(system_prompt="Be brief.")) is body
+
+
+def test_a_body_without_need_is_returned_itself():
+    body = {"temperature": 0.1, "max_tokens": 5, "messages": [HELLO]}
+    assert apply_defaults(body, RequestParams(temperature=0.7, max_tokens=9)) is body
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 2.1},
+        {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"temperature": "0.5"},
+        {"temperature": True},
+        {"top_p": 1.1},
+        {"presence_penalty": 2.5},
+        {"frequency_penalty": -2.5},
+        {"seed": 2**63},
+        {"stop": ["a", "b", "c", "d", "e"]},
+        {"max_tokens": 0},
+        {"max_tokens": 1, "max_completion_tokens": 2},
+        {"model": "another"},
+        {"messages": []},
+        {"stream": True},
+    ],
+)
+def test_refused(params):
+    with pytest.raises(ValidationError):
+        RequestParams(**params)
+
+
+def test_an_integer_is_a_number():
+    assert RequestParams(temperature=1).temperature == 1
