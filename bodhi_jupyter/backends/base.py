@@ -37,16 +37,28 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Slots:
+    """Requests that a server answers at the same time, and how many it answers now."""
+
+    total: int
+    busy: int
+
+
+@dataclass(frozen=True)
 class Health:
     """What a person needs to know of a backend.
 
     Attributes:
         ok: it answers, or would when asked.
         detail: one plain sentence: the state, or what to do.
+        latency: seconds it took to say so, None where nothing had to be asked.
+        slots: None where it does not tell.
     """
 
     ok: bool
     detail: str
+    latency: float | None = None
+    slots: Slots | None = None
 
 
 class Backend(Protocol):

@@ -199,6 +199,15 @@ class Settings:
             cache_type_v=context.cache_type_v,
         )
 
+    def context_per_request(self, trained: int | None) -> int:
+        """Tokens that one request has: its slot's part, rounded up to 256, no more than the model was trained with.
+
+        Measured against ``/props``; `trained` is what the model's header says.
+        """
+        part = (self.n_ctx or trained or 0) // self.n_parallel
+        rounded = -(-part // 256) * 256
+        return min(rounded, trained) if trained else rounded
+
     def arguments(self) -> list[str]:
         """The same for a command line (llama.cpp server README)."""
         options: dict[str, int | str | None] = {

@@ -9,6 +9,7 @@ never cut, and two busy models cannot keep a third one out.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -81,6 +82,7 @@ class LocalPool:
         start: starts an engine; it is the only way the pool reaches a process.
         estimate: bytes that a target will need; called before its load is queued.
         on_event: told of each load, unload and failure; must not block.
+        unavailable: why no engine can be started here, or None.
     """
 
     name = "local"
@@ -91,11 +93,13 @@ class LocalPool:
         limits: PoolLimits | None = None,
         estimate: Callable[[LocalTarget], Awaitable[int]] | None = None,
         on_event: Callable[[PoolEvent], None] = lambda _event: None,
+        unavailable: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._start = start
         self.limits = limits or PoolLimits()
         self._estimate = estimate
         self._on_event = on_event
+        self._unavailable = unavailable
         self._residents: dict[str, _Resident] = {}
         self._queue: deque[_Waiter] = deque()
         self._trouble: dict[str, _Trouble] = {}
@@ -144,10 +148,15 @@ class LocalPool:
         resident = self._residents.get(name)
         if resident is None:
             return False
-        if resident.state is State.LOADED:
-            self._drain(resident, "asked to")
+        self.retire(name, "asked to")
         await resident.gone.wait()
         return True
+
+    def retire(self, name: str, reason: str) -> None:
+        """Unload the alias once its leases end, if it is loaded; does not wait."""
+        resident = self._residents.get(name)
+        if resident is not None and resident.state is State.LOADED:
+            self._drain(resident, reason)
 
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
@@ -165,11 +174,13 @@ class LocalPool:
         return states
 
     async def health(self) -> Health:
-        """Always able to try; says what is loaded and what failed."""
+        """What is loaded and what failed; well as long as engines can be started at all."""
+        reason = self._unavailable()
+        if reason is not None:
+            return Health(False, reason)
         loaded = [name for name, resident in self._residents.items() if resident.state is State.LOADED]
-        failed = [f"{name}: {trouble.reason}" for name, trouble in self._trouble.items() if name not in loaded]
-        parts = [f"loaded: {', '.join(loaded)}" if loaded else "nothing is loaded", *failed]
-        return Health(not failed, "; ".join(parts))
+        failed = [trouble.reason for name, trouble in self._trouble.items() if name not in loaded]
+        return Health(True, "; ".join([f"loaded: {', '.join(loaded)}" if loaded else "nothing is loaded", *failed]))
 
     async def close(self) -> None:
         """Stop every engine at once; requests in the queue fail."""
@@ -354,7 +365,7 @@ class LocalPool:
         trouble.retry_at = self._now() + pause
 
     def _await_idleness(self, resident: _Resident) -> None:
-        if resident.keep_alive < 0:
+        if resident.keep_alive == math.inf:
             return
         resident.expires_at = self._now() + resident.keep_alive
         loop = asyncio.get_running_loop()

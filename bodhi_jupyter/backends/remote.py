@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from ..catalog.alias import Alias, RemoteTarget
 from ..wire.errors import BackendError, BackendFailed
-from .base import Address, Health, Lease
+from .base import Address, Health, Lease, Slots
 from .transport import Upstream
 
 #: Seconds for the questions that people wait for: which models, how are you.
@@ -37,7 +38,8 @@ class RemoteBackend:
         Raises:
             BackendError: it cannot be reached, or does not answer like an OpenAI-compatible server.
         """
-        entries = (await self._ask("/v1/models")).get("data")
+        document = await self._ask("/v1/models")
+        entries = document.get("data") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise BackendFailed(f"The backend {self.name!r} does not list its models as OpenAI does.")
         return [self._alias(entry) for entry in entries if isinstance(entry, dict) and entry.get("id")]
@@ -50,16 +52,28 @@ class RemoteBackend:
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""
+        began = time.perf_counter()
         try:
             models = await self.aliases()
         except BackendError as error:
             return Health(False, error.message)
-        return Health(True, f"{len(models)} model{'' if len(models) == 1 else 's'}")
+        latency = time.perf_counter() - began
+        return Health(True, f"{len(models)} model{'' if len(models) == 1 else 's'}", latency, await self._slots())
+
+    async def _slots(self) -> Slots | None:
+        """llama.cpp's ``/slots``; other servers, and those that forbid it, do not tell."""
+        try:
+            slots = await self._ask("/slots")
+        except BackendError:
+            return None
+        if not isinstance(slots, list):
+            return None
+        return Slots(len(slots), sum(bool(slot.get("is_processing")) for slot in slots if isinstance(slot, dict)))
 
     async def close(self) -> None:
         """Nothing is held: the connections belong to `Upstream`."""
 
-    async def _ask(self, path: str) -> dict[str, Any]:
+    async def _ask(self, path: str) -> Any:
         async with self._upstream.get(self._address, path, backend=self.name, timeout=QUESTION_SECONDS) as answer:
             if answer.status in {401, 403}:
                 raise BackendFailed(
@@ -69,12 +83,9 @@ class RemoteBackend:
                 raise BackendFailed(f"The backend {self.name!r} answered with status {answer.status}.")
             body = await answer.read()
         try:
-            document = json.loads(body)
+            return json.loads(body)
         except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise BackendFailed(f"The backend {self.name!r} did not answer with JSON.")
-        return document
+            raise BackendFailed(f"The backend {self.name!r} did not answer with JSON.") from None
 
     def _alias(self, entry: Mapping[str, Any]) -> Alias:
         created = entry.get("created")

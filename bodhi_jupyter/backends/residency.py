@@ -57,7 +57,7 @@ class PoolLimits:
     Attributes:
         max_loaded: engines at once.
         memory_budget: bytes that all loaded engines may need together, as estimated before loading.
-        keep_alive: seconds an engine stays after its last lease; negative is for ever.
+        keep_alive: seconds an engine stays after its last lease; infinite is for ever.
         max_queue: requests that may wait.
         queue_timeout: seconds that a request may wait for its engine.
     """

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .context import ContextParams
+from .discovery import ModelFile
+from .request_params import RequestParams
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,19 @@ class LocalTarget:
     """A GGUF file, and how an engine is to run it. Two equal targets are served by the same process.
 
     Attributes:
-        path: the file, or the first of a split model's files.
+        file: the file, or the parts of a split model, with size and time: a replaced file is another target.
         context: what the engine is told besides.
         backend: always the pool of local engines.
     """
 
-    path: Path
+    file: ModelFile
     context: ContextParams = field(default_factory=ContextParams)
     backend: str = "local"
+
+    @property
+    def path(self) -> Path:
+        """The file, or the first of a split model's files."""
+        return self.file.path
 
 
 Target = RemoteTarget | LocalTarget
@@ -51,9 +58,11 @@ class Alias:
         created: seconds since the epoch.
         owned_by: who made it known, as in OpenAI's model object.
         description: one honest sentence, or "".
+        tags: words of its maker's choice.
         request_params: defaults for requests; the caller's own values win.
-        keep_alive: seconds its engine stays after the last use, negative for ever; None for the pool's choice.
-        meta: what the backend or the file tells of the model (context, parameters, size in bytes ...).
+        keep_alive: seconds its engine stays after the last use, infinite for ever; None for the pool's choice.
+        meta: what a configured server tells of its model.
+        stale: its source does not answer now; this is what it said last.
     """
 
     name: str
@@ -61,9 +70,11 @@ class Alias:
     created: int
     owned_by: str
     description: str = ""
-    request_params: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    request_params: RequestParams = field(default_factory=RequestParams)
     keep_alive: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    stale: bool = False
 
 
 class ModelSource(Protocol):
@@ -71,7 +82,7 @@ class ModelSource(Protocol):
 
     @property
     def name(self) -> str:
-        """The source's name, unique in a catalogue."""
+        """The source's name, unique in a catalogue; a backend's models may be asked for as ``name/model``."""
 
     async def aliases(self) -> list[Alias]:
         """The aliases on offer, the source's default first.

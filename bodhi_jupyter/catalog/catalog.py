@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ..wire.errors import BackendError, BackendUnavailable, ModelNotFound
+from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelNotFound
 from .alias import Alias, ModelSource
+
+_log = logging.getLogger(__name__)
 
 #: The name that always stands for the default model.
 DEFAULT = "default"
@@ -32,36 +36,45 @@ class _Shelf:
 
 
 class Catalog:
-    """The aliases of several sources as one list, in the order of the sources.
+    """The aliases of several sources as one list, in the order of the sources: that is the order of resolution.
+
+    A name that several backends offer is listed once for each, as ``backend/name``; the plain name then stands for
+    the first of them. A backend's model can always be asked for as ``backend/name``.
 
     A source's list is kept for `fresh_seconds`. After that it is still used at once while it is asked again in
-    the background; only a source that has never answered is waited for. A source that fails keeps what it
+    the background; only a source that has never been asked is waited for. A source that fails keeps what it
     offered last, so that a name known a moment ago gives "cannot be reached" and not "does not exist".
 
     Args:
-        sources: the first one's first alias is the default model.
+        sources: where a name is looked for, in this order.
+        defaults: names of the sources whose first alias may be the default model, in this order; without any,
+            all sources in theirs.
         fresh_seconds: how long a list is used without asking again.
     """
 
     def __init__(
         self,
         sources: Sequence[ModelSource],
+        defaults: Sequence[str] = (),
         fresh_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shelves = [_Shelf(source) for source in sources]
+        by_name = {shelf.source.name: shelf for shelf in self._shelves}
+        self._default_shelves = [by_name[name] for name in defaults] or self._shelves
+        self._merged: _Merged | None = None
         self._fresh_seconds = fresh_seconds
         self._clock = clock
 
     async def aliases(self) -> list[Alias]:
         """All aliases, each name once: the first source that offers it wins."""
-        await self._look(self._stale())
-        return self._known()
+        await self._look()
+        return list(self._merge().listed)
 
     async def refresh(self) -> list[Alias]:
         """All aliases, after asking every source now."""
-        await self._ask(self._shelves)
-        return self._known()
+        await self._ask_all()
+        return list(self._merge().listed)
 
     async def resolve(self, name: str) -> Alias:
         """What `name` stands for; ``"default"`` is the default model.
@@ -70,10 +83,12 @@ class Catalog:
             ModelNotFound: no source has it; close names are in the message.
             BackendUnavailable: it is not known, and a source that may have it does not answer.
         """
-        found = self._find(name, await self.aliases())
+        await self._look()
+        found = self._find(name)
         if found is None:
             # It may have come since: somebody who names a model expects it to be there.
-            found = self._find(name, await self.refresh())
+            await self._ask_all()
+            found = self._find(name)
         if found is None:
             raise self._not_found(name)
         return found
@@ -89,17 +104,17 @@ class Catalog:
         """The sources that did not answer last time, with the reason."""
         return {shelf.source.name: shelf.failure for shelf in self._shelves if shelf.failure is not None}
 
-    def _find(self, name: str, aliases: Sequence[Alias]) -> Alias | None:
-        named = next((alias for alias in aliases if alias.name == name), None)
-        if named is None and name == DEFAULT:
-            return self._default(aliases)
-        return named
+    def _find(self, name: str) -> Alias | None:
+        found = self._merge().by_name.get(name)
+        if found is None and name == DEFAULT:
+            return self._default()
+        return found
 
-    def _default(self, aliases: Sequence[Alias]) -> Alias | None:
+    def _default(self) -> Alias | None:
         """The first alias, unless a source before it is silent: another model must not answer for it."""
-        for shelf in self._shelves:
+        for shelf in self._default_shelves:
             if shelf.aliases:
-                return next(alias for alias in aliases if alias.name == shelf.aliases[0].name)
+                return shelf.aliases[0]
             if shelf.failure is not None:
                 return None
         return None
@@ -111,16 +126,15 @@ class Catalog:
                 f"The model {name!r} is not known, and {_listed(list(silent))} cannot be asked for it now.",
                 retry_after=1.0,
             )
-        close = difflib.get_close_matches(name, [alias.name for alias in self._known()], n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, [alias.name for alias in self._merge().listed], n=3, cutoff=0.5)
         hint = f" Did you mean {_listed(close)}?" if close else ""
         return ModelNotFound(f"The model '{name}' does not exist.{hint}", param="model")
 
-    def _known(self) -> list[Alias]:
-        by_name: dict[str, Alias] = {}
-        for shelf in self._shelves:
-            for alias in shelf.aliases:
-                by_name.setdefault(alias.name, alias)
-        return list(by_name.values())
+    def _merge(self) -> _Merged:
+        """What the shelves hold together; worked out anew only when one of them was asked."""
+        if self._merged is None:
+            self._merged = _merge(self._shelves, self._default())
+        return self._merged
 
     def _stale(self) -> list[_Shelf]:
         now = self._clock()
@@ -128,16 +142,19 @@ class Catalog:
             shelf for shelf in self._shelves if shelf.asked_at is None or now - shelf.asked_at >= self._fresh_seconds
         ]
 
-    async def _look(self, stale: Sequence[_Shelf]) -> None:
-        """Ask the stale sources; wait only for those that have nothing to show."""
+    async def _look(self) -> None:
+        """Ask the stale sources; wait only for those that have never been asked."""
+        stale = self._stale()
         for shelf in stale:
             self._start_asking(shelf)
-        await self._wait([shelf for shelf in stale if not shelf.aliases])
+        await self._wait([shelf for shelf in stale if shelf.asked_at is None])
 
-    async def _ask(self, shelves: Sequence[_Shelf]) -> None:
-        for shelf in shelves:
+    async def _ask_all(self) -> None:
+        # A question under way may have been answered before what the caller wants to see.
+        await self._wait(self._shelves)
+        for shelf in self._shelves:
             self._start_asking(shelf)
-        await self._wait(shelves)
+        await self._wait(self._shelves)
 
     @staticmethod
     async def _wait(shelves: Sequence[_Shelf]) -> None:
@@ -156,7 +173,49 @@ class Catalog:
             shelf.failure = None
         except BackendError as error:
             shelf.failure = error
+        except Exception:
+            _log.exception("The models of %r cannot be listed", shelf.source.name)
+            shelf.failure = BackendFailed(f"The models of {shelf.source.name!r} cannot be listed; the log says why.")
         shelf.asked_at = self._clock()
+        self._merged = None
+
+
+@dataclass
+class _Merged:
+    """The shelves as one.
+
+    Attributes:
+        listed: every name once, the default model first, then in the order of the sources.
+        by_name: what each name stands for; names that are not listed among them.
+    """
+
+    listed: list[Alias]
+    by_name: dict[str, Alias]
+
+
+def _merge(shelves: Sequence[_Shelf], default: Alias | None) -> _Merged:
+    offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if _is_at_backend(shelf, alias))
+    listed: dict[str, Alias] = {}
+    unlisted: dict[str, Alias] = {}
+    for shelf in shelves:
+        for alias in shelf.aliases:
+            offered = replace(alias, stale=True) if shelf.failure is not None else alias
+            full_name = f"{alias.target.backend}/{alias.name}"
+            if not _is_at_backend(shelf, alias):
+                listed.setdefault(alias.name, offered)
+            elif offers[alias.name] > 1:
+                listed.setdefault(full_name, replace(offered, name=full_name))
+                unlisted.setdefault(alias.name, offered)
+            else:
+                listed.setdefault(alias.name, offered)
+                unlisted.setdefault(full_name, offered)
+    in_order = sorted(listed.values(), key=lambda alias: default is None or alias.target != default.target)
+    return _Merged(in_order, {**unlisted, **listed})
+
+
+def _is_at_backend(shelf: _Shelf, alias: Alias) -> bool:
+    """Whether the source is the backend itself, and not a person's alias for one of its models."""
+    return shelf.source.name == alias.target.backend
 
 
 def _listed(names: Sequence[str]) -> str:

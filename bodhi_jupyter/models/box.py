@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from ..catalog.alias import Alias, LocalTarget
+from ..catalog.sources import single_file
 from ..wire.errors import BackendUnavailable
 from .tiny_random import DESCRIPTION, write_tiny_random
 
@@ -34,7 +35,8 @@ class BoxedModel:
         if self._path is None or not self._path.exists():
             self._path = await asyncio.to_thread(self._write)
         created = int(self._path.stat().st_mtime)
-        return [Alias(NAME, LocalTarget(self._path), created, owned_by="bodhi-jupyter", description=DESCRIPTION)]
+        target = LocalTarget(single_file(NAME, self._path))
+        return [Alias(NAME, target, created, owned_by="bodhi-jupyter", description=DESCRIPTION)]
 
     def _write(self) -> Path:
         for folder in self._folders:

@@ -1,6 +1,7 @@
 """The pool's decisions, with engines that do what the test says; real processes are in test_pool_real.py."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bodhi_jupyter.backends.pool import LocalPool
 from bodhi_jupyter.backends.residency import PoolEvent, PoolLimits
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget
 from bodhi_jupyter.catalog.context import ContextParams
+from bodhi_jupyter.catalog.discovery import ModelFile
 from bodhi_jupyter.wire.errors import BackendError, BackendFailed, BackendUnavailable, Busy
 
 
@@ -53,7 +55,9 @@ class Factory:
 
 
 def alias(name: str, keep_alive: float | None = None, **context: int) -> Alias:
-    return Alias(name, LocalTarget(Path(f"{name}.gguf"), ContextParams(**context)), 0, "test", keep_alive=keep_alive)
+    path = Path(f"{name}.gguf")
+    file = ModelFile(name, path, 1, 0, None, None, None, (path,))
+    return Alias(name, LocalTarget(file, ContextParams(**context)), 0, "test", keep_alive=keep_alive)
 
 
 A, B, C, D = (alias(name) for name in "abcd")
@@ -122,7 +126,7 @@ def test_idle_engines_end_after_the_keep_alive_of_trait_alias_or_request() -> No
             pass
         async with pool.lease(alias("asked", keep_alive=300.0), keep_alive=0.0):
             pass
-        async with pool.lease(alias("pinned", keep_alive=-1.0)):
+        async with pool.lease(alias("pinned", keep_alive=math.inf)):
             pass
         await asyncio.gather(*(factory.engines[name].exited.wait() for name in ("short", "asked")))
         await settle()
