@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyter_core.paths import jupyter_data_dir
+from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Enum, Float, Integer, Unicode, default
+from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from .access import provisioner
 from .access.environment import Mode, kernel_base_url
 from .access.keys import KeyRing
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
-from .backends.launch import EmbeddedLauncher, EngineSpec, Launcher
+from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
+from .backends.memory import estimate_bytes
 from .backends.pool import LocalPool
 from .backends.remote import RemoteBackend
-from .backends.residency import Engine, Starter
+from .backends.residency import Engine, PoolEvent, PoolLimits, Starter
 from .backends.supervisor import EngineProcess
 from .backends.transport import Upstream
 from .catalog.alias import LocalTarget, ModelSource
+from .catalog.broken import BrokenFile
 from .catalog.catalog import Catalog
+from .catalog.details import Details
+from .catalog.discovery import ModelFolders
+from .catalog.hub import hub_cache
+from .catalog.sources import AliasFileSource, FileSource
+from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
-from .handlers import manage_health, manage_keys, openai
+from .handlers import manage_aliases, manage_health, manage_keys, manage_models, models, openai
 from .handlers.base import GATEWAY, Gateway
 from .models.box import BoxedModel
+from .telemetry.bus import EventBus
 from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-#: A large model from a slow disk takes minutes.
-LOAD_SECONDS = 600.0
-
 ROUTES = [
-    *openai.default_handlers,
+    *models.default_handlers,
     *manage_health.default_handlers,
     *manage_keys.default_handlers,
+    *manage_aliases.default_handlers,
+    *manage_models.default_handlers,
+    *openai.default_handlers,
 ]
+
+#: The backend that `backend_url` is short for.
+BACKEND = "backend"
 
 
 class BodhiExtension(ExtensionApp):
@@ -65,12 +78,43 @@ class BodhiExtension(ExtensionApp):
     backend_api_key = Unicode(
         help="The key of that server. It is sent to it alone, and kept from kernels. Also BODHI_BACKEND_API_KEY."
     ).tag(config=True)
+    backends = Dict(
+        per_key_traits={},
+        value_trait=Dict(value_trait=Unicode(), key_trait=Enum(["url", "api_key"])),
+        key_trait=Unicode(),
+        help='Several servers by name: {"gpu-box": {"url": "http://gpu-box:8080", "api_key": "..."}}. The first '
+        "one's first model is the default.",
+    ).tag(config=True)
     read_timeout = Float(
         600.0, help="Seconds that a backend may stay silent, before the first byte and between two."
     ).tag(config=True)
-    max_body_bytes = Integer(64 * 1024 * 1024, help="A request with a larger body is refused with 413.").tag(
-        config=True
-    )
+    max_body_bytes = Integer(64 * 2**20, help="A request with a larger body is refused with 413.").tag(config=True)
+
+    model_folders = List(
+        Unicode(),
+        help="Further folders with GGUF files, searched with those below. Those in bodhi/models under Jupyter's data "
+        "directory and in the Hugging Face cache are found without.",
+    ).tag(config=True)
+    alias_folders = List(
+        Unicode(),
+        help="Further folders with alias files, searched after bodhi/aliases under Jupyter's data directories "
+        "(user, environment, system).",
+    ).tag(config=True)
+    max_loaded_models = Integer(3, min=1, help="Local models that may be loaded at once.").tag(config=True)
+    model_memory_budget = Integer(
+        0, min=0, help="Bytes that all loaded models may need together (weights, KV and prompt cache); 0 is no limit."
+    ).tag(config=True)
+    keep_alive = Float(
+        300.0, help="Seconds that a local model stays loaded after its last request; negative is for ever."
+    ).tag(config=True)
+    max_waiting_requests = Integer(512, min=1, help="Requests that may wait for local models to load.").tag(config=True)
+    queue_timeout = Float(600.0, help="Seconds that a request may wait for its local model.").tag(config=True)
+    load_timeout = Float(600.0, help="Seconds that loading a local model may take.").tag(config=True)
+    llama_server = Unicode(
+        help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "
+        "engine: a path, or a name on PATH."
+    ).tag(config=True)
+
     kernel_env = Enum(
         ["auto", "always", "never"],
         default_value="auto",
@@ -90,24 +134,42 @@ class BodhiExtension(ExtensionApp):
     def _backend_api_key_default(self) -> str:
         return os.environ.get("BODHI_BACKEND_API_KEY", "")
 
+    @validate("backends")
+    def _check_backends(self, proposal: Any) -> Any:
+        taken = {LocalPool.name, BoxedModel.name, FileSource.name, AliasFileSource.name}
+        for name, settings in proposal["value"].items():
+            if name in taken or "/" in name:
+                raise TraitError(f"A backend cannot be called {name!r}.")
+            if "url" not in settings:
+                raise TraitError(f"The backend {name!r} has no 'url'.")
+        return proposal["value"]
+
     def initialize_settings(self) -> None:
         """Wire the rooms together; nothing is started, reached or written yet."""
-        upstream = Upstream(self.read_timeout)
-        pool = LocalPool(_starter(EmbeddedLauncher()))
-        backends: dict[str, Backend] = {pool.name: pool}
-        sources: list[ModelSource] = []
-        if self.backend_url:
-            remote = RemoteBackend("backend", self.backend_url, upstream, self.backend_api_key)
-            backends[remote.name] = remote
-            sources.append(remote)
-        sources.append(BoxedModel(Path(jupyter_data_dir()) / "bodhi" / "models", Path(tempfile.gettempdir()) / "bodhi"))
-        keys = KeyRing()
+        assert self.serverapp is not None
+        assert self.serverapp.event_logger is not None
+        self._events = EventBus(self.serverapp.event_logger)
+        upstream, details, keys = Upstream(self.read_timeout), Details(), KeyRing()
+        pool = self._pool(details)
+        remotes = self._remotes(upstream)
+        aliases = self._alias_store()
+        model_folders, caches = [*self._data_folders("models"), *map(Path, self.model_folders)], [hub_cache(os.environ)]
+        folders = ModelFolders([*model_folders, *caches])
+        from_files = AliasFileSource(aliases, folders, model_folders, caches, self._log_broken)
+        from_disk = FileSource(folders, self._log_broken)
+        box = BoxedModel(Path(jupyter_data_dir()) / "bodhi" / "box", Path(tempfile.gettempdir()) / "bodhi-box")
+        sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
+        backends: list[Backend] = [*remotes, pool]
         self.gateway = Gateway(
-            catalog=Catalog(sources),
-            backends=backends,
+            catalog=Catalog(sources, defaults=[*(remote.name for remote in remotes), box.name]),
+            aliases=aliases,
+            details=details,
+            backends={backend.name: backend for backend in backends},
+            pool=pool,
             upstream=upstream,
             keys=keys,
             max_body_bytes=self.max_body_bytes,
+            broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
         )
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway
@@ -144,6 +206,7 @@ class BodhiExtension(ExtensionApp):
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
         await self.gateway.catalog.close()
+        await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
         await self.gateway.upstream.close()
 
@@ -152,11 +215,56 @@ class BodhiExtension(ExtensionApp):
         in_flight = len(self.gateway.in_flight)
         return {"requests": in_flight} if in_flight else None
 
+    def _remotes(self, upstream: Upstream) -> list[RemoteBackend]:
+        configured = {BACKEND: {"url": self.backend_url, "api_key": self.backend_api_key}} if self.backend_url else {}
+        return [
+            RemoteBackend(name, settings["url"], upstream, settings.get("api_key", ""))
+            for name, settings in {**configured, **self.backends}.items()
+        ]
 
-def _starter(launcher: Launcher) -> Starter:
+    def _pool(self, details: Details) -> LocalPool:
+        launcher = BinaryLauncher(self.llama_server) if self.llama_server else EmbeddedLauncher()
+        limits = PoolLimits(
+            max_loaded=self.max_loaded_models,
+            memory_budget=self.model_memory_budget or None,
+            keep_alive=math.inf if self.keep_alive < 0 else self.keep_alive,
+            max_queue=self.max_waiting_requests,
+            queue_timeout=self.queue_timeout,
+        )
+
+        async def estimate(target: LocalTarget) -> int:
+            return estimate_bytes(target, await details.read(target.file))
+
+        return LocalPool(
+            _starter(launcher, self.load_timeout), limits, estimate, self._tell_of_model, launcher.unavailable
+        )
+
+    def _alias_store(self) -> AliasStore:
+        user, *others = self._data_folders("aliases")
+        return AliasStore([user, *others, *map(Path, self.alias_folders)], user)
+
+    @staticmethod
+    def _data_folders(kind: str) -> list[Path]:
+        """Our folder under each of Jupyter's data directories: the user's, the environment's, the system's."""
+        directories = [jupyter_data_dir(), *ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH]
+        return [Path(directory) / "bodhi" / kind for directory in dict.fromkeys(directories)]
+
+    def _tell_of_model(self, event: PoolEvent) -> None:
+        if event.kind == "failed":
+            self.log.warning("model=%r failed: %s", event.alias, event.reason)
+        else:
+            self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
+        self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+
+    def _log_broken(self, files: Sequence[BrokenFile]) -> None:
+        for file in files:
+            self.log.warning("This file is not used. %s", file)
+
+
+def _starter(launcher: Launcher, load_timeout: float) -> Starter:
     async def start(alias: str, target: LocalTarget) -> Engine:
         spec = EngineSpec(alias, target.path, target.context)
-        return await EngineProcess.start(launcher, spec, start_timeout=LOAD_SECONDS)
+        return await EngineProcess.start(launcher, spec, start_timeout=load_timeout)
 
     return start
 

@@ -7,7 +7,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -21,8 +21,12 @@ from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder, KeyRing, looks_foreign
 from ..backends.base import Backend
+from ..backends.pool import LocalPool
 from ..backends.transport import Upstream
+from ..catalog.broken import BrokenFile
 from ..catalog.catalog import Catalog
+from ..catalog.details import Details
+from ..catalog.store import AliasStore
 from ..wire.errors import (
     BodyTooLarge,
     GatewayError,
@@ -49,14 +53,19 @@ class Gateway:
 
     Attributes:
         max_body_bytes: a request body above this is refused with 413.
+        broken_files: the alias and model files that cannot be used, as they were last seen.
         in_flight: requests being answered now, by request id.
     """
 
     catalog: Catalog
+    aliases: AliasStore
+    details: Details
     backends: dict[str, Backend]
+    pool: LocalPool
     upstream: Upstream
     keys: KeyRing
     max_body_bytes: int
+    broken_files: Callable[[], list[BrokenFile]]
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)
 
 

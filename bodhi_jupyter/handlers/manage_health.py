@@ -1,12 +1,14 @@
-"""``/bodhi/health``: whether every backend works, in words."""
+"""``/bodhi/health`` and ``/bodhi/v1/backends``: what works, in words and numbers."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from ..backends.base import Health
 from .base import GatewayHandler
 
 
@@ -16,20 +18,58 @@ class HealthHandler(GatewayHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Ask each backend now: 200 when all are well, 503 when one is not."""
-        backends = self.gateway.backends
-        answers = await asyncio.gather(*(backend.health() for backend in backends.values()))
-        well = all(health.ok for health in answers)
+        """Ask each backend now: 200 when all are well, 503 when one is not.
+
+        Broken files and failed models are listed; they do not make the server unwell.
+        """
+        answers = await ask_all(self)
+        well = all(health.ok for health in answers.values())
         self.set_status(200 if well else 503)
         self.answer_json(
             {
                 "status": "ok" if well else "degraded",
-                "backends": {
-                    name: {"ok": health.ok, "detail": health.detail}
-                    for name, health in zip(backends, answers, strict=True)
+                "backends": {name: {"ok": health.ok, "detail": health.detail} for name, health in answers.items()},
+                "models": {
+                    name: {"state": state.state, "leases": state.leases, "waiting": state.waiting}
+                    | ({"reason": state.reason} if state.reason else {})
+                    for name, state in self.gateway.pool.states().items()
                 },
+                "broken_files": [
+                    {"name": file.name, "line": file.line, "reason": file.reason}
+                    for file in self.gateway.broken_files()
+                ],
             }
         )
 
 
-default_handlers = [(r"/bodhi/health", HealthHandler)]
+class BackendsHandler(GatewayHandler):
+    """``GET /bodhi/v1/backends``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Each backend's health, its slots, and how long it took to answer."""
+        answers = await ask_all(self)
+        self.answer_json({"object": "list", "data": [backend_object(name, health) for name, health in answers.items()]})
+
+
+async def ask_all(handler: GatewayHandler) -> dict[str, Health]:
+    """The health of every backend, asked at the same time."""
+    backends = handler.gateway.backends
+    answers = await asyncio.gather(*(backend.health() for backend in backends.values()))
+    return dict(zip(backends, answers, strict=True))
+
+
+def backend_object(name: str, health: Health) -> dict[str, Any]:
+    """A backend as JSON; ``latency`` is in seconds, ``slots`` as llama.cpp counts them, null where it does not tell."""
+    return {
+        "id": name,
+        "object": "backend",
+        "ok": health.ok,
+        "detail": health.detail,
+        "latency": health.latency,
+        "slots": None if health.slots is None else {"total": health.slots.total, "busy": health.slots.busy},
+    }
+
+
+default_handlers = [(r"/bodhi/health", HealthHandler), (r"/bodhi/v1/backends", BackendsHandler)]

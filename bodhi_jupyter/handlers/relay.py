@@ -32,29 +32,28 @@ async def leased_stream(
     Raises:
         GatewayError: no lease; or the server refused, failed, or answered with something else than a stream.
     """
+    backend = gateway.backends[alias.target.backend]
     for last_attempt in (False, True):
-        answering = False
+        leased = answering = False
         try:
-            async with _stream(gateway, alias, path, body) as answer:
-                answering = True
-                yield answer
-                return
+            async with backend.lease(alias) as lease:
+                leased = True
+                async with _stream(gateway, lease, path, body(lease), backend.name) as answer:
+                    answering = True
+                    yield answer
+                    return
         except BackendUnavailable:
-            if answering or last_attempt:
+            if last_attempt or answering or not leased:
                 raise
 
 
 @asynccontextmanager
-async def _stream(gateway: Gateway, alias: Alias, path: str, body: Callable[[Lease], bytes]) -> AsyncIterator[Answer]:
-    backend = gateway.backends[alias.target.backend]
-    async with (
-        backend.lease(alias) as lease,
-        gateway.upstream.post(lease.address, path, body(lease), backend=backend.name) as answer,
-    ):
+async def _stream(gateway: Gateway, lease: Lease, path: str, body: bytes, backend: str) -> AsyncIterator[Answer]:
+    async with gateway.upstream.post(lease.address, path, body, backend=backend) as answer:
         if answer.status >= 400:
-            raise refusal(answer.status, await answer.read(), backend.name)
+            raise refusal(answer.status, await answer.read(), backend)
         if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
-            raise BackendFailed(f"The backend {backend.name!r} did not answer with an event stream.")
+            raise BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
         yield answer
 
 

@@ -1,0 +1,71 @@
+"""``/bodhi/v1/models/{name}/load|unload``: local models by hand."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ..backends.residency import ModelState
+from ..catalog.alias import Alias, LocalTarget
+from ..wire.errors import InvalidField
+from .base import GatewayHandler
+
+
+class _LocalModelHandler(GatewayHandler):
+    async def local_alias(self, quoted: str) -> Alias:
+        """The alias, which must be one that runs here.
+
+        Raises:
+            ModelNotFound: there is no such alias.
+            InvalidField: its model is on a configured server.
+        """
+        self.record.model = unquote(quoted)
+        alias = await self.gateway.catalog.resolve(self.record.model)
+        if not isinstance(alias.target, LocalTarget):
+            raise InvalidField(
+                f"The model '{alias.name}' is loaded and unloaded by its own server, {alias.target.backend!r}.",
+                param="name",
+            )
+        return alias
+
+    def answer_state(self, name: str) -> None:
+        state = self.gateway.pool.states().get(name, ModelState("idle"))
+        self.answer_json({"id": name, "state": state.state, "expires_in": state.expires_in})
+
+
+class LoadHandler(_LocalModelHandler):
+    """``POST /bodhi/v1/models/{name}/load``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, quoted: str) -> None:
+        """Load it, and answer once it is; keep-alive counts from now."""
+        await self.work(self._load(quoted))
+
+    async def _load(self, quoted: str) -> None:
+        alias = await self.local_alias(quoted)
+        await self.gateway.pool.load(alias)
+        self.answer_state(alias.name)
+
+
+class UnloadHandler(_LocalModelHandler):
+    """``POST /bodhi/v1/models/{name}/unload``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, quoted: str) -> None:
+        """Unload it once nobody uses it, and answer then."""
+        await self.work(self._unload(quoted))
+
+    async def _unload(self, quoted: str) -> None:
+        alias = await self.local_alias(quoted)
+        await self.gateway.pool.unload(alias.name)
+        self.answer_state(alias.name)
+
+
+default_handlers = [
+    (r"/bodhi/v1/models/(.+)/load", LoadHandler),
+    (r"/bodhi/v1/models/(.+)/unload", UnloadHandler),
+]

@@ -1,0 +1,53 @@
+"""The extension's configuration."""
+
+from typing import Any
+
+import pytest
+from traitlets import TraitError
+
+from bodhi_jupyter.extension import BodhiExtension
+
+
+@pytest.mark.parametrize(
+    ("backends", "says"),
+    [
+        ({"local": {"url": "http://x"}}, "cannot be called 'local'"),
+        ({"a/b": {"url": "http://x"}}, "cannot be called"),
+        ({"gpu": {"api_key": "x"}}, "no 'url'"),
+        ({"gpu": {"ur": "http://x"}}, "key"),
+        ({"gpu": "http://x"}, "dict"),
+    ],
+)
+def test_backends_that_make_no_sense_are_refused(backends: dict[str, Any], says: str) -> None:
+    with pytest.raises(TraitError, match=says):
+        BodhiExtension(backends=backends)
+
+
+def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BODHI_BACKEND_URL", "http://gpu:8080")
+    monkeypatch.setenv("BODHI_BACKEND_API_KEY", "secret")
+    extension = BodhiExtension()
+    assert (extension.backend_url, extension.backend_api_key) == ("http://gpu:8080", "secret")
+
+
+async def test_a_stop_without_a_start_is_harmless(extension) -> None:
+    await extension.stop_extension()
+    await extension.stop_extension()
+
+
+async def test_the_start_hook_tells_kernels_where_we_are(extension, jp_serverapp, jp_base_url) -> None:
+    assert extension.kernel_access.base_url is None
+    await jp_serverapp.extension_manager.start_all_extensions()
+    assert extension.kernel_access.base_url == f"http://127.0.0.1:{jp_serverapp.port}{jp_base_url.rstrip('/')}"
+
+
+class TestSelfSigned:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config) -> dict[str, Any]:
+        jp_server_config["ServerApp"]["certfile"] = "self-signed.pem"
+        return jp_server_config
+
+    async def test_where_kernels_could_not_use_it_nothing_is_set(self, extension, jp_serverapp, caplog) -> None:
+        await extension._start_jupyter_server_extension(jp_serverapp)
+        assert extension.kernel_access.base_url is None
+        assert "c.BodhiExtension.kernel_url" in caplog.text
