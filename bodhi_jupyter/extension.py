@@ -79,9 +79,6 @@ class BodhiExtension(ExtensionApp):
         help="The key of that server. It is sent to it alone, and kept from kernels. Also BODHI_BACKEND_API_KEY."
     ).tag(config=True)
     backends = Dict(
-        per_key_traits={},
-        value_trait=Dict(value_trait=Unicode(), key_trait=Enum(["url", "api_key"])),
-        key_trait=Unicode(),
         help='Several servers by name: {"gpu-box": {"url": "http://gpu-box:8080", "api_key": "..."}}. The first '
         "one's first model is the default.",
     ).tag(config=True)
@@ -140,8 +137,10 @@ class BodhiExtension(ExtensionApp):
         for name, settings in proposal["value"].items():
             if name in taken or "/" in name:
                 raise TraitError(f"A backend cannot be called {name!r}.")
-            if "url" not in settings:
-                raise TraitError(f"The backend {name!r} has no 'url'.")
+            if not isinstance(settings, dict) or not set(settings) <= {"url", "api_key"}:
+                raise TraitError(f"The backend {name!r} has to be a dict of 'url' and perhaps 'api_key'.")
+            if not str(settings.get("url", "")).startswith(("http://", "https://")):
+                raise TraitError(f"The backend {name!r} has no 'url' that starts with http:// or https://.")
         return proposal["value"]
 
     def initialize_settings(self) -> None:

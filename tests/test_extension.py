@@ -14,8 +14,8 @@ from bodhi_jupyter.extension import BodhiExtension
         ({"local": {"url": "http://x"}}, "cannot be called 'local'"),
         ({"a/b": {"url": "http://x"}}, "cannot be called"),
         ({"gpu": {"api_key": "x"}}, "no 'url'"),
-        ({"gpu": {"ur": "http://x"}}, "key"),
-        ({"gpu": "http://x"}, "dict"),
+        ({"gpu": {"ur": "http://x"}}, "dict of 'url'"),
+        ({"gpu": "http://x"}, "dict of 'url'"),
     ],
 )
 def test_backends_that_make_no_sense_are_refused(backends: dict[str, Any], says: str) -> None:
