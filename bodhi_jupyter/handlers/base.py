@@ -39,9 +39,14 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.record import RequestRecord
-from ..wire.sse import data_event
+from ..wire.sse import comment, data_event
 
 AUTH_RESOURCE = "bodhi"
+STREAM_TYPE = "text/event-stream; charset=utf-8"
+#: How long the headers of a stream wait for its first event, so that an early failure keeps its status.
+HOLD_SECONDS = 10.0
+#: Proxies give up on connections that are idle for a minute, some for half of one.
+BEAT_SECONDS = 10.0
 GATEWAY = "bodhi_gateway"
 
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
@@ -106,6 +111,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._body = bytearray()
         self._work: asyncio.Task[None] | None = None
         self._client_left = False
+        self._streaming = False
+        self._heartbeat: asyncio.Task[None] | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -200,6 +207,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             self._note_client_left()
         except StreamClosedError:
             self._note_client_left()
+        except GatewayError as error:
+            if not self._streaming:
+                raise
+            await self._fail_stream(error)
+        finally:
+            self._stop_heartbeat()
 
     def on_connection_close(self) -> None:
         """The client left: stop working for it."""
@@ -213,6 +226,56 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if not self._headers_written:
             # Nobody reads it; logs and metrics do (499 is nginx's "client closed request").
             self.set_status(499, "Client Closed Request")
+
+    # -- streams ---------------------------------------------------------------------------------------------
+
+    def expect_stream(self) -> None:
+        """Announce a stream of events: if its first one takes long, comments keep proxies from giving up.
+
+        Until then nothing is sent, so that an early failure keeps its status.
+        """
+        self._heartbeat = asyncio.create_task(self._beat())
+
+    async def pass_on(self, block: bytes) -> None:
+        """Send whole events, and wait while the client does not read."""
+        if self.record.first_token_seconds is None:
+            self.record.first_token_seconds = time.perf_counter() - self._arrived
+            self._stop_heartbeat()
+        self._begin_stream()
+        self.write(block)
+        await self.flush()
+
+    async def finish_stream(self) -> None:
+        """End the body at once: SDKs wait for it before they use the connection again."""
+        await self.finish(set_content_type=STREAM_TYPE)
+
+    def _begin_stream(self) -> None:
+        if self._streaming:
+            return
+        self._streaming = True
+        self.set_header("Content-Type", STREAM_TYPE)
+        self.set_header("Cache-Control", "no-cache")
+        # Proxies in front of hubs (nginx) would otherwise collect the stream.
+        self.set_header("X-Accel-Buffering", "no")
+
+    async def _fail_stream(self, error: GatewayError) -> None:
+        """Tell of the failure inside the stream, whose status is long sent; no other end follows."""
+        self.note_error(error)
+        self.write(self.render_stream_error(error))
+        await self.finish_stream()
+
+    async def _beat(self) -> None:
+        await asyncio.sleep(HOLD_SECONDS)
+        while True:
+            self._begin_stream()
+            self.write(comment("waiting"))
+            await self.flush()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _stop_heartbeat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+            self._heartbeat = None
 
     def answer_json(self, document: object) -> None:
         """Finish with a JSON document."""
@@ -298,7 +361,3 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
-
-    def seconds_since_arrival(self) -> float:
-        """Seconds since the request's headers were read."""
-        return time.perf_counter() - self._arrived

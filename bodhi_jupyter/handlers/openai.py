@@ -33,6 +33,8 @@ class ChatCompletionsHandler(GatewayHandler):
         request = parse_request(ChatRequest, self.body)
         self.record.model = request.model
         alias = await self.gateway.catalog.resolve(request.model)
+        if request.stream:
+            self.expect_stream()
         guard = StreamGuard(alias.target.backend, request.choices)
         async with leased_stream(
             self.gateway, alias, "/v1/chat/completions", lambda lease: outgoing(self.body, request, alias, lease.model)

@@ -11,7 +11,7 @@ from ..backends.base import Lease
 from ..backends.transport import Answer
 from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
-from ..wire.errors import BackendFailed, BackendUnavailable, GatewayError
+from ..wire.errors import BackendFailed, BackendUnavailable
 from ..wire.guard import Guard, token_counts
 from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
@@ -60,27 +60,16 @@ async def _stream(gateway: Gateway, lease: Lease, path: str, body: bytes, backen
 async def pass_stream(handler: GatewayHandler, answer: Answer, guard: Guard) -> None:
     """Relay the stream to the caller with backpressure, and end it with exactly one terminal event.
 
-    The status is sent with the first event, so that a failure before it keeps its own.
-
     Raises:
-        GatewayError: the stream failed before its first event.
+        GatewayError: the stream failed; the handler tells the caller, in a status or in the stream.
     """
     try:
         async with aclosing(_guarded(answer, guard)) as blocks:
             async for block in blocks:
-                if handler.record.first_token_seconds is None:
-                    _begin_stream(handler)
-                handler.write(block)
-                await handler.flush()
-    except GatewayError as error:
-        if handler.record.first_token_seconds is None:
-            raise
-        # The status is long sent: the error travels inside the stream, and no [DONE] follows it.
-        handler.note_error(error)
-        handler.write(handler.render_stream_error(error))
+                await handler.pass_on(block)
     finally:
         handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
-    await handler.finish(set_content_type="text/event-stream; charset=utf-8")
+    await handler.finish_stream()
 
 
 async def assemble_stream(
@@ -120,11 +109,3 @@ async def _guarded(answer: Answer, guard: Guard) -> AsyncGenerator[bytes, None]:
             if guard.over:
                 break
     yield guard.end()
-
-
-def _begin_stream(handler: GatewayHandler) -> None:
-    handler.record.first_token_seconds = handler.seconds_since_arrival()
-    handler.set_header("Content-Type", "text/event-stream; charset=utf-8")
-    handler.set_header("Cache-Control", "no-cache")
-    # Proxies in front of hubs (nginx) would otherwise collect the stream.
-    handler.set_header("X-Accel-Buffering", "no")

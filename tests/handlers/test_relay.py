@@ -249,3 +249,44 @@ class TestNobodyThere:
             "ok": False,
             "detail": "The backend 'backend' cannot be reached.",
         }
+
+
+class TestLongWait:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config, monkeypatch):
+        monkeypatch.setattr("bodhi_jupyter.handlers.base.HOLD_SECONDS", 0.05)
+        monkeypatch.setattr("bodhi_jupyter.handlers.base.BEAT_SECONDS", 0.05)
+        return bodhi_config
+
+    async def test_comments_keep_the_connection_alive_until_the_first_event(self, client, fake) -> None:
+        go_on = asyncio.Event()
+
+        async def slow(exchange) -> None:
+            await go_on.wait()
+            await behave.ok()(exchange)
+
+        fake.script = [slow]
+        async with client.stream("POST", PATH, json=STREAM) as response:
+            assert response.status_code == 200
+            lines = response.aiter_lines()
+            waiting = [await anext(lines) for _ in range(4)]
+            assert waiting == [": waiting", "", ": waiting", ""]
+            go_on.set()
+            rest = [line async for line in lines]
+        assert rest[-2] == "data: [DONE]"
+
+    async def test_a_failure_after_the_headers_is_an_event(self, client, fake) -> None:
+        fake.script = [behave.stall_before_headers()]
+        response = await client.post(PATH, json=STREAM)
+        assert response.status_code == 200
+        assert response.text.startswith(": waiting\n\n")
+        assert events(response.text)[-1]["error"]["code"] == "backend_timeout"
+        assert "[DONE]" not in response.text
+
+    async def test_a_whole_answer_has_no_comments(self, client, fake) -> None:
+        async def slow(exchange) -> None:
+            await asyncio.sleep(0.2)
+            await behave.ok()(exchange)
+
+        fake.script = [slow]
+        assert (await client.post(PATH, json=BODY)).json() == behave.chat_answer()
