@@ -35,7 +35,19 @@ from .catalog.hub import hub_cache
 from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
-from .handlers import manage_aliases, manage_health, manage_keys, manage_models, models, openai
+from .handlers import (
+    anthropic,
+    completions,
+    embeddings,
+    manage_aliases,
+    manage_health,
+    manage_keys,
+    manage_models,
+    models,
+    openai,
+    passthrough,
+    responses,
+)
 from .handlers.base import GATEWAY, Gateway
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
@@ -50,6 +62,11 @@ ROUTES = [
     *manage_keys.default_handlers,
     *manage_aliases.default_handlers,
     *manage_models.default_handlers,
+    *completions.default_handlers,
+    *embeddings.default_handlers,
+    *passthrough.default_handlers,
+    *responses.default_handlers,
+    *anthropic.default_handlers,
     *openai.default_handlers,
 ]
 

@@ -89,11 +89,21 @@ class RemoteBackend:
 
     def _alias(self, entry: Mapping[str, Any]) -> Alias:
         created = entry.get("created")
-        meta = entry.get("meta")
         return Alias(
             name=str(entry["id"]),
             target=RemoteTarget(self.name, str(entry["id"])),
             created=created if isinstance(created, int) else 0,
             owned_by=self.name,
-            meta=meta if isinstance(meta, dict) else {},
+            meta=_meta(entry),
         )
+
+
+def _meta(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What llama.cpp tells of a model (measured), under the names that local models' details have."""
+    told, architecture = entry.get("meta"), entry.get("architecture")
+    meta: dict[str, Any] = dict(told) if isinstance(told, dict) else {}
+    if "ftype" in meta:
+        meta["quantization"] = meta["ftype"]
+    if isinstance(architecture, dict) and isinstance(architecture.get("input_modalities"), list):
+        meta["modalities"] = architecture["input_modalities"]
+    return meta

@@ -1,23 +1,34 @@
-"""``/v1/*`` as OpenAI's clients know it."""
+"""``/v1/chat/completions`` as OpenAI's clients know it, and what is not there."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..catalog.alias import Alias
+from ..backends.base import Lease
+from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.assemble import ChatAssembler
-from ..wire.errors import RouteNotFound
+from ..wire.errors import RejectedByBackend, RouteNotFound
 from ..wire.guard import StreamGuard
-from ..wire.openai import ChatRequest
-from ..wire.validation import parse_object, parse_request
-from .base import GatewayHandler
-from .relay import assemble_stream, leased_stream, pass_stream
+from ..wire.openai import ChatRequest, check_modalities, parse_chat
+from ..wire.repair import must_not_stream, repair_chat
+from ..wire.repair_answers import AnswerRepairs, ChatGuard
+from ..wire.validation import parse_object
+from .base import Gateway, GatewayHandler
+from .fanout import MergedAnswer
+from .leased import leased_document
+from .relay import Readable, assemble_stream, leased_stream, pass_stream
 
+PATH = "/v1/chat/completions"
 NO_DEFAULTS = RequestParams()
+#: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
+_TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
 
 
 class ChatCompletionsHandler(GatewayHandler):
@@ -30,19 +41,105 @@ class ChatCompletionsHandler(GatewayHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_request(ChatRequest, self.body)
+        request = parse_chat(self.body)
         self.record.model = request.model
         alias = await self.gateway.catalog.resolve(request.model)
+        if (modalities := input_modalities(alias)) is not None:
+            check_modalities(request, modalities)
+        outgoing = Outgoing(request, self.body, alias)
         if request.stream:
-            self.expect_stream()
-        guard = StreamGuard(alias.target.backend, request.choices)
-        async with leased_stream(
-            self.gateway, alias, "/v1/chat/completions", lambda lease: outgoing(self.body, request, alias, lease.model)
-        ) as answer:
-            if request.stream:
-                await pass_stream(self, answer, guard)
-            else:
-                self.answer_json(await assemble_stream(self, answer, guard, ChatAssembler(choices=request.choices)))
+            await self._stream(request, alias, outgoing)
+        else:
+            await self._whole(request, alias, outgoing)
+
+    async def _stream(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
+        self.expect_stream()
+        async with all_choices(self.gateway, request, alias, outgoing) as answer:
+            await pass_stream(self, answer, ChatGuard(request, alias.target.backend))
+
+    async def _whole(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
+        backend = alias.target.backend
+        if must_not_stream(request):
+            document = outgoing.document()
+            answer = await leased_document(self.gateway, alias, PATH, document, field="messages", feature="chat")
+        else:
+            async with all_choices(self.gateway, request, alias, outgoing) as parts:
+                guard, assembler = StreamGuard(backend, request.choices), ChatAssembler(choices=request.choices)
+                answer = await assemble_stream(self, parts, guard, assembler)
+        self.answer_json(AnswerRepairs(request, backend).whole(answer))
+
+
+class Outgoing:
+    """What is sent for one request: the caller's own bytes where nothing has to change.
+
+    Args:
+        request: the checked body.
+        body: as the caller sent it.
+        alias: brings its defaults.
+    """
+
+    def __init__(self, request: ChatRequest, body: bytes, alias: Alias) -> None:
+        self._request = request
+        self._body = body
+        self._defaults = alias.request_params
+        self._repaired = repair_chat(request, body)
+
+    def document(self) -> dict[str, Any]:
+        """The body with repairs and defaults."""
+        data = parse_object(self._body) if self._repaired is None else self._repaired
+        return apply_defaults(data, self._defaults)
+
+    def stream(self, lease: Lease) -> bytes:
+        """All answers as one stream, from the leased server.
+
+        A whole answer is asked for as a stream too: the engine notices a caller that leaves only while it streams
+        (measured), and an answer that nobody waits for must stop.
+        """
+        unchanged = self._repaired is None and self._defaults == NO_DEFAULTS
+        if unchanged and self._request.stream and self._request.model == lease.model:
+            return self._body
+        return _dump({**self.document(), **self._as_stream(), "model": lease.model})
+
+    def single(self, index: int) -> Callable[[Lease], bytes]:
+        """One of several answers, from the leased server; equal seeds would give equal answers."""
+
+        def body(lease: Lease) -> bytes:
+            data = {**self.document(), "model": lease.model, "stream": True, "stream_options": {"include_usage": True}}
+            data.pop("n", None)
+            if isinstance(data.get("seed"), int):
+                data["seed"] += index
+            return _dump(data)
+
+        return body
+
+    def _as_stream(self) -> dict[str, Any]:
+        if self._request.stream:
+            return {}
+        return {"stream": True, "stream_options": {"include_usage": True}}
+
+
+@asynccontextmanager
+async def all_choices(
+    gateway: Gateway, request: ChatRequest, alias: Alias, outgoing: Outgoing
+) -> AsyncIterator[Readable]:
+    """The answers as one stream; asked for one by one where the server has not slots enough for all.
+
+    Raises:
+        GatewayError: no lease, or the server refused or failed.
+    """
+    answering = False
+    try:
+        async with leased_stream(gateway, alias, PATH, outgoing.stream) as answer:
+            answering = True
+            yield answer
+            return
+    except RejectedByBackend as error:
+        if answering or request.choices == 1 or error.param not in _TOO_MANY_CHOICES:
+            raise
+    bodies = [outgoing.single(index) for index in range(request.choices)]
+    options = request.stream_options
+    include_usage = not request.stream or bool(options and options.include_usage)
+    yield MergedAnswer(gateway, alias, PATH, bodies, include_usage=include_usage)
 
 
 class UnknownRouteHandler(GatewayHandler):
@@ -54,23 +151,20 @@ class UnknownRouteHandler(GatewayHandler):
         raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
 
 
-def outgoing(body: bytes, request: ChatRequest, alias: Alias, model: str) -> bytes:
-    """The body to forward: the caller's own bytes where nothing has to change.
+def input_modalities(alias: Alias) -> list[str] | None:
+    """What the model takes in, as far as it is known: ``text``, ``image``, ``audio``."""
+    if isinstance(alias.target, LocalTarget):
+        # What a projector adds is in its own file; llama.cpp refuses what it cannot do.
+        return None if alias.target.context.mmproj else ["text"]
+    found = alias.meta.get("modalities")
+    return found if isinstance(found, list) else None
 
-    A non-streamed answer is asked for as a stream: the engine notices a caller that leaves only while it
-    streams (measured), and an answer nobody waits for must stop.
-    """
-    if request.stream and request.model == model and alias.request_params == NO_DEFAULTS:
-        return body
-    data = apply_defaults(parse_object(body), alias.request_params)
-    data["model"] = model
-    if not request.stream:
-        data["stream"] = True
-        data["stream_options"] = {"include_usage": True}
+
+def _dump(data: dict[str, Any]) -> bytes:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 default_handlers = [
-    (r"/v1/chat/completions", ChatCompletionsHandler),
+    (PATH, ChatCompletionsHandler),
     (r"/v1(?:/.*)?", UnknownRouteHandler),
 ]

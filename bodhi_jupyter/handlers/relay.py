@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from ..backends.base import Lease
 from ..backends.transport import Answer
@@ -16,6 +16,17 @@ from ..wire.guard import Guard, token_counts
 from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
 from .base import Gateway, GatewayHandler
+
+
+class Readable(Protocol):
+    """The body of an answer, or of several as one."""
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes.
+
+        Raises:
+            GatewayError: it broke.
+        """
 
 
 @asynccontextmanager
@@ -57,14 +68,14 @@ async def _stream(gateway: Gateway, lease: Lease, path: str, body: bytes, backen
         yield answer
 
 
-async def pass_stream(handler: GatewayHandler, answer: Answer, guard: Guard) -> None:
+async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:
     """Relay the stream to the caller with backpressure, and end it with exactly one terminal event.
 
     Raises:
         GatewayError: the stream failed; the handler tells the caller, in a status or in the stream.
     """
     try:
-        async with aclosing(_guarded(answer, guard)) as blocks:
+        async with aclosing(guarded(answer, guard)) as blocks:
             async for block in blocks:
                 await handler.pass_on(block)
     finally:
@@ -73,7 +84,7 @@ async def pass_stream(handler: GatewayHandler, answer: Answer, guard: Guard) -> 
 
 
 async def assemble_stream(
-    handler: GatewayHandler, answer: Answer, guard: Guard, assembler: Assembler
+    handler: GatewayHandler, answer: Readable, guard: Guard, assembler: Assembler
 ) -> dict[str, Any]:
     """The whole answer, put together from the stream.
 
@@ -81,7 +92,7 @@ async def assemble_stream(
         GatewayError: the stream failed anywhere: half an answer is no answer.
     """
     try:
-        async with aclosing(_guarded(answer, guard)) as blocks:
+        async with aclosing(guarded(answer, guard)) as blocks:
             async for block in blocks:
                 for event in iter_events(block):
                     if event.data is not None and not is_done(event):
@@ -95,7 +106,7 @@ async def assemble_stream(
     return result
 
 
-async def _guarded(answer: Answer, guard: Guard) -> AsyncGenerator[bytes, None]:
+async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:
     """Blocks of whole events; the last is the terminal one.
 
     Raises:

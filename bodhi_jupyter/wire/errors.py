@@ -20,6 +20,7 @@ GatewayError
 │   ├── BackendTimeout           504  silent for too long
 │   └── BackendFailed            502  died, or answered what is not an answer
 ├── Busy                         429  the queue is full, or the wait was too long
+├── NotSupported                 501  the route exists at OpenAI, but not here or not at this model's backend
 └── InternalError                500
 """
 
@@ -171,6 +172,14 @@ class Busy(GatewayError):
     type = "rate_limit_error"
     default_code = "server_busy"
     retryable = True
+
+
+class NotSupported(GatewayError):
+    """The route exists elsewhere, but not here, or not at this model's backend."""
+
+    status = 501
+    type = "not_supported_error"
+    default_code = "not_supported"
 
 
 class InternalError(GatewayError):

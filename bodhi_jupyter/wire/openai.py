@@ -1,4 +1,4 @@
-"""Requests of ``/v1/*``: which fields, which ranges, which roles and parts (OpenAI spec 2.3.0).
+"""Requests of ``/v1/chat/completions``: which fields, which ranges, which roles and parts (OpenAI spec 2.3.0).
 
 The models check a request and are then thrown away: what is forwarded is what the caller sent, so that
 fields we have never heard of arrive. Unknown fields are therefore allowed everywhere.
@@ -6,179 +6,135 @@ fields we have never heard of arrive. Unknown fields are therefore allowed every
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
+
+from .errors import InvalidField
+from .lenient import Lenient
+from .messages import IMAGE_HOSTS, AudioPart, ImagePart, Message, UserMessage, image_host
+from .schema import UnfitSchema, check_schema
+from .validation import fault, parse_request
 
 INT64 = 2**63
 
-
-class _Lenient(BaseModel):
-    """Strict about the types of the fields it knows, silent about those it does not."""
-
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, defer_build=True)
+#: Of functions and of schemas alike.
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-class TextPart(_Lenient):
-    """``{"type": "text", "text": ...}``."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ImageUrl(_Lenient):
-    """A ``data:`` or http(s) URL, and how closely to look."""
-
-    url: str
-    detail: Literal["auto", "low", "high", "original"] | None = None
+def _check(schema: dict[str, Any] | None, field: str, *, strict: bool | None) -> None:
+    try:
+        check_schema({} if schema is None else schema, strict=bool(strict))
+    except UnfitSchema as error:
+        raise fault(field, str(error), code=error.code) from None
 
 
-class ImagePart(_Lenient):
-    """``{"type": "image_url", "image_url": {"url": ...}}``."""
-
-    type: Literal["image_url"]
-    image_url: ImageUrl
-
-
-class InputAudio(_Lenient):
-    """Base64 data and its format."""
-
-    data: str
-    format: Literal["wav", "mp3"]
-
-
-class AudioPart(_Lenient):
-    """``{"type": "input_audio", "input_audio": {...}}``."""
-
-    type: Literal["input_audio"]
-    input_audio: InputAudio
-
-
-class FilePart(_Lenient):
-    """``{"type": "file", "file": {...}}``."""
-
-    type: Literal["file"]
-    file: dict[str, Any]
-
-
-class RefusalPart(_Lenient):
-    """``{"type": "refusal", "refusal": ...}``, in an assistant's message."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-UserPart = Annotated[TextPart | ImagePart | AudioPart | FilePart, Field(discriminator="type")]
-AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
-
-
-class FunctionCall(_Lenient):
-    """A function's name and its arguments as JSON text."""
-
-    name: str
-    arguments: str
-
-
-class ToolCall(_Lenient):
-    """A call made by the model in an earlier turn."""
-
-    id: str
-    type: Literal["function", "custom"] = "function"
-    function: FunctionCall | None = None
-
-
-class InstructionMessage(_Lenient):
-    """What the model is told about its task."""
-
-    role: Literal["system", "developer"]
-    content: str | list[TextPart]
-
-
-class UserMessage(_Lenient):
-    """What a person says."""
-
-    role: Literal["user"]
-    content: str | list[UserPart]
-
-
-class AssistantMessage(_Lenient):
-    """What the model said; without content only where it called a tool."""
-
-    role: Literal["assistant"]
-    content: str | list[AssistantPart] | None = None
-    tool_calls: list[ToolCall] | None = None
-
-
-class ToolMessage(_Lenient):
-    """A tool's result."""
-
-    role: Literal["tool"]
-    content: str | list[TextPart]
-    tool_call_id: str
-
-
-class FunctionMessage(_Lenient):
-    """A function's result, in the deprecated form."""
-
-    role: Literal["function"]
-    name: str
-    content: str | None = None
-
-
-Message = Annotated[
-    InstructionMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage,
-    Field(discriminator="role"),
-]
-
-
-class FunctionDefinition(_Lenient):
+class FunctionDefinition(Lenient):
     """A function the model may call; `parameters` is a JSON schema."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
+    @model_validator(mode="after")
+    def _check_strict_parameters(self) -> FunctionDefinition:
+        if self.strict:
+            _check(self.parameters, "parameters", strict=True)
+        return self
 
-class FunctionTool(_Lenient):
+
+class FunctionTool(Lenient):
     """``{"type": "function", "function": {...}}``."""
 
     type: Literal["function"]
     function: FunctionDefinition
 
 
-class CustomTool(_Lenient):
-    """``{"type": "custom", "custom": {...}}``."""
+class CustomTool(Lenient):
+    """``{"type": "custom", "custom": {...}}``: llama.cpp answers 500 (measured)."""
 
     type: Literal["custom"]
-    custom: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _refuse(self) -> CustomTool:
+        raise fault("", "custom tools are not available here, only tools of type 'function'.", code="unsupported")
 
 
 Tool = Annotated[FunctionTool | CustomTool, Field(discriminator="type")]
 
 
-class TextFormat(_Lenient):
+class FunctionName(Lenient):
+    """``{"name": ...}``."""
+
+    name: Annotated[str, Field(min_length=1)]
+
+
+class NamedChoice(Lenient):
+    """``{"type": "function", "function": {"name": ...}}``: this one must be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class AllowedTools(Lenient):
+    """Some of the tools, and whether one of them must be called."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedChoice], Field(min_length=1)]
+
+
+class AllowedChoice(Lenient):
+    """``{"type": "allowed_tools", "allowed_tools": {...}}``."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+class CustomChoice(CustomTool):
+    """``{"type": "custom", "custom": {"name": ...}}``: refused as custom tools are."""
+
+
+ToolChoice = (
+    Literal["none", "auto", "required"]
+    | Annotated[NamedChoice | AllowedChoice | CustomChoice, Field(discriminator="type")]
+)
+
+
+class TextFormat(Lenient):
     """Free text."""
 
     type: Literal["text"]
 
 
-class JsonObjectFormat(_Lenient):
+class JsonObjectFormat(Lenient):
     """Any JSON object; llama.cpp also takes a `schema` here."""
 
     type: Literal["json_object"]
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+
+    @model_validator(mode="after")
+    def _check_schema(self) -> JsonObjectFormat:
+        _check(self.schema_, "schema", strict=False)
+        return self
 
 
-class JsonSchema(_Lenient):
+class JsonSchema(Lenient):
     """A named JSON schema."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    name: Name
     description: str | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
+    @model_validator(mode="after")
+    def _check_schema(self) -> JsonSchema:
+        _check(self.schema_, "schema", strict=self.strict)
+        return self
 
-class JsonSchemaFormat(_Lenient):
+
+class JsonSchemaFormat(Lenient):
     """JSON that fits a schema, enforced by a grammar."""
 
     type: Literal["json_schema"]
@@ -188,19 +144,22 @@ class JsonSchemaFormat(_Lenient):
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
-class StreamOptions(_Lenient):
+class StreamOptions(Lenient):
     """What a stream carries besides the text."""
 
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
+#: llama.cpp's ``false`` forbids a token, and its list form also takes text for a token (llama.cpp server README).
+LogitBias = dict[str, Bias | Literal[False]] | list[tuple[int | str, Bias | Literal[False]]]
 #: -1 is llama.cpp's "no limit"; 0 is sent by real SDK calls and means one token there (measured).
 TokenLimit = Annotated[int, Field(ge=-1, lt=2**31)]
 
 
-class ChatRequest(_Lenient):
+class ChatRequest(Lenient):
     """``POST /v1/chat/completions``."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -215,18 +174,124 @@ class ChatRequest(_Lenient):
     max_completion_tokens: TokenLimit | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, Bias] | None = None
+    logit_bias: LogitBias | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     seed: Annotated[int, Field(ge=-INT64, lt=INT64)] | None = None
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    functions: Annotated[list[FunctionDefinition], Field(min_length=1, max_length=128)] | None = None
+    function_call: Literal["none", "auto"] | FunctionName | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    user: str | None = None
+    modalities: list[Literal["text", "audio"]] | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> ChatRequest:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise fault("top_logprobs", "it is only allowed where 'logprobs' is true.")
+        if self.modalities is not None and "audio" in self.modalities:
+            raise fault("modalities", "audio answers are not available here, only ['text'].", code="unsupported")
+        if self.functions is not None or self.function_call is not None:
+            _check_functions(self)
+        if self.tool_choice is not None and self.tool_choice not in ("none", "auto"):
+            _check_tool_choice(self)
+        return self
 
     @property
     def choices(self) -> int:
         """How many answers are asked for."""
         return self.n or 1
+
+    @property
+    def calls_possible(self) -> bool:
+        """Whether the model is offered any tools."""
+        if self.functions:
+            return self.function_call != "none"
+        return bool(self.tools) and self.tool_choice != "none"
+
+    @property
+    def strict_schema(self) -> dict[str, Any] | None:
+        """The JSON schema that an answer must fit."""
+        if isinstance(self.response_format, JsonSchemaFormat) and self.response_format.json_schema.strict:
+            return self.response_format.json_schema.schema_
+        return None
+
+
+def _check_functions(request: ChatRequest) -> None:
+    if request.functions is None:
+        raise fault("function_call", "it is only allowed where 'functions' are specified.")
+    if request.tools:
+        raise fault("functions", "it is the old form of 'tools': send one of them.")
+    if isinstance(request.function_call, FunctionName):
+        known = {function.name for function in request.functions}
+        _check_known(request.function_call.name, known, "function_call.name", "functions")
+
+
+def _check_tool_choice(request: ChatRequest) -> None:
+    if not request.tools:
+        raise fault("tool_choice", "it is only allowed where 'tools' are specified.")
+    known = {tool.function.name for tool in request.tools if isinstance(tool, FunctionTool)}
+    if isinstance(request.tool_choice, NamedChoice):
+        _check_known(request.tool_choice.function.name, known, "tool_choice.function.name", "tools")
+    elif isinstance(request.tool_choice, AllowedChoice):
+        for index, tool in enumerate(request.tool_choice.allowed_tools.tools):
+            _check_known(tool.function.name, known, f"tool_choice.allowed_tools.tools[{index}].function.name", "tools")
+
+
+def _check_known(name: str, known: Collection[str], field: str, among: str) -> None:
+    if name not in known:
+        raise fault(field, f"'{name[:64]}' is not among the '{among}'.")
+
+
+def parse_chat(body: bytes, *, image_hosts: Collection[str] = ()) -> ChatRequest:
+    """The body of a chat, checked.
+
+    Args:
+        body: JSON, as it came.
+        image_hosts: host names from which the gateway is willing to fetch images; `remote_images` finds them.
+
+    Raises:
+        MalformedBody: it is not a JSON object.
+        InvalidField: a field is missing, mistyped, out of range, or does not fit another; `param` names it.
+    """
+    return parse_request(ChatRequest, body, context={IMAGE_HOSTS: image_hosts})
+
+
+def remote_images(request: ChatRequest) -> list[tuple[int, int, str]]:
+    """Images to be fetched: index of the message, index of its part, http(s) URL."""
+    return [
+        (message, part, content.image_url.url)
+        for message, part, content in _media(request)
+        if isinstance(content, ImagePart) and image_host(content.image_url.url) is not None
+    ]
+
+
+def check_modalities(request: ChatRequest, modalities: Collection[str]) -> None:
+    """Refuse what the model cannot take in; llama.cpp would answer 500 (measured).
+
+    Args:
+        request: as it came.
+        modalities: of the model's input: ``text``, ``image``, ``audio`` (`architecture.input_modalities` in llama.cpp's
+            ``/v1/models``).
+
+    Raises:
+        InvalidField: a message has an image or sound that the model cannot read.
+    """
+    for message, part, content in _media(request):
+        kind = "image" if isinstance(content, ImagePart) else "audio"
+        if kind not in modalities:
+            raise InvalidField(
+                f"The model does not take {kind} input.",
+                param=f"messages[{message}].content[{part}]",
+                code="unsupported_content",
+            )
+
+
+def _media(request: ChatRequest) -> Iterator[tuple[int, int, ImagePart | AudioPart]]:
+    for index, message in enumerate(request.messages):
+        if isinstance(message, UserMessage) and not isinstance(message.content, str):
+            for position, part in enumerate(message.content):
+                if isinstance(part, ImagePart | AudioPart):
+                    yield index, position, part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import BackendFailed, BackendTimeout, BackendUnavailable, Busy, GatewayError, RejectedByBackend
 
@@ -14,19 +14,82 @@ _FIELD = re.compile(r"[Ff]ield '([^']+)'")
 _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|https?://\S+|(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
 
 
+class _Mistake(NamedTuple):
+    """A mistake of the caller that llama.cpp answers with 500, or without naming the field; templates for `expand`."""
+
+    sign: re.Pattern[str]
+    param: str
+    code: str
+    message: str
+
+
+# All measured, but for the context: llama.cpp#19774.
+_MISTAKES = (
+    _Mistake(
+        re.compile(r"(image|audio|video) input is not supported"),
+        "messages",
+        "unsupported_content",
+        r"The model does not take \1 input.",
+    ),
+    _Mistake(
+        re.compile(r"Failed to parse tool call arguments as JSON"),
+        "messages",
+        "invalid_value",
+        "The arguments of a tool call in 'messages' are not JSON.",
+    ),
+    _Mistake(
+        re.compile(r"Failed to parse (messages|tools)"),
+        r"\1",
+        "invalid_value",
+        r"The model server does not understand '\1'.",
+    ),
+    _Mistake(
+        re.compile(r"Context size has been exceeded"),
+        "messages",
+        "context_length_exceeded",
+        "This model's maximum context length is reached: the request exceeds the available context size.",
+    ),
+    _Mistake(
+        # Whole, as it points into the caller's own schema.
+        re.compile(r"JSON schema error at .+|(?<=JSON schema conversion failed:\n).+"),
+        "response_format",
+        "invalid_json_schema",
+        r"\g<0>",
+    ),
+    _Mistake(
+        re.compile(r"failed to parse grammar"),
+        "",
+        "invalid_grammar",
+        "No grammar can be made of the request's schema, grammar or tools: it is wrong, or too large.",
+    ),
+    _Mistake(re.compile(r"(logprobs) is not supported.*"), r"\1", "unsupported", r"\g<0>"),
+    _Mistake(re.compile(r".*custom (grammar) constraints.*"), r"\1", "unsupported", r"\g<0>"),
+)
+
+
 def refusal(status: int, body: bytes, backend: str) -> GatewayError:
     """The error for an answer with an HTTP status of 400 or above."""
     try:
         document = json.loads(body)
     except ValueError:
         document = None
-    return _from_error(status, _error_object(document), backend)
+    error = _error_object(document)
+    return _mistake(str(error.get("message") or "")) or _from_error(status, error, backend)
 
 
 def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
     """The error for an error event inside a stream, whose HTTP status has long been sent."""
     code = error.get("code")
     return _from_error(code if isinstance(code, int) and 400 <= code < 600 else 500, error, backend)
+
+
+def _mistake(message: str) -> RejectedByBackend | None:
+    """What the caller got wrong, where the message tells."""
+    for mistake in _MISTAKES:
+        if found := mistake.sign.search(message):
+            param = found.expand(mistake.param) or None
+            return RejectedByBackend(found.expand(mistake.message), status=400, param=param, code=mistake.code)
+    return None
 
 
 def _error_object(document: Any) -> Mapping[str, Any]:

@@ -7,11 +7,16 @@ from typing import Any, TypeVar
 
 import pydantic_core
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
 
 from .errors import InvalidField, MalformedBody
 
 Request = TypeVar("Request", bound=BaseModel)
 Location = tuple[str | int, ...]
+
+_FAULT = "fault"
+#: Characters of a caller's value that an error repeats.
+_SHOWN = 64
 
 _KINDS = {
     dict: "an object",
@@ -55,15 +60,31 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return data
 
 
-def parse_request(model: type[Request], body: bytes) -> Request:
+def fault(field: str, says: str, *, code: str = "invalid_value") -> PydanticCustomError:
+    """What a model's own check raises.
+
+    Args:
+        field: within the model that checks, ``""`` for what is checked itself.
+        says: what is wrong and what would be right, as a sentence.
+        code: OpenAI's, or one that is as stable.
+    """
+    return PydanticCustomError(_FAULT, "{says}", {"field": field, "says": says, "code": code})
+
+
+def parse_request(model: type[Request], body: bytes, *, context: Mapping[str, Any] | None = None) -> Request:
     """The body, checked.
+
+    Args:
+        model: what it has to be.
+        body: JSON, as it came.
+        context: what the model's own checks may need to know (`pydantic.ValidationInfo.context`).
 
     Raises:
         MalformedBody: it is not a JSON object.
         InvalidField: a field is missing, mistyped or out of range; `param` names it.
     """
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, context=context)
     except ValidationError as error:
         # Only a bad request pays for the second parse, which finds the words.
         raise _describe(error, parse_object(body)) from None
@@ -83,20 +104,25 @@ def _describe(error: ValidationError, data: dict[str, Any]) -> InvalidField:
 
 
 def _refuses_type(entry: Mapping[str, Any], value: Any) -> bool:
-    return entry["type"] in _EXPECTED or (entry["type"] == "literal_error" and not isinstance(value, str))
+    if entry["type"] != "literal_error":
+        return entry["type"] in _EXPECTED
+    return not isinstance(value, str) or "'" not in entry["ctx"]["expected"]
 
 
 def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> InvalidField:
     entry = entries[0]
     kind: str = entry["type"]
     limits: Mapping[str, Any] = entry.get("ctx", {})
+    if kind == _FAULT:
+        param = f"{param}.{limits['field']}".strip(".")
+        return InvalidField(f"Invalid '{param}': {limits['says']}", param=param, code=limits["code"])
     if kind in {"missing", "union_tag_not_found"}:
         name = param if kind == "missing" else f"{param}.{_discriminator(limits)}"
         return InvalidField(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
     if kind == "union_tag_invalid":
         name = f"{param}.{_discriminator(limits)}"
         return InvalidField(
-            f"Invalid value: '{limits['tag']}'. Supported values are: {limits['expected_tags']}.",
+            f"Invalid value: '{_shown(limits['tag'])}'. Supported values are: {limits['expected_tags']}.",
             param=name,
             code="invalid_value",
         )
@@ -109,7 +135,7 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
         )
     if kind == "literal_error":
         return InvalidField(
-            f"Invalid value: '{value}'. Supported values are: {limits['expected'].replace(' or ', ', ')}.",
+            f"Invalid value: '{_shown(value)}'. Supported values are: {limits['expected'].replace(' or ', ', ')}.",
             param=param,
             code="invalid_value",
         )
@@ -190,19 +216,29 @@ def render_path(path: Location) -> str:
 
 
 def _value_at(path: Location, data: Any) -> Any:
+    """What is there, None where the last step is what is missing."""
     for step in path:
-        data = data.get(step) if isinstance(data, dict) else data[step]
+        try:
+            data = data[step]
+        except LookupError:
+            return None
     return data
 
 
 def _expected(entry: Mapping[str, Any]) -> str:
     if entry["type"] == "literal_error":
-        return f"one of {entry['ctx']['expected'].replace(' or ', ', ')}"
+        expected: str = entry["ctx"]["expected"]
+        return f"one of {expected.replace(' or ', ', ')}" if "'" in expected else expected.lower()
     return _EXPECTED.get(entry["type"], "another type")
 
 
 def _discriminator(limits: Mapping[str, Any]) -> str:
     return str(limits["discriminator"]).strip("'")
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _kind(value: Any) -> str:

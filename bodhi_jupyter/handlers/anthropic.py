@@ -1,0 +1,146 @@
+"""Anthropic's ``/v1/messages``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ..catalog.alias import Alias
+from ..catalog.request_params import RequestParams
+from ..wire.anthropic import CountTokensRequest, MessagesRequest, anthropic_envelope
+from ..wire.anthropic_outgoing import refuse_unsupported, to_engine
+from ..wire.anthropic_stream import MessageAssembler, MessageEvents
+from ..wire.errors import BackendFailed, GatewayError, RouteNotFound
+from ..wire.guard_events import EventGuard, named_event
+from ..wire.validation import parse_object, parse_request
+from .base import GatewayHandler
+from .leased import leased_document
+from .native import native_stream
+from .relay import assemble_stream, pass_stream
+
+#: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
+_KNOWN_DEFAULTS = ("temperature", "top_p", "top_k", "chat_template_kwargs")
+
+
+class AnthropicHandler(GatewayHandler):
+    """Anthropic's header for the key, and its errors. ``anthropic-version`` may be anything."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Let ``x-api-key`` count as a bearer key, for Jupyter's own check, too, unless there is one already."""
+        headers = self.request.headers
+        key = headers.get("x-api-key", "").strip()
+        if key and "Authorization" not in headers:
+            headers["Authorization"] = f"Bearer {key}"
+        await super().prepare()
+
+    def set_default_headers(self) -> None:
+        """The request's id under Anthropic's name, too."""
+        super().set_default_headers()
+        self.set_header("request-id", self.record.request_id)
+
+    def render_error(self, error: GatewayError) -> dict[str, object]:
+        """The error's body in Anthropic's shape."""
+        record = self.record
+        return anthropic_envelope(error, record.request_id, endpoint=record.endpoint, model=record.model)
+
+    def render_stream_error(self, error: GatewayError) -> bytes:
+        """The same as an ``error`` event."""
+        return named_event(self.render_error(error))
+
+
+class MessagesHandler(AnthropicHandler):
+    """``POST /v1/messages``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Validate, resolve, lease, relay."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        request = parse_request(MessagesRequest, self.body)
+        self.record.model = request.model
+        refuse_unsupported(request)
+        alias = await self.gateway.catalog.resolve(request.model)
+        if request.stream:
+            self.expect_stream()
+        guard = EventGuard(alias.target.backend, MessageEvents())
+        async with native_stream(
+            self.gateway,
+            alias,
+            "/v1/messages",
+            lambda lease: outgoing(self.body, request, alias, lease.model),
+            names={"messages": "messages"},
+            feature="Anthropic's Messages API",
+        ) as answer:
+            if request.stream:
+                await pass_stream(self, answer, guard)
+            else:
+                message = await assemble_stream(self, answer, guard, MessageAssembler())
+                self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+                self.answer_json(message)
+
+
+class CountTokensHandler(AnthropicHandler):
+    """``POST /v1/messages/count_tokens``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """How many tokens the message would have as a prompt, the alias's system prompt included."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        request = parse_request(CountTokensRequest, self.body)
+        self.record.model = request.model
+        refuse_unsupported(request)
+        alias = await self.gateway.catalog.resolve(request.model)
+        body = with_defaults(to_engine(parse_object(self.body), request), alias.request_params)
+        path = "/v1/messages/count_tokens"
+        counted = await leased_document(
+            self.gateway, alias, path, body, field="messages", feature="Anthropic's counting of tokens"
+        )
+        if not isinstance(counted.get("input_tokens"), int):
+            raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")
+        self.record.prompt_tokens = counted["input_tokens"]
+        self.answer_json(counted)
+
+
+class UnknownMessagesRouteHandler(AnthropicHandler):
+    """Everything else below ``/v1/messages``, batches for instance."""
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Refuse any method, after authentication."""
+        await super().prepare()
+        raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
+
+
+def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) -> bytes:
+    """The body to forward: the caller's own bytes where nothing has to change.
+
+    A non-streamed answer is asked for as a stream, too, so that a caller who leaves stops it.
+    """
+    data = parse_object(body)
+    sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model, "stream": True}
+    return body if sent == data else json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
+    """The body with those of the alias's defaults that the engine can be given, where the caller said nothing."""
+    defaults = params.plain_defaults
+    filled = {**{key: defaults[key] for key in _KNOWN_DEFAULTS if key in defaults}, **body}
+    if stop := defaults.get("stop"):
+        filled.setdefault("stop_sequences", [stop] if isinstance(stop, str) else stop)
+    if params.system_prompt:
+        filled.setdefault("system", params.system_prompt)
+    return filled
+
+
+default_handlers = [
+    (r"/v1/messages", MessagesHandler),
+    (r"/v1/messages/count_tokens", CountTokensHandler),
+    (r"/v1/messages/.*", UnknownMessagesRouteHandler),
+]

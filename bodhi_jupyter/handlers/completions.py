@@ -1,0 +1,119 @@
+"""``POST /v1/completions``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ..backends.base import Lease
+from ..catalog.alias import Alias
+from ..catalog.request_params import apply_defaults
+from ..wire.completion_stream import CompletionGuard
+from ..wire.completions import CompletionAssembler, CompletionRequest, completion_body, parse_completion
+from ..wire.errors import BackendFailed, GatewayError, InvalidField, NotSupported, RejectedByBackend
+from ..wire.guard import Guard
+from ..wire.infill import InfillGuard, cannot_infill, check_probe, infill_body, probe_body
+from ..wire.refusals import about
+from ..wire.validation import parse_object
+from .base import GatewayHandler
+from .leased import leased_document
+from .relay import Readable, assemble_stream, leased_stream, pass_stream
+
+
+class CompletionsHandler(GatewayHandler):
+    """``POST /v1/completions``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Validate, resolve, lease, relay."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        request = parse_completion(self.body)
+        self.record.model = request.model
+        alias = await self.gateway.catalog.resolve(request.model)
+        if request.stream:
+            self.expect_stream()
+        sent = parse_object(self.body)
+        data = apply_defaults(sent, alias.request_params)
+        echo = [await self._text_of(prompt, alias) for prompt in request.prompts] if request.echo else []
+        guard = CompletionGuard(alias.target.backend, request, echo)
+        try:
+            if request.suffix:
+                await self._infill(request, alias, data, guard)
+            else:
+                # The caller's own bytes, where nothing has to change.
+                await self._complete(request, alias, data, guard, unchanged=sent)
+        except RejectedByBackend as error:
+            raise _in_words_of_completions(error, data) from None
+
+    async def _complete(
+        self,
+        request: CompletionRequest,
+        alias: Alias,
+        data: dict[str, Any],
+        guard: CompletionGuard,
+        *,
+        unchanged: dict[str, Any],
+    ) -> None:
+        def body(lease: Lease) -> bytes:
+            asked = completion_body(data, request, lease.model)
+            return self.body if asked == unchanged else _dump(asked)
+
+        async with leased_stream(self.gateway, alias, "/v1/completions", body) as answer:
+            await self._relay(request, answer, guard)
+
+    async def _infill(
+        self, request: CompletionRequest, alias: Alias, data: dict[str, Any], guard: CompletionGuard
+    ) -> None:
+        try:
+            probe = await leased_document(
+                self.gateway, alias, "/infill", probe_body(data, request), field="prompt", feature="infill"
+            )
+        except NotSupported as error:
+            raise cannot_infill(error) from None
+        check_probe(probe, request)
+        identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
+        infill_guard = InfillGuard(alias.target.backend, guard, identity)
+        async with leased_stream(
+            self.gateway, alias, "/infill", lambda lease: _dump(infill_body(data, request, lease.model))
+        ) as answer:
+            await self._relay(request, answer, infill_guard)
+
+    async def _relay(self, request: CompletionRequest, answer: Readable, guard: Guard) -> None:
+        if request.stream:
+            await pass_stream(self, answer, guard)
+        else:
+            self.answer_json(await assemble_stream(self, answer, guard, CompletionAssembler()))
+
+    async def _text_of(self, prompt: str | list[int], alias: Alias) -> str:
+        """The prompt as text; tokens are the engine's to read."""
+        if isinstance(prompt, str):
+            return prompt
+        document = await leased_document(
+            self.gateway, alias, "/detokenize", {"tokens": prompt}, field="prompt", feature="`echo` of tokens"
+        )
+        if not isinstance(text := document.get("content"), str):
+            raise BackendFailed(f"The backend {alias.target.backend!r} did not tell the text of the tokens.")
+        return text
+
+
+def _in_words_of_completions(error: RejectedByBackend, data: Mapping[str, Any]) -> GatewayError:
+    if error.param == "n" and data.get("seed") is not None:
+        return InvalidField(
+            f"Invalid 'n': {error.message} Without 'seed' there is no such limit.", param="n", code=error.code
+        )
+    return about(error, field="prompt", feature="completions")
+
+
+def _dump(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+default_handlers = [(r"/v1/completions", CompletionsHandler)]

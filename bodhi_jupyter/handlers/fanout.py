@@ -1,0 +1,118 @@
+"""Several answers to one request from a server that gives one at a time: asked for apart, merged into one stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from ..backends.base import Lease
+from ..catalog.alias import Alias
+from ..wire.errors import BackendFailed, GatewayError
+from ..wire.guard import StreamGuard
+from ..wire.sse import DONE, data_event, is_done, iter_events
+from .base import Gateway
+from .relay import guarded, leased_stream
+
+#: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
+CONCURRENCY = 4
+#: Chunks that may wait to be sent: a client that does not read holds the servers back.
+_WAITING_CHUNKS = 64
+
+
+class MergedAnswer:
+    """The streams of several requests as one, each with its own index; can be read like an `Answer`.
+
+    Args:
+        bodies: one for each answer; what makes them, once it is known where to.
+        include_usage: whether the last chunk tells the usage of all.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        alias: Alias,
+        path: str,
+        bodies: Sequence[Callable[[Lease], bytes]],
+        *,
+        include_usage: bool,
+    ) -> None:
+        self._gateway = gateway
+        self._alias = alias
+        self._path = path
+        self._bodies = bodies
+        self._include_usage = include_usage
+        self._identity: dict[str, Any] = {}
+        self._usage: dict[str, int] = {}
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Whole events, in the order in which they come, and ``[DONE]`` once every answer is finished.
+
+        Raises:
+            GatewayError: one of the requests failed.
+        """
+        queue: asyncio.Queue[dict[str, Any] | GatewayError | None] = asyncio.Queue(_WAITING_CHUNKS)
+        places = asyncio.Semaphore(CONCURRENCY)
+        tasks = [asyncio.create_task(self._ask(index, places, queue)) for index in range(len(self._bodies))]
+        try:
+            running = len(tasks)
+            while running:
+                item = await queue.get()
+                if isinstance(item, GatewayError):
+                    raise item
+                if item is None:
+                    running -= 1
+                elif item["choices"]:
+                    yield data_event(_dump(self._as_one(item)))
+            if self._include_usage:
+                yield data_event(_dump({**self._identity, "choices": [], "usage": self._usage}))
+            yield DONE
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(
+        self, index: int, places: asyncio.Semaphore, queue: asyncio.Queue[dict[str, Any] | GatewayError | None]
+    ) -> None:
+        """Read one answer's stream into the queue; its end is None, or the reason of its failure."""
+        try:
+            async with places, leased_stream(self._gateway, self._alias, self._path, self._bodies[index]) as answer:
+                guard = StreamGuard(self._alias.target.backend)
+                async with aclosing(guarded(answer, guard)) as blocks:
+                    async for block in blocks:
+                        for event in iter_events(block):
+                            if event.data is not None and not is_done(event):
+                                await queue.put(self._numbered(index, json.loads(event.data)))
+            await queue.put(None)
+        except GatewayError as error:
+            await queue.put(error)
+        except (ValueError, TypeError, AttributeError):
+            await queue.put(BackendFailed("The backend sent what is no part of an answer."))
+
+    def _numbered(self, index: int, chunk: dict[str, Any]) -> dict[str, Any]:
+        choices = [{**choice, "index": index} for choice in chunk.get("choices") or []]
+        self._count(chunk.get("usage") or {})
+        return {**chunk, "choices": choices}
+
+    def _count(self, usage: dict[str, Any]) -> None:
+        """Add an answer's tokens to the sum; the prompt is the same for all and counted once, as OpenAI does."""
+        if not usage:
+            return
+        if not self._usage:
+            self._usage = {"prompt_tokens": usage.get("prompt_tokens", 0), "completion_tokens": 0}
+        self._usage["completion_tokens"] += usage.get("completion_tokens", 0)
+        self._usage["total_tokens"] = self._usage["prompt_tokens"] + self._usage["completion_tokens"]
+
+    def _as_one(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """The chunk under the identity of the first one, without what is told of one answer alone."""
+        if not self._identity:
+            self._identity = {key: chunk[key] for key in ("id", "created", "model", "object") if key in chunk}
+        kept = {key: value for key, value in chunk.items() if key not in {"usage", "timings"}}
+        return {**kept, **self._identity}
+
+
+def _dump(chunk: dict[str, Any]) -> bytes:
+    return json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()

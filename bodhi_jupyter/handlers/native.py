@@ -1,0 +1,55 @@
+"""What the dialects share that the engine speaks itself: its own route, its own refusals, its limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from ..backends.base import Lease
+from ..backends.launch import Settings
+from ..backends.transport import Answer
+from ..catalog.alias import Alias, LocalTarget
+from ..wire.errors import GatewayError, RejectedByBackend
+from ..wire.refusals import about
+from .base import Gateway, GatewayHandler
+from .relay import leased_stream
+
+
+@asynccontextmanager
+async def native_stream(
+    gateway: Gateway, alias: Alias, path: str, body: Callable[[Lease], bytes], *, names: Mapping[str, str], feature: str
+) -> AsyncIterator[Answer]:
+    """`relay.leased_stream`, its refusals in the words of the endpoint.
+
+    `names` are the caller's for a chat's fields, ``messages`` above all; `feature` is what is asked for, as in
+    "Anthropic's Messages API".
+
+    Raises:
+        NotSupported: the backend has no such route.
+        GatewayError: as `relay.leased_stream`.
+    """
+    try:
+        async with leased_stream(gateway, alias, path, body) as answer:
+            yield answer
+    except GatewayError as error:
+        raise _renamed(about(error, field=names["messages"], feature=feature), names) from None
+
+
+def _renamed(error: GatewayError, names: Mapping[str, str]) -> GatewayError:
+    """What the engine found wrong with the chat that it made of the request, said of the request's own field."""
+    name = names.get(error.param or "", error.param)
+    if not isinstance(error, RejectedByBackend) or name == error.param:
+        return error
+    message = error.message.replace(f"'{error.param}'", f"'{name}'")
+    return RejectedByBackend(message, status=error.status, param=name, code=error.code)
+
+
+async def context_tokens(handler: GatewayHandler, alias: Alias) -> int | None:
+    """Tokens that prompt and answer of one request may have together; None where that is not known."""
+    target = alias.target
+    if isinstance(target, LocalTarget):
+        details = handler.gateway.details
+        metadata = details.known(target.file) or await details.read(target.file)
+        return Settings.of(target.context).context_per_request(metadata.context_length) if metadata else None
+    known = alias.meta.get("n_ctx")
+    return known if isinstance(known, int) else None

@@ -1,0 +1,97 @@
+"""The engine's other routes below ``/v1`` under our rules, and OpenAI's that are not here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from jupyter_server.auth.decorator import authorized
+from pydantic import Field
+from tornado import web
+
+from ..catalog.catalog import DEFAULT
+from ..catalog.request_params import apply_defaults
+from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
+from ..wire.lenient import Lenient
+from ..wire.openai import parse_chat
+from ..wire.validation import parse_object, parse_request
+from .base import GatewayHandler
+from .leased import leased_document
+
+#: llama.cpp's own, answered at once with a JSON object; what is asked for, and whether `model` may be missing.
+#: Left out on purpose: ``/v1/stream`` and ``/v1/streams/lookup``, which show one caller another's answer.
+NATIVE_ROUTES = {
+    "chat/completions/control": ("the control of a running answer", False),
+    "responses/input_tokens": ("the counting of tokens", True),
+    "systemone": ("decisions", False),
+}
+
+
+class NativeRequestToDefault(Lenient):
+    """Whatever the engine's route takes; a missing `model` means the default one, as in ``/v1/responses``."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+
+
+class NativeRequest(NativeRequestToDefault):
+    """The same, where the model must be named."""
+
+    model: Annotated[str, Field(min_length=1)]
+
+
+class InputTokensHandler(GatewayHandler):
+    """``POST /v1/chat/completions/input_tokens``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """How many tokens the chat would have as a prompt, the alias's defaults included."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        request = parse_chat(self.body)
+        self.record.model = request.model
+        alias = await self.gateway.catalog.resolve(request.model)
+        body = apply_defaults(parse_object(self.body), alias.request_params)
+        path = "/v1/chat/completions/input_tokens"
+        self.answer_json(
+            await leased_document(self.gateway, alias, path, body, field="messages", feature="the counting of tokens")
+        )
+
+
+class NativeRouteHandler(GatewayHandler):
+    """``POST`` to one of `NATIVE_ROUTES`."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, route: str) -> None:
+        """Resolve the model and pass the rest as it is."""
+        await self.work(self._answer(route))
+
+    async def _answer(self, route: str) -> None:
+        feature, to_default = NATIVE_ROUTES[route]
+        request = parse_request(NativeRequestToDefault if to_default else NativeRequest, self.body)
+        self.record.model = request.model or DEFAULT
+        alias = await self.gateway.catalog.resolve(self.record.model)
+        body = parse_object(self.body)
+        self.answer_json(
+            await leased_document(self.gateway, alias, f"/v1/{route}", body, field="input", feature=feature)
+        )
+
+
+class HostedRouteHandler(GatewayHandler):
+    """Any method of OpenAI's routes that are not here."""
+
+    @web.authenticated
+    @authorized
+    async def refuse(self, route: str) -> None:
+        """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
+        raise hosted_route_error(route)
+
+    get = post = put = patch = delete = refuse
+
+
+default_handlers = [
+    (r"/v1/chat/completions/input_tokens", InputTokensHandler),
+    (rf"/v1/({'|'.join(NATIVE_ROUTES)})", NativeRouteHandler),
+    (rf"/v1/({'|'.join(HOSTED_ROUTES)})(?:/.*)?", HostedRouteHandler),
+]

@@ -1,0 +1,133 @@
+"""``/v1/responses``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ..catalog.alias import Alias
+from ..catalog.catalog import DEFAULT
+from ..catalog.request_params import RequestParams
+from ..wire.errors import GatewayError
+from ..wire.guard_events import EventGuard, named_event
+from ..wire.responses import ResponseNotFound, ResponsesRequest
+from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine
+from ..wire.responses_stream import ResponseAssembler, ResponseEvents
+from ..wire.validation import parse_object, parse_request
+from .base import GatewayHandler
+from .native import context_tokens, native_stream
+from .relay import assemble_stream, pass_stream
+
+#: What a chat's fields are called here.
+NAMES = {"messages": "input", "response_format": "text.format"}
+
+
+class ResponsesHandler(GatewayHandler):
+    """``POST /v1/responses``."""
+
+    events: ResponseEvents
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Validate, resolve, lease, relay."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        request = parse_request(ResponsesRequest, self.body)
+        self.record.model = request.model or DEFAULT
+        refuse_unsupported(request)
+        alias = await self.gateway.catalog.resolve(self.record.model)
+        self.events = ResponseEvents(
+            response_frame(request, alias.name, int(time.time())),
+            max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,
+            context_tokens=await context_tokens(self, alias),
+            schema=request.strict_schema,
+        )
+        if request.stream:
+            self.expect_stream()
+        guard = EventGuard(alias.target.backend, self.events)
+        async with native_stream(
+            self.gateway,
+            alias,
+            "/v1/responses",
+            lambda lease: outgoing(self.body, request, alias, lease.model),
+            names=NAMES,
+            feature="OpenAI's Responses API",
+        ) as answer:
+            if request.stream:
+                await pass_stream(self, answer, guard)
+            else:
+                response = await assemble_stream(self, answer, guard, ResponseAssembler())
+                self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+                self.answer_json(response)
+
+    def render_stream_error(self, error: GatewayError) -> bytes:
+        """An ``error`` event, numbered as those before it."""
+        envelope = self.render_error(error)["error"]
+        assert isinstance(envelope, dict)
+        return named_event(self.events.failed(envelope))
+
+
+class StoredResponseHandler(GatewayHandler):
+    """``/v1/responses/{id}`` and below: responses are not stored."""
+
+    @web.authenticated
+    @authorized
+    async def refuse(self, response_id: str) -> None:
+        """404, as OpenAI answers for a response with ``store: false``."""
+        raise ResponseNotFound(f"Response with id '{response_id}' not found: responses are not stored here.")
+
+
+class RetrievedResponseHandler(StoredResponseHandler):
+    """``GET`` and ``DELETE /v1/responses/{id}``."""
+
+    get = delete = StoredResponseHandler.refuse
+
+
+class InputItemsHandler(StoredResponseHandler):
+    """``GET /v1/responses/{id}/input_items``."""
+
+    get = StoredResponseHandler.refuse
+
+
+class CancelledResponseHandler(StoredResponseHandler):
+    """``POST /v1/responses/{id}/cancel``."""
+
+    post = StoredResponseHandler.refuse
+
+
+def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:
+    """The body to forward: the caller's own bytes where nothing has to change."""
+    data = parse_object(body)
+    sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model}
+    return body if sent == data else json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
+    """The body with the alias's defaults where the caller said nothing."""
+    filled = {**params.plain_defaults, **body}
+    if params.token_limit is not None:
+        filled.setdefault("max_output_tokens", params.token_limit)
+    if params.system_prompt and not _has_instructions(body):
+        filled["instructions"] = params.system_prompt
+    return filled
+
+
+def _has_instructions(body: Mapping[str, Any]) -> bool:
+    items = body["input"] if isinstance(body["input"], list) else []
+    return "instructions" in body or any(item.get("role") in {"system", "developer"} for item in items)
+
+
+default_handlers = [
+    (r"/v1/responses", ResponsesHandler),
+    # `input_tokens` is a route of the engine's, `compact` one that is not here.
+    (r"/v1/responses/(?!(?:input_tokens|compact)$)([^/]+)", RetrievedResponseHandler),
+    (r"/v1/responses/([^/]+)/input_items", InputItemsHandler),
+    (r"/v1/responses/([^/]+)/cancel", CancelledResponseHandler),
+]

@@ -1,0 +1,220 @@
+"""The events of ``/v1/messages``: llama.cpp's made Anthropic's, streamed or put together.
+
+Measured of llama.cpp's server: a content block is closed only at the end of the stream, behind the beginning of the
+next one, where Anthropic's follow each other; a call begins without ``input`` and a thought without ``signature``;
+the id is that of a chat; and an answer that met a stop sequence says ``end_turn``. Deltas are right and pass unread.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .assemble import MalformedChunk
+
+#: What a block has from its beginning, where llama.cpp leaves it out.
+_BEGINNINGS: dict[str, dict[str, Any]] = {
+    "text": {"text": ""},
+    "thinking": {"thinking": "", "signature": ""},
+    "tool_use": {"input": {}},
+}
+#: Each kind of delta, and the key of the block that it goes on with; ``input`` is JSON text until the block ends.
+_DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+# Quotation marks inside JSON strings are escaped, so these are keys, and there is no line end inside JSON: model text
+# can fake neither.
+_NOTABLE = re.compile(rb'"signature_delta"|"error"\s*:')
+
+
+class MessageEvents:
+    """The stream of one message."""
+
+    def __init__(self) -> None:
+        self._open: int | None = None
+        self._started = False
+        self.finished = False
+        self.over = False
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+
+    def passes(self, block: bytes) -> bool:
+        """Whether it is nothing but deltas of the open block, with no string left open."""
+        return (
+            self._open is not None
+            and _deltas_of(self._open).fullmatch(block) is not None
+            and _NOTABLE.search(block) is None
+            and (block.count(b'"') - block.count(b'\\"')) % 2 == 0
+        )
+
+    def take(self, event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """What to send on for one event, the terminal one excepted.
+
+        Raises:
+            ValueError: it is no part of a message.
+        """
+        kind = event.get("type")
+        if kind == "message_start":
+            # Once: llama.cpp repeats how a stream begins where the first token was half a character (its source).
+            if not self._started:
+                yield self._start(event)
+        elif kind == "ping":
+            yield event
+        elif not self._started:
+            raise MalformedChunk(f"{kind} before message_start")
+        elif kind == "content_block_start":
+            yield from self._close_block()
+            yield self._begin_block(event)
+        elif kind == "content_block_delta":
+            yield from self._delta(event)
+        elif kind == "content_block_stop":
+            if event.get("index") == self._open:
+                yield from self._close_block()
+        elif kind == "message_delta":
+            yield from self._close_block()
+            yield self._end(event)
+        elif kind == "message_stop":
+            self.over = True
+        else:
+            yield event
+
+    def terminal(self) -> Mapping[str, Any]:
+        """``message_stop``."""
+        return {"type": "message_stop"}
+
+    def _start(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        message = repaired_message(_mapping(event.get("message")))
+        self._started = True
+        usage = message["usage"]
+        counts = (usage[key] for key in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"))
+        self.prompt_tokens = sum(count for count in counts if isinstance(count, int))
+        return {**event, "message": message}
+
+    def _begin_block(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        block = _mapping(event.get("content_block"))
+        self._open = _index(event)
+        return {**event, "content_block": {**_BEGINNINGS.get(str(block.get("type")), {}), **block}}
+
+    def _close_block(self) -> Iterator[Mapping[str, Any]]:
+        index, self._open = self._open, None
+        if index is not None:
+            yield {"type": "content_block_stop", "index": index}
+
+    def _delta(self, event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        if _index(event) == self._open:
+            yield event
+        elif _mapping(event.get("delta")).get("type") != "signature_delta":
+            # The signature of a thought comes late, and is empty; anything else has no place to go.
+            raise MalformedChunk("a delta outside its block")
+
+    def _end(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        delta = _with_stop_reason(_mapping(event.get("delta")))
+        tokens = _mapping(event.get("usage")).get("output_tokens")
+        if isinstance(tokens, int):
+            self.completion_tokens = tokens
+        self.finished = delta.get("stop_reason") is not None
+        return {**event, "delta": delta}
+
+
+class MessageAssembler:
+    """The message out of the repaired events."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._pieces: dict[int, dict[str, list[str]]] = {}
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Take in one event.
+
+        Raises:
+            MalformedChunk: a part has a type that no message has.
+        """
+        kind = chunk.get("type")
+        if kind == "message_start":
+            self._message = dict(_mapping(chunk.get("message")))
+        elif kind == "content_block_start":
+            self._blocks[_index(chunk)] = dict(_mapping(chunk.get("content_block")))
+        elif kind == "content_block_delta":
+            self._add_delta(_index(chunk), _mapping(chunk.get("delta")))
+        elif kind == "message_delta":
+            self._message.update(_mapping(chunk.get("delta")))
+            self._message["usage"] = {**self._message.get("usage", {}), **_mapping(chunk.get("usage"))}
+
+    def result(self) -> dict[str, Any]:
+        """The message, once the stream has ended in success."""
+        return {**self._message, "content": [self._block(index) for index in sorted(self._blocks)]}
+
+    def _add_delta(self, index: int, delta: Mapping[str, Any]) -> None:
+        kind = delta.get("type")
+        if kind == "signature_delta":
+            self._blocks[index]["signature"] = delta.get("signature")
+        elif kind in _DELTAS:
+            piece = delta.get(_DELTAS[kind])
+            if not isinstance(piece, str):
+                raise MalformedChunk("a delta is not a string")
+            self._pieces.setdefault(index, {}).setdefault(_DELTAS[kind], []).append(piece)
+
+    def _block(self, index: int) -> dict[str, Any]:
+        block = self._blocks[index]
+        for key, pieces in self._pieces.get(index, {}).items():
+            text = "".join(pieces)
+            block |= {"input": _input(text)} if key == "partial_json" else {key: block.get(key, "") + text}
+        return block
+
+
+def _deltas_of(index: int) -> re.Pattern[bytes]:
+    """What a run of deltas of one block looks like; `re` keeps compiled patterns."""
+    event = rb'event: content_block_delta\ndata: \{"type":"content_block_delta","index":%d,"delta":\{[^\n]*\}\}\n\n'
+    return re.compile(rb"(?:%b)+" % (event % index))
+
+
+def repaired_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of llama.cpp's with what Anthropic's have: its kind of id, all counts, the true reason to stop."""
+    usage = {
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        **{key: value for key, value in _mapping(message.get("usage")).items() if value is not None},
+    }
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        **_with_stop_reason(message),
+        "id": "msg_" + str(message.get("id", "")).removeprefix("chatcmpl-").removeprefix("msg_"),
+        "usage": usage,
+    }
+
+
+def _with_stop_reason(part: Mapping[str, Any]) -> dict[str, Any]:
+    """``stop_sequence`` as the reason where one was met."""
+    met = part.get("stop_reason") == "end_turn" and part.get("stop_sequence") is not None
+    return {**part, "stop_reason": "stop_sequence"} if met else dict(part)
+
+
+def _input(text: str) -> Any:
+    """A call's input; ``{}`` for one that was cut off, as in the engine's own whole answer (measured)."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise MalformedChunk("not an object")
+    return value
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    if not isinstance(index, int):
+        raise MalformedChunk("index is not an integer")
+    return index

@@ -1,0 +1,198 @@
+"""A streamed completion on its way through: guarded, and where llama.cpp differs from OpenAI, put right."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .completions import CompletionRequest
+from .errors import BackendFailed
+from .guard import StreamGuard
+from .sse import comment, data_event, iter_events
+
+#: llama.cpp sends one wherever it begins with another prompt of several (measured).
+_NULL_EVENT = b"data: null\n\n"
+_ENVELOPE = ("id", "object", "created", "model", "system_fingerprint")
+
+
+class CompletionGuard:
+    """Guards a stream of ``text_completion`` chunks, and mends it.
+
+    Blocks pass as bytes unless something in them has to change:
+
+    - ``echo``: the prompt is put before an answer's first text.
+    - ``logprobs`` come in the chat's form and leave in the completions' own.
+    - ``usage`` comes with each answer's last chunk, asked for or not; it leaves, when asked for, as one chunk
+      without choices that counts all answers, and each prompt once.
+    - ``max_tokens: 0`` gives one token there; it is dropped.
+
+    Args:
+        backend: its name, for messages.
+        echo: the prompts' texts, if they are to be repeated.
+    """
+
+    def __init__(self, backend: str, request: CompletionRequest, echo: Sequence[str] = ()) -> None:
+        self._backend = backend
+        self._request = request
+        self._guard = StreamGuard(backend, request.choices)
+        answers = request.answers_per_prompt
+        self._echo = {index: echo[index // answers] for index in range(request.choices)} if echo else {}
+        self._silent = request.max_tokens == 0
+        self._tokens: dict[int, LegacyLogprobs] = {}
+        self._usages: dict[int, Mapping[str, Any]] = {}
+        self._total: Mapping[str, Any] | None = None
+        self._envelope: dict[str, Any] = {}
+        self._held = b""
+        self.over = False
+        self.prompt_tokens: int | None = None
+        self.completion_tokens: int | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole events so far, without the terminal one.
+
+        Raises:
+            BackendFailed: what was to be mended is no chunk of a completion.
+        """
+        block = self._guard.feed(self._without_nulls(chunk) if self._request.choices > 1 else chunk)
+        self.over = self._guard.over
+        if not block or not self._to_be_mended(block):
+            return block
+        return b"".join(self._mended(block))
+
+    def end(self) -> bytes:
+        """The usage, if it was asked for, and ``[DONE]``.
+
+        Raises:
+            GatewayError: the stream did not end in success.
+        """
+        if self._held:
+            self._guard.feed(self._held)
+        done = self._guard.end()
+        usage = self._usage()
+        if usage is None or not self._request.reports_usage:
+            return done
+        return data_event(_dump({**self._envelope, "choices": [], "usage": usage})) + done
+
+    def _without_nulls(self, chunk: bytes) -> bytes:
+        # A JSON text has no raw line end, so the bytes of the null event are nothing else; a part of one is held back.
+        data = (self._held + chunk).replace(_NULL_EVENT, b"")
+        held = next((size for size in range(len(_NULL_EVENT) - 1, 0, -1) if data.endswith(_NULL_EVENT[:size])), 0)
+        self._held = data[len(data) - held :]
+        return data[: len(data) - held]
+
+    def _to_be_mended(self, block: bytes) -> bool:
+        return bool(self._echo) or self._silent or self._request.logprobs is not None or b'"usage"' in block
+
+    def _mended(self, block: bytes) -> Iterator[bytes]:
+        for event in iter_events(block):
+            if event.data is None:
+                yield comment("waiting")
+                continue
+            try:
+                chunk = self._mend(json.loads(event.data))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise BackendFailed(f"The backend {self._backend!r} sent what is no part of a completion.") from None
+            if chunk is not None:
+                yield data_event(_dump(chunk))
+
+    def _mend(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        """The chunk as OpenAI would send it; None when nothing of it is left."""
+        usage = chunk.pop("usage", None)
+        self._envelope = {key: chunk[key] for key in _ENVELOPE if key in chunk}
+        if not isinstance(chunk["choices"], list):
+            raise TypeError("choices")
+        for part in chunk["choices"]:
+            self._mend_choice(part)
+        if usage is not None:
+            self._count(usage, chunk["choices"])
+            # A chunk that brings usage alone is replaced by ours.
+            if not chunk["choices"]:
+                return None
+        return chunk
+
+    def _mend_choice(self, part: dict[str, Any]) -> None:
+        index: int = part.get("index", 0)
+        if self._silent:
+            part.update(text="", logprobs=None)
+            if part.get("finish_reason"):
+                part["finish_reason"] = "length"
+        if index in self._echo:
+            part["text"] = self._echo.pop(index) + part["text"]
+        if self._request.logprobs is not None and part.get("logprobs") and "content" in part["logprobs"]:
+            tokens = self._tokens.setdefault(index, LegacyLogprobs(self._request.logprobs))
+            part["logprobs"] = tokens.convert(part["logprobs"]["content"])
+
+    def _count(self, usage: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> None:
+        if choices:
+            self._usages[choices[0].get("index", 0)] = usage
+        else:
+            self._total = usage
+        counted = self._usage() or {}
+        self.prompt_tokens, self.completion_tokens = counted.get("prompt_tokens"), counted.get("completion_tokens")
+
+    def _usage(self) -> dict[str, Any] | None:
+        """The tokens of all answers, and of each prompt once."""
+        if self._total is not None:
+            usage = dict(self._total)
+        elif len(self._usages) == 1:
+            (usage,) = map(dict, self._usages.values())
+        elif self._usages:
+            usage = self._sum()
+        else:
+            return None
+        if self._silent:
+            usage.update(completion_tokens=0, total_tokens=usage["prompt_tokens"])
+        return usage
+
+    def _sum(self) -> dict[str, Any]:
+        of_prompts = [one for index, one in self._usages.items() if index % self._request.answers_per_prompt == 0]
+        prompt = sum(one["prompt_tokens"] for one in of_prompts)
+        completion = sum(one["completion_tokens"] for one in self._usages.values())
+        cached = sum((one.get("prompt_tokens_details") or {}).get("cached_tokens", 0) for one in of_prompts)
+        return {
+            "completion_tokens": completion,
+            "prompt_tokens": prompt,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+
+class LegacyLogprobs:
+    """One answer's log probabilities in the form of ``/v1/completions``.
+
+    ``top_logprobs`` has the `alternatives` likeliest tokens and the one that was taken; ``text_offset`` counts
+    characters from the beginning of the answer's text.
+    """
+
+    def __init__(self, alternatives: int) -> None:
+        self._alternatives = alternatives
+        self._characters = 0
+        # A character may be spread over several tokens.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def convert(self, content: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """The next tokens, from the form of ``/v1/chat/completions``."""
+        # Tokens of a stop word come in a stream, without their text; the engine's whole answer has none of them.
+        shown = [one for one in content if one["token"] or one.get("bytes")]
+        return {
+            "tokens": [one["token"] for one in shown],
+            "token_logprobs": [one["logprob"] for one in shown],
+            "top_logprobs": [self._top(one) for one in shown],
+            "text_offset": [self._offset(one) for one in shown],
+        }
+
+    def _top(self, entry: Mapping[str, Any]) -> dict[str, float]:
+        likeliest = (entry.get("top_logprobs") or [])[: self._alternatives]
+        return {**{one["token"]: one["logprob"] for one in likeliest}, entry["token"]: entry["logprob"]}
+
+    def _offset(self, entry: Mapping[str, Any]) -> int:
+        offset = self._characters
+        data = entry.get("bytes")
+        self._characters += len(self._decoder.decode(entry["token"].encode() if data is None else bytes(data)))
+        return offset
+
+
+def _dump(chunk: Mapping[str, Any]) -> bytes:
+    return json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,176 @@
+"""What llama.cpp gets wrong in answers to chats, put right; `repair` does it for requests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .errors import BackendFailed
+from .guard import StreamGuard
+from .openai import ChatRequest
+from .schema import conforms
+from .sse import comment, data_event, iter_events
+
+# As llama.cpp writes them; inside a JSON string the quotation marks would be escaped, so only keys can match.
+_NO_CONTENT = b'"role":"assistant","content":null'
+_EMPTY_CONTENT = b'"role":"assistant","content":""'
+_REASONING = b'"reasoning_content":"'
+_REASONING_TEXT = re.compile(rb'"reasoning_content":("(?:[^"\\]|\\.)*+")')
+_OTHER_NAME = b'"reasoning":'
+
+
+class AnswerRepairs:
+    """What one request's answer needs.
+
+    Args:
+        request: as the caller sent it, not as it was repaired.
+        backend: its name, for messages.
+    """
+
+    def __init__(self, request: ChatRequest, backend: str) -> None:
+        self._backend = backend
+        self._trims = bool(request.logprobs) and not request.top_logprobs
+        self._calls_functions = request.functions is not None
+        self._schema = request.strict_schema
+        self._texts: dict[int, list[str]] = {}
+
+    @property
+    def every_event(self) -> bool:
+        """Whether the events of a stream have to be read one by one."""
+        return self._trims or self._calls_functions or self._schema is not None
+
+    def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The ``chat.completion``, mended in place.
+
+        Raises:
+            BackendFailed: it is none, or does not fit the strict schema.
+        """
+        try:
+            for choice in answer["choices"]:
+                self._mend(choice, choice["message"])
+        except (AttributeError, KeyError, TypeError):
+            raise self._not_an_answer() from None
+        return answer
+
+    def _mend(self, choice: dict[str, Any], message: dict[str, Any]) -> None:
+        if self._trims:
+            trim_alternatives(choice)
+        if self._calls_functions:
+            tool_call_to_function_call(choice, message)
+        name_reasoning_twice(message)
+        message.setdefault("refusal", None)
+        choice.setdefault("logprobs", None)
+        if self._schema is not None and choice.get("finish_reason") == "stop":
+            self._check(message.get("content") or "")
+
+    def chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """One ``chat.completion.chunk``, mended in place; for streams with `every_event`.
+
+        Raises:
+            BackendFailed: it is none, or the answer that ends here does not fit the strict schema.
+        """
+        try:
+            for choice in chunk.get("choices") or []:
+                self._mend_piece(choice, choice.get("delta") or {})
+        except (AttributeError, KeyError, TypeError):
+            raise self._not_an_answer() from None
+        return chunk
+
+    def _mend_piece(self, choice: dict[str, Any], delta: dict[str, Any]) -> None:
+        if self._trims:
+            trim_alternatives(choice)
+        if self._calls_functions:
+            tool_call_to_function_call(choice, delta)
+        if self._schema is not None:
+            self._follow(choice, delta)
+
+    def _not_an_answer(self) -> BackendFailed:
+        return BackendFailed(f"The backend {self._backend!r} sent what is no part of an answer.")
+
+    def _follow(self, choice: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
+        text = self._texts.setdefault(choice.get("index", 0), [])
+        text.append(delta.get("content") or "")
+        if choice.get("finish_reason") == "stop":
+            self._check("".join(text))
+
+    def _check(self, text: str) -> None:
+        if self._schema is not None and not conforms(self._schema, text):
+            raise BackendFailed(
+                f"The answer of the backend {self._backend!r} does not fit the schema of 'response_format', "
+                "which is 'strict'.",
+                code="schema_mismatch",
+            )
+
+
+class ChatGuard(StreamGuard):
+    """Mends a streamed chat on its way through: as bytes, unless the request needs every event read.
+
+    Args:
+        request: as the caller sent it.
+        backend: its name, for messages.
+    """
+
+    def __init__(self, request: ChatRequest, backend: str) -> None:
+        super().__init__(backend, request.choices)
+        self._repairs = AnswerRepairs(request, backend)
+        self._first_deltas = request.choices
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The whole events so far, mended.
+
+        Raises:
+            BackendFailed: the answer does not fit the strict schema.
+        """
+        block = super().feed(chunk)
+        if not block:
+            return block
+        if self._first_deltas > 0 and _NO_CONTENT in block:
+            self._first_deltas -= block.count(_NO_CONTENT)
+            block = block.replace(_NO_CONTENT, _EMPTY_CONTENT)
+        if _REASONING in block:
+            block = name_reasoning_twice_in(block)
+        return b"".join(self._read(block)) if self._repairs.every_event else block
+
+    def _read(self, block: bytes) -> Iterator[bytes]:
+        for event in iter_events(block):
+            if event.data is None:
+                yield comment("waiting")
+                continue
+            try:
+                chunk = json.loads(event.data)
+            except ValueError:
+                raise BackendFailed(f"The backend {self._backend!r} sent an event that is not JSON.") from None
+            mended = self._repairs.chunk(chunk)
+            yield data_event(json.dumps(mended, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def trim_alternatives(choice: Mapping[str, Any]) -> None:
+    """The one alternative that had to be asked for (`repair.ask_for_one_alternative`): OpenAI sends an empty list."""
+    for token in (choice.get("logprobs") or {}).get("content") or []:
+        token["top_logprobs"] = []
+
+
+def tool_call_to_function_call(choice: dict[str, Any], message: dict[str, Any]) -> None:
+    """The answer to a request with the deprecated `functions`; `message` is the choice's message or delta."""
+    for call in message.pop("tool_calls", None) or []:
+        if call.get("index", 0) == 0 and "function_call" not in message:
+            message["function_call"] = call["function"]
+    if choice.get("finish_reason") == "tool_calls":
+        choice["finish_reason"] = "function_call"
+
+
+def name_reasoning_twice(message: dict[str, Any]) -> None:
+    """Thoughts as `reasoning_content` (llama.cpp, DeepSeek) and as `reasoning` (Ollama, OpenRouter, vLLM)."""
+    if "reasoning_content" in message:
+        message.setdefault("reasoning", message["reasoning_content"])
+    elif message.get("reasoning") is not None:
+        message["reasoning_content"] = message["reasoning"]
+
+
+def name_reasoning_twice_in(block: bytes) -> bytes:
+    """The same in the events of a stream, without reading them."""
+    if _OTHER_NAME in block:
+        return block
+    return _REASONING_TEXT.sub(rb'"reasoning_content":\1,"reasoning":\1', block)

@@ -1,0 +1,247 @@
+"""Requests of ``/v1/responses``: fields, ranges, items (OpenAI spec 2.3.0), and what is sent to llama.cpp for them.
+
+llama.cpp turns a request into a chat and is stateless (its source, measured): what needs a memory, a hosted tool or
+log probabilities is refused here, never silently left out.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .errors import RequestError
+from .lenient import Lenient
+from .schema import UnfitSchema, check_schema
+from .validation import fault
+
+#: Accepted and ignored: they concern OpenAI's hosting (storage, billing, caching, safety), the look of its streams,
+#: or only hosted tools. `truncation` too: nothing is ever cut off silently, a prompt that is too long is an error.
+HOSTED_ONLY = frozenset(
+    {
+        "access_programs",
+        "background",
+        "background_options",
+        "context_management",
+        "image",
+        "include",
+        "max_tool_calls",
+        "metadata",
+        "moderation",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream_options",
+        "truncation",
+        "user",
+    }
+)
+
+
+class ResponseNotFound(RequestError):
+    """A response is asked for by its id; none is stored."""
+
+    status = 404
+    default_code = "response_not_found"
+
+
+class InputText(Lenient):
+    """``{"type": "input_text", "text": ...}``."""
+
+    type: Literal["input_text"]
+    text: str
+
+
+class InputImage(Lenient):
+    """``{"type": "input_image", "image_url": ...}``; files by id are not kept here."""
+
+    type: Literal["input_image"]
+    image_url: str
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+class OutputText(Lenient):
+    """``{"type": "output_text", "text": ...}``: what the model said earlier."""
+
+    type: Literal["output_text"]
+    text: str
+
+
+class OutputRefusal(Lenient):
+    """``{"type": "refusal", "refusal": ...}``: what the model refused earlier."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+Part = Annotated[InputText | InputImage | OutputText | OutputRefusal, Field(discriminator="type")]
+
+
+class Message(Lenient):
+    """What somebody said; its ``type`` may be missing."""
+
+    type: Literal["message"]
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Part]
+
+
+class FunctionCallItem(Lenient):
+    """A call made by the model in an earlier turn; `arguments` is JSON text."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+
+
+class FunctionCallOutput(Lenient):
+    """A function's result."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | list[InputText]
+
+
+class ReasoningText(Lenient):
+    """A piece of the model's thoughts, or of their summary."""
+
+    text: str
+
+
+class ReasoningItem(Lenient):
+    """What the model thought in an earlier turn."""
+
+    type: Literal["reasoning"]
+    summary: list[ReasoningText] | None = None
+    content: list[ReasoningText] | None = None
+
+
+Item = Annotated[Message | FunctionCallItem | FunctionCallOutput | ReasoningItem, Field(discriminator="type")]
+
+
+def with_types(items: object) -> object:
+    """The items, those that have a role and no type being messages: OpenAI's "easy" form."""
+    if not isinstance(items, list):
+        return items
+    return [
+        {**item, "type": "message"} if isinstance(item, dict) and "role" in item and item.get("type") is None else item
+        for item in items
+    ]
+
+
+def _check_schema(schema: dict[str, Any] | None, field: str, *, strict: bool | None) -> None:
+    try:
+        check_schema(schema or {}, strict=bool(strict))
+    except UnfitSchema as error:
+        raise fault(field, str(error), code=error.code) from None
+
+
+FunctionName = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class FunctionTool(Lenient):
+    """A function the model may call; `parameters` is a JSON schema."""
+
+    type: Literal["function"]
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_strict_parameters(self) -> FunctionTool:
+        if self.strict:
+            _check_schema(self.parameters, "parameters", strict=True)
+        return self
+
+
+class NamedFunction(Lenient):
+    """``{"type": "function", "name": ...}``."""
+
+    type: Literal["function"]
+    name: FunctionName
+
+
+class AllowedTools(Lenient):
+    """Some of the tools."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedFunction], Field(min_length=1)]
+
+
+ToolChoice = Annotated[NamedFunction | AllowedTools, Field(discriminator="type")]
+
+
+class PlainFormat(Lenient):
+    """Free text, or any JSON object."""
+
+    type: Literal["text", "json_object"]
+
+
+class SchemaFormat(Lenient):
+    """JSON that fits a schema."""
+
+    type: Literal["json_schema"]
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_own_schema(self) -> SchemaFormat:
+        _check_schema(self.schema_, "schema", strict=self.strict)
+        return self
+
+
+class TextConfig(Lenient):
+    """The shape of the text."""
+
+    format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class Reasoning(Lenient):
+    """How much to think."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+MetadataKey = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class ResponsesRequest(Lenient):
+    """``POST /v1/responses``; without a `model` the default one answers."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    input: Annotated[str | Annotated[list[Item], Field(min_length=1)], BeforeValidator(with_types)]
+    instructions: str | None = None
+    stream: bool | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    text: TextConfig | None = None
+    reasoning: Reasoning | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    include: list[str] | None = None
+    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+    store: bool | None = None
+    background: bool | None = None
+    previous_response_id: str | None = None
+    conversation: str | dict[str, Any] | None = None
+    prompt: dict[str, Any] | None = None
+
+    @property
+    def strict_schema(self) -> dict[str, Any] | None:
+        """The JSON schema that the text must fit."""
+        wanted = self.text.format if self.text else None
+        return wanted.schema_ if isinstance(wanted, SchemaFormat) and wanted.strict else None

@@ -1,0 +1,103 @@
+"""More answers than the server has slots: asked for apart, told as one."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes import behaviours as behave
+
+PATH = "/v1/chat/completions"
+BODY: dict[str, Any] = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}], "n": 3}
+REFUSAL = behave.status(400, {"error": {"code": 400, "message": "Field 'n': Value must be between 1 <= value <= 1"}})
+
+
+def chunks(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+
+
+async def test_a_whole_answer_has_all_choices_and_the_usage_of_all(client, fake) -> None:
+    fake.script = [REFUSAL, behave.ok("one"), behave.ok("two"), behave.ok("three")]
+    answer = (await client.post(PATH, json=BODY)).json()
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert {choice["message"]["content"] for choice in answer["choices"]} == {"one", "two", "three"}
+    assert answer["usage"] == {"prompt_tokens": 30, "completion_tokens": 15, "total_tokens": 45}
+    assert [request.body.get("n") for request in fake.requests if request.path == PATH] == [3, None, None, None]
+
+
+async def test_a_stream_is_one_stream(client, fake) -> None:
+    fake.script = [REFUSAL, behave.ok("a", "b"), behave.ok("a", "b"), behave.ok("a", "b")]
+    response = await client.post(PATH, json={**BODY, "stream": True, "stream_options": {"include_usage": True}})
+    assert response.text.count("data: [DONE]") == 1
+    assert response.text.endswith("data: [DONE]\n\n")
+    received = chunks(response.text)
+    assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in received}) == 1
+    for index in range(3):
+        own = [chunk["choices"][0] for chunk in received if chunk["choices"] and chunk["choices"][0]["index"] == index]
+        assert "".join(choice["delta"].get("content") or "" for choice in own) == "ab"
+        assert [choice["finish_reason"] for choice in own][-1] == "stop"
+    assert received[-1]["usage"]["completion_tokens"] == 15
+    assert [chunk for chunk in received if chunk.get("usage")] == received[-1:]
+
+
+async def test_without_include_usage_there_is_none(client, fake) -> None:
+    fake.script = [REFUSAL]
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    assert all(chunk["choices"] and "usage" not in chunk for chunk in chunks(response.text))
+
+
+async def test_equal_seeds_would_give_equal_answers(client, fake) -> None:
+    fake.script = [REFUSAL]
+    await client.post(PATH, json={**BODY, "seed": 7})
+    asked = [request.body for request in fake.requests if request.path == PATH][1:]
+    assert sorted(body["seed"] for body in asked) == [7, 8, 9]
+
+
+async def test_one_that_fails_fails_the_whole(client, fake, error_of) -> None:
+    fake.script = [REFUSAL, behave.ok("one"), behave.die_mid_chunk(), behave.ok("three")]
+    response = await client.post(PATH, json=BODY)
+    assert response.status_code == 502
+    assert error_of(response)["code"] == "backend_failed"
+    fake.script = [REFUSAL, behave.ok("one"), behave.die_mid_chunk(), behave.ok("three")]
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    assert "[DONE]" not in response.text
+    assert set(chunks(response.text)[-1]) == {"error"}
+
+
+async def test_a_client_that_leaves_stops_all_of_them(client, fake, extension, eventually) -> None:
+    extension.gateway.upstream.read_timeout = 600
+    await extension.gateway.upstream.close()
+    fake.script = [REFUSAL]
+    fake.behave(behave.stall_mid_stream())
+    request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": True}))
+    await eventually(lambda: len([request for request in fake.requests if request.path == PATH]) == 4)
+    request.cancel()
+    await eventually(lambda: not extension.gateway.in_flight)
+    await asyncio.wait_for(fake.client_left.wait(), 20)
+
+
+async def test_another_refusal_is_not_tried_again(client, fake, error_of) -> None:
+    fake.script = [behave.status(400, {"error": {"code": 400, "message": "Field 'top_k': no"}})]
+    assert error_of(await client.post(PATH, json=BODY))["param"] == "top_k"
+    assert len([request for request in fake.requests if request.path == PATH]) == 1
+
+
+class TestRealEngine:
+    @pytest.fixture
+    def bodhi_config(self) -> dict[str, Any]:
+        return {}
+
+    async def test_six_answers_from_one_slot(self, client, extension) -> None:
+        body = {**BODY, "model": "tiny-random", "n": 6, "max_tokens": 8, "seed": 1, "ignore_eos": True}
+        answer = (await client.post(PATH, json=body)).json()
+        assert [choice["index"] for choice in answer["choices"]] == list(range(6))
+        assert len({choice["message"]["content"] for choice in answer["choices"]}) > 1
+        assert answer["usage"]["completion_tokens"] == 48
+        response = await client.post(PATH, json={**body, "stream": True})
+        texts = dict.fromkeys(range(6), "")
+        for chunk in chunks(response.text):
+            texts[chunk["choices"][0]["index"]] += chunk["choices"][0]["delta"].get("content") or ""
+        assert [texts[choice["index"]] for choice in answer["choices"]] == [
+            choice["message"]["content"] for choice in answer["choices"]
+        ]
