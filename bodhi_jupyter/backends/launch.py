@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.context import ContextParams
-from ..wire.errors import BackendUnavailable
+from ..wire.errors import ModelNotLoadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ _EMBEDDING_BATCH = 2048
 #: An origin that no page can have: an older llama-server falls back to ``*`` without one.
 _NO_ORIGIN = "https://origin.invalid"
 
-#: Arguments that are ours to decide: where the server listens, who may ask, and what it tells us.
+#: Arguments that are ours to decide: where the server listens, who may ask, what it tells us, loads and touches.
 _RESERVED_ARGUMENTS = frozenset(
     {
         "--host",
@@ -81,7 +81,7 @@ class Launcher(Protocol):
         """What the child reads as its first line, in JSON.
 
         Raises:
-            BackendUnavailable: this kind of engine cannot do what `spec` asks for.
+            ModelNotLoadable: this kind of engine cannot do what `spec` asks for.
         """
 
 
@@ -104,7 +104,7 @@ class EmbeddedLauncher:
     def configuration(self, spec: EngineSpec, api_key: str) -> dict[str, Any]:
         """See `Launcher.configuration`."""
         if spec.context.extra_args:
-            raise BackendUnavailable(
+            raise ModelNotLoadable(
                 f"The model {spec.alias!r} has `extra_args`, which only a llama-server binary understands; "
                 "the embedded engine has none.",
                 param="model",
@@ -140,9 +140,10 @@ class BinaryLauncher:
     def configuration(self, spec: EngineSpec, api_key: str) -> dict[str, Any]:
         """See `Launcher.configuration`."""
         for argument in spec.context.extra_args:
-            name = argument.partition("=")[0]
+            # llama.cpp takes `--api_key` for `--api-key` (read in its source).
+            name = argument.partition("=")[0].replace("_", "-")
             if name in _RESERVED_ARGUMENTS:
-                raise BackendUnavailable(
+                raise ModelNotLoadable(
                     f"The model {spec.alias!r} sets `{name}` in `extra_args`, which is not the alias's to decide.",
                     param="model",
                 )

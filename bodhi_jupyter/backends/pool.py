@@ -9,70 +9,33 @@ never cut, and two busy models cannot keep a third one out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalog.alias import Alias, LocalTarget
-from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, Busy
+from ..wire.errors import (
+    BackendError,
+    BackendFailed,
+    BackendUnavailable,
+    Busy,
+    GatewayError,
+    ModelNotLoadable,
+    again,
+)
 from .base import Health, Lease
-from .residency import Engine, ModelState, PoolEvent, PoolLimits, Starter, State
+from .residency import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter
+from .trouble import HEALTHY_SECONDS, Troubles
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class _Resident:
-    """One engine in the pool, from the decision to load it until its process has ended."""
-
-    name: str
-    target: LocalTarget
-    estimate: int
-    state: State = State.LOADING
-    engine: Engine | None = None
-    leases: int = 0
-    keep_alive: float = 0.0
-    last_used: float = 0.0
-    loaded_at: float = 0.0
-    expiry: asyncio.TimerHandle | None = None
-    expires_at: float | None = None
-    task: asyncio.Task[None] | None = None
-    watch: asyncio.Task[None] | None = None
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(eq=False)
-class _Waiter:
-    """A request in the queue."""
-
-    alias: Alias
-    target: LocalTarget
-    estimate: int
-    granted: asyncio.Future[_Resident]
-
-    @property
-    def name(self) -> str:
-        """The alias's name."""
-        return self.alias.name
-
-
-@dataclass
-class _Trouble:
-    """How often in a row an alias's engine failed, and when the next attempt is due (on the loop's clock)."""
-
-    reason: str
-    count: int = 0
-    retry_at: float = 0.0
-
-
-#: A crash is answered by an immediate restart once; from the second in a row the pause doubles up to this.
-MAX_BACKOFF_SECONDS = 60.0
 #: How long after its connection broke an engine is given to be seen dead.
 NOTICE_SECONDS = 0.5
-#: An engine that lived this long is not part of a crash loop.
-HEALTHY_SECONDS = 60.0
 
 
 class LocalPool:
@@ -100,9 +63,9 @@ class LocalPool:
         self._estimate = estimate
         self._on_event = on_event
         self._unavailable = unavailable
-        self._residents: dict[str, _Resident] = {}
-        self._queue: deque[_Waiter] = deque()
-        self._trouble: dict[str, _Trouble] = {}
+        self._residents: dict[str, Resident] = {}
+        self._queue: deque[Waiter] = deque()
+        self._troubles = Troubles()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -154,8 +117,14 @@ class LocalPool:
 
     def retire(self, name: str, reason: str) -> None:
         """Unload the alias once its leases end, if it is loaded; does not wait."""
+        self._troubles.forget(name)
         resident = self._residents.get(name)
-        if resident is not None and resident.state is State.LOADED:
+        if resident is None:
+            return
+        if resident.state is State.LOADING:
+            resident.retiring = reason
+        elif resident.state is State.LOADED or resident.makes_room:
+            resident.makes_room = False
             self._drain(resident, reason)
 
     def states(self) -> dict[str, ModelState]:
@@ -164,8 +133,8 @@ class LocalPool:
         for waiter in self._queue:
             waiting[waiter.name] = waiting.get(waiter.name, 0) + 1
         states = {
-            name: ModelState("failed", reason=trouble.reason, waiting=waiting.get(name, 0))
-            for name, trouble in self._trouble.items()
+            name: ModelState("failed", reason=reason, waiting=waiting.get(name, 0))
+            for name, reason in self._troubles.reasons().items()
         }
         for name, resident in self._residents.items():
             states[name] = self._state_of(resident, waiting.get(name, 0))
@@ -179,7 +148,7 @@ class LocalPool:
         if reason is not None:
             return Health(False, reason)
         loaded = [name for name, resident in self._residents.items() if resident.state is State.LOADED]
-        failed = [trouble.reason for name, trouble in self._trouble.items() if name not in loaded]
+        failed = [reason for name, reason in self._troubles.reasons().items() if name not in loaded]
         return Health(True, "; ".join([f"loaded: {', '.join(loaded)}" if loaded else "nothing is loaded", *failed]))
 
     async def close(self) -> None:
@@ -193,15 +162,15 @@ class LocalPool:
         tasks = [resident.task for resident in residents if resident.task is not None]
         await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
 
-    async def _acquire(self, alias: Alias) -> _Resident:
+    async def _acquire(self, alias: Alias) -> Resident:
         target = alias.target
         assert isinstance(target, LocalTarget)
+        estimate = await self._estimate(target) if self._estimate else 0
         if self._closed:
             raise BackendUnavailable("The server is stopping.")
-        if len(self._queue) >= self.limits.max_queue:
+        if len(self._queue) >= self.limits.max_queue and not self._is_ready(alias.name, target):
             raise Busy(f"Too many requests wait for a model ({self.limits.max_queue}).", retry_after=5.0)
-        estimate = await self._estimate(target) if self._estimate else 0
-        waiter = _Waiter(alias, target, estimate, asyncio.get_running_loop().create_future())
+        waiter = Waiter(alias, target, estimate, asyncio.get_running_loop().create_future())
         self._queue.append(waiter)
         self._schedule()
         try:
@@ -214,7 +183,11 @@ class LocalPool:
                 raise Busy(f"The model {alias.name!r} was not free in time.", retry_after=5.0) from None
             raise
 
-    def _give_up(self, waiter: _Waiter) -> None:
+    def _is_ready(self, name: str, target: LocalTarget) -> bool:
+        resident = self._residents.get(name)
+        return resident is not None and resident.state is State.LOADED and resident.target == target
+
+    def _give_up(self, waiter: Waiter) -> None:
         if waiter in self._queue:
             self._queue.remove(waiter)
             waiter.granted.cancel()
@@ -222,7 +195,7 @@ class LocalPool:
             self._release(waiter.granted.result(), self._keep_alive_of(waiter.alias, None))
         self._schedule()
 
-    def _release(self, resident: _Resident, keep_alive: float) -> None:
+    def _release(self, resident: Resident, keep_alive: float) -> None:
         resident.leases -= 1
         resident.last_used = self._now()
         resident.keep_alive = keep_alive
@@ -243,7 +216,15 @@ class LocalPool:
 
     def _schedule(self) -> None:
         """Grant what can be granted, in order, and make room for what cannot."""
-        wanted: dict[str, _Waiter] = {}
+        self._recall_victims()
+        refused = True
+        while refused:
+            # A refusal may leave another target of the same name next in line.
+            refused = self._place_all(self._grant_all())
+
+    def _grant_all(self) -> list[Waiter]:
+        """Grant what can be granted; the first request for each name that has no engine is left."""
+        wanted: dict[str, Waiter] = {}
         for waiter in list(self._queue):
             resident = self._residents.get(waiter.name)
             if resident is None:
@@ -254,9 +235,18 @@ class LocalPool:
             elif resident.state is State.LOADED:
                 # The alias was edited: those who use the old engine keep it until they are done.
                 self._drain(resident, "the alias was changed")
-        self._place_all(wanted.values())
+        return list(wanted.values())
 
-    def _grant(self, waiter: _Waiter, resident: _Resident) -> None:
+    def _recall_victims(self) -> None:
+        """Let victims stay when those they were to make room for have left."""
+        if any(waiter.name not in self._residents for waiter in self._queue):
+            return
+        for resident in self._residents.values():
+            if resident.makes_room and resident.state is State.DRAINING:
+                resident.makes_room = False
+                resident.state = State.LOADED
+
+    def _grant(self, waiter: Waiter, resident: Resident) -> None:
         self._queue.remove(waiter)
         if waiter.granted.done():
             return
@@ -267,13 +257,19 @@ class LocalPool:
         resident.last_used = self._now()
         waiter.granted.set_result(resident)
 
-    def _place_all(self, wanted: Iterable[_Waiter]) -> None:
-        """Start each load, or make room for it, or refuse it; what waits first is placed first."""
+    def _place_all(self, wanted: Iterable[Waiter]) -> bool:
+        """Start each load, or make room for it, or refuse it; what waits first is placed first.
+
+        Returns:
+            Whether one was refused.
+        """
         reserved: list[int] = []
+        refused = False
         for waiter in wanted:
             refusal = self._refusal(waiter)
             if refusal is not None:
                 self._refuse_all(waiter, refusal)
+                refused = True
                 continue
             present = [resident.estimate for resident in self._residents.values()]
             if self._fits([*present, *reserved, waiter.estimate]):
@@ -281,14 +277,13 @@ class LocalPool:
             else:
                 reserved.append(waiter.estimate)
                 self._make_room(reserved, waiter.name)
+        return refused
 
-    def _refusal(self, waiter: _Waiter) -> BackendUnavailable | None:
-        name, budget, trouble = waiter.name, self.limits.memory_budget, self._trouble.get(waiter.name)
-        if trouble is not None and trouble.retry_at > self._now():
-            return BackendUnavailable(trouble.reason, retry_after=trouble.retry_at - self._now())
+    def _refusal(self, waiter: Waiter) -> GatewayError | None:
+        budget = self.limits.memory_budget
         if budget is not None and waiter.estimate > budget:
-            return _too_big(name, waiter.estimate, budget)
-        return None
+            return _too_big(waiter.name, waiter.estimate, budget)
+        return self._troubles.refusal(waiter.name, waiter.target)
 
     def _fits(self, estimates: list[int]) -> bool:
         budget = self.limits.memory_budget
@@ -303,84 +298,85 @@ class LocalPool:
             if self._fits([*(r.estimate for r in staying), *reserved]):
                 return
             staying.remove(victim)
+            victim.makes_room = True
             self._drain(victim, f"to make room for {newcomer}")
 
-    def _refuse_all(self, like: _Waiter | _Resident, error: BackendError) -> None:
+    def _refuse_all(self, like: Waiter | Resident, error: GatewayError) -> None:
         """Refuse every request for the same target."""
         for waiter in [waiter for waiter in self._queue if waiter.name == like.name and waiter.target == like.target]:
-            # One exception object each: a traceback must not be shared.
-            self._refuse(waiter, BackendUnavailable(error.message, retry_after=error.retry_after))
+            self._refuse(waiter, again(error))
 
-    def _refuse(self, waiter: _Waiter, error: BackendError) -> None:
+    def _refuse(self, waiter: Waiter, error: GatewayError) -> None:
         self._queue.remove(waiter)
         if not waiter.granted.done():
             waiter.granted.set_exception(error)
 
     # -- engines ---------------------------------------------------------------------------------------------
 
-    def _begin_load(self, waiter: _Waiter) -> None:
-        resident = _Resident(waiter.name, waiter.target, waiter.estimate)
+    def _begin_load(self, waiter: Waiter) -> None:
+        resident = Resident(waiter.name, waiter.target, waiter.estimate)
+        resident.keep_alive = self._keep_alive_of(waiter.alias, None)
         self._residents[resident.name] = resident
         resident.task = self._spawn(self._load(resident))
 
-    async def _load(self, resident: _Resident) -> None:
+    async def _load(self, resident: Resident) -> None:
         began = self._now()
         try:
             resident.engine = await self._start(resident.name, resident.target)
-        except BackendError as error:
-            self._forget(resident)
-            self._note_trouble(resident.name, error.message)
-            self._refuse_all(resident, error)
-            self._on_event(PoolEvent("failed", resident.name, reason=error.message))
-            self._schedule()
-            return
         except asyncio.CancelledError:
             self._forget(resident)
             raise
+        except Exception as error:
+            if not isinstance(error, BackendError):
+                _log.exception("The model %r could not be loaded", resident.name)
+                error = BackendUnavailable(f"The model {resident.name!r} could not be loaded; the log says why.")
+            self._forget(resident)
+            self._fail(resident, error)
+            self._refuse_all(resident, error)
+            self._schedule()
+            return
         resident.state = State.LOADED
         resident.loaded_at = resident.last_used = self._now()
-        resident.keep_alive = self.limits.keep_alive
         resident.watch = self._spawn(self._watch(resident, resident.engine))
         self._on_event(PoolEvent("loaded", resident.name, seconds=self._now() - began))
         self._schedule()
-        if resident.leases == 0 and resident.state is State.LOADED:
+        if resident.retiring:
+            self.retire(resident.name, resident.retiring)
+        elif resident.leases == 0 and resident.state is State.LOADED:
             # Everybody who asked has left meanwhile.
             self._await_idleness(resident)
 
-    async def _watch(self, resident: _Resident, engine: Engine) -> None:
+    async def _watch(self, resident: Resident, engine: Engine) -> None:
         """Notice at once that the process ended by itself."""
         await engine.exited.wait()
+        resident.state = State.STOPPING  # so that its last leases do not wind it down a second time
         if self._now() - resident.loaded_at >= HEALTHY_SECONDS:
-            self._trouble.pop(resident.name, None)
+            self._troubles.forget(resident.name)
         self._forget(resident)
-        self._note_trouble(resident.name, engine.why_it_died())
-        self._on_event(PoolEvent("failed", resident.name, reason=engine.why_it_died()))
+        self._fail(resident, BackendUnavailable(engine.why_it_died()), engine.last_lines)
         self._schedule()
 
-    def _note_trouble(self, name: str, reason: str) -> None:
-        trouble = self._trouble.setdefault(name, _Trouble(reason))
-        trouble.reason = reason
-        trouble.count += 1
-        pause = 0.0 if trouble.count == 1 else min(2.0 ** (trouble.count - 2), MAX_BACKOFF_SECONDS)
-        trouble.retry_at = self._now() + pause
+    def _fail(self, resident: Resident, error: GatewayError, last_lines: Sequence[str] = ()) -> None:
+        self._troubles.note(resident.name, resident.target, error)
+        self._on_event(PoolEvent("failed", resident.name, reason=error.message, last_lines=tuple(last_lines)))
 
-    def _await_idleness(self, resident: _Resident) -> None:
+    def _await_idleness(self, resident: Resident) -> None:
         if resident.keep_alive == math.inf:
             return
         resident.expires_at = self._now() + resident.keep_alive
         loop = asyncio.get_running_loop()
         resident.expiry = loop.call_later(resident.keep_alive, self._expire, resident)
 
-    def _expire(self, resident: _Resident) -> None:
+    def _expire(self, resident: Resident) -> None:
         if resident.leases == 0 and resident.state is State.LOADED:
             self._drain(resident, "idle")
 
-    def _drain(self, resident: _Resident, reason: str) -> None:
+    def _drain(self, resident: Resident, reason: str) -> None:
         resident.state = State.DRAINING
         if resident.leases == 0:
             self._stop(resident, reason)
 
-    def _stop(self, resident: _Resident, reason: str) -> None:
+    def _stop(self, resident: Resident, reason: str) -> None:
         if resident.state is State.STOPPING:
             return
         if resident.expiry is not None:
@@ -393,18 +389,20 @@ class LocalPool:
             return
         resident.task = self._spawn(self._end(resident, reason))
 
-    async def _end(self, resident: _Resident, reason: str) -> None:
+    async def _end(self, resident: Resident, reason: str) -> None:
         assert resident.engine is not None
         assert resident.watch is not None
         resident.watch.cancel()
-        await resident.engine.stop()
-        self._forget(resident)
+        try:
+            await resident.engine.stop()
+        finally:
+            self._forget(resident)
         # It served and ended well: whatever went wrong before is over.
-        self._trouble.pop(resident.name, None)
+        self._troubles.forget(resident.name)
         self._on_event(PoolEvent("unloaded", resident.name, reason=reason))
         self._schedule()
 
-    def _forget(self, resident: _Resident) -> None:
+    def _forget(self, resident: Resident) -> None:
         if self._residents.get(resident.name) is resident:
             del self._residents[resident.name]
         if resident.expiry is not None:
@@ -417,7 +415,7 @@ class LocalPool:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _state_of(self, resident: _Resident, waiting: int) -> ModelState:
+    def _state_of(self, resident: Resident, waiting: int) -> ModelState:
         return ModelState(
             state=resident.state.value,
             leases=resident.leases,
@@ -440,8 +438,8 @@ async def _has_died(engine: Engine) -> bool:
     return engine.exited.is_set()
 
 
-def _too_big(name: str, estimate: int, budget: int) -> BackendUnavailable:
-    return BackendUnavailable(
+def _too_big(name: str, estimate: int, budget: int) -> ModelNotLoadable:
+    return ModelNotLoadable(
         f"The model {name!r} needs about {estimate / 2**30:.1f} GiB, more than the budget of {budget / 2**30:.1f} GiB "
         "(`c.BodhiExtension.model_memory_budget`). A smaller `n_ctx` or quantization needs less."
     )

@@ -1,13 +1,13 @@
-"""What the pool of local models is told, and what it tells: limits, events, states, and what an engine is."""
+"""What the pool of local models works with: engines and who waits for them, limits, events, states."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from ..catalog.alias import LocalTarget
+from ..catalog.alias import Alias, LocalTarget
 from .base import Address
 
 
@@ -21,6 +21,10 @@ class Engine(Protocol):
     @property
     def address(self) -> Address:
         """Where it answers."""
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The end of its log, without paths and keys."""
 
     def why_it_died(self) -> str:
         """One sentence, without paths."""
@@ -77,12 +81,14 @@ class PoolEvent:
         kind: "loaded", "unloaded" or "failed".
         seconds: how long the load took.
         reason: why it failed, or why it was unloaded.
+        last_lines: the end of a failed engine's log, without paths and keys.
     """
 
     kind: str
     alias: str
     seconds: float | None = None
     reason: str = ""
+    last_lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,3 +112,42 @@ class ModelState:
     expires_in: float | None = None
     pid: int | None = None
     estimate: int = 0
+
+
+@dataclass(eq=False)
+class Resident:
+    """One engine in the pool, from the decision to load it until its process has ended."""
+
+    name: str
+    target: LocalTarget
+    estimate: int
+    state: State = State.LOADING
+    engine: Engine | None = None
+    leases: int = 0
+    keep_alive: float = 0.0
+    last_used: float = 0.0
+    loaded_at: float = 0.0
+    expiry: asyncio.TimerHandle | None = None
+    expires_at: float | None = None
+    task: asyncio.Task[None] | None = None
+    watch: asyncio.Task[None] | None = None
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Why it is to be unloaded once it is loaded, or "".
+    retiring: str = ""
+    #: It drains for a load that waits, and stays if nobody waits any more.
+    makes_room: bool = False
+
+
+@dataclass(eq=False)
+class Waiter:
+    """A request in the queue."""
+
+    alias: Alias
+    target: LocalTarget
+    estimate: int
+    granted: asyncio.Future[Resident]
+
+    @property
+    def name(self) -> str:
+        """The alias's name."""
+        return self.alias.name

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..wire.errors import BackendUnavailable
+from ..wire.errors import ModelNotLoadable
 from .base import Address
 from .enginelog import EngineLog
 from .launch import child_environment
@@ -76,7 +76,7 @@ class EngineProcess:
             start_timeout: seconds for loading the model.
 
         Raises:
-            BackendUnavailable: it cannot be started, or cannot load the model; the message says why.
+            ModelNotLoadable: it cannot be started, or cannot load the model; the message says why.
         """
         process = cls(spec)
         configuration = launcher.configuration(spec, process._api_key)
@@ -88,14 +88,14 @@ class EngineProcess:
                 await process._answered.wait()
         except TimeoutError:
             await process._destroy()
-            raise BackendUnavailable(
+            raise ModelNotLoadable(
                 f"The model {spec.alias!r} could not be loaded within {start_timeout:g} seconds.", param="model"
             ) from None
         except BaseException:
             await process._destroy()
             raise
         if "port" not in process._answer:
-            raise BackendUnavailable(process.why_it_died(), param="model")
+            raise ModelNotLoadable(process.why_it_died(), param="model")
         process.address = Address(
             f"http://127.0.0.1:{process._answer['port']}",
             # The engine closes the connection after every stream, whatever it announces (measured): said before,
@@ -122,22 +122,31 @@ class EngineProcess:
 
     async def stop(self, grace: float = 5.0) -> None:
         """End it: it is asked to, and killed after `grace` seconds; idempotent."""
-        with self._lock:
-            if self._popen is not None and self._popen.stdin is not None:
-                self._popen.stdin.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self.exited.wait()
+        self._ask_to_end()
+        await self._wait_for_end(grace)
         await self._destroy()
 
     async def _destroy(self) -> None:
         """Kill it, and wait until nothing of it is left."""
+        if os.name == "nt":
+            # There a kill reaches the child alone: told first, it ends what it has started.
+            self._ask_to_end()
+            await self._wait_for_end(_LAST_LINES)
         with self._lock:
             self._killed = True
             if self._popen is not None:
                 self._popen.kill()  # without effect on a process that has ended
+        await self._wait_for_end(_DEATH_AGONY)
+
+    def _ask_to_end(self) -> None:
+        """Close the pipe that it watches."""
+        with self._lock:
+            if self._popen is not None and self._popen.stdin is not None:
+                self._popen.stdin.close()
+
+    async def _wait_for_end(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DEATH_AGONY):
+            async with asyncio.timeout(seconds):
                 await self.exited.wait()
 
     # What follows runs in threads.

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..wire.errors import BackendError, BackendFailed, BackendTimeout, BackendUnavailable
+from ..wire.errors import BackendError, BackendFailed, BackendTimeout, BackendUnavailable, BackendUnreachable
 from .base import Address
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: llama.cpp closes an idle connection after 5 s (measured: ``Keep-Alive: timeout=5``); we let go before it does.
 KEEP_ALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 5.0
+#: Bodies are passed on as they come: a compressed one could not be cut into events.
+_OUR_HEADERS = {"user-agent": "bodhi", "accept-encoding": "identity"}
 #: A body that is read whole (an error, a list of models) is never larger than this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
@@ -73,9 +75,16 @@ class Upstream:
         self.read_timeout = read_timeout
         self._client: httpx.AsyncClient | None = None
         self._making: asyncio.Lock | None = None
+        self._closed = False
 
     async def warm_up(self) -> httpx.AsyncClient:
-        """Make the client before the first request needs it."""
+        """Make the client before the first request needs it.
+
+        Raises:
+            BackendUnavailable: the server is stopping.
+        """
+        if self._closed:
+            raise BackendUnavailable("The server is stopping.")
         if self._client is None:
             self._making = self._making or asyncio.Lock()
             async with self._making:
@@ -147,7 +156,8 @@ class Upstream:
         raise first if isinstance(second, BackendUnavailable) else second
 
     async def close(self) -> None:
-        """Close every connection; idempotent."""
+        """Close every connection, for good; idempotent."""
+        self._closed = True
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
@@ -162,7 +172,7 @@ def _make_client(read_timeout: float) -> httpx.AsyncClient:
     timeout = httpx.Timeout(read_timeout, connect=CONNECT_SECONDS, pool=None)
     transport = AiohttpTransport(limits=limits, trust_env=False)
     # No proxy of the environment may see prompts, and no header of ours tells more than needed.
-    return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, headers={"user-agent": "bodhi"})
+    return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, headers=_OUR_HEADERS)
 
 
 def _http_failures() -> tuple[type[Exception], ...]:
@@ -198,5 +208,5 @@ def _translate(error: Exception, backend: str, *, answering: bool) -> BackendErr
     if _was_disconnected(error):
         return BackendFailed(f"The backend {backend!r} closed the connection without an answer.")
     if isinstance(error, httpx.ConnectError | httpx.TimeoutException | OSError):
-        return BackendUnavailable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
+        return BackendUnreachable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
     return BackendFailed(f"The backend {backend!r} did not answer as an HTTP server.")

@@ -16,7 +16,9 @@ GatewayError
 │   ├── NotAuthenticated         401
 │   └── NotAllowed               403
 ├── BackendError                 the caller could do nothing
-│   ├── BackendUnavailable       503  cannot be reached, or cannot be started
+│   ├── BackendUnavailable       503  not ready, or not known to be there
+│   │   ├── BackendUnreachable   503  nobody listens: nothing was begun
+│   │   └── ModelNotLoadable     503  and will not be without a change
 │   ├── BackendTimeout           504  silent for too long
 │   └── BackendFailed            502  died, or answered what is not an answer
 ├── Busy                         429  the queue is full, or the wait was too long
@@ -26,6 +28,7 @@ GatewayError
 
 from __future__ import annotations
 
+import copy
 from typing import ClassVar
 
 
@@ -145,10 +148,21 @@ class BackendError(GatewayError):
 
 
 class BackendUnavailable(BackendError):
-    """The model server cannot be reached, or cannot be started."""
+    """The model server is not ready, or cannot be asked."""
 
     status = 503
     default_code = "backend_unavailable"
+
+
+class BackendUnreachable(BackendUnavailable):
+    """Nobody listens at its address, so that nothing can have been begun."""
+
+
+class ModelNotLoadable(BackendUnavailable):
+    """The model cannot be loaded, and will not be without a change: of its file, its alias or the configuration."""
+
+    default_code = "model_not_loadable"
+    retryable = False
 
 
 class BackendTimeout(BackendError):
@@ -184,6 +198,13 @@ class NotSupported(GatewayError):
 
 class InternalError(GatewayError):
     """A defect of the gateway; the log has the traceback under the request id."""
+
+
+def again(error: GatewayError) -> GatewayError:
+    """The same error for another caller: a traceback must not be shared."""
+    same = copy.copy(error)
+    same.__traceback__ = same.__cause__ = same.__context__ = None
+    return same
 
 
 def openai_envelope(error: GatewayError, *, endpoint: str = "", model: str | None = None) -> dict[str, object]:

@@ -23,6 +23,7 @@ class FakeEngine:
         self.address = Address(f"http://{name}")
         self.exited = asyncio.Event()
         self.stopped = False
+        self.last_lines = ["its last line"]
 
     def why_it_died(self) -> str:
         return f"{self.name} died of a test"
@@ -328,7 +329,7 @@ def test_a_death_is_noticed_at_once_and_the_next_request_restarts_it() -> None:
                 factory.engines["a"].exited.set()
                 raise BackendFailed("the connection broke")
         await settle()
-        assert events[-1] == PoolEvent("failed", "a", reason="a died of a test")
+        assert events[-1] == PoolEvent("failed", "a", reason="a died of a test", last_lines=("its last line",))
         async with pool.lease(A):
             pass
         assert factory.started == ["a", "a"]
@@ -415,3 +416,160 @@ def test_closing_stops_loads_and_refuses_those_who_wait() -> None:
                 pass
 
     run(scenario)
+
+
+def test_a_pool_that_is_closed_while_a_request_is_weighed_loads_nothing() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        weighed = asyncio.Event()
+
+        async def estimate(target: LocalTarget) -> int:
+            await weighed.wait()
+            return 1
+
+        pool._estimate = estimate
+        request = asyncio.create_task(hold(pool, A, asyncio.Event()))
+        await settle()
+        await pool.close()
+        weighed.set()
+        with pytest.raises(BackendUnavailable, match="stopping"):
+            await request
+        assert factory.started == []
+
+    run(scenario)
+
+
+def test_the_bound_of_the_queue_holds_for_those_who_come_at_once_and_not_for_a_loaded_model() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        async with pool.lease(A):
+            pass
+        factory.gates["b"] = asyncio.Event()
+        requests = [asyncio.create_task(hold(pool, B, factory.gates["b"])) for _ in range(9)]
+        await settle()
+        assert pool.states()["b"].waiting == 3
+        async with pool.lease(A):
+            pass
+        factory.gates["b"].set()
+        refused = [answer for answer in await asyncio.gather(*requests, return_exceptions=True) if answer]
+        assert [type(answer) for answer in refused] == [Busy] * 6
+
+    run(scenario, max_queue=3)
+
+
+def test_deaths_under_a_keep_alive_of_zero_are_a_loop_too() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        brief = alias("brief", keep_alive=0.0)
+        for _ in range(5):
+            with pytest.raises(BackendError):
+                async with pool.lease(brief):
+                    factory.engines["brief"].exited.set()
+                    await settle()
+                    raise BackendFailed("the connection broke")
+            await settle()
+        assert factory.started == ["brief", "brief"]
+        assert {event.kind for event in events} == {"loaded", "failed"}
+
+    run(scenario)
+
+
+def test_a_defect_of_the_starter_fails_the_request_and_the_next_one_works(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        start = pool._start
+
+        async def defective(name: str, target: LocalTarget) -> FakeEngine:
+            pool._start = start
+            raise RuntimeError("can't start new thread")
+
+        pool._start = defective
+        with pytest.raises(BackendUnavailable, match="the log says why"):
+            async with pool.lease(A):
+                pass
+        assert "can't start new thread" in caplog.text
+        async with pool.lease(A):
+            pass
+
+    run(scenario)
+
+
+def test_unloading_during_a_load_waits_for_it_and_for_those_who_asked() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        factory.gates["a"] = asyncio.Event()
+        done, got = asyncio.Event(), list[str]()
+        request = asyncio.create_task(hold(pool, A, done, got))
+        await settle()
+        unloading = asyncio.create_task(pool.unload("a"))
+        await settle()
+        factory.gates["a"].set()
+        await settle()
+        assert got == ["a"]
+        assert not unloading.done()
+        done.set()
+        assert await unloading is True
+        await request
+
+    run(scenario)
+
+
+def test_a_victim_stays_when_nobody_waits_for_its_place_any_more() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        done, got = asyncio.Event(), list[str]()
+        stream = asyncio.create_task(hold(pool, A, done))
+        await settle()
+        waiting = asyncio.create_task(hold(pool, B, done))
+        await settle()
+        assert pool.states()["a"].state == "draining"
+        late = asyncio.create_task(hold(pool, A, done, got))
+        waiting.cancel()
+        await settle()
+        assert pool.states()["a"].state == "loaded"
+        assert got == ["a"]
+        done.set()
+        await asyncio.gather(stream, late)
+        assert factory.started == ["a"]
+
+    run(scenario, max_loaded=1)
+
+
+def test_a_load_that_nobody_waits_for_any_more_keeps_the_aliass_keep_alive() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        factory.gates["brief"] = asyncio.Event()
+        leaving = asyncio.create_task(hold(pool, alias("brief", keep_alive=0.0), asyncio.Event()))
+        await settle()
+        leaving.cancel()
+        factory.gates["brief"].set()
+        await asyncio.gather(leaving, return_exceptions=True)
+        while "brief" not in factory.engines:
+            await asyncio.sleep(0)
+        await factory.engines["brief"].exited.wait()
+
+    run(scenario)
+
+
+def test_a_mended_alias_is_not_refused_for_the_old_ones_failures() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        factory.broken.add("a")
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable):
+                async with pool.lease(A):
+                    pass
+        factory.broken.clear()
+        async with pool.lease(alias("a", n_ctx=512)):
+            pass
+
+    run(scenario)
+
+
+def test_a_second_target_of_a_name_is_placed_when_the_first_is_refused() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        sizes = iter([9, 1])
+
+        async def estimate(target: LocalTarget) -> int:
+            return next(sizes)
+
+        pool._estimate = estimate
+        with pytest.raises(BackendUnavailable, match="model_memory_budget"):
+            async with pool.lease(A):
+                pass
+        async with pool.lease(alias("a", n_ctx=256)):
+            pass
+
+    run(scenario, memory_budget=5)
