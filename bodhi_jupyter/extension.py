@@ -48,7 +48,7 @@ from .handlers import (
     passthrough,
     responses,
 )
-from .handlers.base import GATEWAY, Gateway
+from .handlers.gateway import GATEWAY, Gateway
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
 from .wire.openai import ChatRequest
@@ -267,7 +267,7 @@ class BodhiExtension(ExtensionApp):
 
     def _tell_of_model(self, event: PoolEvent) -> None:
         if event.kind == "failed":
-            self.log.warning("model=%r failed: %s", event.alias, event.reason)
+            self.log.warning("model=%r failed: %s", event.alias, "\n  ".join([event.reason, *event.last_lines]))
         else:
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)

@@ -68,8 +68,13 @@ class Backend(Protocol):
     def name(self) -> str:
         """Unique among the backends; aliases' targets carry it."""
 
-    def lease(self, alias: Alias) -> AbstractAsyncContextManager[Lease]:
+    def lease(self, alias: Alias, keep_alive: float | None = None) -> AbstractAsyncContextManager[Lease]:
         """An address that serves the alias for as long as the context is open.
+
+        Args:
+            alias: one whose target names this backend.
+            keep_alive: seconds that its model is to stay loaded afterwards, in place of the alias's own, where we
+                load it.
 
         Raises:
             BackendError: on entering, when the model cannot be served.

@@ -45,8 +45,8 @@ class RemoteBackend:
         return [self._alias(entry) for entry in entries if isinstance(entry, dict) and entry.get("id")]
 
     @asynccontextmanager
-    async def lease(self, alias: Alias) -> AsyncIterator[Lease]:
-        """The server's address; whether it lives shows when it is used."""
+    async def lease(self, alias: Alias, keep_alive: float | None = None) -> AsyncIterator[Lease]:  # noqa: ARG002
+        """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
         yield Lease(self._address, alias.target.model)
 

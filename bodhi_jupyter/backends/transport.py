@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: llama.cpp closes an idle connection after 5 s (measured: ``Keep-Alive: timeout=5``); we let go before it does.
 KEEP_ALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 5.0
+#: What is written at once of a body.
+SLICE_BYTES = 256 * 1024
 #: Bodies are passed on as they come: a compressed one could not be cut into events.
 _OUR_HEADERS = {"user-agent": "bodhi", "accept-encoding": "identity"}
 #: A body that is read whole (an error, a list of models) is never larger than this.
@@ -61,6 +63,17 @@ class Answer:
         return bytes(body)
 
 
+class _Slices:
+    """A large body in pieces: written at once it would hold the event loop. Can be sent again."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), SLICE_BYTES):
+            yield self._body[start : start + SLICE_BYTES]
+
+
 class Upstream:
     """Sends requests to model servers over one connection pool.
 
@@ -101,8 +114,14 @@ class Upstream:
             BackendTimeout: no answer began within the read timeout.
             BackendFailed: the connection broke before an answer began.
         """
-        headers = {**address.headers, "content-type": "application/json", "accept": "*/*"}
-        async with self._send("POST", address.url + path, headers, body, backend) as answer:
+        headers = {
+            **address.headers,
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "accept": "*/*",
+        }
+        content = body if len(body) <= SLICE_BYTES else _Slices(body)
+        async with self._send("POST", address.url + path, headers, content, backend) as answer:
             yield answer
 
     @asynccontextmanager
@@ -125,7 +144,7 @@ class Upstream:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: bytes | _Slices | None,
         backend: str,
         timeout: float | None = None,
     ) -> AsyncIterator[Answer]:

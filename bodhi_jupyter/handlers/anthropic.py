@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -15,6 +14,7 @@ from ..wire.anthropic_outgoing import refuse_unsupported, to_engine
 from ..wire.anthropic_stream import MessageAssembler, MessageEvents
 from ..wire.errors import BackendFailed, GatewayError, RouteNotFound
 from ..wire.guard_events import EventGuard, named_event
+from ..wire.json_text import forwarded
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .leased import leased_document
@@ -125,7 +125,7 @@ def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) ->
     """
     data = parse_object(body)
     sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model, "stream": True}
-    return body if sent == data else json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
+    return body if sent == data else forwarded(sent)
 
 
 def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from jupyter_server.auth.authorizer import AllowAllAuthorizer, Authorizer
-from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..access.keys import PREFIX, KeyHolder, KeyRing, looks_foreign
-from ..backends.base import Backend
-from ..backends.pool import LocalPool
-from ..backends.transport import Upstream
-from ..catalog.broken import BrokenFile
-from ..catalog.catalog import Catalog
-from ..catalog.details import Details
-from ..catalog.store import AliasStore
+from ..access.keys import PREFIX, KeyHolder, looks_foreign
 from ..wire.errors import (
     BodyTooLarge,
     GatewayError,
@@ -38,59 +30,22 @@ from ..wire.errors import (
     openai_envelope,
     response_headers,
 )
+from ..wire.json_text import compact
 from ..wire.record import RequestRecord
 from ..wire.sse import comment, data_event
+from .gateway import GATEWAY, Gateway
+from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY
 
 AUTH_RESOURCE = "bodhi"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
+#: A refused body up to this size is read and dropped before the refusal is sent.
+MAX_DRAINED_BYTES = 16 * 2**20
 #: How long the headers of a stream wait for its first event, so that an early failure keeps its status.
 HOLD_SECONDS = 10.0
 #: Proxies give up on connections that are idle for a minute, some for half of one.
 BEAT_SECONDS = 10.0
-GATEWAY = "bodhi_gateway"
 
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
-
-
-@dataclass
-class Gateway:
-    """What the handlers work with, given to them by the extension through the application's settings.
-
-    Attributes:
-        max_body_bytes: a request body above this is refused with 413.
-        broken_files: the alias and model files that cannot be used, as they were last seen.
-        in_flight: requests being answered now, by request id.
-    """
-
-    catalog: Catalog
-    aliases: AliasStore
-    details: Details
-    backends: dict[str, Backend]
-    pool: LocalPool
-    upstream: Upstream
-    keys: KeyRing
-    max_body_bytes: int
-    broken_files: Callable[[], list[BrokenFile]]
-    in_flight: dict[str, RequestRecord] = field(default_factory=dict)
-
-
-class ScopedIdentity(IdentityProvider):
-    """Stands in for the server's identity provider on requests that bring a scoped key."""
-
-    def get_user(self, handler: web.RequestHandler) -> User | None:
-        """The key's holder, as a user of that name."""
-        assert isinstance(handler, GatewayHandler)
-        assert handler.holder is not None
-        return User(username=handler.holder.holder)
-
-    def is_token_authenticated(self, handler: web.RequestHandler) -> bool:  # noqa: ARG002
-        """Always: a key in a header cannot be sent by a foreign page, so no XSRF check is needed."""
-        return True
-
-
-# Shared: making one for every request would cost more than checking the key.
-_SCOPED_IDENTITY = ScopedIdentity()
-_SCOPED_AUTHORIZER = AllowAllAuthorizer()
 
 
 @web.stream_request_body
@@ -111,6 +66,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._body = bytearray()
         self._work: asyncio.Task[None] | None = None
         self._client_left = False
+        self._refusal: GatewayError | web.HTTPError | None = None
         self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
 
@@ -126,12 +82,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     @property
     def identity_provider(self) -> IdentityProvider:
         """The server's own, or the scoped key's."""
-        return _SCOPED_IDENTITY if self.holder else super().identity_provider
+        return SCOPED_IDENTITY if self.holder else super().identity_provider
 
     @property
     def authorizer(self) -> Authorizer:
         """The server's own, or for a scoped key one that knows no server-specific users (JupyterHub's would crash)."""
-        return _SCOPED_AUTHORIZER if self.holder else super().authorizer
+        return SCOPED_AUTHORIZER if self.holder else super().authorizer
 
     def caller_key(self) -> str:
         """The key in the request's headers, or ""."""
@@ -140,21 +96,47 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate, then refuse what is too large by its declared length."""
+        try:
+            await self.admit()
+        except (GatewayError, web.HTTPError) as error:
+            if not self._can_be_read_first():
+                raise
+            self._refusal = error
+            setattr(self, str(self.request.method).lower(), self._refuse)
+
+    async def admit(self) -> None:
+        """Authenticate, then look at the declared length.
+
+        Raises:
+            GatewayError: the request is refused before its body is looked at.
+        """
         key = self.caller_key()
         if key.startswith(PREFIX):
             self.holder = self.gateway.keys.verify(key)
-            if self.holder is None:
-                raise NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
         await super().prepare()
+        if self.request.method == "OPTIONS":
+            return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
             raise self._not_authenticated(key)
         self.record.user = self.current_user.username
-        self.gateway.in_flight[self.record.request_id] = self.record
         if self._declared_length() > self.gateway.max_body_bytes:
             raise self._too_large()
 
+    def _can_be_read_first(self) -> bool:
+        """Whether a refusal may wait for the body, which is dropped.
+
+        Many clients write the whole body before they read: a connection that is closed meanwhile eats the answer.
+        """
+        return self.request.headers.get("Expect", "") == "" and self._declared_length() <= MAX_DRAINED_BYTES
+
+    async def _refuse(self, *args: str) -> None:  # noqa: ARG002
+        assert self._refusal is not None
+        raise self._refusal
+
     @staticmethod
     def _not_authenticated(key: str) -> NotAuthenticated:
+        if key.startswith(PREFIX):
+            return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
         if not key:
             return NotAuthenticated(
                 "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
@@ -171,7 +153,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep the body while it fits; past the limit it is read and dropped, so that the answer arrives."""
-        if len(self._body) <= self.gateway.max_body_bytes:
+        if self._refusal is None and len(self._body) <= self.gateway.max_body_bytes:
             self._body += chunk
 
     @property
@@ -187,7 +169,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def _declared_length(self) -> int:
         declared = self.request.headers.get("Content-Length", "0")
-        return int(declared) if declared.isdecimal() else 0
+        # Python refuses to convert thousands of digits; nobody declares more than 18.
+        return int(declared[:18]) if declared.isdecimal() else 0
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than the limit of {self.gateway.max_body_bytes} bytes.")
@@ -197,6 +180,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     async def work(self, task: Coroutine[Any, Any, None]) -> None:
         """Run the request's work; the client leaving cancels it, wherever it waits."""
         self._work = asyncio.ensure_future(task)
+        self.gateway.in_flight[self.record.request_id] = self.record
         if self._client_left:
             self._work.cancel()
         try:
@@ -211,8 +195,15 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             if not self._streaming:
                 raise
             await self._fail_stream(error)
+        except Exception as error:
+            if not self._streaming:
+                raise
+            # A defect of ours must not look like the end of an answer.
+            self.log_exception(type(error), error, error.__traceback__)
+            await self._fail_stream(_defect())
         finally:
             self._stop_heartbeat()
+            self.gateway.in_flight.pop(self.record.request_id, None)
 
     def on_connection_close(self) -> None:
         """The client left: stop working for it."""
@@ -220,6 +211,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._client_left = True
         if self._work is not None:
             self._work.cancel()
+        elif not self._finished:
+            # Tornado forgets a request whose body never came; its record is to be closed all the same.
+            self._note_client_left()
+            self.finish()
 
     def _note_client_left(self) -> None:
         self.record.end = "client left"
@@ -261,8 +256,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     async def _fail_stream(self, error: GatewayError) -> None:
         """Tell of the failure inside the stream, whose status is long sent; no other end follows."""
         self.note_error(error)
-        self.write(self.render_stream_error(error))
-        await self.finish_stream()
+        try:
+            self.write(self.render_stream_error(error))
+            await self.finish_stream()
+        except StreamClosedError:
+            self._note_client_left()
 
     async def _beat(self) -> None:
         await asyncio.sleep(HOLD_SECONDS)
@@ -279,7 +277,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def answer_json(self, document: object) -> None:
         """Finish with a JSON document."""
-        self.finish(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+        self.finish(compact(document))
 
     # -- headers, errors, the end ----------------------------------------------------------------------------
 
@@ -294,6 +292,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         base = self.settings.get("base_url", "/")
         return f"{self.request.method} /{self.request.path.removeprefix(base)}"
 
+    def update_api_activity(self) -> None:
+        """Jupyter's; a query that cannot be read must not keep the answer from being finished."""
+        with suppress(web.HTTPError):
+            super().update_api_activity()
+
     def compute_etag(self) -> None:
         """No entity tags: hashing an answer that is never asked for twice is wasted."""
 
@@ -305,7 +308,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             status = exception.status_code
         if status == 405:
             return MethodNotAllowed(f"{self.request.method} is not allowed here.")
-        if status == 403 and self.current_user is None and self.check_host():
+        # Not `current_user`: that raises where a provider refused before there was one.
+        user = getattr(self, "_jupyter_current_user", None)
+        if status == 403 and user is None and self.check_host():
             return self._not_authenticated(self.caller_key())
         if status in {403, 404} and not self.check_host():
             return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
@@ -319,7 +324,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             )
         if 400 <= status < 500:
             return RequestError("The request could not be understood.")
-        return InternalError("The gateway failed; the server's log has the details under this request's id.")
+        return _defect()
 
     def render_error(self, error: GatewayError) -> dict[str, object]:
         """The error's body in this handler's dialect: OpenAI's unless a subclass speaks another."""
@@ -327,7 +332,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def render_stream_error(self, error: GatewayError) -> bytes:
         """The same as the last event of a stream whose status is long sent."""
-        return data_event(json.dumps(self.render_error(error), ensure_ascii=False).encode())
+        return data_event(compact(self.render_error(error)))
 
     def note_error(self, error: GatewayError) -> None:
         """Put the error into the request's record."""
@@ -336,6 +341,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render whatever was raised, in this handler's dialect."""
+        if getattr(self, "_jupyter_current_user", None) is not None:
+            self.set_cors_headers()  # lost with the other headers when the error cleared them
         exc_info = kwargs.get("exc_info")
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
@@ -351,13 +358,17 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
         """A traceback only for defects of ours: what callers and backends do wrong is in the request's line."""
-        if not isinstance(value, GatewayError | web.HTTPError):
+        is_refusal = isinstance(value, GatewayError) or (isinstance(value, web.HTTPError) and value.status_code < 500)
+        if not is_refusal:
             self.log.error("request_id=%s failed", self.record.request_id, exc_info=value)
 
     def on_finish(self) -> None:
         """Close the request's record and log it in one line."""
         super().on_finish()
-        self.gateway.in_flight.pop(self.record.request_id, None)
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
+
+
+def _defect() -> InternalError:
+    return InternalError("The gateway failed; the server's log has the details under this request's id.")

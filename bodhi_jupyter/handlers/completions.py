@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from ..wire.completions import CompletionAssembler, CompletionRequest, completio
 from ..wire.errors import BackendFailed, GatewayError, InvalidField, NotSupported, RejectedByBackend
 from ..wire.guard import Guard
 from ..wire.infill import InfillGuard, cannot_infill, check_probe, infill_body, probe_body
+from ..wire.json_text import forwarded
 from ..wire.refusals import about
 from ..wire.validation import parse_object
 from .base import GatewayHandler
@@ -64,7 +64,7 @@ class CompletionsHandler(GatewayHandler):
     ) -> None:
         def body(lease: Lease) -> bytes:
             asked = completion_body(data, request, lease.model)
-            return self.body if asked == unchanged else _dump(asked)
+            return self.body if asked == unchanged else forwarded(asked)
 
         async with leased_stream(self.gateway, alias, "/v1/completions", body) as answer:
             await self._relay(request, answer, guard)
@@ -82,7 +82,7 @@ class CompletionsHandler(GatewayHandler):
         identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
         infill_guard = InfillGuard(alias.target.backend, guard, identity)
         async with leased_stream(
-            self.gateway, alias, "/infill", lambda lease: _dump(infill_body(data, request, lease.model))
+            self.gateway, alias, "/infill", lambda lease: forwarded(infill_body(data, request, lease.model))
         ) as answer:
             await self._relay(request, answer, infill_guard)
 
@@ -110,10 +110,6 @@ def _in_words_of_completions(error: RejectedByBackend, data: Mapping[str, Any]) 
             f"Invalid 'n': {error.message} Without 'seed' there is no such limit.", param="n", code=error.code
         )
     return about(error, field="prompt", feature="completions")
-
-
-def _dump(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 default_handlers = [(r"/v1/completions", CompletionsHandler)]

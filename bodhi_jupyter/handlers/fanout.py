@@ -12,8 +12,9 @@ from ..backends.base import Lease
 from ..catalog.alias import Alias
 from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import StreamGuard
+from ..wire.json_text import compact
 from ..wire.sse import DONE, data_event, is_done, iter_events
-from .base import Gateway
+from .gateway import Gateway
 from .relay import guarded, leased_stream
 
 #: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
@@ -65,9 +66,9 @@ class MergedAnswer:
                 if item is None:
                     running -= 1
                 elif item["choices"]:
-                    yield data_event(_dump(self._as_one(item)))
+                    yield data_event(compact(self._as_one(item)))
             if self._include_usage:
-                yield data_event(_dump({**self._identity, "choices": [], "usage": self._usage}))
+                yield data_event(compact({**self._identity, "choices": [], "usage": self._usage}))
             yield DONE
         finally:
             for task in tasks:
@@ -89,7 +90,7 @@ class MergedAnswer:
             await queue.put(None)
         except GatewayError as error:
             await queue.put(error)
-        except (ValueError, TypeError, AttributeError):
+        except Exception:  # whatever it is, the reader of the queue must hear of it
             await queue.put(BackendFailed("The backend sent what is no part of an answer."))
 
     def _numbered(self, index: int, chunk: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +113,3 @@ class MergedAnswer:
             self._identity = {key: chunk[key] for key in ("id", "created", "model", "object") if key in chunk}
         kept = {key: value for key, value in chunk.items() if key not in {"usage", "timings"}}
         return {**kept, **self._identity}
-
-
-def _dump(chunk: dict[str, Any]) -> bytes:
-    return json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()

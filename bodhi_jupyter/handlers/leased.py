@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..catalog.alias import Alias
-from ..wire.errors import BackendUnavailable
+from ..wire.errors import BackendUnreachable
+from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
-from .base import Gateway
+from .gateway import Gateway
 
 
 async def leased_document(
@@ -28,7 +28,7 @@ async def leased_document(
     """
     try:
         return await _document(gateway, alias, path, body, field=field, feature=feature)
-    except BackendUnavailable:
+    except BackendUnreachable:
         return await _document(gateway, alias, path, body, field=field, feature=feature)
 
 
@@ -37,7 +37,7 @@ async def _document(
 ) -> dict[str, Any]:
     backend = gateway.backends[alias.target.backend]
     async with backend.lease(alias) as lease:
-        payload = json.dumps({**body, "model": lease.model}, ensure_ascii=False, separators=(",", ":")).encode()
+        payload = forwarded({**body, "model": lease.model})
         async with gateway.upstream.post(lease.address, path, payload, backend=backend.name) as answer:
             content = await answer.read()
     if answer.status >= 400:

@@ -11,7 +11,8 @@ from ..backends.transport import Answer
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import GatewayError, RejectedByBackend
 from ..wire.refusals import about
-from .base import Gateway, GatewayHandler
+from .base import GatewayHandler
+from .gateway import Gateway
 from .relay import leased_stream
 
 

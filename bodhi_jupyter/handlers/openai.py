@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -14,19 +14,26 @@ from ..backends.base import Lease
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.assemble import ChatAssembler
-from ..wire.errors import RejectedByBackend, RouteNotFound
+from ..wire.duration import parse_duration
+from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.guard import StreamGuard
+from ..wire.json_text import forwarded
 from ..wire.openai import ChatRequest, check_modalities, parse_chat
 from ..wire.repair import must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
-from .base import Gateway, GatewayHandler
+from .base import GatewayHandler
 from .fanout import MergedAnswer
+from .gateway import Gateway
 from .leased import leased_document
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
 
+T = TypeVar("T")
+
 PATH = "/v1/chat/completions"
 NO_DEFAULTS = RequestParams()
+#: Above this a body is handled in a thread: the event loop belongs to the notebook server.
+LARGE_BODY_BYTES = 2**20
 #: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
 
@@ -41,12 +48,13 @@ class ChatCompletionsHandler(GatewayHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_chat(self.body)
+        body = self.body
+        request = await off_loop(body, lambda: parse_chat(body))
         self.record.model = request.model
         alias = await self.gateway.catalog.resolve(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
-        outgoing = Outgoing(request, self.body, alias)
+        outgoing = await off_loop(body, lambda: Outgoing(request, body, alias))
         if request.stream:
             await self._stream(request, alias, outgoing)
         else:
@@ -83,13 +91,15 @@ class Outgoing:
         self._body = body
         self._defaults = alias.request_params
         self._repaired = repair_chat(request, body)
+        #: How long the model is to stay loaded afterwards, in seconds: a field of ours, as Ollama has one.
+        self.keep_alive = keep_alive_of(request)
 
     def document(self) -> dict[str, Any]:
         """The body with repairs and defaults."""
         data = parse_object(self._body) if self._repaired is None else self._repaired
         return apply_defaults(data, self._defaults)
 
-    def stream(self, lease: Lease) -> bytes:
+    async def stream(self, lease: Lease) -> bytes:
         """All answers as one stream, from the leased server.
 
         A whole answer is asked for as a stream too: the engine notices a caller that leaves only while it streams
@@ -98,7 +108,8 @@ class Outgoing:
         unchanged = self._repaired is None and self._defaults == NO_DEFAULTS
         if unchanged and self._request.stream and self._request.model == lease.model:
             return self._body
-        return _dump({**self.document(), **self._as_stream(), "model": lease.model})
+        changes = {**self._as_stream(), "model": lease.model}
+        return await off_loop(self._body, lambda: forwarded({**self.document(), **changes}))
 
     def single(self, index: int) -> Callable[[Lease], bytes]:
         """One of several answers, from the leased server; equal seeds would give equal answers."""
@@ -108,7 +119,7 @@ class Outgoing:
             data.pop("n", None)
             if isinstance(data.get("seed"), int):
                 data["seed"] += index
-            return _dump(data)
+            return forwarded(data)
 
         return body
 
@@ -129,7 +140,7 @@ async def all_choices(
     """
     answering = False
     try:
-        async with leased_stream(gateway, alias, PATH, outgoing.stream) as answer:
+        async with leased_stream(gateway, alias, PATH, outgoing.stream, outgoing.keep_alive) as answer:
             answering = True
             yield answer
             return
@@ -145,10 +156,31 @@ async def all_choices(
 class UnknownRouteHandler(GatewayHandler):
     """Everything else below ``/v1``."""
 
-    async def prepare(self) -> None:  # type: ignore[override]
+    async def admit(self) -> None:
         """Refuse any method, after authentication."""
-        await super().prepare()
-        raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
+        await super().admit()
+        if self.request.method != "OPTIONS":
+            raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
+
+
+async def off_loop(body: bytes, work: Callable[[], T]) -> T:
+    """Do the work; in a thread where the body is large (measured: a third of a second for 60 MB)."""
+    return work() if len(body) <= LARGE_BODY_BYTES else await asyncio.to_thread(work)
+
+
+def keep_alive_of(request: ChatRequest) -> float | None:
+    """The request's ``keep_alive``: seconds, or a duration such as ``5m``; negative is for ever.
+
+    Raises:
+        InvalidField: it is neither.
+    """
+    value = (request.model_extra or {}).get("keep_alive")
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidField(f"Invalid value for 'keep_alive': {error}.", param="keep_alive") from None
 
 
 def input_modalities(alias: Alias) -> list[str] | None:
@@ -158,10 +190,6 @@ def input_modalities(alias: Alias) -> list[str] | None:
         return None if alias.target.context.mmproj else ["text"]
     found = alias.meta.get("modalities")
     return found if isinstance(found, list) else None
-
-
-def _dump(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 default_handlers = [

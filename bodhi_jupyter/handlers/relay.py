@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol
 
@@ -11,11 +11,15 @@ from ..backends.base import Lease
 from ..backends.transport import Answer
 from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
-from ..wire.errors import BackendFailed, BackendUnavailable
+from ..wire.errors import BackendFailed, BackendUnreachable
 from ..wire.guard import Guard, token_counts
 from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
-from .base import Gateway, GatewayHandler
+from .base import GatewayHandler
+from .gateway import Gateway
+
+#: Makes a request's body; large ones are made in a thread.
+BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
 
 
 class Readable(Protocol):
@@ -31,31 +35,37 @@ class Readable(Protocol):
 
 @asynccontextmanager
 async def leased_stream(
-    gateway: Gateway, alias: Alias, path: str, body: Callable[[Lease], bytes]
+    gateway: Gateway, alias: Alias, path: str, body: BodyMaker, keep_alive: float | None = None
 ) -> AsyncIterator[Answer]:
     """An event stream from where the alias is answered; leaving the context stops the generation.
 
     An engine may have died unnoticed since the last request. Where nobody listens nothing was begun, so one
     more lease, which starts it anew, is safe.
 
-    `body` makes what is sent, once it is known where to.
+    `body` makes what is sent, once it is known where to; `keep_alive` is in seconds, in place of the alias's.
 
     Raises:
         GatewayError: no lease; or the server refused, failed, or answered with something else than a stream.
     """
     backend = gateway.backends[alias.target.backend]
     for last_attempt in (False, True):
-        leased = answering = False
+        answering = False
         try:
-            async with backend.lease(alias) as lease:
-                leased = True
-                async with _stream(gateway, lease, path, body(lease), backend.name) as answer:
-                    answering = True
-                    yield answer
-                    return
-        except BackendUnavailable:
-            if last_attempt or answering or not leased:
+            async with (
+                backend.lease(alias, keep_alive) as lease,
+                _stream(gateway, lease, path, await _made(body, lease), backend.name) as answer,
+            ):
+                answering = True
+                yield answer
+                return
+        except BackendUnreachable:
+            if last_attempt or answering:
                 raise
+
+
+async def _made(body: BodyMaker, lease: Lease) -> bytes:
+    made = body(lease)
+    return made if isinstance(made, bytes) else await made
 
 
 @asynccontextmanager
@@ -97,7 +107,7 @@ async def assemble_stream(
                 for event in iter_events(block):
                     if event.data is not None and not is_done(event):
                         assembler.add(json.loads(event.data))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BackendFailed("The backend sent what is no part of an answer.") from None
     result = assembler.result()
     counts = token_counts(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from ..catalog.catalog import DEFAULT
 from ..catalog.request_params import RequestParams
 from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event
+from ..wire.json_text import forwarded
 from ..wire.responses import ResponseNotFound, ResponsesRequest
 from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
@@ -106,7 +106,7 @@ def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -
     """The body to forward: the caller's own bytes where nothing has to change."""
     data = parse_object(body)
     sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model}
-    return body if sent == data else json.dumps(sent, ensure_ascii=False, separators=(",", ":")).encode()
+    return body if sent == data else forwarded(sent)
 
 
 def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:

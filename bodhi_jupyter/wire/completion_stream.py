@@ -10,6 +10,7 @@ from typing import Any
 from .completions import CompletionRequest
 from .errors import BackendFailed
 from .guard import StreamGuard
+from .json_text import compact
 from .sse import comment, data_event, iter_events
 
 #: llama.cpp sends one wherever it begins with another prompt of several (measured).
@@ -73,7 +74,7 @@ class CompletionGuard:
         usage = self._usage()
         if usage is None or not self._request.reports_usage:
             return done
-        return data_event(_dump({**self._envelope, "choices": [], "usage": usage})) + done
+        return data_event(compact({**self._envelope, "choices": [], "usage": usage})) + done
 
     def _without_nulls(self, chunk: bytes) -> bytes:
         # A JSON text has no raw line end, so the bytes of the null event are nothing else; a part of one is held back.
@@ -95,7 +96,7 @@ class CompletionGuard:
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise BackendFailed(f"The backend {self._backend!r} sent what is no part of a completion.") from None
             if chunk is not None:
-                yield data_event(_dump(chunk))
+                yield data_event(compact(chunk))
 
     def _mend(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
         """The chunk as OpenAI would send it; None when nothing of it is left."""
@@ -192,7 +193,3 @@ class LegacyLogprobs:
         data = entry.get("bytes")
         self._characters += len(self._decoder.decode(entry["token"].encode() if data is None else bytes(data)))
         return offset
-
-
-def _dump(chunk: Mapping[str, Any]) -> bytes:
-    return json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode()

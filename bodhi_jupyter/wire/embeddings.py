@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from .errors import InvalidField
 from .inputs import Inputs, each
+from .json_text import compact
 from .lenient import Lenient
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def render_embeddings(
     ]
     usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
     document = {"object": "list", "data": data, "model": model, "usage": usage}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return compact(document)
 
 
 def _base64(vector: Vector) -> str:

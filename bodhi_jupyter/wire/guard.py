@@ -54,7 +54,8 @@ class StreamGuard:
 
     def __init__(self, backend: str, choices: int = 1) -> None:
         self._backend = backend
-        self._unfinished = choices
+        self._choices = choices
+        self._finished: set[int] = set()
         self._splitter = EventSplitter()
         self._failure: GatewayError | None = None
         self.over = False
@@ -70,7 +71,7 @@ class StreamGuard:
             return b""
         if not block or self.over:
             return b""
-        if self._unfinished > 0 and _looks_plain(block):
+        if not self._finished and _looks_plain(block):
             return block
         return b"".join(self._inspect(block))
 
@@ -82,7 +83,9 @@ class StreamGuard:
         """
         if self._failure is not None:
             raise self._failure
-        if self._unfinished > 0 or self._splitter.pending:
+        pending = self._splitter.pending.strip()
+        # Some servers leave out the empty line after their last word.
+        if len(self._finished) < self._choices or pending not in {b"", DONE.strip()}:
             raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
         return DONE
 
@@ -110,19 +113,24 @@ class StreamGuard:
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and choice.get("finish_reason"):
-                self._unfinished -= 1
+                self._finished.add(choice["index"] if isinstance(choice.get("index"), int) else 0)
         self.prompt_tokens, self.completion_tokens = token_counts(chunk) or (self.prompt_tokens, self.completion_tokens)
 
 
 def token_counts(answer: Mapping[str, Any]) -> tuple[int, int] | None:
     """Prompt and completion tokens out of ``usage``, or of llama.cpp's ``timings``, which every stream ends with."""
-    usage = answer.get("usage")
+    usage, timings = answer.get("usage"), answer.get("timings")
     if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
-        return usage["prompt_tokens"], int(usage.get("completion_tokens") or 0)
-    timings = answer.get("timings")
+        return usage["prompt_tokens"], _count(usage, "completion_tokens")
     if isinstance(timings, dict) and isinstance(timings.get("prompt_n"), int):
-        return timings["prompt_n"] + int(timings.get("cache_n") or 0), int(timings.get("predicted_n") or 0)
+        return timings["prompt_n"] + _count(timings, "cache_n"), _count(timings, "predicted_n")
     return None
+
+
+def _count(counts: Mapping[str, Any], name: str) -> int:
+    """A number of a server's that may have sent anything."""
+    count = counts.get(name)
+    return count if isinstance(count, int) else 0
 
 
 def _looks_plain(block: bytes) -> bool:
@@ -138,6 +146,6 @@ def _looks_plain(block: bytes) -> bool:
 def _parse(data: bytes) -> dict[str, Any] | None:
     try:
         chunk = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return chunk if isinstance(chunk, dict) else None

@@ -10,6 +10,7 @@ from .assemble import error_of
 from .completion_stream import CompletionGuard
 from .completions import CompletionRequest, tidied
 from .errors import BackendFailed, GatewayError, InvalidField
+from .json_text import compact
 from .sse import EventSplitter, EventTooLong, comment, data_event, iter_events
 
 _OTHERWISE_SAID = frozenset({"prompt", "logprobs", "stream_options"})
@@ -110,7 +111,7 @@ class InfillGuard:
                 continue
             native = json.loads(event.data)
             chunk = native if error_of(native) is not None else self._translate(native)
-            yield data_event(json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode())
+            yield data_event(compact(chunk))
 
     def _translate(self, native: Mapping[str, Any]) -> dict[str, Any]:
         tokens = native.get("completion_probabilities")

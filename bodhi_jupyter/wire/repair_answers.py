@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import BackendFailed
 from .guard import StreamGuard
+from .json_text import compact
 from .openai import ChatRequest
 from .schema import conforms
 from .sse import comment, data_event, iter_events
@@ -143,7 +144,7 @@ class ChatGuard(StreamGuard):
             except ValueError:
                 raise BackendFailed(f"The backend {self._backend!r} sent an event that is not JSON.") from None
             mended = self._repairs.chunk(chunk)
-            yield data_event(json.dumps(mended, ensure_ascii=False, separators=(",", ":")).encode())
+            yield data_event(compact(mended))
 
 
 def trim_alternatives(choice: Mapping[str, Any]) -> None:

@@ -65,16 +65,19 @@ async def test_one_that_fails_fails_the_whole(client, fake, error_of) -> None:
     assert set(chunks(response.text)[-1]) == {"error"}
 
 
-async def test_a_client_that_leaves_stops_all_of_them(client, fake, extension, eventually) -> None:
-    extension.gateway.upstream.read_timeout = 600
-    await extension.gateway.upstream.close()
-    fake.script = [REFUSAL]
-    fake.behave(behave.stall_mid_stream())
-    request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": True}))
-    await eventually(lambda: len([request for request in fake.requests if request.path == PATH]) == 4)
-    request.cancel()
-    await eventually(lambda: not extension.gateway.in_flight)
-    await asyncio.wait_for(fake.client_left.wait(), 20)
+class TestLeaving:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config) -> dict[str, Any]:
+        return {**bodhi_config, "read_timeout": 600.0}
+
+    async def test_a_client_that_leaves_stops_all_of_them(self, client, fake, extension, eventually) -> None:
+        fake.script = [REFUSAL]
+        fake.behave(behave.stall_mid_stream())
+        request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": True}))
+        await eventually(lambda: len([request for request in fake.requests if request.path == PATH]) == 4)
+        request.cancel()
+        await eventually(lambda: not extension.gateway.in_flight)
+        await asyncio.wait_for(fake.client_left.wait(), 20)
 
 
 async def test_another_refusal_is_not_tried_again(client, fake, error_of) -> None:

@@ -188,26 +188,29 @@ async def test_a_reused_connection_that_is_closed_is_tried_once_more(client, fak
     assert response.json()["choices"][0]["message"]["content"] == "second"
 
 
-@pytest.mark.parametrize(
-    "behaviour",
-    [behave.stall_before_headers(), behave.stall_before_first_event(), behave.stall_mid_stream()],
-    ids=["before headers", "before the first event", "in mid-stream"],
-)
-@pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
-async def test_a_client_that_leaves_closes_the_upstream_request(
-    client, fake, extension, eventually, body, behaviour
-) -> None:
-    extension.gateway.upstream.read_timeout = 600
-    await extension.gateway.upstream.close()
-    fake.script = [behaviour]
-    request = asyncio.create_task(client.post(PATH, json=body))
-    await asyncio.wait_for(fake.arrived.wait(), 20)
-    while not any(request.path == PATH for request in fake.requests):
-        fake.arrived.clear()
+class TestLeaving:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config):
+        return {**bodhi_config, "read_timeout": 600.0}
+
+    @pytest.mark.parametrize(
+        "behaviour",
+        [behave.stall_before_headers(), behave.stall_before_first_event(), behave.stall_mid_stream()],
+        ids=["before headers", "before the first event", "in mid-stream"],
+    )
+    @pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
+    async def test_a_client_that_leaves_closes_the_upstream_request(
+        self, client, fake, extension, eventually, body, behaviour
+    ) -> None:
+        fake.script = [behaviour]
+        request = asyncio.create_task(client.post(PATH, json=body))
         await asyncio.wait_for(fake.arrived.wait(), 20)
-    request.cancel()
-    await asyncio.wait_for(fake.client_left.wait(), 20)
-    await eventually(lambda: not extension.gateway.in_flight)
+        while not any(request.path == PATH for request in fake.requests):
+            fake.arrived.clear()
+            await asyncio.wait_for(fake.arrived.wait(), 20)
+        request.cancel()
+        await asyncio.wait_for(fake.client_left.wait(), 20)
+        await eventually(lambda: not extension.gateway.in_flight)
 
 
 async def test_a_client_that_does_not_read_holds_the_backend_back(client, fake, server_url, token) -> None:

@@ -1,0 +1,41 @@
+"""What the handlers work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..access.keys import KeyRing
+from ..backends.base import Backend
+from ..backends.pool import LocalPool
+from ..backends.transport import Upstream
+from ..catalog.broken import BrokenFile
+from ..catalog.catalog import Catalog
+from ..catalog.details import Details
+from ..catalog.store import AliasStore
+from ..wire.record import RequestRecord
+
+#: Where the application's settings hold the `Gateway`.
+GATEWAY = "bodhi_gateway"
+
+
+@dataclass
+class Gateway:
+    """What the handlers work with, given to them by the extension through the application's settings.
+
+    Attributes:
+        max_body_bytes: a request body above this is refused with 413.
+        broken_files: the alias and model files that cannot be used, as they were last seen.
+        in_flight: requests being answered now, by request id.
+    """
+
+    catalog: Catalog
+    aliases: AliasStore
+    details: Details
+    backends: dict[str, Backend]
+    pool: LocalPool
+    upstream: Upstream
+    keys: KeyRing
+    max_body_bytes: int
+    broken_files: Callable[[], list[BrokenFile]]
+    in_flight: dict[str, RequestRecord] = field(default_factory=dict)

@@ -1,0 +1,129 @@
+"""What ``/v1/models`` and the management routes answer, for the documentation; see `answers`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from .answers import Answer, Count
+
+State = Literal["idle", "loading", "loaded", "draining", "stopping", "failed"]
+
+
+class ModelMeta(Answer):
+    """What is known of a model beside what OpenAI tells of one; of a server's models, what the server tells."""
+
+    backend: str
+    state: State | None = None
+    reason: str | None = None
+    size: int | None = None
+    n_ctx: int | None = None
+    n_ctx_train: int | None = None
+    n_params: int | None = None
+    n_embd: int | None = None
+    architecture: str | None = None
+    quantization: str | None = None
+    modalities: list[str] | None = None
+    capabilities: list[str] | None = None
+
+
+class Model(Answer):
+    """A model by the name that callers put into `model`."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    meta: ModelMeta
+    description: str | None = None
+    tags: list[str] | None = None
+    stale: Literal[True] | None = None
+
+
+class ModelList(Answer):
+    """All models, or those that were asked for."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class LocalModelState(Answer):
+    """Whether a local model is loaded, and the seconds after which it will not be."""
+
+    id: str
+    state: State
+    expires_in: float | None
+
+
+class BackendHealth(Answer):
+    """Whether a backend is well, and a word on why."""
+
+    ok: bool
+    detail: str
+
+
+class LoadedModel(Answer):
+    """A local model that is or was loaded, and who uses it."""
+
+    state: State
+    leases: Count
+    waiting: Count
+    reason: str | None = None
+
+
+class BrokenFile(Answer):
+    """A file that cannot be used, and where the mistake is."""
+
+    name: str
+    line: int | None
+    reason: str
+
+
+class Health(Answer):
+    """What works and what does not."""
+
+    status: Literal["ok", "degraded"]
+    backends: dict[str, BackendHealth]
+    models: dict[str, LoadedModel]
+    broken_files: list[BrokenFile]
+
+
+class Slots(Answer):
+    """Requests that a server answers at once, and those that it answers now."""
+
+    total: Count
+    busy: Count
+
+
+class Backend(Answer):
+    """A place where models run; `latency` is in seconds."""
+
+    id: str
+    object: Literal["backend"]
+    ok: bool
+    detail: str
+    latency: Annotated[float, Field(ge=0)] | None
+    slots: Slots | None
+
+
+class BackendList(Answer):
+    """All backends."""
+
+    object: Literal["list"]
+    data: list[Backend]
+
+
+class Key(Answer):
+    """A scoped key; it is shown once."""
+
+    key: str
+    name: str
+
+
+class OpenApiDocument(Answer):
+    """This document."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]

@@ -1,0 +1,187 @@
+"""Requests that end in unusual ways: each is answered, recorded and forgotten."""
+
+import asyncio
+import http.client
+import json
+from typing import Any
+
+import httpx
+import pytest
+from tornado import web
+
+from tests.fakes import behaviours as behave
+
+BODY: dict[str, Any] = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
+PATH = "/v1/chat/completions"
+
+
+def address(server_url: str) -> tuple[str, int, str]:
+    host, _, path = server_url.removeprefix("http://").partition("/")
+    name, _, port = host.partition(":")
+    return name, int(port), f"/{path}"
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        {"usage": {"prompt_tokens": 1, "completion_tokens": [1]}},
+        {"timings": {"prompt_n": 1, "predicted_n": "many"}},
+    ],
+)
+async def test_counts_that_are_none_do_not_end_a_stream(client, fake, finish) -> None:
+    fake.script = [behave.stream([*behave.chat_events()[:3], behave.chat_chunk({}, "stop", **finish), behave.DONE])]
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    assert response.text.endswith("data: [DONE]\n\n")
+
+
+async def test_an_event_that_is_nested_too_deeply_is_an_error(client, fake) -> None:
+    deep = b'data: {"error_":' + b"[" * 60_000 + b"]" * 60_000 + b',"error":1}\n\n'
+    fake.script = [behave.stream([*behave.chat_events()[:3], deep])]
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    assert "[DONE]" not in response.text
+    assert '"error":{"message"' in response.text
+
+
+async def test_a_defect_of_ours_in_mid_stream_is_an_error_event(client, fake, monkeypatch, caplog) -> None:
+    def defective(chunk: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("bodhi_jupyter.wire.guard.token_counts", defective)
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    assert "[DONE]" not in response.text
+    assert '"code":"internal_error"' in response.text
+    assert "a bug" in caplog.text
+    assert "a bug" not in response.text
+
+
+async def test_one_choice_that_finishes_twice_is_not_two_that_finish(client, fake, error_of) -> None:
+    twice = [behave.chat_chunk({}, "stop"), behave.chat_chunk({}, "stop"), behave.DONE]
+    fake.script = [behave.stream([*behave.chat_events()[:3], *twice])] * 2
+    response = await client.post(PATH, json={**BODY, "stream": True, "n": 2})
+    assert "[DONE]" not in response.text
+    response = await client.post(PATH, json={**BODY, "n": 2})
+    assert response.status_code == 502
+
+
+async def test_done_without_an_empty_line_is_done(client, fake) -> None:
+    fake.script = [behave.stream([*behave.chat_events()[:-1], b"data: [DONE]\n"])]
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    assert response.text.endswith("data: [DONE]\n\n")
+
+
+async def test_a_client_that_leaves_before_its_body_came_is_forgotten(
+    client, extension, server_url, token, caplog, eventually
+) -> None:
+    host, port, base = address(server_url)
+    _, writer = await asyncio.open_connection(host, port)
+    lines = [f"POST {base}{PATH} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {token}", "Content-Length: 100"]
+    writer.write("\r\n".join([*lines, "", "{"]).encode())
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.close()
+    await eventually(lambda: "end=client_left" in caplog.text)
+    assert extension.current_activity() is None
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(("key", "size", "status"), [("wrong", 5_000_000, 401), (None, 5_000_000, 413)])
+async def test_a_client_that_writes_all_before_it_reads_gets_its_refusal(server_url, token, key, size, status) -> None:
+    host, port, base = address(server_url)
+
+    def post() -> int:
+        connection = http.client.HTTPConnection(host, port, timeout=20)
+        try:
+            connection.request("POST", base + PATH, b" " * size, {"Authorization": f"Bearer {key or token}"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    assert await asyncio.to_thread(post) == status
+
+
+async def test_a_number_that_json_has_not_is_refused(client, fake, error_of) -> None:
+    raw = json.dumps(BODY).encode()[:-1] + b', "min_p": 1e999}'
+    response = await client.post(PATH, content=raw)
+    assert response.status_code == 400
+    assert error_of(response)["code"] == "malformed_json"
+
+
+async def test_a_backend_that_compresses_when_asked_is_not_asked(client, fake) -> None:
+    await client.post(PATH, json=BODY)
+    assert {request.headers.get("accept-encoding") for request in fake.requests} == {"identity"}
+
+
+async def test_a_query_that_cannot_be_read_does_not_hang(client) -> None:
+    assert (await client.get("/v1/models?no_track_activity=%ff")).status_code in {200, 400}
+
+
+class TestProviders:
+    async def test_a_provider_that_refuses_is_a_401_in_our_shape(self, client, jp_serverapp, error_of) -> None:
+        provider = jp_serverapp.identity_provider
+
+        class Refusing(type(provider)):  # type: ignore[misc]
+            def get_user(self, handler: Any) -> Any:
+                raise web.HTTPError(403)
+
+        jp_serverapp.web_app.settings["identity_provider"] = Refusing(parent=jp_serverapp)
+        response = await client.get("/v1/models")
+        assert response.status_code == 401
+        assert error_of(response)["code"] == "invalid_api_key"
+
+    async def test_a_token_that_looks_like_a_scoped_key_is_the_servers_to_judge(self, jp_serverapp, server_url) -> None:
+        jp_serverapp.identity_provider.token = "bodhi-of-my-own"
+        async with httpx.AsyncClient(base_url=server_url, trust_env=False) as client:
+            response = await client.get("/v1/models", headers={"Authorization": "Bearer bodhi-of-my-own"})
+        assert response.status_code == 200
+
+
+class TestOtherOrigins:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config) -> dict[str, Any]:
+        jp_server_config["ServerApp"]["allow_origin"] = "https://tool.example"
+        return jp_server_config
+
+    async def test_a_browser_may_ask_whether_it_may_ask(self, server_url, extension) -> None:
+        headers = {
+            "Origin": "https://tool.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization",
+        }
+        async with httpx.AsyncClient(base_url=server_url, trust_env=False) as client:
+            for path in (PATH, "/v1/nope"):
+                response = await client.options(path, headers=headers)
+                assert response.status_code == 200
+                assert response.headers["access-control-allow-origin"] == "https://tool.example"
+
+    async def test_errors_can_be_read_by_the_page(self, client) -> None:
+        response = await client.post(PATH, json={}, headers={"Origin": "https://tool.example"})
+        assert response.status_code == 400
+        assert response.headers["access-control-allow-origin"] == "https://tool.example"
+
+
+class TestKeepAlive:
+    @pytest.fixture
+    def bodhi_config(self) -> dict[str, Any]:
+        return {}
+
+    async def test_the_requests_own_keep_alive_wins(self, client, extension, eventually, error_of) -> None:
+        body = {**BODY, "model": "tiny-random", "max_tokens": 2}
+        assert (await client.post(PATH, json={**body, "keep_alive": "1h"})).status_code == 200
+        assert extension.gateway.pool.states()["tiny-random"].expires_in > 3000
+        assert (await client.post(PATH, json={**body, "keep_alive": 0})).status_code == 200
+        await eventually(lambda: "tiny-random" not in extension.gateway.pool.states())
+        response = await client.post(PATH, json={**body, "keep_alive": "soon"})
+        assert error_of(response)["param"] == "keep_alive"
+
+
+class TestLargeBodies:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config) -> dict[str, Any]:
+        return {**bodhi_config, "max_body_bytes": 10_000_000}
+
+    async def test_they_are_handled_off_the_loop_and_arrive_whole(self, client, fake) -> None:
+        text = "x" * 2_000_000
+        for stream in (True, False):
+            body = {**BODY, "messages": [{"role": "user", "content": text}], "stream": stream}
+            assert (await client.post(PATH, json=body)).status_code == 200
+            assert fake.requests[-1].body["messages"][0]["content"] == text
