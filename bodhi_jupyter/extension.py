@@ -166,8 +166,8 @@ class BodhiExtension(ExtensionApp):
         assert self.serverapp.event_logger is not None
         self._events = EventBus(self.serverapp.event_logger)
         upstream, details, keys = Upstream(self.read_timeout), Details(), KeyRing()
-        pool = self._pool(details)
         remotes = self._remotes(upstream)
+        pool = self._pool(details, is_only_backend=not remotes)
         aliases = self._alias_store()
         model_folders, caches = [*self._data_folders("models"), *map(Path, self.model_folders)], [hub_cache(os.environ)]
         folders = ModelFolders([*model_folders, *caches])
@@ -238,7 +238,7 @@ class BodhiExtension(ExtensionApp):
             for name, settings in {**configured, **self.backends}.items()
         ]
 
-    def _pool(self, details: Details) -> LocalPool:
+    def _pool(self, details: Details, *, is_only_backend: bool) -> LocalPool:
         launcher = BinaryLauncher(self.llama_server) if self.llama_server else EmbeddedLauncher()
         limits = PoolLimits(
             max_loaded=self.max_loaded_models,
@@ -251,9 +251,10 @@ class BodhiExtension(ExtensionApp):
         async def estimate(target: LocalTarget) -> int:
             return estimate_bytes(target, await details.read(target.file))
 
-        return LocalPool(
-            _starter(launcher, self.load_timeout), limits, estimate, self._tell_of_model, launcher.unavailable
-        )
+        start = _starter(launcher, self.load_timeout)
+        # Where servers are configured, a machine without an engine of its own is well all the same.
+        unavailable = launcher.unavailable if is_only_backend else lambda: None
+        return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
     def _alias_store(self) -> AliasStore:
         user, *others = self._data_folders("aliases")

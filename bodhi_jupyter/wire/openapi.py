@@ -60,6 +60,14 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What a status of 400 or above means, and one that has it."""
+
+    description: str
+    example: GatewayError
+
+
+@dataclass(frozen=True)
 class Dialect:
     """How errors look, and what callers can prove themselves with.
 
@@ -67,14 +75,12 @@ class Dialect:
         name: in front of the names of its components.
         envelope: of an error.
         render: an error's body.
-        errors: an example of each error, by status.
         security: names of the schemes, besides the cookie.
     """
 
     name: str
     envelope: Model
     render: Callable[[GatewayError], Mapping[str, object]]
-    errors: Mapping[int, GatewayError]
     security: Sequence[str]
 
 
@@ -97,7 +103,7 @@ class Operation:
         request: the body's model.
         examples: of the body, by what they show.
         replies: by status.
-        errors: statuses of the dialect's errors.
+        errors: statuses of the `Problem`s that it may have.
     """
 
     method: str
@@ -131,7 +137,7 @@ class _Generator(GenerateJsonSchema):
         return generated
 
 
-def paths_and_components(operations: Sequence[Operation]) -> dict[str, Any]:
+def paths_and_components(operations: Sequence[Operation], problems: Sequence[Problem]) -> dict[str, Any]:
     """The parts ``paths`` and ``components`` of the document; the security schemes are the caller's to add."""
     schemas = Schemas(_models(operations))
     paths: dict[str, dict[str, Any]] = {}
@@ -139,9 +145,9 @@ def paths_and_components(operations: Sequence[Operation]) -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation, schemas)
     dialects = {operation.dialect.name: operation.dialect for operation in operations}
     responses = {
-        _error_name(dialect, status): _error(dialect, error, schemas)
+        _error_name(dialect, problem.example.status): _error(dialect, problem, schemas)
         for dialect in dialects.values()
-        for status, error in dialect.errors.items()
+        for problem in problems
     }
     return {
         "paths": paths,
@@ -302,11 +308,10 @@ def _error_name(dialect: Dialect, status: int) -> str:
     return f"{dialect.name}{status}"
 
 
-def _error(dialect: Dialect, error: GatewayError, schemas: Schemas) -> dict[str, Any]:
+def _error(dialect: Dialect, problem: Problem, schemas: Schemas) -> dict[str, Any]:
+    body = {"schema": schemas.ref(dialect.envelope), "example": dialect.render(problem.example)}
     return {
-        "description": (type(error).__doc__ or "").strip().splitlines()[0].replace("``", "`"),
-        "headers": _headers("x-request-id", *response_headers(error)),
-        "content": {
-            "application/json": {"schema": schemas.ref(dialect.envelope), "example": dialect.render(error)},
-        },
+        "description": problem.description,
+        "headers": _headers("x-request-id", *response_headers(problem.example)),
+        "content": {"application/json": body},
     }

@@ -122,7 +122,7 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
     if kind == "union_tag_invalid":
         name = f"{param}.{_discriminator(limits)}"
         return InvalidField(
-            f"Invalid value: '{_shown(limits['tag'])}'. Supported values are: {limits['expected_tags']}.",
+            f"Invalid value for '{name}': '{_shown(limits['tag'])}'. Supported values are: {limits['expected_tags']}.",
             param=name,
             code="invalid_value",
         )
@@ -135,7 +135,7 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
         )
     if kind == "literal_error":
         return InvalidField(
-            f"Invalid value: '{_shown(value)}'. Supported values are: {limits['expected'].replace(' or ', ', ')}.",
+            f"Invalid value for '{param}': '{_shown(value)}'. Supported values are: {limits['expected'].replace(' or ', ', ')}.",
             param=param,
             code="invalid_value",
         )

@@ -139,7 +139,7 @@ def test_the_key_of_a_kernel_that_dies_by_itself_is_revoked_when_jupyter_looks(
     async def main() -> None:
         minted = spy_on_minting(access, monkeypatch)
         make_default(server)
-        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "input()"])
+        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
         async with kernels(server, tmp_path, kernel_spec_manager=specs) as manager:
             kernel_id = await manager.start_kernel(kernel_name="sleeper")
             kernel = manager.get_kernel(kernel_id)
@@ -161,7 +161,7 @@ def test_a_killed_kernel_that_nobody_looks_at_is_revoked_at_cleanup(
     async def main() -> None:
         minted = spy_on_minting(access, monkeypatch)
         make_default(server)
-        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "input()"])
+        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
         async with kernels(server, tmp_path, kernel_spec_manager=specs) as manager:
             kernel_id = await manager.start_kernel(kernel_name="sleeper")
             kernel = manager.get_kernel(kernel_id)
@@ -179,7 +179,7 @@ def test_a_question_between_two_launches_does_not_revoke_the_next_key(
     async def main() -> None:
         minted = spy_on_minting(access, monkeypatch)
         make_default(server)
-        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "input()"])
+        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
         kernel = AsyncKernelManager(
             parent=server, kernel_name="sleeper", kernel_spec_manager=specs, connection_file=str(tmp_path / "k.json")
         )
