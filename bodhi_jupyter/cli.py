@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 import sys
+from collections.abc import Iterator
 from urllib.request import getproxies
 
 from jupyter_core.application import JupyterApp
@@ -43,10 +44,10 @@ class BodhiEnv(ServerCommand):
     name = "jupyter-bodhi-env"
     description = "Print the exports that lead a terminal's programs to the running server."
     examples = """
-    eval "$(jupyter bodhi env)"                   # bash, zsh
-    jupyter bodhi env | source                    # fish
-    jupyter bodhi env | Out-String | iex          # PowerShell
-    """
+eval "$(jupyter bodhi env)"            # bash, zsh
+jupyter bodhi env | source             # fish
+jupyter bodhi env | Out-String | iex   # PowerShell
+"""
     shell = Enum(["auto", "sh", "fish", "powershell", "cmd"], default_value="auto", help="Whose syntax to print.").tag(
         config=True
     )
@@ -92,13 +93,25 @@ class BodhiDoctor(ServerCommand):
         super().start()
         from .doctor import Setup, examine, report
 
-        text, well = report(examine(self.servers(), Setup(self._backend_url(), self._enabled()), self.port))
+        setup = Setup(self._enabled(), dict(self._backends()), str(self.config.BodhiExtension.get("llama_server", "")))
+        text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)
 
-    def _backend_url(self) -> str:
-        url = self.config.BodhiExtension.get("backend_url")
-        return url if isinstance(url, str) else ""
+    def _backends(self) -> Iterator[tuple[str, str]]:
+        """What configures a server, and its address: as far as it can be understood."""
+        traits = self.config.BodhiExtension
+        if url := traits.get("backend_url"):
+            yield "c.BodhiExtension.backend_url", str(url)
+        elif url := os.environ.get("BODHI_BACKEND_URL"):
+            yield "BODHI_BACKEND_URL", url
+        backends = traits.get("backends", {})
+        if isinstance(backends, dict):
+            for name, settings in backends.items():
+                yield (
+                    f"c.BodhiExtension.backends[{name!r}]",
+                    str(settings.get("url", "")) if isinstance(settings, dict) else "",
+                )
 
     def _enabled(self) -> bool:
         """Decide as the server does at its start: its own configuration, then the files of the extensions."""

@@ -1,0 +1,282 @@
+"""What ``jupyter bodhi doctor`` looks at, and what it says: for people who did not write any of this."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit
+
+from .access.environment import FAMILIES
+from .access.provisioner import PROVISIONER
+from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
+from .backends.pool import LocalPool
+from .running import RunningServer, Unreachable
+
+#: A question to the default model may have to wait until it is loaded.
+ANSWER_SECONDS = 120.0
+
+
+class Verdict(Enum):
+    """How a finding is meant."""
+
+    OK = "ok"
+    #: Not wrong, but it explains what somebody may wonder about.
+    NOTE = "note"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        text: what was found.
+        advice: what to do about it, or "".
+    """
+
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The findings about one place."""
+
+    title: str
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a server that is started from here would be told.
+
+    Attributes:
+        enabled: whether Jupyter loads the extension.
+        backends: the configured servers: what configures one, and its address.
+        llama_server: the binary that runs local models in place of the embedded engine, or "".
+    """
+
+    enabled: bool
+    backends: Mapping[str, str]
+    llama_server: str
+
+
+def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
+    """Look at the installation, at its configuration, and at each running server.
+
+    Args:
+        servers: those to look at.
+        setup: the configuration.
+        port: the only one of interest, or 0.
+    """
+    yield Section("Installation", list(_installation(setup)))
+    yield Section("Configuration", list(_configuration(setup)))
+    for server in servers:
+        yield Section(f"The server {server.url}, in {server.root}", list(_server(server)))
+    if not servers:
+        where = f"on port {port} " if port else ""
+        nobody = Finding(
+            Verdict.NOTE, f"No Jupyter server of yours {where}is running.", "Start one: jupyter lab, or jupyter bodhi"
+        )
+        yield Section("Servers", [nobody])
+
+
+def report(sections: Iterable[Section]) -> tuple[str, bool]:
+    """The text for a terminal, and whether nothing is wrong."""
+    lines: list[str] = []
+    wrong = 0
+    for section in sections:
+        lines.append(section.title)
+        for finding in section.findings:
+            lines.append(f"  {finding.verdict.value:<5}  {finding.text}")
+            if finding.advice:
+                lines.append(f"         -> {finding.advice}")
+            wrong += finding.verdict is Verdict.WRONG
+        lines.append("")
+    if wrong:
+        lines.append(f"{wrong} thing{'s are' if wrong > 1 else ' is'} wrong: see WRONG above.")
+    else:
+        lines.append("All is well.")
+    return "\n".join(lines) + "\n", not wrong
+
+
+# -- the installation ----------------------------------------------------------------------------------------
+
+
+def _installation(setup: Setup) -> Iterator[Finding]:
+    version = importlib.metadata.version("bodhi-jupyter")
+    yield Finding(
+        Verdict.OK, f"bodhi-jupyter {version}, Python {platform.python_version()}, {platform.platform(terse=True)}."
+    )
+    yield _engine(setup)
+    yield _enabled(setup.enabled)
+    if not importlib.metadata.entry_points(group="jupyter_client.kernel_provisioners", name=PROVISIONER):
+        yield Finding(
+            Verdict.WRONG,
+            "New kernels are told nothing: the package is used from a folder and was never installed.",
+            "pip install .    in that folder, then start Jupyter again",
+        )
+    yield _sdk()
+
+
+def _engine(setup: Setup) -> Finding:
+    launcher: Launcher = BinaryLauncher(setup.llama_server) if setup.llama_server else EmbeddedLauncher()
+    reason = launcher.unavailable()
+    if reason is None and setup.llama_server:
+        return Finding(Verdict.OK, f"Local models are run by {setup.llama_server}.")
+    if reason is None:
+        return Finding(Verdict.OK, f"The llama.cpp engine is installed (xllamacpp {_version('xllamacpp')}).")
+    if setup.llama_server:
+        return Finding(Verdict.WRONG, reason, "Correct c.BodhiExtension.llama_server")
+    if setup.backends:
+        return Finding(Verdict.NOTE, "No llama.cpp engine is installed: only the configured servers answer.")
+    return Finding(
+        Verdict.WRONG,
+        "No llama.cpp engine is installed, and no server is configured: nobody can answer.",
+        "pip install xllamacpp    or, where it has no wheel, set BODHI_BACKEND_URL to a llama.cpp server's address",
+    )
+
+
+def _enabled(enabled: bool) -> Finding:
+    if enabled:
+        return Finding(Verdict.OK, "Jupyter loads the extension at its start.")
+    return Finding(
+        Verdict.WRONG,
+        "Jupyter does not load the extension: it is not enabled in the configuration.",
+        "jupyter server extension enable bodhi_jupyter    then start Jupyter again",
+    )
+
+
+def _sdk() -> Finding:
+    version = _version("openai")
+    if version:
+        return Finding(Verdict.OK, f"The OpenAI SDK is installed (openai {version}).")
+    return Finding(
+        Verdict.NOTE,
+        "The OpenAI SDK is not installed in this environment.",
+        "pip install openai    in the environment that your notebooks run in",
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+# -- the configuration, as a server started from here would read it ------------------------------------------
+
+
+def _configuration(setup: Setup) -> Iterator[Finding]:
+    for source, url in setup.backends.items():
+        yield _backend(source, url)
+    if not setup.backends:
+        yield Finding(Verdict.OK, "No server is configured: models run on this machine.")
+    for family in FAMILIES:
+        found = family.set_by_user(os.environ)
+        if found:
+            yield Finding(
+                Verdict.NOTE,
+                f"{' and '.join(found)} set in this terminal: notebooks of a server started from here keep your own "
+                f"{family.name} settings, and do not reach us by themselves.",
+                f"unset {' '.join(found)}    to be answered by us, or set c.BodhiExtension.kernel_env = 'always'",
+            )
+
+
+def _backend(source: str, url: str) -> Finding:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return Finding(
+            Verdict.WRONG,
+            f"{source} is not the address of a server.",
+            "It has to look like http://127.0.0.1:8080",
+        )
+    # Without what may stand before the host: a name and a password.
+    return Finding(Verdict.OK, f"{source}: the server at {parts.scheme}://{parts.netloc.rpartition('@')[2]}.")
+
+
+# -- a running server ----------------------------------------------------------------------------------------
+
+
+def _server(server: RunningServer) -> Iterator[Finding]:
+    try:
+        answer = server.ask("GET", "/bodhi/health")
+    except Unreachable as error:
+        yield Finding(Verdict.WRONG, f"It does not answer: {error}.", "If it hangs or was killed, start it again")
+        return
+    backends = answer.document.get("backends")
+    if not isinstance(backends, dict):
+        yield _refusal(server, answer.status)
+        return
+    yield Finding(Verdict.OK, "It runs, and the extension in it.")
+    for name, health in backends.items():
+        yield _health(name, health, is_alone=len(backends) == 1)
+    for file in answer.document.get("broken_files", []):
+        place = f"{file['name']}, line {file['line']}" if file["line"] else file["name"]
+        yield Finding(Verdict.NOTE, f"A file is not used: {place}: {file['reason']}")
+    yield from _models(server)
+
+
+def _refusal(server: RunningServer, status: int) -> Finding:
+    if status == 404:
+        return Finding(
+            Verdict.WRONG,
+            "It runs without the extension.",
+            "Start it again, if it was started before the installation; otherwise see Installation above: another "
+            "environment's Jupyter may be running",
+        )
+    if status in {401, 403} and not server.token:
+        return Finding(Verdict.NOTE, "It is protected by a password, so it cannot be examined from here.")
+    return Finding(Verdict.WRONG, f"It does not say how it is (status {status}).", "Its log may say why")
+
+
+def _health(name: str, health: Mapping[str, Any], *, is_alone: bool) -> Finding:
+    is_local = name == LocalPool.name
+    what = "Local models" if is_local else f"The configured server {name!r}"
+    detail = str(health["detail"]).rstrip(".")
+    if health["ok"]:
+        return Finding(Verdict.OK, f"{what}: {detail}.")
+    if is_local:
+        return Finding(Verdict.WRONG if is_alone else Verdict.NOTE, f"{what}: {detail}.")
+    return Finding(
+        Verdict.WRONG,
+        f"{what}: {detail}.",
+        "Start that server, or correct its address or key in the configuration and start Jupyter again",
+    )
+
+
+def _models(server: RunningServer) -> Iterator[Finding]:
+    try:
+        listed = server.ask("GET", "/v1/models?refresh=true").document.get("data") or []
+        names = [str(model["id"]) for model in listed]
+        started = time.monotonic()
+        messages = [{"role": "user", "content": "Hello"}]
+        answer = server.ask(
+            "POST",
+            "/v1/chat/completions",
+            {"model": "default", "messages": messages, "max_tokens": 1},
+            seconds=ANSWER_SECONDS,
+        )
+    except Unreachable as error:
+        yield Finding(Verdict.WRONG, f"The default model did not answer: {error}.", "A large model takes long to load")
+        return
+    yield Finding(Verdict.OK, f"Models: {', '.join(names) or 'none'}.")
+    if answer.status != 200:
+        yield Finding(Verdict.WRONG, f"The default model did not answer: {answer.error}")
+        return
+    name = answer.document.get("model")
+    yield Finding(Verdict.OK, f"The default model, {name}, answered in {time.monotonic() - started:.1f} s.")
+    if name == "tiny-random":
+        yield Finding(
+            Verdict.NOTE,
+            "tiny-random has random weights: it proves that everything works, and talks nonsense.",
+            "For real answers set BODHI_BACKEND_URL to a llama.cpp server's address, and start Jupyter again",
+        )

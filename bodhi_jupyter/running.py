@@ -1,0 +1,116 @@
+"""The Jupyter servers that this user runs on this machine, asked as any client asks them."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyter_server.serverapp import list_running_servers
+
+from .access.environment import kernel_base_url
+
+#: Seconds for what needs no model.
+QUESTION_SECONDS = 10.0
+
+
+class Unreachable(Exception):
+    """The server gave no answer that can be used; the text is a clause that says why."""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server, as its runtime file tells.
+
+    Attributes:
+        url: without a trailing slash; a loopback address where it listens on one.
+        token: opens everything there; "" where a password or nothing does.
+        root: the folder that it shows.
+        socket: its Unix socket, or "".
+    """
+
+    url: str
+    token: str = field(repr=False)
+    root: str
+    socket: str
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> RunningServer:
+        """The server that a runtime file (``jpserver-<pid>.json``) describes."""
+        url = str(info["url"]).rstrip("/")
+        if not info["sock"] and not info["secure"]:
+            # The file names the host, which may be one that only other machines can resolve.
+            url = kernel_base_url(ip=info["hostname"], port=info["port"], base_url=info["base_url"]).url or url
+        return cls(url, str(info["token"]), str(info["root_dir"]), str(info["sock"]))
+
+    @property
+    def port(self) -> int | None:
+        """Where it listens; None for a Unix socket."""
+        return None if self.socket else urlsplit(self.url).port
+
+    def ask(self, method: str, path: str, document: object = None, seconds: float = QUESTION_SECONDS) -> Answer:
+        """Send a request with the server's token.
+
+        Raises:
+            Unreachable: no answer came.
+        """
+        if self.socket:
+            raise Unreachable("it listens on a Unix socket, which cannot be asked from here")
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310 - from the runtime file
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
+        # No proxy may see the token.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=seconds) as response:
+                return Answer(response.status, response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, error.read())
+        except OSError as error:
+            raise Unreachable(_clause(error, seconds)) from None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said."""
+
+    status: int
+    body: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The body's JSON object; empty where it is something else, such as a page."""
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+    @property
+    def error(self) -> str:
+        """The message of an error in OpenAI's shape, or the status in words."""
+        error = self.document.get("error")
+        message = error.get("message") if isinstance(error, dict) else None
+        return str(message or f"it answered with status {self.status}")
+
+
+def running_servers() -> list[RunningServer]:
+    """All of them, those that were started first first."""
+    infos = sorted(list_running_servers(), key=lambda info: int(info["pid"]))
+    return [RunningServer.of(info) for info in infos]
+
+
+def _clause(error: OSError, seconds: float) -> str:
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return "its TLS certificate is not trusted here (set SSL_CERT_FILE to the certificate, or to its authority's)"
+    if isinstance(reason, TimeoutError):
+        return f"no answer within {seconds:g} seconds"
+    return getattr(reason, "strerror", None) or str(reason)

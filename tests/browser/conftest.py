@@ -1,0 +1,119 @@
+"""JupyterLab in a headless Chromium.
+
+Skipped where Chromium or Playwright is missing, unless BODHI_BROWSER_TESTS=1 says that they have to be there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.live.server import LiveServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+CHROMIUM = os.environ.get("BODHI_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+#: Chromium asks its maker's servers about itself otherwise.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+]
+#: JupyterLab asks in a corner of the page whether it may fetch news.
+NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+
+
+def _missing() -> str:
+    try:
+        import jupyterlab  # noqa: F401
+        import playwright.sync_api  # noqa: F401
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    return "" if Path(CHROMIUM).exists() else "there is no chromium"
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """One for each test: while Playwright's synchronous API is open no other event loop can run in this thread."""
+    if missing := _missing():
+        if os.environ.get("BODHI_BROWSER_TESTS") == "1":
+            pytest.fail(f"BODHI_BROWSER_TESTS=1, but {missing}")
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page, and what happened behind it.
+
+    Attributes:
+        hosts: all that were asked for anything.
+        errors: what the page reported to its console, and its uncaught exceptions.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.hosts: set[str] = set()
+        self.errors: list[str] = []
+        page.context.on("request", self._note_request)
+        page.context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        page.on("websocket", lambda socket: self.hosts.add(urlsplit(socket.url).hostname or ""))
+        page.on("console", self._note_console)
+
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    def _note_request(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in {"data", "blob"}:
+            self.hosts.add(address.hostname or "")
+
+    def _note_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+
+@pytest.fixture
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A page in a window of its own; how it looked at the end, failed or not, is in ``screenshots/``."""
+    with browser.new_context(viewport={"width": 1280, "height": 2000}) as context:
+        context.set_default_timeout(60_000)
+        visit = Visit(context.new_page())
+        yield visit
+        visit.screenshot(request.node.name)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, browser: Browser) -> Iterator[LiveServer]:
+    """JupyterLab with an empty folder of notebooks; `browser` comes first, so that nothing starts in vain."""
+    with _lab(tmp_path) as live:
+        yield live
+
+
+@contextmanager
+def _lab(folder: Path) -> Iterator[LiveServer]:
+    settings = folder / "app-settings"
+    settings.mkdir()
+    (settings / "overrides.json").write_text(json.dumps(NO_NEWS))
+    with LiveServer(folder, "lab", config={"LabApp": {"app_settings_dir": str(settings)}}) as live:
+        yield live

@@ -1,0 +1,73 @@
+"""Live servers for SDKs: one with the engine in the box, one in front of a backend that fails on command."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from tests.fakes.behaviours import Behaviour, ok
+from tests.fakes.llama import FakeLlama
+from tests.live.server import PATIENCE, LiveServer
+
+
+class BackgroundFake:
+    """A `FakeLlama` in a thread and a loop of its own, since these tests are synchronous.
+
+    Attributes:
+        fake: the server itself; only what needs no loop may be touched directly.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.fake = FakeLlama()
+        self._do(self.fake.__aenter__())
+
+    def behave(self, behaviour: Behaviour) -> None:
+        self.fake.behave(behaviour)
+
+    def wait_until_client_left(self) -> None:
+        self._do(self.fake.client_left.wait())
+        self.fake.client_left.clear()
+
+    def close(self) -> None:
+        self._do(self.fake.__aexit__())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def engine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("engine")) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def _background_fake() -> Iterator[BackgroundFake]:
+    background = BackgroundFake()
+    yield background
+    background.close()
+
+
+@pytest.fixture(scope="session")
+def fake_server(tmp_path_factory: pytest.TempPathFactory, _background_fake: BackgroundFake) -> Iterator[LiveServer]:
+    """In front of the fake, which it finds by the environment variable."""
+    env = {"BODHI_BACKEND_URL": _background_fake.fake.url}
+    config = {"BodhiExtension": {"read_timeout": 1.0}}
+    with LiveServer(tmp_path_factory.mktemp("fake"), env=env, config=config) as live:
+        yield live
+
+
+@pytest.fixture
+def backend(_background_fake: BackgroundFake) -> BackgroundFake:
+    _background_fake.behave(ok())
+    return _background_fake

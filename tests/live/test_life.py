@@ -1,0 +1,85 @@
+"""Who starts, who ends, and that nobody is left behind."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+import pytest
+
+from tests.live.server import LiveServer, eventually
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+
+def with_engine(server: LiveServer) -> list[psutil.Process]:
+    """The engines of a server that has just answered."""
+    assert server.chat().status_code == 200
+    engines = server.engines()
+    assert engines
+    return engines
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_the_engine_starts_with_the_first_request(start_server):
+    server = start_server()
+
+    assert server.get("/v1/models").status_code == 200
+    assert server.engines() == []
+    assert len(with_engine(server)) == 1
+
+
+def test_the_engines_key_is_in_no_command_line_and_no_environment(start_server):
+    (engine,) = with_engine(start_server())
+
+    assert engine.cmdline()[1:] == ["-P", "-m", "bodhi_jupyter.backends.engine"]
+    assert not [name for name in engine.environ() if name.startswith(("BODHI_", "LLAMA_"))]
+
+
+def test_engines_listen_on_the_loopback_alone(start_server):
+    (engine,) = with_engine(start_server())
+
+    listening = [link.laddr.ip for link in engine.net_connections("inet") if link.status == psutil.CONN_LISTEN]
+
+    assert listening == ["127.0.0.1"]
+
+
+@posix
+def test_a_killed_server_leaves_no_engine(start_server):
+    server = start_server()
+    engines = with_engine(server)
+
+    server.process.kill()
+
+    server.process.wait()
+    eventually(lambda: gone(engines), "the engine's end")
+
+
+@posix
+def test_a_terminated_server_ends_cleanly_and_leaves_no_engine(start_server):
+    server = start_server()
+    engines = with_engine(server)
+
+    server.process.terminate()
+
+    assert server.process.wait(60) == 0
+    assert gone(engines)
+    assert "Traceback" not in server.log()
+    assert "Warning" not in server.log()
+
+
+def test_a_killed_engine_is_replaced_for_the_next_request(start_server):
+    server = start_server()
+    (engine,) = with_engine(server)
+
+    engine.kill()
+
+    eventually(lambda: gone([engine]), "the engine's end")
+    answer = server.chat()
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"]
+    (replacement,) = server.engines()
+    assert replacement.pid != engine.pid

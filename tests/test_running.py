@@ -1,0 +1,64 @@
+"""What a runtime file says of a server, and what is said of one that does not answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bodhi_jupyter.running import Answer, RunningServer, Unreachable
+from tests.fakes.llama import nobody_listening
+
+
+def info(**more: Any) -> dict[str, Any]:
+    return {
+        "url": "http://my-laptop:8888/user/ann/",
+        "hostname": "0.0.0.0",
+        "port": 8888,
+        "base_url": "/user/ann/",
+        "sock": "",
+        "secure": False,
+        "token": "the-token",
+        "root_dir": "/home/ann",
+        **more,
+    }
+
+
+def test_a_server_on_all_addresses_is_asked_on_the_loopback():
+    server = RunningServer.of(info())
+
+    assert server.url == "http://127.0.0.1:8888/user/ann"
+    assert server.port == 8888
+
+
+def test_a_server_with_tls_is_asked_by_the_name_in_its_certificate():
+    assert RunningServer.of(info(url="https://my-laptop:8888/", secure=True)).url == "https://my-laptop:8888"
+
+
+def test_a_unix_socket_cannot_be_asked():
+    server = RunningServer.of(info(url="http+unix://%2Ftmp%2Fjupyter.sock/", sock="/tmp/jupyter.sock"))
+
+    assert server.port is None
+    with pytest.raises(Unreachable, match="it listens on a Unix socket"):
+        server.ask("GET", "/bodhi/health")
+
+
+def test_the_token_is_not_shown():
+    assert "the-token" not in repr(RunningServer.of(info()))
+
+
+def test_nobody_is_there():
+    with nobody_listening() as url:
+        server = RunningServer.of(info(hostname="127.0.0.1", port=int(url.rpartition(":")[2])))
+        with pytest.raises(Unreachable, match="refused"):
+            server.ask("GET", "/bodhi/health")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'"text"', b"\xff"])
+def test_what_is_no_object_is_empty(body):
+    assert Answer(502, body).document == {}
+    assert Answer(502, body).error == "it answered with status 502"
+
+
+def test_an_error_says_its_message():
+    assert Answer(404, b'{"error": {"message": "no such model"}}').error == "no such model"
