@@ -19,6 +19,7 @@ from .access.environment import Mode, kernel_base_url
 from .access.keys import KeyRing
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
+from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
 from .backends.pool import LocalPool
@@ -40,6 +41,7 @@ from .handlers import (
     completions,
     embeddings,
     manage_aliases,
+    manage_docs,
     manage_health,
     manage_keys,
     manage_models,
@@ -62,6 +64,7 @@ ROUTES = [
     *manage_keys.default_handlers,
     *manage_aliases.default_handlers,
     *manage_models.default_handlers,
+    *manage_docs.default_handlers,
     *completions.default_handlers,
     *embeddings.default_handlers,
     *passthrough.default_handlers,
@@ -103,6 +106,12 @@ class BodhiExtension(ExtensionApp):
         600.0, help="Seconds that a backend may stay silent, before the first byte and between two."
     ).tag(config=True)
     max_body_bytes = Integer(64 * 2**20, help="A request with a larger body is refused with 413.").tag(config=True)
+
+    image_hosts = List(
+        Unicode(),
+        help="Hosts from which images in chats may be fetched, by this server and never by the engine. By default "
+        "none: a request that names an image by http(s) URL is refused.",
+    ).tag(config=True)
 
     model_folders = List(
         Unicode(),
@@ -184,6 +193,7 @@ class BodhiExtension(ExtensionApp):
             pool=pool,
             upstream=upstream,
             keys=keys,
+            images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..access.keys import KeyRing
 from ..backends.base import Backend
+from ..backends.images import ImageFetcher
 from ..backends.pool import LocalPool
 from ..backends.transport import Upstream
 from ..catalog.broken import BrokenFile
@@ -36,6 +37,7 @@ class Gateway:
     pool: LocalPool
     upstream: Upstream
     keys: KeyRing
+    images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..backends.base import Lease
+from ..backends.images import ImageFetcher
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.assemble import ChatAssembler
@@ -18,7 +19,7 @@ from ..wire.duration import parse_duration
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.guard import StreamGuard
 from ..wire.json_text import forwarded
-from ..wire.openai import ChatRequest, check_modalities, parse_chat
+from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
 from ..wire.repair import must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
@@ -49,11 +50,14 @@ class ChatCompletionsHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(body, lambda: parse_chat(body))
+        images = self.gateway.images
+        request = await off_loop(body, lambda: parse_chat(body, image_hosts=images.hosts))
         self.record.model = request.model
         alias = await self.gateway.catalog.resolve(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
+        if found := remote_images(request):
+            body = await with_images(body, found, images)
         outgoing = await off_loop(body, lambda: Outgoing(request, body, alias))
         if request.stream:
             await self._stream(request, alias, outgoing)
@@ -166,6 +170,22 @@ class UnknownRouteHandler(GatewayHandler):
 async def off_loop(body: bytes, work: Callable[[], T]) -> T:
     """Do the work; in a thread where the body is large (measured: a third of a second for 60 MB)."""
     return work() if len(body) <= LARGE_BODY_BYTES else await asyncio.to_thread(work)
+
+
+async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images: ImageFetcher) -> bytes:
+    """The body with what its images' URLs lead to, in their places.
+
+    Raises:
+        InvalidField: one cannot be fetched.
+    """
+    data = parse_object(body)
+    fields = [f"messages[{message}].content[{part}].image_url.url" for message, part, _ in found]
+    fetched = await asyncio.gather(
+        *(images.fetch(url, param=field) for (_, _, url), field in zip(found, fields, strict=True))
+    )
+    for (message, part, _), url in zip(found, fetched, strict=True):
+        data["messages"][message]["content"][part]["image_url"]["url"] = url
+    return await asyncio.to_thread(forwarded, data)
 
 
 def keep_alive_of(request: ChatRequest) -> float | None:

@@ -135,7 +135,8 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
         )
     if kind == "literal_error":
         return InvalidField(
-            f"Invalid value for '{param}': '{_shown(value)}'. Supported values are: {limits['expected'].replace(' or ', ', ')}.",
+            f"Invalid value for '{param}': '{_shown(value)}'. "
+            f"Supported values are: {limits['expected'].replace(' or ', ', ')}.",
             param=param,
             code="invalid_value",
         )

@@ -1,0 +1,103 @@
+"""Images that a request names by URL, fetched by us: an engine that fetched them would be a way into the network."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ..wire.errors import InvalidField
+
+if TYPE_CHECKING:
+    import httpx
+
+#: Largest image, in bytes, and how long it may take, in seconds.
+MAX_BYTES = 20 * 2**20
+SECONDS = 15.0
+
+
+class ImageFetcher:
+    """Fetches images from the hosts that the configuration names, and from no private address behind their names.
+
+    Args:
+        hosts: host names, exactly as they stand in a URL; empty for none.
+    """
+
+    def __init__(self, hosts: frozenset[str]) -> None:
+        self.hosts = hosts
+
+    async def fetch(self, url: str, *, param: str) -> str:
+        """The image as a ``data:`` URL.
+
+        Args:
+            url: http(s), of one of the hosts.
+            param: the request's field, for errors.
+
+        Raises:
+            InvalidField: it is not there, not an image, too large, too slow, moved elsewhere, or at a private address.
+        """
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await self._fetch(url, param)
+        except TimeoutError:
+            raise _refused(param, f"it took longer than {SECONDS:g} seconds") from None
+
+    async def _fetch(self, url: str, param: str) -> str:
+        import httpx
+
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+        address = await public_address(host, port)
+        if address is None:
+            raise _refused(param, "its host has no public address")
+        # Connected to by address, so that the name cannot mean another machine the second time it is asked for.
+        request_url = httpx.URL(url).copy_with(host=address)
+        headers = {"host": parts.netloc.rpartition("@")[2], "accept": "image/*", "accept-encoding": "identity"}
+        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS, follow_redirects=False) as client:
+            request = client.build_request("GET", request_url, headers=headers, extensions={"sni_hostname": host})
+            try:
+                response = await client.send(request, stream=True)
+                try:
+                    return await _data_url(response, param)
+                finally:
+                    await response.aclose()
+            except httpx.HTTPError:
+                raise _refused(param, "its host does not answer") from None
+
+
+async def _data_url(response: httpx.Response, param: str) -> str:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if response.status_code != 200:
+        raise _refused(param, f"its host answered with status {response.status_code}")
+    if not kind.startswith("image/"):
+        raise _refused(param, "what is there is not an image")
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise _refused(param, f"it is larger than {MAX_BYTES // 2**20} MiB")
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+async def public_address(host: str, port: int) -> str | None:
+    """An address of the host that is anybody's to reach; None if any of its addresses is not."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    return addresses[0] if addresses and all(map(_is_public, addresses)) else None
+
+
+def _is_public(address: str) -> bool:
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_global and not parsed.is_multicast
+
+
+def _refused(param: str, reason: str) -> InvalidField:
+    return InvalidField(f"The image of '{param}' cannot be fetched: {reason}.", param=param, code="invalid_image_url")

@@ -1,0 +1,134 @@
+"""Images by URL: from allowed hosts at public addresses, and from nowhere else."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from bodhi_jupyter.backends import images
+from bodhi_jupyter.backends.images import ImageFetcher, public_address
+from bodhi_jupyter.wire.errors import InvalidField
+
+PIXEL = b"\x89PNG\r\n\x1a\n" + b"x" * 100
+
+
+async def serve(answer: bytes | None, test: Callable[[int, list[bytes]], Awaitable[None]]) -> None:
+    """A host that gives one answer to everybody; None is silence."""
+    seen: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        if answer is not None:
+            writer.write(answer)
+        else:
+            await reader.read()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        await test(server.sockets[0].getsockname()[1], seen)
+        await ended.wait()
+
+
+def response(body: bytes, status: str = "200 OK", kind: str = "image/png") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.fixture
+def loopback_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def anywhere(host: str, port: int) -> str:
+        return "127.0.0.1"
+
+    monkeypatch.setattr(images, "public_address", anywhere)
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+def test_an_image_becomes_a_data_url_and_the_host_is_asked_by_its_name() -> None:
+    async def test(port: int, seen: list[bytes]) -> None:
+        found = await ImageFetcher(frozenset({"pictures.example"})).fetch(
+            f"http://pictures.example:{port}/a.png?x=1", param="f"
+        )
+        assert found == "data:image/png;base64," + base64.b64encode(PIXEL).decode()
+        assert seen[0].startswith(b"GET /a.png?x=1 HTTP/1.1\r\n")
+        assert f"host: pictures.example:{port}".encode() in seen[0].lower()
+
+    asyncio.run(serve(response(PIXEL), test))
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (response(b"", "404 Not Found"), "status 404"),
+        (response(b"", "302 Found\r\nLocation: http://169.254.169.254/"), "status 302"),
+        (response(b"<html>", kind="text/html"), "not an image"),
+        (response(b"x" * 2000), "larger than"),
+        (b"nonsense", "does not answer"),
+        (b"", "does not answer"),
+    ],
+)
+def test_what_is_no_image_of_a_fair_size_is_refused(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, reason: str
+) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+
+    async def test(port: int, seen: list[bytes]) -> None:
+        with pytest.raises(InvalidField, match=reason) as caught:
+            await ImageFetcher(frozenset()).fetch(f"http://pictures.example:{port}/", param="messages[0]")
+        assert caught.value.param == "messages[0]"
+        assert str(port) not in caught.value.message
+
+    asyncio.run(serve(answer, test))
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+def test_one_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "SECONDS", 0.2)
+
+    async def test(port: int, seen: list[bytes]) -> None:
+        with pytest.raises(InvalidField, match=r"longer than 0\.2 seconds|does not answer"):
+            await ImageFetcher(frozenset()).fetch(f"http://pictures.example:{port}/", param="f")
+
+    asyncio.run(serve(None, test))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "::1",
+        "::ffff:127.0.0.1",
+        "fe80::1",
+        "fd00::1",
+        "100.64.0.1",
+        "224.0.0.1",
+    ],
+)
+def test_private_addresses_are_nobodys_to_reach(host: str) -> None:
+    assert asyncio.run(public_address(host, 80)) is None
+
+
+def test_a_public_address_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asyncio.run(public_address("8.8.8.8", 80)) == "8.8.8.8"
+
+
+def test_a_name_with_one_private_address_among_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async def resolve(host: str, port: int, **_: object) -> list[object]:
+            return [(0, 0, 0, "", ("8.8.8.8", port)), (0, 0, 0, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+        assert await public_address("both.example", 80) is None
+
+    asyncio.run(main())

@@ -1,0 +1,46 @@
+"""Images by URL in chats: refused by default, fetched by the gateway where the configuration says so."""
+
+from typing import Any
+
+import pytest
+
+PATH = "/v1/chat/completions"
+
+
+def body(url: str) -> dict[str, Any]:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    return {"model": "fake-model", "messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, part]}]}
+
+
+async def test_by_default_none_is_fetched_by_anybody(client, fake, error_of) -> None:
+    response = await client.post(PATH, json=body("http://pictures.example/a.png"))
+    assert response.status_code == 400
+    assert error_of(response)["param"].startswith("messages[0].content[1]")
+    assert not [request for request in fake.requests if request.method == "POST"]
+
+
+class TestAllowed:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config) -> dict[str, Any]:
+        return {**bodhi_config, "image_hosts": ["pictures.example", "localhost"]}
+
+    async def test_the_backend_gets_the_image_and_not_its_address(self, client, fake, monkeypatch) -> None:
+        async def fetch(self: object, url: str, *, param: str) -> str:
+            assert (url, param) == ("http://pictures.example/a.png", "messages[0].content[1].image_url.url")
+            return "data:image/png;base64,AAAA"
+
+        monkeypatch.setattr("bodhi_jupyter.backends.images.ImageFetcher.fetch", fetch)
+        response = await client.post(PATH, json=body("http://pictures.example/a.png"))
+        assert response.status_code == 200
+        sent = fake.requests[-1].body["messages"][0]["content"][1]
+        assert sent == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+    async def test_a_host_that_is_not_on_the_list_is_refused(self, client, fake, error_of) -> None:
+        response = await client.post(PATH, json=body("http://other.example/a.png"))
+        assert response.status_code == 400
+
+    async def test_an_allowed_name_at_a_private_address_is_refused(self, client, fake, error_of) -> None:
+        response = await client.post(PATH, json=body("http://localhost/a.png"))
+        assert response.status_code == 400
+        assert "no public address" in error_of(response)["message"]
+        assert not [request for request in fake.requests if request.method == "POST"]
