@@ -180,7 +180,9 @@ class BodhiExtension(ExtensionApp):
         aliases = self._alias_store()
         model_folders, caches = [*self._data_folders("models"), *map(Path, self.model_folders)], [hub_cache(os.environ)]
         folders = ModelFolders([*model_folders, *caches])
-        from_files = AliasFileSource(aliases, folders, model_folders, caches, self._log_broken)
+        from_files = AliasFileSource(
+            aliases, folders, model_folders, caches, self._log_broken, [remote.name for remote in remotes]
+        )
         from_disk = FileSource(folders, self._log_broken)
         box = BoxedModel(Path(jupyter_data_dir()) / "bodhi" / "box", Path(tempfile.gettempdir()) / "bodhi-box")
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]

@@ -26,7 +26,8 @@ _DEFAULT_CONTEXT = 4096
 _DEFAULT_SLOTS = 1
 #: llama.cpp keeps up to 8 GiB of old prompts per process otherwise.
 _PROMPT_CACHE_MIB = 256
-#: Longest embedding input when embeddings are asked for; llama.cpp's own limit is 512.
+#: Longest embedding input: llama.cpp's own limit, and ours when embeddings are asked for.
+_USUAL_BATCH = 512
 _EMBEDDING_BATCH = 2048
 #: An origin that no page can have: an older llama-server falls back to ``*`` without one.
 _NO_ORIGIN = "https://origin.invalid"
@@ -183,10 +184,13 @@ class Settings:
         reranking = bool(context.reranking)
         embeddings = reranking or context.embeddings is not False
         attention = {True: "on", False: "off", "auto": "auto", None: None}
+        slots = context.n_parallel or _DEFAULT_SLOTS
+        batch = _EMBEDDING_BATCH if context.embeddings or reranking else _USUAL_BATCH
         return cls(
             n_ctx=_DEFAULT_CONTEXT if context.n_ctx is None else context.n_ctx,
-            n_parallel=context.n_parallel or _DEFAULT_SLOTS,
-            batch=_EMBEDDING_BATCH if context.embeddings or reranking else None,
+            n_parallel=slots,
+            # A multiple of the slots: with mean pooling llama.cpp aborts otherwise (measured with 3, 5, 6, 7, 12).
+            batch=-(-batch // slots) * slots if embeddings else None,
             n_gpu_layers=context.n_gpu_layers,
             n_threads=context.n_threads,
             embeddings=embeddings,
@@ -203,10 +207,12 @@ class Settings:
     def context_per_request(self, trained: int | None) -> int:
         """Tokens that one request has: its slot's part, rounded up to 256, no more than the model was trained with.
 
-        Measured against ``/props``; `trained` is what the model's header says.
+        With `n_ctx` 0 each slot has all that the model was trained with. Measured against ``/props``; `trained` is
+        what the model's header says.
         """
-        part = (self.n_ctx or trained or 0) // self.n_parallel
-        rounded = -(-part // 256) * 256
+        if self.n_ctx == 0:
+            return trained or 0
+        rounded = -(-(self.n_ctx // self.n_parallel) // 256) * 256
         return min(rounded, trained) if trained else rounded
 
     def arguments(self) -> list[str]:
@@ -238,9 +244,11 @@ class Settings:
 
 
 def child_environment() -> dict[str, str]:
-    """Our environment without what is no engine's business.
+    """Our environment without what is no engine's business, and without a debugger.
 
     ``BODHI_*`` may hold keys. llama.cpp reads ``LLAMA_ARG_*`` and ``LLAMA_API_KEY`` itself: the first would change
-    what an alias says, the second would open the engine to another key.
+    what an alias says, the second would open the engine to another key. Where gdb is installed, ggml lets it write
+    a backtrace of hundreds of lines behind an assertion that failed: the reason would be lost, and seconds.
     """
-    return {name: value for name, value in os.environ.items() if not name.startswith(("BODHI_", "LLAMA_"))}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("BODHI_", "LLAMA_"))}
+    return {**ours, "GGML_NO_BACKTRACE": "1"}

@@ -36,7 +36,7 @@ def estimate_bytes(target: LocalTarget, metadata: GGUFMetadata | None) -> int:
 
 
 def _kv_cache_bytes(settings: Settings, metadata: GGUFMetadata) -> int:
-    context = settings.n_ctx or metadata.context_length or 0
+    context = settings.n_ctx or settings.n_parallel * (metadata.context_length or 0)
     layers = metadata.block_count or 0
     keys, values = _widths(metadata)
     per_token = (

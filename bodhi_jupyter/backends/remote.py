@@ -42,7 +42,12 @@ class RemoteBackend:
         entries = document.get("data") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise BackendFailed(f"The backend {self.name!r} does not list its models as OpenAI does.")
-        return [self._alias(entry) for entry in entries if isinstance(entry, dict) and entry.get("id")]
+        able = _capabilities(document)
+        return [
+            self._alias(entry, able.get(str(entry["id"]), {}))
+            for entry in entries
+            if isinstance(entry, dict) and entry.get("id")
+        ]
 
     @asynccontextmanager
     async def lease(self, alias: Alias, keep_alive: float | None = None) -> AsyncIterator[Lease]:  # noqa: ARG002
@@ -87,15 +92,25 @@ class RemoteBackend:
         except ValueError:
             raise BackendFailed(f"The backend {self.name!r} did not answer with JSON.") from None
 
-    def _alias(self, entry: Mapping[str, Any]) -> Alias:
+    def _alias(self, entry: Mapping[str, Any], able: Mapping[str, Any]) -> Alias:
         created = entry.get("created")
         return Alias(
             name=str(entry["id"]),
             target=RemoteTarget(self.name, str(entry["id"])),
             created=created if isinstance(created, int) else 0,
             owned_by=self.name,
-            meta=_meta(entry),
+            meta={**_meta(entry), **able},
         )
+
+
+def _capabilities(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each model can do, from the second list that llama.cpp's ``/v1/models`` has for Ollama's clients."""
+    models = document.get("models")
+    return {
+        str(entry.get("name")): {"capabilities": entry["capabilities"]}
+        for entry in (models if isinstance(models, list) else [])
+        if isinstance(entry, dict) and isinstance(entry.get("capabilities"), list)
+    }
 
 
 def _meta(entry: Mapping[str, Any]) -> dict[str, Any]:

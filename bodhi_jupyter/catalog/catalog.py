@@ -72,9 +72,9 @@ class Catalog:
         await self._look()
         return list(self._merge().listed)
 
-    async def refresh(self) -> list[Alias]:
-        """All aliases, after asking every source now."""
-        await self._ask_all()
+    async def refresh(self, *sources: str) -> list[Alias]:
+        """All aliases, after asking now the sources of these names, or without names every one."""
+        await self._ask([shelf for shelf in self._shelves if not sources or shelf.source.name in sources])
         return list(self._merge().listed)
 
     async def resolve(self, name: str) -> Alias:
@@ -88,7 +88,7 @@ class Catalog:
         found = self._find(name)
         if found is None:
             # It may have come since: somebody who names a model expects it to be there.
-            await self._ask_all()
+            await self._ask(self._shelves)
             found = self._find(name)
         if found is None:
             raise await self._not_found(name)
@@ -153,12 +153,12 @@ class Catalog:
             self._start_asking(shelf)
         await self._wait([shelf for shelf in stale if shelf.asked_at is None])
 
-    async def _ask_all(self) -> None:
+    async def _ask(self, shelves: Sequence[_Shelf]) -> None:
         # A question under way may have been answered before what the caller wants to see.
-        await self._wait(self._shelves)
-        for shelf in self._shelves:
+        await self._wait(shelves)
+        for shelf in shelves:
             self._start_asking(shelf)
-        await self._wait(self._shelves)
+        await self._wait(shelves)
 
     @staticmethod
     async def _wait(shelves: Sequence[_Shelf]) -> None:

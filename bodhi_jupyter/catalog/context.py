@@ -19,7 +19,7 @@ class ContextParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     n_ctx: int | None = Field(None, ge=0, le=2**24)
-    """Tokens of context in total, over all slots; 0 is what the model was trained with. Default 4096."""
+    """Tokens of context in total, over all slots; 0 gives each slot what the model was trained with. Default 4096."""
 
     n_parallel: int | None = Field(None, ge=1, le=256)
     """Slots: requests answered at the same time, each with an even part of `n_ctx`. Default 1: others wait."""

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from .alias import Alias, LocalTarget
 from .discovery import ModelFile
 from .gguf_header import BadGGUF
-from .gguf_metadata import GGUFMetadata, MetadataCache
+from .gguf_metadata import GGUFMetadata, MetadataCache, read_metadata
 
 #: A reader in a thread competes with the event loop for the interpreter: it rests four times as long as it reads.
 _REST = 4.0
 
 
 class Details:
-    """The metadata of GGUF files, as far as it has been read."""
+    """The metadata of GGUF files, as far as it has been read.
+
+    A model that is replaced is read again. A multimodal projector is read once: its target names it by path alone.
+    """
 
     def __init__(self) -> None:
         self._cache = MetadataCache()
         self._unreadable: set[ModelFile] = set()
+        self._projectors: dict[str, GGUFMetadata | None] = {}
         self._filling: asyncio.Task[None] | None = None
 
     def known(self, file: ModelFile) -> GGUFMetadata | None:
         """What was read before; never waits."""
         return self._cache.known(file)
+
+    def known_projector(self, target: LocalTarget) -> GGUFMetadata | None:
+        """What was read before of the target's multimodal projector; None without one, too. Never waits."""
+        return self._projectors.get(target.context.mmproj or "")
 
     async def read(self, file: ModelFile) -> GGUFMetadata | None:
         """What the file says, read now if need be; None where it cannot be read."""
@@ -35,11 +44,16 @@ class Details:
             self._unreadable.add(file)
             return None
 
+    async def read_all(self, aliases: Iterable[Alias]) -> None:
+        """Read now what is not known yet of the local ones, and of their projectors."""
+        for target in self._unknown(aliases):
+            await self._read_target(target)
+
     def fill(self, aliases: Iterable[Alias]) -> None:
-        """Read, in the background, what is not known yet of the local ones."""
+        """Read the same in the background, unless that is under way."""
         if self._filling is not None and not self._filling.done():
             return
-        unknown = [file for file in map(_file_of, aliases) if file is not None and not self._is_settled(file)]
+        unknown = list(self._unknown(aliases))
         if unknown:
             self._filling = asyncio.create_task(self._fill(unknown))
 
@@ -49,15 +63,32 @@ class Details:
             self._filling.cancel()
             await asyncio.gather(self._filling, return_exceptions=True)
 
-    def _is_settled(self, file: ModelFile) -> bool:
-        return self.known(file) is not None or file in self._unreadable
+    def _unknown(self, aliases: Iterable[Alias]) -> Iterator[LocalTarget]:
+        for alias in aliases:
+            if isinstance(alias.target, LocalTarget) and not self._is_settled(alias.target):
+                yield alias.target
 
-    async def _fill(self, files: list[ModelFile]) -> None:
-        for file in files:
+    def _is_settled(self, target: LocalTarget) -> bool:
+        projector = target.context.mmproj
+        is_read = self.known(target.file) is not None or target.file in self._unreadable
+        return is_read and (projector is None or projector in self._projectors)
+
+    async def _fill(self, targets: list[LocalTarget]) -> None:
+        for target in targets:
             began = time.perf_counter()
-            await self.read(file)
+            await self._read_target(target)
             await asyncio.sleep(_REST * (time.perf_counter() - began))
 
+    async def _read_target(self, target: LocalTarget) -> None:
+        # The projector first: a model that is described is described with what it sees and hears.
+        projector = target.context.mmproj
+        if projector is not None and projector not in self._projectors:
+            self._projectors[projector] = await asyncio.to_thread(_read_projector, Path(projector))
+        await self.read(target.file)
 
-def _file_of(alias: Alias) -> ModelFile | None:
-    return alias.target.file if isinstance(alias.target, LocalTarget) else None
+
+def _read_projector(path: Path) -> GGUFMetadata | None:
+    try:
+        return read_metadata(path)
+    except BadGGUF:
+        return None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import unquote
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from ..catalog.alias import Alias
 from ..catalog.alias_reader import StoredAlias
+from ..catalog.sources import AliasFileSource, document_of
 from ..catalog.store import AliasNotFound, AliasStore, ReadOnlyAlias
-from ..wire.errors import InvalidField, ModelNotFound
+from ..wire.errors import InvalidField
 from ..wire.validation import parse_object
 from .base import GatewayHandler
+
+#: What an answer tells besides the alias's own fields: whoever sends an answer back, changed, changes these not.
+_TOLD = frozenset({"read_only", "modified"})
 
 
 class _AliasHandler(GatewayHandler):
@@ -30,14 +34,22 @@ class _AliasHandler(GatewayHandler):
         value = self.request.headers.get("If-Match", "").strip()
         return None if value in {"", "*"} else value.removeprefix("W/").strip('"')
 
+    def document(self) -> dict[str, Any]:
+        """The alias in the body."""
+        return {name: value for name, value in parse_object(self.body).items() if name not in _TOLD}
+
     async def changed(self) -> None:
         """Let the next list show the change."""
-        await self.gateway.catalog.refresh()
+        await self.gateway.catalog.refresh(AliasFileSource.name)
 
     async def gone(self, name: str) -> None:
         """Let the next list show that the name is gone; those who use it keep it until they are done."""
         await self.changed()
         self.gateway.pool.retire(name, "the alias is gone")
+
+    async def discovered(self, name: str) -> Alias | None:
+        """The file on disk, or the backend's model, that is listed by this name."""
+        return next((alias for alias in await self.gateway.catalog.aliases() if alias.name == name), None)
 
     async def explain_absence(self, name: str) -> None:
         """Say that an alias which is no file of ours cannot be changed.
@@ -45,11 +57,8 @@ class _AliasHandler(GatewayHandler):
         Raises:
             ReadOnlyAlias: a file on disk or a backend's model has this name.
         """
-        try:
-            await self.gateway.catalog.resolve(name)
-        except ModelNotFound:
-            return
-        raise ReadOnlyAlias(name)
+        if await self.discovered(name) is not None:
+            raise ReadOnlyAlias(name)
 
 
 class AliasesHandler(_AliasHandler):
@@ -59,20 +68,21 @@ class AliasesHandler(_AliasHandler):
     @authorized
     async def get(self) -> None:
         """The alias files, and those that are broken."""
-        listing = await asyncio.to_thread(self.store.list)
-        self.answer_json(
-            {
-                "object": "list",
-                "data": [alias_object(stored) for stored in listing.aliases],
-                "broken": [{"name": file.name, "line": file.line, "reason": file.reason} for file in listing.broken],
-            }
-        )
+        self.answer_json(await asyncio.to_thread(self._listing))
+
+    def _listing(self) -> dict[str, Any]:
+        listing = self.store.list()
+        return {
+            "object": "list",
+            "data": [alias_object(stored) for stored in listing.aliases],
+            "broken": [{"name": file.name, "line": file.line, "reason": file.reason} for file in listing.broken],
+        }
 
     @web.authenticated
     @authorized
     async def post(self) -> None:
         """Create one: 201, or 409 if the name is taken."""
-        stored = await asyncio.to_thread(self.store.create, parse_object(self.body))
+        stored = await asyncio.to_thread(self.store.create, self.document())
         await self.changed()
         self.set_status(201)
         self.answer_alias(stored)
@@ -83,15 +93,15 @@ class AliasHandler(_AliasHandler):
 
     @web.authenticated
     @authorized
-    async def get(self, quoted: str) -> None:
+    async def get(self, name: str) -> None:
         """One alias, with its entity tag."""
-        self.answer_alias(await asyncio.to_thread(self.store.get, unquote(quoted)))
+        self.answer_alias(await asyncio.to_thread(self.store.get, name))
 
     @web.authenticated
     @authorized
-    async def put(self, quoted: str) -> None:
+    async def put(self, name: str) -> None:
         """Replace it; with ``If-Match`` only if nobody else has: 412 otherwise."""
-        name, document = unquote(quoted), parse_object(self.body)
+        document = self.document()
         try:
             stored = await asyncio.to_thread(self.store.update, name, document, if_match=self.if_match())
         except AliasNotFound:
@@ -102,9 +112,8 @@ class AliasHandler(_AliasHandler):
 
     @web.authenticated
     @authorized
-    async def delete(self, quoted: str) -> None:
+    async def delete(self, name: str) -> None:
         """Remove it; requests that use it keep it until they are done."""
-        name = unquote(quoted)
         try:
             await asyncio.to_thread(self.store.delete, name, if_match=self.if_match())
         except AliasNotFound:
@@ -120,12 +129,21 @@ class AliasCopyHandler(_AliasHandler):
 
     @web.authenticated
     @authorized
-    async def post(self, quoted: str) -> None:
-        """Copy it to the name in the body's ``alias``: 201, or 409 if that is taken."""
+    async def post(self, name: str) -> None:
+        """Copy it to the name in the body's ``alias``: 201, or 409 if that is taken.
+
+        Of a model that was discovered the copy is the alias file that it has not: one to change.
+        """
         new_name = parse_object(self.body).get("alias")
         if not isinstance(new_name, str):
             raise InvalidField("Missing required parameter: 'alias', the copy's name.", param="alias")
-        stored = await asyncio.to_thread(self.store.copy, unquote(quoted), new_name)
+        try:
+            stored = await asyncio.to_thread(self.store.copy, name, new_name)
+        except AliasNotFound:
+            found = await self.discovered(name)
+            if found is None:
+                raise
+            stored = await asyncio.to_thread(self.store.create, document_of(found, new_name))
         await self.changed()
         self.set_status(201)
         self.answer_alias(stored)
@@ -136,8 +154,9 @@ def alias_object(stored: StoredAlias) -> dict[str, Any]:
     return {**stored.file.document, "read_only": not stored.writable, "modified": int(stored.modified)}
 
 
+# A name's `/` may come percent-encoded or as it is: proxies on the way decode.
 default_handlers = [
     (r"/bodhi/v1/aliases", AliasesHandler),
-    (r"/bodhi/v1/aliases/([^/]+)/copy", AliasCopyHandler),
-    (r"/bodhi/v1/aliases/([^/]+)", AliasHandler),
+    (r"/bodhi/v1/aliases/(.+)/copy", AliasCopyHandler),
+    (r"/bodhi/v1/aliases/(.+)", AliasHandler),
 ]

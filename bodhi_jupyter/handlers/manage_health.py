@@ -9,6 +9,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..backends.base import Health
+from ..catalog.sources import AliasFileSource, FileSource
 from .base import GatewayHandler
 
 
@@ -22,7 +23,9 @@ class HealthHandler(GatewayHandler):
 
         Broken files and failed models are listed; they do not make the server unwell.
         """
-        answers = await ask_all(self)
+        # The broken files are those that the catalogue has met: it must look.
+        looking = self.gateway.catalog.refresh(AliasFileSource.name, FileSource.name)
+        answers, _ = await asyncio.gather(ask_all(self), looking)
         well = all(health.ok for health in answers.values())
         self.set_status(200 if well else 503)
         self.answer_json(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
@@ -14,15 +12,15 @@ from .base import GatewayHandler
 
 
 class _LocalModelHandler(GatewayHandler):
-    async def local_alias(self, quoted: str) -> Alias:
+    async def local_alias(self, name: str) -> Alias:
         """The alias, which must be one that runs here.
 
         Raises:
             ModelNotFound: there is no such alias.
             InvalidField: its model is on a configured server.
         """
-        self.record.model = unquote(quoted)
-        alias = await self.gateway.catalog.resolve(self.record.model)
+        self.record.model = name
+        alias = await self.gateway.catalog.resolve(name)
         if not isinstance(alias.target, LocalTarget):
             raise InvalidField(
                 f"The model '{alias.name}' is loaded and unloaded by its own server, {alias.target.backend!r}.",
@@ -40,12 +38,12 @@ class LoadHandler(_LocalModelHandler):
 
     @web.authenticated
     @authorized
-    async def post(self, quoted: str) -> None:
+    async def post(self, name: str) -> None:
         """Load it, and answer once it is; keep-alive counts from now."""
-        await self.work(self._load(quoted))
+        await self.work(self._load(name))
 
-    async def _load(self, quoted: str) -> None:
-        alias = await self.local_alias(quoted)
+    async def _load(self, name: str) -> None:
+        alias = await self.local_alias(name)
         await self.gateway.pool.load(alias)
         self.answer_state(alias.name)
 
@@ -55,12 +53,12 @@ class UnloadHandler(_LocalModelHandler):
 
     @web.authenticated
     @authorized
-    async def post(self, quoted: str) -> None:
+    async def post(self, name: str) -> None:
         """Unload it once nobody uses it, and answer then."""
-        await self.work(self._unload(quoted))
+        await self.work(self._unload(name))
 
-    async def _unload(self, quoted: str) -> None:
-        alias = await self.local_alias(quoted)
+    async def _unload(self, name: str) -> None:
+        alias = await self.local_alias(name)
         await self.gateway.pool.unload(alias.name)
         self.answer_state(alias.name)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -12,11 +13,39 @@ from tornado import web
 from ..backends.launch import Settings
 from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.gguf_metadata import GGUFMetadata, capabilities
+from ..catalog.details import Details
+from ..catalog.gguf_metadata import capabilities
 from ..wire.errors import InvalidField
+from ..wire.json_text import compact
 from .base import GatewayHandler
 
 _IDLE = ModelState("idle")
+#: What a model that has the capability takes in beside text.
+_SENSES = {"vision": "image", "audio": "audio"}
+
+
+@dataclass(frozen=True)
+class ModelFilter:
+    """Which models a caller wants to see; an empty field admits all.
+
+    Attributes:
+        capability: one of the model's capabilities.
+        owned_by: its owner.
+        text: a part of the name, the description or a tag, in lower case.
+    """
+
+    capability: str
+    owned_by: str
+    text: str
+
+    def admits(self, document: Mapping[str, Any]) -> bool:
+        """Whether the model object is one of them."""
+        words = (document["id"], document.get("description", ""), *document.get("tags", ()))
+        return (
+            (not self.capability or self.capability in document["meta"].get("capabilities", ()))
+            and (not self.owned_by or self.owned_by == document["owned_by"])
+            and (not self.text or any(self.text in word.lower() for word in words))
+        )
 
 
 class ModelsHandler(GatewayHandler):
@@ -28,17 +57,24 @@ class ModelsHandler(GatewayHandler):
         """All aliases as OpenAI's list of models.
 
         Query: ``capability``, ``owned_by`` and ``q`` (part of the name, a tag or the description) filter;
-        ``refresh=true`` asks every source now.
+        ``refresh=true`` asks every source now. A list by capability waits until every file has been read; any
+        other shows what is known.
         """
-        catalog = self.gateway.catalog
-        aliases = await (catalog.refresh() if self._wants_refresh() else catalog.aliases())
-        self.gateway.details.fill(aliases)
-        documents = [self.describe(alias) for alias in aliases]
-        self.answer_json({"object": "list", "data": [document for document in documents if self._is_wanted(document)]})
+        await self.work(self._answer())
 
-    def describe(self, alias: Alias) -> dict[str, Any]:
-        """The alias as a model object, from what is known without waiting."""
-        return model_object(alias, self.gateway.pool.states().get(alias.name, _IDLE), known_metadata(self, alias))
+    async def _answer(self) -> None:
+        wanted = self._filter()
+        catalog, details = self.gateway.catalog, self.gateway.details
+        aliases = await (catalog.refresh() if self._wants_refresh() else catalog.aliases())
+        if wanted.capability:
+            await details.read_all(aliases)
+        details.fill(aliases)
+        # 60 ms for 2,000 models (measured): streams must not wait for that.
+        self.finish(await asyncio.to_thread(render_list, aliases, self.gateway.pool.states(), details, wanted))
+
+    def _filter(self) -> ModelFilter:
+        capability, owned_by, text = (self.get_query_argument(name, "") for name in ("capability", "owned_by", "q"))
+        return ModelFilter(capability, owned_by, text.lower())
 
     def _wants_refresh(self) -> bool:
         value = self.get_query_argument("refresh", "false")
@@ -46,52 +82,43 @@ class ModelsHandler(GatewayHandler):
             raise InvalidField("Invalid value for 'refresh': expected 'true' or 'false'.", param="refresh")
         return value == "true"
 
-    def _is_wanted(self, document: Mapping[str, Any]) -> bool:
-        capability = self.get_query_argument("capability", "")
-        owner = self.get_query_argument("owned_by", "")
-        text = self.get_query_argument("q", "").lower()
-        words = [document["id"], document.get("description", ""), *document.get("tags", [])]
-        return (
-            (not capability or capability in document["meta"].get("capabilities", []))
-            and (not owner or owner == document["owned_by"])
-            and (not text or any(text in word.lower() for word in words))
-        )
-
 
 class ModelHandler(GatewayHandler):
     """``GET /v1/models/{id}``."""
 
     @web.authenticated
     @authorized
-    async def get(self, quoted: str) -> None:
-        """One alias as OpenAI's model object; SDKs percent-encode ``/`` in the id."""
-        name = unquote(quoted)
+    async def get(self, name: str) -> None:
+        """One alias as OpenAI's model object, its file read; a ``/`` in the id may be percent-encoded."""
         self.record.model = name
         alias = await self.gateway.catalog.resolve(name)
-        if isinstance(alias.target, LocalTarget):
-            await self.gateway.details.read(alias.target.file)
+        await self.gateway.details.read_all([alias])
         state = self.gateway.pool.states().get(alias.name, _IDLE)
-        self.answer_json(model_object(alias, state, known_metadata(self, alias)))
+        self.answer_json(model_object(alias, state, self.gateway.details))
 
 
-def known_metadata(handler: GatewayHandler, alias: Alias) -> GGUFMetadata | None:
-    """What has been read of a local model's file."""
-    return handler.gateway.details.known(alias.target.file) if isinstance(alias.target, LocalTarget) else None
+def render_list(
+    aliases: Iterable[Alias], states: Mapping[str, ModelState], details: Details, wanted: ModelFilter
+) -> bytes:
+    """OpenAI's list of models as JSON. Made for a thread: one model at a time, between which others get their turn."""
+    documents = (model_object(alias, states.get(alias.name, _IDLE), details) for alias in aliases)
+    models = b",".join(compact(document) for document in documents if wanted.admits(document))
+    return b'{"object":"list","data":[%b]}' % models
 
 
-def model_object(alias: Alias, state: ModelState, metadata: GGUFMetadata | None) -> dict[str, Any]:
+def model_object(alias: Alias, state: ModelState, details: Details) -> dict[str, Any]:
     """An alias as OpenAI's model object; what OpenAI's has no place for is in ``meta``.
 
-    ``meta.n_ctx`` is the context that one request has; ``size`` is in bytes.
+    ``meta.n_ctx`` is the context that one request has; ``size`` is in bytes. Of a file that was not read yet, only
+    what its name and size tell is there.
     """
+    target = alias.target
     document: dict[str, Any] = {
         "id": alias.name,
         "object": "model",
         "created": alias.created,
         "owned_by": alias.owned_by,
-        "meta": _remote_meta(alias)
-        if metadata is None and not _is_local(alias)
-        else _local_meta(alias, state, metadata),
+        "meta": _local_meta(target, state, details) if isinstance(target, LocalTarget) else _remote_meta(alias),
     }
     if alias.description:
         document["description"] = alias.description
@@ -102,23 +129,18 @@ def model_object(alias: Alias, state: ModelState, metadata: GGUFMetadata | None)
     return document
 
 
-def _is_local(alias: Alias) -> bool:
-    return isinstance(alias.target, LocalTarget)
-
-
 def _remote_meta(alias: Alias) -> dict[str, Any]:
     return {**alias.meta, "backend": alias.target.backend}
 
 
-def _local_meta(alias: Alias, state: ModelState, metadata: GGUFMetadata | None) -> dict[str, Any]:
-    target = alias.target
-    assert isinstance(target, LocalTarget)
+def _local_meta(target: LocalTarget, state: ModelState, details: Details) -> dict[str, Any]:
     meta: dict[str, Any] = {"backend": target.backend, "state": state.state, "size": target.file.size}
     if state.reason:
         meta["reason"] = state.reason
+    metadata = details.known(target.file)
     if metadata is None:
         return meta | ({"quantization": target.file.quant} if target.file.quant else {})
-    found = capabilities(metadata) + (("vision",) if target.context.mmproj else ())
+    found = capabilities(metadata, details.known_projector(target))
     return meta | {
         "n_ctx": Settings.of(target.context).context_per_request(metadata.context_length),
         "n_ctx_train": metadata.context_length,
@@ -126,7 +148,7 @@ def _local_meta(alias: Alias, state: ModelState, metadata: GGUFMetadata | None) 
         "n_embd": metadata.embedding_length,
         "architecture": metadata.architecture,
         "quantization": metadata.quantization,
-        "modalities": ["text", "image"] if target.context.mmproj else ["text"],
+        "modalities": ["text", *(_SENSES[capability] for capability in found if capability in _SENSES)],
         "capabilities": list(found),
     }
 

@@ -9,7 +9,8 @@ from .errors import MalformedBody
 
 def compact(value: object) -> bytes:
     """What we send to a caller."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    # A lone surrogate (from a file's name that is no text, or a model server) stays, which JSON knows only escaped.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def forwarded(body: object) -> bytes:

@@ -16,7 +16,7 @@ def test_defaults_suit_a_notebook_server() -> None:
     assert (settings.n_ctx, settings.n_parallel) == (4096, 1)
     assert (settings.embeddings, settings.pooling, settings.reranking) == (True, "mean", False)
     assert settings.cache_ram_mib == 256
-    assert settings.batch is None
+    assert settings.batch == 512
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,11 @@ def test_defaults_suit_a_notebook_server() -> None:
         (ContextParams(embeddings=False), False, None, None),
         (ContextParams(embeddings=False, pooling="cls"), False, None, None),
         (ContextParams(embeddings=True), True, "mean", 2048),
-        (ContextParams(pooling="cls"), True, "cls", None),
+        (ContextParams(pooling="cls"), True, "cls", 512),
+        # llama.cpp aborts on a batch that is no multiple of the slots.
+        (ContextParams(n_parallel=3), True, "mean", 513),
+        (ContextParams(n_parallel=7, embeddings=True), True, "mean", 2051),
+        (ContextParams(n_parallel=3, embeddings=False), False, None, None),
         (ContextParams(reranking=True), True, "rank", 2048),
         (ContextParams(reranking=True, embeddings=False), True, "rank", 2048),
     ],

@@ -79,7 +79,14 @@ async def stream(client, model: str, **more: Any) -> str:
 
 
 def engines() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "bodhi_jupyter.backends.engine" in child.cmdline()]
+    return [child for child in psutil.Process().children() if is_engine(child)]
+
+
+def is_engine(process: psutil.Process) -> bool:
+    try:
+        return "bodhi_jupyter.backends.engine" in process.cmdline()
+    except psutil.NoSuchProcess:  # gone since it was listed, or waiting to be
+        return False
 
 
 @pytest.mark.parametrize("count", [3, 5])

@@ -146,7 +146,7 @@ class LiveServer:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def engines(self) -> list[psutil.Process]:
-        return [child for child in self.family() if "bodhi_jupyter.backends.engine" in child.cmdline()]
+        return [child for child in self.family() if _is_engine(child)]
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """A ``jupyter`` command in a terminal of the same person."""
@@ -185,3 +185,10 @@ def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess
     return subprocess.run(
         command, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    try:
+        return "bodhi_jupyter.backends.engine" in process.cmdline()
+    except psutil.NoSuchProcess:  # gone since it was listed, or waiting to be
+        return False
