@@ -28,7 +28,7 @@ from ..wire.errors import (
     again,
 )
 from .base import Health, Lease
-from .residency import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter
+from .residency import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter, model_states
 from .trouble import HEALTHY_SECONDS, Troubles
 
 _log = logging.getLogger(__name__)
@@ -129,18 +129,7 @@ class LocalPool:
 
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
-        waiting: dict[str, int] = {}
-        for waiter in self._queue:
-            waiting[waiter.name] = waiting.get(waiter.name, 0) + 1
-        states = {
-            name: ModelState("failed", reason=reason, waiting=waiting.get(name, 0))
-            for name, reason in self._troubles.reasons().items()
-        }
-        for name, resident in self._residents.items():
-            states[name] = self._state_of(resident, waiting.get(name, 0))
-        for name, count in waiting.items():
-            states.setdefault(name, ModelState("loading", waiting=count))
-        return states
+        return model_states(self._residents.values(), self._queue, self._troubles.reasons())
 
     async def health(self) -> Health:
         """What is loaded and what failed; well as long as engines can be started at all."""
@@ -414,16 +403,6 @@ class LocalPool:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _state_of(self, resident: Resident, waiting: int) -> ModelState:
-        return ModelState(
-            state=resident.state.value,
-            leases=resident.leases,
-            waiting=waiting,
-            expires_in=None if resident.expires_at is None else max(0.0, resident.expires_at - self._now()),
-            pid=resident.engine.pid if resident.engine else None,
-            estimate=resident.estimate,
-        )
 
     @staticmethod
     def _now() -> float:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
@@ -151,3 +154,30 @@ class Waiter:
     def name(self) -> str:
         """The alias's name."""
         return self.alias.name
+
+
+def model_states(
+    residents: Iterable[Resident], queue: Iterable[Waiter], failures: Mapping[str, str]
+) -> dict[str, ModelState]:
+    """What a list shows of each alias that is not simply idle.
+
+    Args:
+        residents: the engines that are there.
+        queue: the requests that wait.
+        failures: why an alias failed last, by name; one that is there again shows as it is now.
+    """
+    waiting = Counter(waiter.name for waiter in queue)
+    states = {name: ModelState("loading", waiting=count) for name, count in waiting.items()}
+    for name, reason in failures.items():
+        states[name] = ModelState("failed", reason=reason, waiting=waiting[name])
+    for resident in residents:
+        left = None if resident.expires_at is None else max(0.0, resident.expires_at - time.monotonic())
+        states[resident.name] = ModelState(
+            state=resident.state.value,
+            leases=resident.leases,
+            waiting=waiting[resident.name],
+            expires_in=left,
+            pid=resident.engine.pid if resident.engine else None,
+            estimate=resident.estimate,
+        )
+    return states

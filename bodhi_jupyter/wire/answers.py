@@ -14,7 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 class Answer(BaseModel):
     """Base of everything that is in an answer."""
 
-    model_config = ConfigDict(extra="allow", defer_build=True)
+    model_config = ConfigDict(extra="allow", defer_build=True, use_attribute_docstrings=True)
+
+
+class NativeAnswer(Answer):
+    """What the engine answers, as it is."""
 
 
 Count = Annotated[int, Field(ge=0)]

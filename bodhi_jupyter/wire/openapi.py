@@ -94,34 +94,43 @@ class Parameter:
     schema: Schema = field(default_factory=lambda: {"type": "string"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """A method of a path.
 
     Attributes:
-        path: with ``{name}`` for its parameters.
+        route: as in ``GET /v1/models/{model}``.
         request: the body's model.
         examples: of the body, by what they show.
         replies: by status.
         errors: statuses of the `Problem`s that it may have.
     """
 
-    method: str
-    path: str
+    route: str
     tag: str
     summary: str
-    dialect: Dialect
-    replies: Mapping[int, Reply]
-    errors: Sequence[int]
     description: str = ""
+    dialect: Dialect
+    parameters: Sequence[Parameter] = ()
     request: Model | None = None
     examples: Mapping[str, object] = field(default_factory=dict)
-    parameters: Sequence[Parameter] = ()
+    replies: Mapping[int, Reply]
+    errors: Sequence[int]
+
+    @property
+    def method(self) -> str:
+        """In lower case, as OpenAPI has it."""
+        return self.route.partition(" ")[0].lower()
+
+    @property
+    def path(self) -> str:
+        """With ``{name}`` for its parameters."""
+        return self.route.partition(" ")[2]
 
     @property
     def id(self) -> str:
         """A name that no other operation has."""
-        return re.sub(r"\W+", "_", f"{self.method}{self.path}").strip("_")
+        return re.sub(r"\W+", "_", self.route).strip("_").lower()
 
 
 class _Generator(GenerateJsonSchema):
@@ -178,7 +187,7 @@ class Schemas:
         return dict(self._refs[model])
 
     def _tidied(self, node: Any) -> Any:
-        """The same with short names, and with code marked as Markdown does, not as docstrings do."""
+        """The same with short names, and with code as Markdown and JSON have it, not as docstrings do."""
         if isinstance(node, list):
             return [self._tidied(item) for item in node]
         if isinstance(node, dict):
@@ -186,7 +195,9 @@ class Schemas:
         if not isinstance(node, str):
             return node
         name = node.removeprefix(REF.removesuffix("{model}"))
-        return REF.format(model=self._names[name]) if name != node else node.replace("``", "`")
+        if name != node:
+            return REF.format(model=self._names[name])
+        return node.replace("``", "`").replace("`None`", "`null`")
 
 
 def _short(name: str) -> str:
