@@ -1,0 +1,84 @@
+"""The lists of models, and loading by hand, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from ..wire.answers_bodhi import LocalModelState, Model, ModelList
+from ..wire.openapi import Operation, Parameter, Reply
+from .operations_common import ALWAYS, MODEL, OPENAI
+
+TAG = "Models"
+
+_MODEL = {
+    "id": "tiny-random",
+    "object": "model",
+    "created": 1795387276,
+    "owned_by": "bodhi-jupyter",
+    "meta": {
+        "backend": "local",
+        "state": "idle",
+        "size": 595456,
+        "n_ctx": 4096,
+        "n_ctx_train": 8192,
+        "n_params": 278848,
+        "n_embd": 64,
+        "architecture": "llama",
+        "quantization": "F16",
+        "modalities": ["text"],
+        "capabilities": ["completion", "tools"],
+    },
+    "description": "Random weights: it shows that everything works, and knows nothing.",
+}
+
+OPERATIONS = [
+    Operation(
+        route="GET /v1/models",
+        tag=TAG,
+        summary="List the models",
+        description="Of a file that was not read yet only its name and size are known; a list by `capability` waits "
+        "until every file has been read.",
+        dialect=OPENAI,
+        parameters=[
+            Parameter("capability", "query", "Only models with it: `completion`, `tools`, `embedding`, `vision` ..."),
+            Parameter("owned_by", "query", "Only models of this owner."),
+            Parameter("q", "query", "Only models with this in their name, description or tags."),
+            Parameter("refresh", "query", "Ask every source now.", {"type": "string", "enum": ["true", "false"]}),
+        ],
+        replies={200: Reply("The models.", ModelList, {"object": "list", "data": [_MODEL]})},
+        errors=(400, *ALWAYS),
+    ),
+    Operation(
+        route="GET /v1/models/{model}",
+        tag=TAG,
+        summary="Show a model",
+        dialect=OPENAI,
+        parameters=[MODEL],
+        replies={200: Reply("The model.", Model, _MODEL)},
+        errors=(400, 404, *ALWAYS),
+    ),
+    Operation(
+        route="POST /bodhi/v1/models/{model}/load",
+        tag=TAG,
+        summary="Load a local model",
+        description="Answers once it is loaded; keep-alive counts from then.",
+        dialect=OPENAI,
+        parameters=[MODEL],
+        replies={
+            200: Reply(
+                "It is loaded.", LocalModelState, {"id": "tiny-random", "state": "loaded", "expires_in": 300.0}
+            )
+        },
+        errors=(400, 404, 429, 503, *ALWAYS),
+    ),
+    Operation(
+        route="POST /bodhi/v1/models/{model}/unload",
+        tag=TAG,
+        summary="Unload a local model",
+        description="Answers once nobody uses it any more and it is gone.",
+        dialect=OPENAI,
+        parameters=[MODEL],
+        replies={
+            200: Reply("It is gone.", LocalModelState, {"id": "tiny-random", "state": "idle", "expires_in": None})
+        },
+        errors=(400, 404, *ALWAYS),
+    ),
+]

@@ -1,0 +1,199 @@
+"""The OpenAPI document: whole, valid, and true of the routes; and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from tornado.web import RequestHandler
+
+from bodhi_jupyter.extension import ROUTES
+from bodhi_jupyter.handlers.manage_docs import DocsAssetHandler
+from bodhi_jupyter.handlers.operations import OPERATIONS, document
+from bodhi_jupyter.handlers.passthrough import HostedRouteHandler
+from bodhi_jupyter.wire.openapi import Operation
+from bodhi_jupyter.wire.sse import iter_events
+from bodhi_jupyter.wire.validation import parse_request
+
+METHODS = ("get", "post", "put", "patch", "delete")
+#: Parts of the page; and what only refuses, of which the document's introduction tells.
+NOT_DESCRIBED = {DocsAssetHandler, HostedRouteHandler}
+
+
+@pytest.fixture
+def bodhi_config() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    # As it is after a journey over the network.
+    return json.loads(json.dumps(document(server="/user/ann/", cookie="username")))
+
+
+def offered(handler: type[RequestHandler]) -> set[str]:
+    return {name for name in METHODS if getattr(handler, name) is not getattr(RequestHandler, name)}
+
+
+def handler_of(path: str) -> tuple[str, type[RequestHandler]]:
+    """The first route that takes it, as Tornado chooses."""
+    return next((route[0], route[1]) for route in ROUTES if re.fullmatch(route[0], path))
+
+
+def test_every_route_is_described_and_nothing_else() -> None:
+    routes = {(pattern, name) for pattern, handler in ROUTES if handler not in NOT_DESCRIBED for name in offered(handler)}
+    found = set()
+    for operation in OPERATIONS:
+        pattern, handler = handler_of(re.sub(r"\{\w+\}", "x", operation.path))
+        assert operation.method in offered(handler), operation.route
+        found.add((pattern, operation.method))
+
+    assert found == routes
+
+
+def test_the_alternatives_in_a_route_are_all_described() -> None:
+    paths = {operation.path for operation in OPERATIONS}
+    for pattern, _ in ROUTES:
+        if alternatives := re.fullmatch(r"/v1/\(([\w/|]+)\)", pattern):
+            assert {f"/v1/{one}" for one in alternatives[1].split("|")} <= paths
+
+
+def test_it_is_valid_openapi_31(described) -> None:
+    assert described["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(described).iter_errors()] == []
+
+
+def test_operations_have_names_of_their_own(described) -> None:
+    ids = [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
+    assert len(set(ids)) == len(ids) == len(OPERATIONS)
+
+
+def test_every_tag_is_introduced(described) -> None:
+    used = {tag for path in described["paths"].values() for operation in path.values() for tag in operation["tags"]}
+    assert {tag["name"] for tag in described["tags"]} == used
+
+
+def test_every_security_scheme_is_used_and_there(described) -> None:
+    used = {
+        name
+        for path in described["paths"].values()
+        for operation in path.values()
+        for alternative in operation["security"]
+        for name in alternative
+    }
+    assert set(described["components"]["securitySchemes"]) == used
+    changing = described["paths"]["/v1/messages"]["post"]["security"]
+    assert {"cookie": [], "xsrf": []} in changing
+    assert {"x-api-key": []} in changing
+    assert {"x-api-key": []} not in described["paths"]["/v1/models"]["get"]["security"]
+
+
+def test_nothing_in_it_is_of_python(described) -> None:
+    text = json.dumps(described, ensure_ascii=False)
+    for internal in ("bodhi_jupyter", "``", "pydantic", "None"):
+        assert internal not in text
+
+
+WITH_BODY = [operation for operation in OPERATIONS if operation.request is not None]
+
+
+@pytest.mark.parametrize("operation", WITH_BODY, ids=lambda operation: operation.route)
+def test_examples_of_requests_pass_the_gateways_own_check(operation: Operation) -> None:
+    assert operation.examples
+    assert operation.request is not None
+    for example in operation.examples.values():
+        parse_request(operation.request, json.dumps(example).encode())
+
+
+def contents(described: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            for status, response in operation["responses"].items():
+                for media, content in response.get("content", {}).items():
+                    yield f"{method} {path} {status} {media}", content
+    for name, response in described["components"]["responses"].items():
+        yield name, response["content"]["application/json"]
+
+
+def check(described: Mapping[str, Any], schema: Mapping[str, Any], instance: object) -> None:
+    jsonschema.Draft202012Validator({**schema, "components": described["components"]}).validate(instance)
+
+
+def test_examples_of_answers_fit_their_schemas(described) -> None:
+    checked = 0
+    for name, content in contents(described):
+        if "event-stream" not in name and "html" not in name:
+            check(described, content["schema"], content["example"])
+            checked += 1
+    assert checked > 40
+
+
+def test_examples_of_streams_fit_their_schemas(described) -> None:
+    streams = [content for name, content in contents(described) if "event-stream" in name]
+    assert len(streams) == 4
+    for content in streams:
+        events = [event for event in iter_events(content["example"].encode()) if event.data is not None]
+        assert len(events) > 1
+        data = content["schema"]["properties"]["data"]
+        embedded = next(one for one in data.get("oneOf", [data]) if "contentSchema" in one)["contentSchema"]
+        for event in events:
+            assert event.data is not None
+            if event.data != b"[DONE]":
+                check(described, embedded, json.loads(event.data))
+
+
+def test_a_schema_says_what_the_gateway_checks(described) -> None:
+    properties = described["components"]["schemas"]["ChatRequest"]["properties"]
+    assert {"minimum": 0, "maximum": 2, "type": "number"} in properties["temperature"]["anyOf"]
+    assert described["components"]["schemas"]["ResponsesRequest"]["required"] == ["input"]
+
+
+async def test_the_document_is_served_below_the_base_url(client, jp_base_url) -> None:
+    response = await client.get("/bodhi/openapi.json")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    served = response.json()
+    assert served["servers"] == [{"url": jp_base_url.rstrip("/")}]
+    assert served["components"]["securitySchemes"]["cookie"]["name"].startswith("username-")
+    assert set(served["paths"]) == {operation.path for operation in OPERATIONS}
+
+
+async def test_nobody_reads_it_without_a_key(client, error_of) -> None:
+    response = await client.get("/bodhi/openapi.json", headers={"Authorization": ""})
+    assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
+    for path in ("/bodhi/docs", "/bodhi/docs/swagger-ui-bundle.js"):
+        response = await client.get(path, headers={"Authorization": ""})
+        assert response.status_code == 302
+        assert "/login" in response.headers["location"]
+
+
+async def test_the_page_runs_nothing_but_its_own(client) -> None:
+    first, second = [await client.get("/bodhi/docs") for _ in range(2)]
+    assert first.headers["content-type"] == "text/html; charset=utf-8"
+    assert first.headers["cache-control"] == "no-store"
+    policy = dict(part.strip().split(" ", 1) for part in first.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'self'"
+    assert policy["connect-src"] == "'self'"
+    (nonce,) = re.findall(r"^'nonce-([\w-]+)'$", policy["script-src"])
+    assert policy["style-src"] == policy["script-src"]
+    # Every script and style has it, and it is another one next time.
+    assert first.text.count(f'nonce="{nonce}"') == len(re.findall("<script|<style|<link rel=.stylesheet", first.text))
+    assert nonce not in second.text
+    assert "http://" not in first.text
+    assert "https://" not in first.text
+
+
+async def test_the_pages_files_are_sent_once(client) -> None:
+    for name, kind in (("swagger-ui.css", "text/css"), ("swagger-ui-bundle.js", "text/javascript")):
+        response = await client.get(f"/bodhi/docs/{name}")
+        assert response.headers["content-type"] == f"{kind}; charset=utf-8"
+        assert len(response.content) > 50_000
+        again = await client.get(f"/bodhi/docs/{name}", headers={"If-None-Match": response.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert (await client.get("/bodhi/docs/plugin.py")).status_code == 404
