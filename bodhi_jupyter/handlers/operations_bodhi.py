@@ -117,7 +117,7 @@ OPERATIONS = [
         dialect=OPENAI,
         parameters=[_ALIAS, _IF_MATCH],
         request=AliasFile,
-        examples=_EXAMPLES,
+        examples={"A model in the Hugging Face cache": _FILE},
         replies={200: Reply("The alias as it is now.", Alias, _STORED, etag=True)},
         errors=(404, 409, 412, 429, *WITH_BODY),
     ),

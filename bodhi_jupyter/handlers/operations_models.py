@@ -63,9 +63,7 @@ OPERATIONS = [
         dialect=OPENAI,
         parameters=[MODEL],
         replies={
-            200: Reply(
-                "It is loaded.", LocalModelState, {"id": "tiny-random", "state": "loaded", "expires_in": 300.0}
-            )
+            200: Reply("It is loaded.", LocalModelState, {"id": "tiny-random", "state": "loaded", "expires_in": 300.0})
         },
         errors=(400, 404, 429, 503, *ALWAYS),
     ),

@@ -45,16 +45,16 @@ _CHAT_EXAMPLES = {
     },
     "JSON that fits a schema": {
         "model": "default",
-        "messages": _QUESTION,
+        "messages": [{"role": "user", "content": "Which is the longest river?"}],
         "response_format": {
             "type": "json_schema",
             "json_schema": {
-                "name": "rivers",
+                "name": "river",
                 "schema": {
-                    "type": "array",
-                    "items": {"type": "string"},
-                    "minItems": 3,
-                    "maxItems": 3,
+                    "type": "object",
+                    "properties": {"river": {"enum": ["Amazon", "Nile", "Rhine"]}, "sure": {"type": "boolean"}},
+                    "required": ["river", "sure"],
+                    "additionalProperties": False,
                 },
             },
         },

@@ -46,7 +46,9 @@ def handler_of(path: str) -> tuple[str, type[RequestHandler]]:
 
 
 def test_every_route_is_described_and_nothing_else() -> None:
-    routes = {(pattern, name) for pattern, handler in ROUTES if handler not in NOT_DESCRIBED for name in offered(handler)}
+    routes = {
+        (pattern, name) for pattern, handler in ROUTES if handler not in NOT_DESCRIBED for name in offered(handler)
+    }
     found = set()
     for operation in OPERATIONS:
         pattern, handler = handler_of(re.sub(r"\{\w+\}", "x", operation.path))
