@@ -112,10 +112,11 @@ class CountTokensHandler(AnthropicHandler):
 class UnknownMessagesRouteHandler(AnthropicHandler):
     """Everything else below ``/v1/messages``, batches for instance."""
 
-    async def prepare(self) -> None:  # type: ignore[override]
+    async def admit(self) -> None:
         """Refuse any method, after authentication."""
-        await super().prepare()
-        raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
+        await super().admit()
+        if self.request.method != "OPTIONS":
+            raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
 
 
 def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) -> bytes:

@@ -6,19 +6,19 @@ import asyncio
 import json
 import secrets
 from functools import cache, cached_property
-from importlib.metadata import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
+from tornado.httputil import url_concat
 from tornado.template import Template
 
-from .base import AUTH_RESOURCE, GatewayHandler
+from ..wire.errors import NotAuthenticated
+from .base import GatewayHandler
 
-#: It ships Swagger UI's own files as they are, and needs nothing that Jupyter has not.
-_PACKAGE = "mkdocs-swagger-ui-tag"
+#: It ships Swagger UI's own files as they are, and needs nothing that Jupyter has not. It is not imported.
+_PACKAGE = "mkdocs_swagger_ui_tag"
 _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 _PAGE = Path(__file__).with_name("docs.html")
 
@@ -34,10 +34,19 @@ class OpenApiHandler(GatewayHandler):
         self.finish(await asyncio.to_thread(render_document, self.base_url, cookie))
 
 
-class _PageHandler(ExtensionHandlerMixin, JupyterHandler):
-    """A page for people: who has not logged in is led to where one can, and errors are pages."""
+class _PageHandler(GatewayHandler):
+    """A page for people: who has not logged in is led to where one can."""
 
-    auth_resource = AUTH_RESOURCE
+    async def admit(self) -> None:
+        """Authenticate, by key or by cookie."""
+        try:
+            await super().admit()
+        except (NotAuthenticated, web.HTTPError):
+            # Who sent a key, or is known and refused, is told so.
+            if self.caller_key() or not self.check_host() or getattr(self, "_jupyter_current_user", None):
+                raise
+            login = web.RequestHandler.get_login_url(self)
+            self.redirect(url_concat(login, {"next": self.request.uri or ""}))
 
 
 class DocsHandler(_PageHandler):
@@ -50,9 +59,9 @@ class DocsHandler(_PageHandler):
 
     @property
     def content_security_policy(self) -> str:
-        """Nothing runs but what the page names, and nobody is asked but this server; Swagger UI's icons are inline."""
+        """What other routes have, which is nothing, and what the page names; Swagger UI's icons are inline."""
         own = (
-            "default-src 'none'; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+            "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
             f"script-src 'nonce-{self.nonce}'; style-src 'nonce-{self.nonce}'"
         )
         return f"{super().content_security_policy}; {own}"
@@ -64,24 +73,28 @@ class DocsHandler(_PageHandler):
         # It holds the caller's XSRF token; and its address may hold a key, which is told to nobody.
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "same-origin")
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(_page().generate(nonce=self.nonce, xsrf=self.xsrf_token.decode()))
+        page = _page().generate(nonce=self.nonce, xsrf=self.xsrf_token.decode())
+        self.finish(page, set_content_type="text/html; charset=utf-8")
 
 
 class DocsAssetHandler(_PageHandler):
     """``GET /bodhi/docs/{name}``: a file of Swagger UI's."""
 
+    def compute_etag(self) -> str | None:  # type: ignore[override]
+        """Tornado's: it spares sending a file again."""
+        return web.RequestHandler.compute_etag(self)
+
     @web.authenticated
     @authorized
     async def get(self, name: str) -> None:
-        """The file; Tornado's entity tag spares sending it again."""
-        self.set_header("Content-Type", f"{_ASSETS[name]}; charset=utf-8")
+        """The file."""
         self.set_header("Cache-Control", "private, no-cache")
-        self.finish(await asyncio.to_thread(asset(name).read_bytes))
+        content = await asyncio.to_thread(lambda: asset(name).read_bytes())
+        self.finish(content, set_content_type=f"{_ASSETS[name]}; charset=utf-8")
 
 
 def render_document(server: str, cookie: str) -> bytes:
-    """The document as JSON. Made for a thread: the first takes half a second."""
+    """The document as JSON. Made for a thread: the first takes half a second, imports included."""
     from .operations import document
 
     return json.dumps(document(server=server, cookie=cookie), ensure_ascii=False, separators=(",", ":")).encode()
@@ -94,10 +107,11 @@ def asset(name: str) -> Path:
     Raises:
         FileNotFoundError: it has no such file.
     """
-    for file in files(_PACKAGE) or ():
-        if file.name == name:
-            return Path(str(file.locate()))
-    raise FileNotFoundError(f"{_PACKAGE} has no {name}")
+    spec = find_spec(_PACKAGE)
+    found = Path(spec.origin).parent.rglob(name) if spec and spec.origin else iter(())
+    if (path := next(found, None)) is None:
+        raise FileNotFoundError(f"{_PACKAGE} has no {name}")
+    return path
 
 
 @cache

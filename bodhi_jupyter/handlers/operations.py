@@ -73,7 +73,7 @@ def document(*, server: str, cookie: str) -> dict[str, Any]:
 
 @cache
 def _described() -> dict[str, Any]:
-    # Half a second, mostly pydantic's.
+    # Measured: 0.3 s, nearly all of it pydantic's.
     return paths_and_components(OPERATIONS, PROBLEMS)
 
 

@@ -193,7 +193,10 @@ OPERATIONS = [
         summary="Browse this document",
         description="A page for people; who has not logged in is led to where one can.",
         dialect=OPENAI,
-        replies={200: Reply("The page.", media="text/html"), 302: Reply("Where one can log in.", media="text/html")},
-        errors=(),
+        replies={
+            200: Reply("The page.", media="text/html"),
+            302: Reply("Where one can log in.", media="text/html"),
+        },
+        errors=ALWAYS,
     ),
 ]

@@ -122,7 +122,7 @@ class Key(Answer):
 
 
 class OpenApiDocument(Answer):
-    """This document."""
+    """A description of the API."""
 
     openapi: str
     info: dict[str, Any]

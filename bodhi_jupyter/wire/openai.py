@@ -53,7 +53,7 @@ class FunctionTool(Lenient):
 
 
 class CustomTool(Lenient):
-    """``{"type": "custom", "custom": {...}}``: llama.cpp answers 500 (measured)."""
+    """``{"type": "custom", "custom": {...}}``: no engine here offers custom tools, so they are refused."""
 
     type: Literal["custom"]
 

@@ -140,7 +140,8 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
             param=param,
             code="invalid_value",
         )
-    message, code = _out_of_range(kind, limits, value)
+    # What broke the limit: for a key of an object that is the key, and not its value.
+    message, code = _out_of_range(kind, limits, entry["input"])
     return InvalidField(f"Invalid '{param}': {message}", param=param, code=code)
 
 

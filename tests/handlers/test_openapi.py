@@ -172,6 +172,10 @@ async def test_nobody_reads_it_without_a_key(client, error_of) -> None:
         response = await client.get(path, headers={"Authorization": ""})
         assert response.status_code == 302
         assert "/login" in response.headers["location"]
+        assert response.headers["location"].endswith(path.replace("/", "%2F"))
+        # Who sends a key is told that it is wrong.
+        response = await client.get(path, headers={"Authorization": "Bearer bodhi-gone"})
+        assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
 
 
 async def test_the_page_runs_nothing_but_its_own(client) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from bodhi_jupyter.wire.errors import GatewayError, InvalidField, MalformedBody
 from bodhi_jupyter.wire.lenient import Lenient
 from bodhi_jupyter.wire.openai import parse_chat
+from bodhi_jupyter.wire.responses import ResponsesRequest
 from bodhi_jupyter.wire.validation import fault, parse_object, parse_request, render_path
 
 
@@ -163,3 +164,9 @@ def test_whatever_comes_passes_or_is_refused_with_a_field() -> None:
     for body, error in refusals:
         assert isinstance(error, InvalidField if isinstance(body, dict) else MalformedBody), body
         assert bool(error.param) is isinstance(body, dict), body
+
+
+def test_a_key_that_is_too_long_is_measured_and_not_its_value() -> None:
+    with pytest.raises(InvalidField, match="length 65") as caught:
+        parse_request(ResponsesRequest, json.dumps({"input": "", "metadata": {"k" * 65: 5}}).encode())
+    assert caught.value.code == "string_above_max_length"
