@@ -14,6 +14,7 @@ from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_da
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
+from . import __version__
 from .access import provisioner
 from .access.environment import Mode, kernel_base_url
 from .access.keys import KeyRing
@@ -81,8 +82,9 @@ class BodhiExtension(ExtensionApp):
     """Local AI beside the notebook server."""
 
     name = "bodhi_jupyter"
-    description = "Answers OpenAI's API beside the notebook server, from llama.cpp."
-    extension_url = "/bodhi/health"
+    description = "Starts a server that answers OpenAI's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    version = __version__
+    extension_url = "/bodhi/docs"
     # `jupyter bodhi` starts a server for programs: no other extension, no browser.
     load_other_extensions = False
     serverapp_config = {"open_browser": False}  # noqa: RUF012 - traitlets reads plain dicts
@@ -157,9 +159,15 @@ class BodhiExtension(ExtensionApp):
     def _backend_api_key_default(self) -> str:
         return os.environ.get("BODHI_BACKEND_API_KEY", "")
 
+    @validate("backend_url")
+    def _check_backend_url(self, proposal: Any) -> Any:
+        if proposal["value"] and not str(proposal["value"]).startswith(("http://", "https://")):
+            raise TraitError("backend_url has to start with http:// or https://.")
+        return proposal["value"]
+
     @validate("backends")
     def _check_backends(self, proposal: Any) -> Any:
-        taken = {LocalPool.name, BoxedModel.name, FileSource.name, AliasFileSource.name}
+        taken = {BACKEND, LocalPool.name, BoxedModel.name, FileSource.name, AliasFileSource.name}
         for name, settings in proposal["value"].items():
             if name in taken or "/" in name:
                 raise TraitError(f"A backend cannot be called {name!r}.")
@@ -237,6 +245,7 @@ class BodhiExtension(ExtensionApp):
         await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
         await self.gateway.upstream.close()
+        await self.gateway.images.close()
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from .keys import PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -40,7 +42,12 @@ class Family:
     signs: tuple[str, ...] = ()
 
     def set_by_user(self, env: Mapping[str, str]) -> tuple[str, ...]:
-        """List the variables of this family that `env` has; an empty value counts as unset."""
+        """List the variables of this family that `env` has; an empty value counts as unset.
+
+        What `jupyter bodhi env` exported in the terminal that the server was started from is ours, not the user's.
+        """
+        if env.get(self.key_variable, "").startswith(PREFIX):
+            return ()
         names = (self.url_variable, self.key_variable, *self.credentials, self.headers_variable, *self.signs)
         return tuple(name for name in names if env.get(name, "").strip())
 

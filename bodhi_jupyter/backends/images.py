@@ -28,6 +28,7 @@ class ImageFetcher:
 
     def __init__(self, hosts: frozenset[str]) -> None:
         self.hosts = hosts
+        self._client: httpx.AsyncClient | None = None
 
     async def fetch(self, url: str, *, param: str) -> str:
         """The image as a ``data:`` URL.
@@ -46,6 +47,7 @@ class ImageFetcher:
             raise _refused(param, f"it took longer than {SECONDS:g} seconds") from None
 
     async def _fetch(self, url: str, param: str) -> str:
+        client = await self._ready()
         import httpx
 
         parts = urlsplit(url)
@@ -56,16 +58,36 @@ class ImageFetcher:
         # Connected to by address, so that the name cannot mean another machine the second time it is asked for.
         request_url = httpx.URL(url).copy_with(host=address)
         headers = {"host": parts.netloc.rpartition("@")[2], "accept": "image/*", "accept-encoding": "identity"}
-        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS, follow_redirects=False) as client:
-            request = client.build_request("GET", request_url, headers=headers, extensions={"sni_hostname": host})
+        request = client.build_request("GET", request_url, headers=headers, extensions={"sni_hostname": host})
+        try:
+            response = await client.send(request, stream=True)
             try:
-                response = await client.send(request, stream=True)
-                try:
-                    return await _data_url(response, param)
-                finally:
-                    await response.aclose()
-            except httpx.HTTPError:
-                raise _refused(param, "its host does not answer") from None
+                return await _data_url(response, param)
+            finally:
+                await response.aclose()
+        except httpx.HTTPError:
+            raise _refused(param, "its host does not answer") from None
+
+    async def _ready(self) -> httpx.AsyncClient:
+        """The client, made in a thread: reading the certificates would hold the event loop."""
+        if self._client is None:
+            made = await asyncio.to_thread(_make_client)
+            self._client = self._client or made
+        return self._client
+
+    async def close(self) -> None:
+        """Close every connection; idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+
+def _make_client() -> httpx.AsyncClient:
+    import httpx
+
+    # No connection is kept: images come seldom, and from anywhere.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(trust_env=False, timeout=SECONDS, follow_redirects=False, limits=limits)
 
 
 async def _data_url(response: httpx.Response, param: str) -> str:

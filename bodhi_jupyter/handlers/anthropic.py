@@ -116,7 +116,7 @@ class UnknownMessagesRouteHandler(AnthropicHandler):
         """Refuse any method, after authentication."""
         await super().admit()
         if self.request.method != "OPTIONS":
-            raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
+            raise RouteNotFound("There is no such route.")
 
 
 def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) -> bytes:

@@ -29,6 +29,7 @@ class MergedAnswer:
     Args:
         bodies: one for each answer; what makes them, once it is known where to.
         include_usage: whether the last chunk tells the usage of all.
+        keep_alive: as in `leased_stream`.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class MergedAnswer:
         bodies: Sequence[Callable[[Lease], bytes]],
         *,
         include_usage: bool,
+        keep_alive: float | None = None,
     ) -> None:
         self._gateway = gateway
         self._alias = alias
         self._path = path
         self._bodies = bodies
         self._include_usage = include_usage
+        self._keep_alive = keep_alive
         self._identity: dict[str, Any] = {}
         self._usage: dict[str, int] = {}
 
@@ -80,7 +83,10 @@ class MergedAnswer:
     ) -> None:
         """Read one answer's stream into the queue; its end is None, or the reason of its failure."""
         try:
-            async with places, leased_stream(self._gateway, self._alias, self._path, self._bodies[index]) as answer:
+            async with (
+                places,
+                leased_stream(self._gateway, self._alias, self._path, self._bodies[index], self._keep_alive) as answer,
+            ):
                 guard = StreamGuard(self._alias.target.backend)
                 async with aclosing(guarded(answer, guard)) as blocks:
                     async for block in blocks:

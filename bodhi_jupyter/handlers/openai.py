@@ -154,7 +154,7 @@ async def all_choices(
     bodies = [outgoing.single(index) for index in range(request.choices)]
     options = request.stream_options
     include_usage = not request.stream or bool(options and options.include_usage)
-    yield MergedAnswer(gateway, alias, PATH, bodies, include_usage=include_usage)
+    yield MergedAnswer(gateway, alias, PATH, bodies, include_usage=include_usage, keep_alive=outgoing.keep_alive)
 
 
 class UnknownRouteHandler(GatewayHandler):
@@ -164,7 +164,7 @@ class UnknownRouteHandler(GatewayHandler):
         """Refuse any method, after authentication."""
         await super().admit()
         if self.request.method != "OPTIONS":
-            raise RouteNotFound(f"Unknown request URL: {self.record.endpoint}.")
+            raise RouteNotFound("There is no such route.")
 
 
 async def off_loop(body: bytes, work: Callable[[], T]) -> T:

@@ -64,8 +64,9 @@ class ChatAssembler:
         Raises:
             MalformedChunk: a part has a type that no chunk has.
         """
-        for part in _list(chunk.get("choices"), "choices"):
-            index = _index(_mapping(part, "choices[]"), default=0)
+        for item in _list(chunk.get("choices"), "choices"):
+            part = _mapping(item, "choices[]")
+            index = _index(part, default=0)
             choice = self._choices.setdefault(index, _Choice(index))
             choice.add(part)
             if part.get("finish_reason") is not None:
@@ -112,8 +113,9 @@ class _Choice:
         for key in _TEXTS:
             if (text := delta.get(key)) is not None:
                 self._texts.setdefault(key, []).append(_text(text, key))
-        for position, call in enumerate(_list(delta.get("tool_calls"), "tool_calls")):
-            index = _index(_mapping(call, "tool_calls[]"), default=position)
+        for position, item in enumerate(_list(delta.get("tool_calls"), "tool_calls")):
+            call = _mapping(item, "tool_calls[]")
+            index = _index(call, default=position)
             self._calls.setdefault(index, _ToolCall()).add(call)
         _update(self._message_extras, delta, without={"role", "tool_calls", *_TEXTS})
 

@@ -83,8 +83,8 @@ class StreamGuard:
         """
         if self._failure is not None:
             raise self._failure
-        pending = self._splitter.pending.strip()
-        # Some servers leave out the empty line after their last word.
+        # What came behind the stream's own end is nothing to us; some servers leave out the empty line after it.
+        pending = b"" if self.over else self._splitter.pending.strip()
         if len(self._finished) < self._choices or pending not in {b"", DONE.strip()}:
             raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
         return DONE
@@ -134,13 +134,15 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
 
 
 def _looks_plain(block: bytes) -> bool:
-    """Whether it can pass unread: it begins and ends as JSON does, no string is left open, and it is no end."""
+    """Whether it can pass unread: no end and no error, and each event has the outside of a JSON object."""
     return (
-        block.startswith(b"data: {")
-        and block.endswith(b"}\n\n")
-        and (block.count(b'"') - block.count(b'\\"')) % 2 == 0
-        and _NOTABLE.search(block) is None
+        _NOTABLE.search(block) is None and block.endswith(b"\n\n") and all(map(_is_closed, block[:-2].split(b"\n\n")))
     )
+
+
+def _is_closed(event: bytes) -> bool:
+    """Whether it begins and ends as an object does, and leaves no string open."""
+    return event.startswith(b"data: {") and event.endswith(b"}") and (event.count(b'"') - event.count(b'\\"')) % 2 == 0
 
 
 def _parse(data: bytes) -> dict[str, Any] | None:

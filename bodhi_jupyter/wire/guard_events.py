@@ -88,7 +88,7 @@ class EventGuard:
         """
         if self._failure is not None:
             raise self._failure
-        if not self._events.finished or self._splitter.pending:
+        if not self._events.finished or (self._splitter.pending and not self.over):
             raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
         return named_event(self._events.terminal())
 
@@ -106,7 +106,7 @@ class EventGuard:
                 self._fail(stream_failure(reported, self._backend))
                 return []
             passed = [named_event(repaired) for repaired in self._events.take(parsed)]
-        except ValueError:
+        except (ValueError, RecursionError):
             self._fail(BackendFailed(f"The backend {self._backend!r} sent an event that is no part of an answer."))
             return []
         except GatewayError as error:
@@ -124,6 +124,8 @@ def _parse(data: bytes) -> dict[str, Any]:
     parsed = json.loads(data)
     if not isinstance(parsed, dict):
         raise MalformedChunk("not an object")
+    if not isinstance(parsed.get("type", ""), str):
+        raise MalformedChunk("type is not a string")
     return parsed
 
 

@@ -36,6 +36,14 @@ async def serve(answer: bytes | None, test: Callable[[int, list[bytes]], Awaitab
         await ended.wait()
 
 
+async def fetch(url: str, param: str) -> str:
+    fetcher = ImageFetcher(frozenset({"pictures.example"}))
+    try:
+        return await fetcher.fetch(url, param=param)
+    finally:
+        await fetcher.close()
+
+
 def response(body: bytes, status: str = "200 OK", kind: str = "image/png") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -51,9 +59,7 @@ def loopback_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("loopback_is_public")
 def test_an_image_becomes_a_data_url_and_the_host_is_asked_by_its_name() -> None:
     async def test(port: int, seen: list[bytes]) -> None:
-        found = await ImageFetcher(frozenset({"pictures.example"})).fetch(
-            f"http://pictures.example:{port}/a.png?x=1", param="f"
-        )
+        found = await fetch(f"http://pictures.example:{port}/a.png?x=1", "f")
         assert found == "data:image/png;base64," + base64.b64encode(PIXEL).decode()
         assert seen[0].startswith(b"GET /a.png?x=1 HTTP/1.1\r\n")
         assert f"host: pictures.example:{port}".encode() in seen[0].lower()
@@ -80,7 +86,7 @@ def test_what_is_no_image_of_a_fair_size_is_refused(
 
     async def test(port: int, seen: list[bytes]) -> None:
         with pytest.raises(InvalidField, match=reason) as caught:
-            await ImageFetcher(frozenset()).fetch(f"http://pictures.example:{port}/", param="messages[0]")
+            await fetch(f"http://pictures.example:{port}/", "messages[0]")
         assert caught.value.param == "messages[0]"
         assert str(port) not in caught.value.message
 
@@ -93,7 +99,7 @@ def test_one_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def test(port: int, seen: list[bytes]) -> None:
         with pytest.raises(InvalidField, match=r"longer than 0\.2 seconds|does not answer"):
-            await ImageFetcher(frozenset()).fetch(f"http://pictures.example:{port}/", param="f")
+            await fetch(f"http://pictures.example:{port}/", "f")
 
     asyncio.run(serve(None, test))
 
