@@ -17,6 +17,8 @@ from .sse import comment, data_event, iter_events
 # As llama.cpp writes them; inside a JSON string the quotation marks would be escaped, so only keys can match.
 _NO_CONTENT = b'"role":"assistant","content":null'
 _EMPTY_CONTENT = b'"role":"assistant","content":""'
+_CREATED_KEY = b'"created":'
+_CREATED = re.compile(_CREATED_KEY + rb"[0-9]+")
 _REASONING = b'"reasoning_content":"'
 _REASONING_TEXT = re.compile(rb'"reasoning_content":("(?:[^"\\]|\\.)*+")')
 _OTHER_NAME = b'"reasoning":'
@@ -117,6 +119,7 @@ class ChatGuard(StreamGuard):
         super().__init__(backend, request.choices)
         self._repairs = AnswerRepairs(request, backend)
         self._first_deltas = request.choices
+        self._created: bytes | None = None
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, mended.
@@ -127,12 +130,24 @@ class ChatGuard(StreamGuard):
         block = super().feed(chunk)
         if not block:
             return block
+        block = self._of_one_moment(block)
         if self._first_deltas > 0 and _NO_CONTENT in block:
             self._first_deltas -= block.count(_NO_CONTENT)
             block = block.replace(_NO_CONTENT, _EMPTY_CONTENT)
         if _REASONING in block:
             block = name_reasoning_twice_in(block)
         return b"".join(self._read(block)) if self._repairs.every_event else block
+
+    def _of_one_moment(self, block: bytes) -> bytes:
+        """All chunks have the first one's ``created``; llama.cpp writes the current second (measured)."""
+        if self._created is None:
+            found = _CREATED.search(block)
+            if found is None:
+                return block
+            self._created = found.group()
+        if block.count(self._created) == block.count(_CREATED_KEY):
+            return block
+        return _CREATED.sub(self._created, block)
 
     def _read(self, block: bytes) -> Iterator[bytes]:
         for event in iter_events(block):
