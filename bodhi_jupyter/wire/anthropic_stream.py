@@ -150,7 +150,7 @@ class MessageAssembler:
         kind = delta.get("type")
         if kind == "signature_delta":
             self._blocks[index]["signature"] = delta.get("signature")
-        elif kind in _DELTAS:
+        elif isinstance(kind, str) and kind in _DELTAS:
             piece = delta.get(_DELTAS[kind])
             if not isinstance(piece, str):
                 raise MalformedChunk("a delta is not a string")
@@ -160,7 +160,7 @@ class MessageAssembler:
         block = self._blocks[index]
         for key, pieces in self._pieces.get(index, {}).items():
             text = "".join(pieces)
-            block |= {"input": _input(text)} if key == "partial_json" else {key: block.get(key, "") + text}
+            block |= {"input": _input(text)} if key == "partial_json" else {key: f"{block.get(key) or ''}{text}"}
         return block
 
 

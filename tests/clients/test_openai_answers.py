@@ -167,15 +167,15 @@ def test_parse_the_arguments_of_a_call(client) -> None:
 
 # -- tools and back ----------------------------------------------------------------------------------------------------
 
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "enum": ["Oslo", "Rome"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+#: Strict, as the SDK wants those that it parses.
 TOOLS: Any = [
-    {
-        "type": "function",
-        "function": {
-            "name": name,
-            "parameters": {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"]},
-        },
-    }
-    for name in ("weather", "time")
+    {"type": "function", "function": {"name": name, "parameters": CITY, "strict": True}} for name in ("weather", "time")
 ]
 
 
