@@ -17,6 +17,7 @@ from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, def
 from . import __version__
 from .access import provisioner
 from .access.environment import Mode, kernel_base_url
+from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
@@ -37,6 +38,7 @@ from .catalog.hub import hub_cache
 from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
+from .cli_keys import BodhiKey
 from .handlers import (
     anthropic,
     completions,
@@ -91,6 +93,7 @@ class BodhiExtension(ExtensionApp):
     subcommands = {  # noqa: RUF012
         "doctor": (BodhiDoctor, "Say what is configured, reachable and wrong, and what to do."),
         "env": (BodhiEnv, "Print the exports that lead a terminal's programs to the running server."),
+        "key": (BodhiKey, "Make, list and revoke long-lived keys for tools outside notebooks."),
     }
 
     backend_url = Unicode(
@@ -182,7 +185,8 @@ class BodhiExtension(ExtensionApp):
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
         self._events = EventBus(self.serverapp.event_logger)
-        upstream, details, keys = Upstream(self.read_timeout), Details(), KeyRing()
+        upstream, details = Upstream(self.read_timeout), Details()
+        keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
         remotes = self._remotes(upstream)
         pool = self._pool(details, is_only_backend=not remotes)
         aliases = self._alias_store()

@@ -1,17 +1,16 @@
-"""Scoped keys: they open our routes and nothing else, and die with what they were minted for.
+"""Scoped keys: they open our routes and nothing else.
 
-The ring lives in memory: a restarted server has new kernels, and with them new keys.
+Those of kernels and terminals live in memory and end with what they were minted for: a restarted server has new
+kernels, and with them new keys. Those of tools outside notebooks are kept in a file, until somebody revokes them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-#: What every scoped key starts with, so that people and secret scanners recognise one.
-PREFIX = "bodhi-"
+from .key_store import PREFIX, WatchedKeys, digest, new_key
+
+__all__ = ["FOREIGN_KEYS", "PREFIX", "ForeignKey", "KeyHolder", "KeyRing", "looks_foreign"]
 
 #: Shorter keys are placeholders (``sk-no-key-required`` of llama.cpp's README), nobody's secret.
 _SHORTEST_REAL_KEY = 20
@@ -22,34 +21,42 @@ class KeyHolder:
     """Whom a scoped key was minted for.
 
     Attributes:
-        holder: ``kernel:<kernel id>`` or ``terminal:<name>``; shown as the user of a request.
-        created: when the key was minted, in UTC.
+        holder: ``kernel:<kernel id>``, ``terminal:<name>`` or ``key:<name>``; shown as the user of a request.
     """
 
     holder: str
-    created: datetime
 
 
 class KeyRing:
-    """The scoped keys that are valid now. Only their digests are kept: the keys cannot be read back."""
+    """The scoped keys that are valid now. Only their digests are kept: the keys cannot be read back.
 
-    def __init__(self) -> None:
+    Args:
+        lasting: the keys that outlive the server; None for a ring without any.
+    """
+
+    def __init__(self, lasting: WatchedKeys | None = None) -> None:
         self._holders: dict[bytes, KeyHolder] = {}
+        self._lasting = lasting
 
     def mint(self, holder: str) -> str:
         """Make a new key for `holder`: ``bodhi-`` and 43 URL-safe characters (256 random bits)."""
-        key = PREFIX + secrets.token_urlsafe(32)
-        self._holders[_digest(key)] = KeyHolder(holder, datetime.now(UTC))
+        key = new_key()
+        self._holders[digest(key)] = KeyHolder(holder)
         return key
 
     def verify(self, key: str) -> KeyHolder | None:
         """Tell whose key it is, or None for one that was never minted or has been revoked."""
         # How long the lookup takes depends on the digest alone, and a digest cannot be steered by guessing keys.
-        return self._holders.get(_digest(key))
+        key_digest = digest(key)
+        return self._holders.get(key_digest) or self._verify_lasting(key_digest)
 
     def revoke(self, key: str) -> None:
         """Make the key open nothing from now on; revoking twice, or an unknown key, is harmless."""
-        self._holders.pop(_digest(key), None)
+        self._holders.pop(digest(key), None)
+
+    def _verify_lasting(self, key_digest: bytes) -> KeyHolder | None:
+        name = self._lasting.name_of(key_digest) if self._lasting else None
+        return KeyHolder(f"key:{name}") if name else None
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,3 @@ def looks_foreign(key: str) -> ForeignKey | None:
     if len(key) < _SHORTEST_REAL_KEY:
         return None
     return next((foreign for foreign in FOREIGN_KEYS if key.startswith(foreign.prefixes)), None)
-
-
-def _digest(key: str) -> bytes:
-    # A header may carry anything; what cannot be encoded cannot be a key either, "?" is in none of ours.
-    return hashlib.sha256(key.encode("utf-8", "replace")).digest()

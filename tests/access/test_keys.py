@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import pytest
 
@@ -10,13 +9,11 @@ from bodhi_jupyter.access.keys import FOREIGN_KEYS, PREFIX, KeyRing, looks_forei
 
 def test_a_minted_key_tells_its_holder() -> None:
     ring = KeyRing()
-    before = datetime.now(UTC)
     key = ring.mint("kernel:abc")
     assert re.fullmatch(r"bodhi-[A-Za-z0-9_-]{43}", key)
     holder = ring.verify(key)
     assert holder is not None
     assert holder.holder == "kernel:abc"
-    assert before <= holder.created <= datetime.now(UTC)
 
 
 def test_every_start_of_the_same_holder_has_its_own_key() -> None:

@@ -1,0 +1,214 @@
+"""Long-lived keys in their file, and the ring that watches it."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+from bodhi_jupyter.access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NoSuchKey, WatchedKeys
+from bodhi_jupyter.access.keys import KeyRing
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> KeyStore:
+    return KeyStore(tmp_path / "data" / "bodhi" / "keys.json")
+
+
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def ring(store: KeyStore, warnings: list[str]) -> KeyRing:
+    return KeyRing(WatchedKeys(store, warnings.append))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read from now on."""
+    read: list[Path] = []
+    original = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        read.append(path)
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    return read
+
+
+def holder(ring: KeyRing, key: str) -> str | None:
+    found = ring.verify(key)
+    return found.holder if found else None
+
+
+def test_no_file_holds_no_keys_and_is_not_made_by_looking(store: KeyStore, ring: KeyRing) -> None:
+    assert list(store.list()) == []
+    assert ring.verify("bodhi-" + "A" * 43) is None
+    assert not store.path.parent.exists()
+
+
+def test_the_file_holds_digests_and_never_a_key(store: KeyStore) -> None:
+    new = store.create("editor")
+    assert re.fullmatch(r"bodhi-[A-Za-z0-9_-]{43}", new.key)
+    text = store.path.read_text(encoding="utf-8")
+    assert new.key.removeprefix("bodhi-") not in text
+    assert new.key not in repr(new)
+    (kept,) = store.list()
+    assert kept == new.stored
+    assert kept.name == "editor"
+    assert kept.created.utcoffset() is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has access lists in place of modes")
+def test_only_its_user_reads_the_file(store: KeyStore) -> None:
+    store.create("editor")
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    store.path.chmod(0o644)
+    store.create("other")
+    assert store.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_without_a_name_is_called_by_its_id(store: KeyStore) -> None:
+    new = store.create()
+    assert new.stored.name == new.stored.id
+    assert store.revoke(new.stored.id) == new.stored
+
+
+def test_a_name_belongs_to_one_key(store: KeyStore) -> None:
+    first = store.create("editor")
+    for taken in ("editor", first.stored.id):
+        with pytest.raises(KeyNameRefused, match="already"):
+            store.create(taken)
+    assert len(store.list()) == 1
+
+
+@pytest.mark.parametrize("name", ["-editor", "a/b", "a\nb", "é", "x" * 65])
+def test_a_name_has_plain_characters(store: KeyStore, name: str) -> None:
+    with pytest.raises(KeyNameRefused, match="cannot be a name"):
+        store.create(name)
+    assert not store.path.exists()
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+def test_a_key_is_revoked_by_id_or_name_and_others_stay(store: KeyStore, by: str) -> None:
+    gone, kept = store.create("editor"), store.create("shell")
+    store.revoke(getattr(gone.stored, by))
+    assert list(store.list()) == [kept.stored]
+    with pytest.raises(NoSuchKey):
+        store.revoke(getattr(gone.stored, by))
+
+
+def test_nothing_is_left_beside_the_file_but_its_lock(store: KeyStore) -> None:
+    store.create("editor")
+    assert {path.name for path in store.path.parent.iterdir()} <= {"keys.json", "keys.json.lock"}
+
+
+def test_keys_made_at_once_are_all_kept(store: KeyStore) -> None:
+    threads = [threading.Thread(target=store.create, args=(f"tool{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {key.name for key in store.list()} == {f"tool{number}" for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff", b'{"keys": [{"id": "x"}]}', b'{"version": 2, "keys": []}', b'{"keys": null}'],
+)
+def test_a_broken_file_is_named_and_never_overwritten(store: KeyStore, content: bytes) -> None:
+    store.path.parent.mkdir(parents=True)
+    store.path.write_bytes(content)
+    for change in (store.list, lambda: store.create("editor"), lambda: store.revoke("editor")):
+        with pytest.raises(KeyFileProblem, match="is not a file of keys"):
+            change()
+    assert store.path.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(KeyFileProblem, match="cannot be written"):
+        KeyStore(tmp_path / "file" / "keys.json").create("editor")
+
+
+def test_a_change_by_somebody_else_is_waited_for_and_then_given_up(store: KeyStore) -> None:
+    from filelock import FileLock
+
+    store.create("editor")
+    with FileLock(f"{store.path}.lock"), pytest.raises(KeyFileProblem, match="another program"):
+        KeyStore(store.path, lock_timeout=0.01).create("other")
+
+
+class TestRing:
+    def test_new_keys_open_and_revoked_ones_do_not(self, store: KeyStore, ring: KeyRing) -> None:
+        new = store.create("editor")
+        assert holder(ring, new.key) == "key:editor"
+        other = store.create("shell")
+        assert holder(ring, other.key) == "key:shell"
+        store.revoke("editor")
+        assert ring.verify(new.key) is None
+        assert holder(ring, other.key) == "key:shell"
+
+    def test_removing_the_file_ends_all_its_keys(self, store: KeyStore, ring: KeyRing) -> None:
+        new = store.create("editor")
+        assert holder(ring, new.key) == "key:editor"
+        store.path.unlink()
+        assert ring.verify(new.key) is None
+
+    def test_the_file_is_read_when_it_changed_and_not_for_every_request(
+        self, store: KeyStore, ring: KeyRing, reads: list[Path]
+    ) -> None:
+        new = store.create("editor")
+        reads.clear()
+        for key in [new.key, "bodhi-wrong"] * 3:
+            ring.verify(key)
+        assert reads == [store.path]
+        store.path.write_bytes(b"broken")
+        reads.clear()
+        for _ in range(3):
+            ring.verify(new.key)
+        assert reads == [store.path]
+
+    def test_a_kernels_key_needs_no_look_at_the_file(self, ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
+        key = ring.mint("kernel:1")
+        monkeypatch.setattr(Path, "stat", lambda *_: pytest.fail("looked"))
+        assert holder(ring, key) == "kernel:1"
+
+    def test_a_broken_file_opens_nothing_and_is_told_once(
+        self, store: KeyStore, ring: KeyRing, warnings: list[str]
+    ) -> None:
+        new, kernels = store.create("editor"), ring.mint("kernel:1")
+        whole = store.path.read_bytes()
+        assert holder(ring, new.key) == "key:editor"
+        store.path.write_bytes(b"{")
+        for _ in range(3):
+            assert ring.verify(new.key) is None
+        assert holder(ring, kernels) == "kernel:1"
+        assert len(warnings) == 1
+        assert "is not a file of keys" in warnings[0]
+        store.path.write_bytes(whole)
+        assert holder(ring, new.key) == "key:editor"
+
+    def test_a_file_that_cannot_be_read_now_leaves_things_as_they_were(
+        self, store: KeyStore, ring: KeyRing, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        new = store.create("editor")
+        assert holder(ring, new.key) == "key:editor"
+        other = store.create("shell")
+
+        def refuse(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_bytes", refuse)
+            for _ in range(3):
+                assert holder(ring, new.key) == "key:editor"
+                assert ring.verify(other.key) is None
+        assert warnings == [f"{store.path} cannot be read: Permission denied."]
+        assert holder(ring, other.key) == "key:shell"
