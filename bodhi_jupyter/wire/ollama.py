@@ -1,0 +1,379 @@
+"""Requests of Ollama's ``/api/*``, checked, and the bodies that ask llama.cpp for the same (Ollama API).
+
+Bodies are parsed whatever the content type; unknown fields are ignored, null means absent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import pydantic_core
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from .duration import parse_duration
+from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound
+from .ollama_messages import OllamaMessage, OllamaModel, content_of, to_openai_messages
+from .ollama_options import check_options, sampling_fields
+from .schema import UnfitSchema, check_schema
+from .validation import fault, render_path
+
+Request = TypeVar("Request", bound=OllamaModel)
+
+_LEVELS = ("low", "medium", "high", "max")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,511}", re.ASCII)
+#: Characters of a caller's value that an error repeats.
+_SHOWN = 64
+_GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+_GO_TYPES = {
+    "string_type": "string",
+    "bool_type": "bool",
+    "int_type": "int",
+    "list_type": "[]interface {}",
+    "dict_type": "map[string]interface {}",
+}
+#: What Python's parser misses, and what Go says of the character that it found there.
+_GO_SYNTAX = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after element",
+    "Extra data": "after top-level value",
+    "Invalid control character at": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
+}
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return parse_duration(value)
+    except OverflowError:
+        raise fault("", "invalid keep_alive: the number is too large") from None
+    except ValueError as error:
+        raise fault("", f"invalid keep_alive: {str(error)[:200]}") from None
+
+
+def _think(value: Any) -> bool | str:
+    if isinstance(value, bool) or value in _LEVELS:
+        known: bool | str = value
+        return known
+    raise fault("", f'invalid think value: {_shown(value)} (must be "high", "medium", "low", "max", true, or false)')
+
+
+def _format(value: Any) -> str | dict[str, Any] | None:
+    if value == "":
+        return None
+    if isinstance(value, dict):
+        try:
+            check_schema(value, strict=False)
+        except UnfitSchema as error:
+            raise fault("", f"invalid format: {error}", code=error.code) from None
+        return value
+    if value == "json":
+        return "json"
+    raise fault("", f'invalid format: {_shown(value)}; expected "json" or a valid JSON Schema object')
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return value
+    raise fault("", "invalid input type")
+
+
+def _tool_name(name: str) -> str:
+    if not name:
+        raise fault("", "a tool's function needs a name")
+    return name
+
+
+def _alternatives(count: int) -> int:
+    if not 0 <= count <= 20:
+        raise fault("", "top_logprobs must be between 0 and 20")
+    return count
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+KeepAlive = Annotated[Annotated[float, Field(allow_inf_nan=True)] | None, BeforeValidator(_seconds)]
+Think = Annotated[bool | str | None, BeforeValidator(_think)]
+Format = Annotated[str | dict[str, Any] | None, BeforeValidator(_format)]
+
+
+class ToolFunction(OllamaModel):
+    """What the model may call; `parameters` is a JSON schema."""
+
+    name: Annotated[str, AfterValidator(_tool_name)] = Field(default="", validate_default=True)
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Tool(OllamaModel):
+    """A function as a tool."""
+
+    type: str = "function"
+    function: ToolFunction
+
+
+class OllamaRequest(OllamaModel):
+    """What all requests have: a model, under this name or the older ``name``."""
+
+    model: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("model") in (None, "") and data.get("name") is not None:
+            return {**data, "model": data["name"]}
+        return data
+
+    @classmethod
+    def without_model(cls) -> GatewayError:
+        """The error of this endpoint where no model is named."""
+        return InvalidField("model is required", param="model", code="missing_required_parameter")
+
+
+class _Running(OllamaRequest):
+    """What all requests have that run a model; `keep_alive` in seconds, infinity is for ever."""
+
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Answering(_Running):
+    """What chats and completions have in common."""
+
+    stream: bool = True
+    format: Format = None
+    think: Think = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, AfterValidator(_alternatives)] = 0
+
+
+class OllamaChatRequest(_Answering):
+    """``POST /api/chat``."""
+
+    messages: list[OllamaMessage] = Field(default_factory=list)
+    tools: list[Tool] = Field(default_factory=list)
+
+
+class OllamaGenerateRequest(_Answering):
+    """``POST /api/generate``; `images` are base64, `context` is tokens."""
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: list[int] = Field(default_factory=list)
+    raw: bool = False
+    images: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _raw_is_raw(self) -> OllamaGenerateRequest:
+        if self.raw and (self.template or self.system or self.context):
+            raise fault("raw", "raw mode does not support template, system, or context")
+        return self
+
+    @classmethod
+    def without_model(cls) -> GatewayError:
+        """Ollama looks for a model of no name."""
+        return ModelNotFound("model '' not found", param="model")
+
+
+class OllamaEmbedRequest(_Running):
+    """``POST /api/embed``; no input at all only loads the model."""
+
+    inputs: Annotated[list[str], BeforeValidator(_texts)] = Field(default_factory=list, alias="input")
+    truncate: bool = True
+    dimensions: int = 0
+
+    @classmethod
+    def without_model(cls) -> GatewayError:
+        """Ollama looks for a model of no name."""
+        return ModelNotFound("model '' not found", param="model")
+
+
+class OllamaEmbeddingsRequest(_Running):
+    """``POST /api/embeddings``, the older one; an empty prompt only loads the model."""
+
+    prompt: str = ""
+
+
+class OllamaModelRequest(OllamaRequest):
+    """``/api/show``, ``/api/pull``, ``/api/push`` and ``/api/delete``."""
+
+    verbose: bool = False
+    stream: bool = True
+    insecure: bool = False
+
+
+def parse_ollama(kind: type[Request], body: bytes) -> Request:
+    """The body, checked; every text is one that Ollama's clients show as it is.
+
+    Raises:
+        MalformedBody: it is empty or is not a JSON object.
+        InvalidField: a field is mistyped, out of range or missing; `param` names it.
+        WrongOptionType: an option has the wrong type (status 500, as in Ollama).
+        ModelNotFound: no model is named, where Ollama answers that with 404.
+    """
+    data = _parse_object(body, _go_name(kind))
+    try:
+        request = kind.model_validate(data)
+    except ValidationError as error:
+        raise _describe(error, _go_name(kind)) from None
+    if isinstance(request, OllamaRequest):
+        _check_model(request)
+    if isinstance(request, _Running):
+        check_options(request.options)
+    return request
+
+
+def _check_model(request: OllamaRequest) -> None:
+    if not request.model:
+        raise request.without_model()
+    if not _NAME.fullmatch(request.model):
+        raise InvalidField("invalid model name", param="model")
+
+
+def _parse_object(body: bytes, name: str) -> dict[str, Any]:
+    if not body.strip():
+        raise MalformedBody("missing request body")
+    try:
+        data = pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise MalformedBody(_go_syntax_error(body)) from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise MalformedBody(f"json: cannot unmarshal {_go_kind(data)} into Go value of type api.{name}")
+    return data
+
+
+def _go_syntax_error(body: bytes) -> str:
+    """What Go would say, as near as Python's own parser can tell."""
+    try:
+        json.loads(body, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        found = error.doc[error.pos : error.pos + 1]
+        if not found or error.msg.startswith("Unterminated"):
+            return "unexpected EOF"
+        says = next((says for msg, says in _GO_SYNTAX.items() if error.msg.startswith(msg)), None)
+        shown = repr(found) if found != "'" else r"'\''"
+        return f"invalid character {shown} {says}" if says else f"invalid JSON: {error.msg.lower()}"
+    except UnicodeDecodeError:
+        return "invalid UTF-8 in the request body"
+    except RecursionError:
+        return "exceeded max depth"
+    except ValueError as error:
+        return str(error) if str(error).startswith("invalid character") else "a number is too large"
+    # Nesting that Python still reads, or half of a surrogate pair.
+    return "exceeded max depth, or invalid \\u escape"
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
+
+
+def _describe(error: ValidationError, name: str) -> InvalidField:
+    entry = error.errors(include_url=False)[0]
+    path = render_path(entry["loc"])
+    if entry["type"] == "fault":
+        context: Mapping[str, Any] = entry["ctx"]
+        return InvalidField(context["says"], param=path or context["field"] or None, code=context["code"])
+    if entry["type"] == "missing":
+        return InvalidField(f"{path} is required", param=path, code="missing_required_parameter")
+    wanted = _GO_TYPES.get(entry["type"], f"api.{path.rpartition('.')[2].partition('[')[0].title()}")
+    return InvalidField(
+        f"json: cannot unmarshal {_go_kind(entry['input'])} into Go struct field {name}.{path} of type {wanted}",
+        param=path,
+        code="invalid_type",
+    )
+
+
+def _go_name(kind: type[OllamaModel]) -> str:
+    return kind.__name__.removeprefix("Ollama")
+
+
+def _go_kind(value: object) -> str:
+    return _GO_KINDS.get(type(value), "value")
+
+
+def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
+    """What the caller of ``/api/chat`` said, as a streamed body of ``/v1/chat/completions`` without its model.
+
+    `ollama_defaults` are not in it, as an alias's own defaults come between.
+
+    Raises:
+        InvalidField: a message has an unknown role or an unreadable image; `param` names it.
+    """
+    body = _chat_fields(request, context_length)
+    body["messages"] = to_openai_messages(request.messages)
+    if request.tools:
+        body["tools"] = [{**tool.model_dump(exclude_unset=True), "type": "function"} for tool in request.tools]
+    return body
+
+
+def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:
+    """The same for ``/api/generate`` where the model's own chat template is used.
+
+    Raises:
+        InvalidField: an image cannot be read; `param` names it.
+    """
+    body = _chat_fields(request, context_length)
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    body["messages"] = [*system, {"role": "user", "content": content_of(request.prompt, request.images, "")}]
+    return body
+
+
+def completion_body(request: OllamaGenerateRequest, prompt: str, *, context_length: int | None) -> dict[str, Any]:
+    """The same as a streamed body of ``/v1/completions`` for a prompt that goes to the model as it is.
+
+    Raises:
+        InvalidField: there are images, which only a chat template can place.
+    """
+    if request.images:
+        raise InvalidField("images are not available with raw or template", param="images", code="unsupported")
+    body = {"prompt": prompt, **_streamed(), **sampling_fields(request.options, context_length=context_length)}
+    if request.format is not None:
+        # The engine does not look at `response_format` here (measured).
+        body["json_schema"] = {"type": "object"} if isinstance(request.format, str) else request.format
+    if request.logprobs:
+        body["logprobs"] = max(1, request.top_logprobs)
+    return body
+
+
+def _chat_fields(request: _Answering, context_length: int | None) -> dict[str, Any]:
+    body = {**_streamed(), **sampling_fields(request.options, context_length=context_length)}
+    if isinstance(request.format, dict):
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "schema", "schema": request.format},
+        }
+    elif request.format is not None:
+        body["response_format"] = {"type": "json_object"}
+    if request.think is not None:
+        body["chat_template_kwargs"] = _thinking(request.think)
+    if request.logprobs:
+        # 0 gives none in a stream: the alternative that is asked for instead is taken out again.
+        body.update(logprobs=True, top_logprobs=max(1, request.top_logprobs))
+    return body
+
+
+def _thinking(think: bool | str) -> dict[str, Any]:
+    if isinstance(think, bool):
+        return {"enable_thinking": think}
+    return {"enable_thinking": True, "reasoning_effort": think}
+
+
+def _streamed() -> dict[str, Any]:
+    """Whole answers are collected from a stream, too, as only a stream can be stopped."""
+    return {"stream": True, "stream_options": {"include_usage": True}}

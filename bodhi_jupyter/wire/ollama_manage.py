@@ -1,0 +1,183 @@
+"""Ollama's requests that make models out of others, and what they come to in an alias's own words. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field
+
+from .errors import InvalidField, NotSupported
+from .ollama import OllamaRequest
+from .ollama_messages import OllamaModel
+
+#: Ollama's names of what a request brings (Modelfile reference, "PARAMETER"), as an alias's `request_params`.
+_REQUEST = {
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "typical_p": "typical_p",
+    "repeat_last_n": "repeat_last_n",
+    "repeat_penalty": "repeat_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "mirostat": "mirostat",
+    "mirostat_tau": "mirostat_tau",
+    "mirostat_eta": "mirostat_eta",
+    "seed": "seed",
+    "stop": "stop",
+    "num_keep": "n_keep",
+    "num_predict": "max_tokens",
+}
+#: What is fixed when a model is loaded, as an alias's `context_params`.
+_CONTEXT = {"num_ctx": "n_ctx", "num_gpu": "n_gpu_layers", "num_thread": "n_threads"}
+#: Ollama's own tuning: taken, and of no effect, as with a request's options.
+_IGNORED = frozenset(
+    {
+        "num_batch",
+        "main_gpu",
+        "use_mmap",
+        "use_mlock",
+        "numa",
+        "low_vram",
+        "f16_kv",
+        "vocab_only",
+        "logits_all",
+        "embedding_only",
+        "penalize_newline",
+        "tfs_z",
+        "draft_num_predict",
+    }
+)
+#: Any random seed, no limit: what happens without the parameter.
+_UNSET_WHEN_NEGATIVE = frozenset({"seed", "num_predict"})
+
+#: What a Go template has and a Jinja one cannot: a field, a variable, or a control word in double braces.
+_GO_TEMPLATE = re.compile(r"\{\{-?\s*(?:[.$]|(?:if|else|end|range|with|define|block|template)\b)")
+
+
+class OllamaCreateRequest(OllamaRequest):
+    """``POST /api/create``. Unknown fields are passed over, as Ollama does."""
+
+    source: str | None = Field(None, validation_alias="from")
+    """The model it is made from."""
+
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    template: str | None = None
+    license: str | list[str] | None = None
+    """Taken, and not kept: an alias has no licence of its own."""
+
+    system: str | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[Any] | None = None
+    quantize: str | None = None
+    quantization: str | None = None
+    """The older name of `quantize`."""
+
+    modelfile: str | None = None
+    path: str | None = None
+    stream: bool = True
+
+
+class OllamaCopyRequest(OllamaModel):
+    """``POST /api/copy``."""
+
+    source: str = ""
+    destination: str = ""
+
+
+def check_create(request: OllamaCreateRequest) -> str:
+    """The name of the model it is made from.
+
+    Raises:
+        NotSupported: it asks for weights to be made: files, adapters, a quantisation.
+        InvalidField: it has no model to be made from, or something an alias cannot hold.
+    """
+    for name in ("files", "adapters", "quantize", "quantization"):
+        if getattr(request, name):
+            raise NotSupported(f"'{name}' is not supported here: a model is made from an existing one ('from')")
+    if request.modelfile or request.path:
+        raise InvalidField(
+            "a Modelfile is not read here: send 'from', 'system', 'parameters' and 'template' instead",
+            param="modelfile" if request.modelfile else "path",
+        )
+    if request.messages:
+        raise InvalidField("'messages' are not supported here: a model cannot bring messages", param="messages")
+    if not request.source:
+        raise InvalidField("neither 'from' or 'files' was specified", param="from")
+    return request.source
+
+
+def created_document(base: dict[str, Any], request: OllamaCreateRequest) -> dict[str, Any]:
+    """The alias's document that `request` makes of `base`, the document of the model it is made from.
+
+    Args:
+        base: fields of an alias file, under its new name; not changed.
+        request: one that `check_create` has passed.
+
+    Raises:
+        InvalidField: a parameter is unknown, the template is Ollama's, or the model runs elsewhere and is loaded there.
+    """
+    params, context = dict(base.get("request_params", {})), dict(base.get("context_params", {}))
+    added_params, added_context = _translated(request.parameters or {}, context.get("n_parallel") or 1)
+    if request.system:
+        added_params["system_prompt"] = request.system
+    if request.template:
+        added_context["chat_template"] = _jinja(request.template)
+    if added_context and "backend" in base:
+        raise InvalidField(
+            "'template' and the parameters num_ctx, num_gpu and num_thread are fixed where the model is loaded, and "
+            "this one is loaded by a configured server",
+            param="parameters",
+        )
+    document = dict(base)
+    if params | added_params:
+        document["request_params"] = _merged(params, added_params)
+    if context | added_context:
+        document["context_params"] = context | added_context
+    return document
+
+
+def _translated(parameters: dict[str, Any], slots: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`request_params` and `context_params`; their values are checked where the alias is."""
+    request: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if value is None or name in _IGNORED or (name in _UNSET_WHEN_NEGATIVE and _is_negative(value)):
+            continue
+        if name in _REQUEST:
+            request[_REQUEST[name]] = value
+        elif name in _CONTEXT:
+            context[_CONTEXT[name]] = value
+        else:
+            raise InvalidField(f"unknown parameter '{name}'", param=f"parameters.{name}")
+    if isinstance(context.get("n_ctx"), int):
+        context["n_ctx"] *= slots  # Ollama's is one request's, llama.cpp's is that of all slots together
+    if _is_negative(request.get("repeat_last_n", 0)):
+        del request["repeat_last_n"]  # all of the context; llama.cpp's body field has no word for that
+        if "num_ctx" in parameters:
+            request["repeat_last_n"] = parameters["num_ctx"]
+    return request, context
+
+
+def _merged(base: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """Both, where a new limit of tokens replaces an old one of the other name."""
+    if "max_tokens" in added:
+        base = {name: value for name, value in base.items() if name != "max_completion_tokens"}
+    return base | added
+
+
+def _jinja(template: str) -> str:
+    if _GO_TEMPLATE.search(template):
+        raise InvalidField(
+            "'template' is in Ollama's Go syntax, which llama.cpp does not read: leave it out to use the model's own, "
+            "or send a Jinja template",
+            param="template",
+        )
+    return template
+
+
+def _is_negative(value: object) -> bool:
+    return isinstance(value, int | float) and value < 0
