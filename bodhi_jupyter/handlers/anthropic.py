@@ -64,7 +64,7 @@ class MessagesHandler(AnthropicHandler):
         request = parse_request(MessagesRequest, self.body)
         self.record.model = request.model
         refuse_unsupported(request)
-        alias = await self.gateway.catalog.resolve(request.model)
+        alias = await self.resolve(request.model)
         if request.stream:
             self.expect_stream()
         guard = EventGuard(alias.target.backend, MessageEvents())
@@ -97,7 +97,7 @@ class CountTokensHandler(AnthropicHandler):
         request = parse_request(CountTokensRequest, self.body)
         self.record.model = request.model
         refuse_unsupported(request)
-        alias = await self.gateway.catalog.resolve(request.model)
+        alias = await self.resolve(request.model)
         body = with_defaults(to_engine(parse_object(self.body), request), alias.request_params)
         path = "/v1/messages/count_tokens"
         counted = await leased_document(

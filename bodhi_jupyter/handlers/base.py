@@ -19,6 +19,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..catalog.alias import Alias
 from ..wire.errors import (
     BodyTooLarge,
     GatewayError,
@@ -174,6 +175,15 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than the limit of {self.gateway.max_body_bytes} bytes.")
+
+    async def resolve(self, name: str) -> Alias:
+        """The alias that the caller means; the name goes into the request's record.
+
+        Raises:
+            GatewayError: there is none, or its backend is silent.
+        """
+        self.record.model = name
+        return await self.gateway.catalog.resolve(name)
 
     # -- the work --------------------------------------------------------------------------------------------
 

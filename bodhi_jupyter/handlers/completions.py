@@ -36,8 +36,7 @@ class CompletionsHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_completion(self.body)
-        self.record.model = request.model
-        alias = await self.gateway.catalog.resolve(request.model)
+        alias = await self.resolve(request.model)
         if request.stream:
             self.expect_stream()
         sent = parse_object(self.body)

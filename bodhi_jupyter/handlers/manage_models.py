@@ -19,8 +19,7 @@ class _LocalModelHandler(GatewayHandler):
             ModelNotFound: there is no such alias.
             InvalidField: its model is on a configured server.
         """
-        self.record.model = name
-        alias = await self.gateway.catalog.resolve(name)
+        alias = await self.resolve(name)
         if not isinstance(alias.target, LocalTarget):
             raise InvalidField(
                 f"The model '{alias.name}' is loaded and unloaded by its own server, {alias.target.backend!r}.",

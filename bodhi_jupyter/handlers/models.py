@@ -90,8 +90,7 @@ class ModelHandler(GatewayHandler):
     @authorized
     async def get(self, name: str) -> None:
         """One alias as OpenAI's model object, its file read; a ``/`` in the id may be percent-encoded."""
-        self.record.model = name
-        alias = await self.gateway.catalog.resolve(name)
+        alias = await self.resolve(name)
         await self.gateway.details.read_all([alias])
         state = self.gateway.pool.states().get(alias.name, _IDLE)
         self.answer_json(model_object(alias, state, self.gateway.details))

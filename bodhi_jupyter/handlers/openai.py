@@ -52,8 +52,7 @@ class ChatCompletionsHandler(GatewayHandler):
         body = self.body
         images = self.gateway.images
         request = await off_loop(body, lambda: parse_chat(body, image_hosts=images.hosts))
-        self.record.model = request.model
-        alias = await self.gateway.catalog.resolve(request.model)
+        alias = await self.resolve(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
         if found := remote_images(request):

@@ -49,8 +49,7 @@ class InputTokensHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_chat(self.body)
-        self.record.model = request.model
-        alias = await self.gateway.catalog.resolve(request.model)
+        alias = await self.resolve(request.model)
         body = apply_defaults(parse_object(self.body), alias.request_params)
         path = "/v1/chat/completions/input_tokens"
         self.answer_json(
@@ -70,8 +69,7 @@ class NativeRouteHandler(GatewayHandler):
     async def _answer(self, route: str) -> None:
         feature, to_default = NATIVE_ROUTES[route]
         request = parse_request(NativeRequestToDefault if to_default else NativeRequest, self.body)
-        self.record.model = request.model or DEFAULT
-        alias = await self.gateway.catalog.resolve(self.record.model)
+        alias = await self.resolve(request.model or DEFAULT)
         body = parse_object(self.body)
         self.answer_json(
             await leased_document(self.gateway, alias, f"/v1/{route}", body, field="input", feature=feature)
