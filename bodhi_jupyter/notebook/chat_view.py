@@ -34,8 +34,8 @@ class ChatView(anywidget.AnyWidget):
         chats: the chats that are put aside: ``id``, ``messages``, ``system``.
         chat: the ``id`` of the chat that is shown.
         model: the name that answers.
-        models: what the person may choose from, as the browser has asked the server: ``id``, ``description``, ``state``,
-            ``capabilities``, ``n_ctx`` in tokens, and ``defaults``, the alias's parameters.
+        models: what the person may choose from, which the browser asks the server for: ``id``, ``description``,
+            ``state``, ``capabilities``, ``n_ctx`` in tokens, and ``defaults``, the alias's parameters.
         system: the system prompt; with none the alias's own holds.
         parameters: what goes into requests in OpenAI's names, as in ``{"temperature": 0.2}``.
         tools: functions that the model may call, as OpenAI describes them; `offer` adds one.

@@ -67,7 +67,7 @@ def test_what_is_shown_has_names_for_whoever_cannot_see_it(start, backend):
     assert chat.log.get_attribute("aria-busy") == "false"
 
 
-def test_enter_sends_and_shift_enter_does_not(start, backend):
+def test_enter_sends_and_shift_enter_does_not(start, notebook, backend):
     chat = start()
     backend.behave(says("fine"))
     before = notebook.prompts()
@@ -85,10 +85,13 @@ def test_enter_sends_and_shift_enter_does_not(start, backend):
     assert notebook.prompts() == before
 
 
-@pytest.mark.parametrize("by", ["click", "Escape"])
-def test_stop_stops_the_generation(start, notebook, backend, by):
+ENDLESS = {"flood": never_ending(8), "drip": says("xxxx" * 100_000, pace=0.02)}
+
+
+@pytest.mark.parametrize(("by", "endless"), [("click", "flood"), ("click", "drip"), ("Escape", "drip")])
+def test_stop_stops_the_generation(start, notebook, backend, by, endless):
     chat = start()
-    backend.behave(never_ending(8))
+    backend.behave(ENDLESS[endless])
     chat.ask("go on for ever")
     chat.answers.get_by_text("xxxx").wait_for()
     began = time.monotonic()
@@ -97,7 +100,7 @@ def test_stop_stops_the_generation(start, notebook, backend, by):
     else:
         chat.message.press("Escape")
     eventually(backend.fake.client_left.is_set, "the generation to stop")
-    print(f"stopped {1000 * (time.monotonic() - began):.0f} ms after the {by}")
+    print(f"stopped {1000 * (time.monotonic() - began):.0f} ms after the {by} in a {endless}")
     chat.wait_for_end()
 
     assert "stopped" in chat.answers.last.locator(".bodhi-stats").inner_text()

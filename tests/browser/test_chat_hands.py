@@ -11,6 +11,12 @@ from tests.fakes.behaviours import status
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+WEATHER = """\
+def weather(city: str, days: int = 1) -> str:
+    'The weather.'
+    ran.append(city)
+    return f'{days} x rain in {city}'
+"""
 #: Two pixels.
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAAEUlEQVR4nGP8z8DwnwEImBigAAAfFwICgH3ifwAAAABJRU5ErkJggg=="
@@ -18,8 +24,7 @@ PNG = base64.b64decode(
 
 
 def test_tools_run_when_the_person_says_so(start, notebook, backend):
-    weather = "def weather(city: str, days: int = 1) -> str:\n    'The weather.'\n    ran.append(city); return f'{days} x rain in {city}'"
-    chat = start("[weather]", "ran = []", weather)
+    chat = start("[weather]", "ran = []", WEATHER)
     backend.script(calls("weather", '{"city": "Oslo", "days": 3}'), says("It rains."))
     chat.ask("How is the weather?")
     card = chat.page.get_by_role("group", name="Call of weather")

@@ -11,6 +11,27 @@ from tests.browser.scripted import says
 from tests.fakes.behaviours import never_ending
 from tests.live.server import eventually
 
+#: Notes the times between paints, and how much text is put into the page.
+WATCH = """() => {
+    const paints = [];
+    let last = performance.now();
+    let frame = requestAnimationFrame(function paint(now) {
+        paints.push(now - last);
+        last = now;
+        frame = requestAnimationFrame(paint);
+    });
+    window.added = 0;
+    const watcher = new MutationObserver((changes) => {
+        for (const change of changes) for (const node of change.addedNodes) window.added += node.textContent.length;
+    });
+    watcher.observe(document.querySelector(".bodhi-log"), { childList: true, subtree: true });
+    window.stopWatching = () => {
+        cancelAnimationFrame(frame);
+        watcher.disconnect();
+        return paints;
+    };
+}"""
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
@@ -91,30 +112,18 @@ def test_a_long_answer_stays_smooth(start, notebook, backend):
     backend.behave(says(text, pace=0.002))
     sizes: list[int] = []
     page.on("request", lambda request: "/bodhi/render" in request.url and sizes.append(len(request.post_data or "")))
-    page.evaluate("""() => {
-        window.paints = [];
-        window.added = 0;
-        let last = performance.now();
-        const paint = (now) => { window.paints.push(now - last); last = now; window.raf = requestAnimationFrame(paint); };
-        window.raf = requestAnimationFrame(paint);
-        window.watcher = new MutationObserver((changes) => {
-            for (const change of changes) for (const node of change.addedNodes) window.added += node.textContent.length;
-        });
-        window.watcher.observe(document.querySelector(".bodhi-log"), { childList: true, subtree: true });
-    }""")
+    page.evaluate(WATCH)
     began = time.monotonic()
     chat.ask("a long one")
     chat.wait_for_end()
     seconds = time.monotonic() - began
     page.wait_for_function("document.querySelectorAll('.bodhi-markdown strong').length === 100")
-    paints = page.evaluate(
-        "() => { cancelAnimationFrame(window.raf); window.watcher.disconnect(); return window.paints; }"
-    )
+    paints = page.evaluate("window.stopWatching()")
     added = page.evaluate("window.added")
     print(
         f"{len(text) // 4} tokens in {seconds:.1f} s: longest time between paints {max(paints):.0f} ms, "
-        f"{sum(pause > 100 for pause in paints)} above 100 ms of {len(paints)}; {len(sizes)} renderings of {sum(sizes)} bytes, "
-        f"{added} characters put into the page for {len(text)}"
+        f"{sum(pause > 100 for pause in paints)} above 100 ms of {len(paints)}; "
+        f"{len(sizes)} renderings of {sum(sizes)} bytes, {added} characters put into the page for {len(text)}"
     )
     assert len(sizes) <= 4 * (seconds + 1) + 2
     # What is finished is neither rendered nor put into the page again.
