@@ -128,7 +128,7 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<pre class="bodhi-code" data-language="{escape(language)}"><code>{shown}</code></pre>\n'
 
 
-_FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True, classprefix="bodhi-")
+_FORMATTER = HtmlFormatter(nowrap=True, classprefix="bodhi-")
 
 # Without blank lines inside, as in LaTeX, and so never across two blocks.
 _BLOCK_FORMULA = (
@@ -145,12 +145,12 @@ _INLINE_FORMULA = (
 _DISPLAYED = {"formula_display", "formula_bracket", "formula_dollars", "formula_brackets"}
 
 
-def _formulas(markdown: mistune.Markdown) -> None:
+def _formulas(md: mistune.Markdown) -> None:
     """A plugin of mistune's: dollars, and LaTeX's own parentheses and brackets."""
-    markdown.block.register("block_formula", _BLOCK_FORMULA, _parse_formula, before="list")
-    markdown.inline.register("formula", _INLINE_FORMULA, _parse_formula, before="escape")
-    assert markdown.renderer is not None
-    markdown.renderer.register("formula", lambda _, text, display: _formula(text, display=display))
+    md.block.register("block_formula", _BLOCK_FORMULA, _parse_formula, before="list")
+    md.inline.register("formula", _INLINE_FORMULA, _parse_formula, before="escape")
+    assert md.renderer is not None
+    md.renderer.register("formula", lambda _, text, display: _formula(text, display=display))
 
 
 def _parse_formula(_parser: Any, match: re.Match[str], state: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -30,7 +31,10 @@ class NotebookPage:
     def __init__(
         self, lab: LiveServer, page: Page, *cells: str, name: str = "chat.ipynb", route: str = "lab/tree"
     ) -> None:
+        from playwright.sync_api import TimeoutError as TimedOut
+
         self.page = page
+        self._timed_out = TimedOut
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
         (lab.root / name).write_text(nbformat.writes(notebook), encoding="utf-8")
@@ -64,15 +68,24 @@ class NotebookPage:
     def _run(self, index: int, prompt: str) -> None:
         """Run a cell until its prompt is another one, of this kind."""
         before = self.prompts()[index]
-        self.cell(index).locator(".cm-content").click()
-        self.page.keyboard.press("Control+Enter")
+        for _ in range(5):
+            self.cell(index).locator(".cm-content").click()
+            self.page.keyboard.press("Control+Enter")
+            with suppress(self._timed_out):
+                self._wait_for_prompt(index, before, ".", 5_000)
+                break
+        # Right after the page was opened a key may be lost.
+        self._wait_for_prompt(index, before, prompt, 60_000)
+
+    def _wait_for_prompt(self, index: int, before: str, kind: str, milliseconds: float) -> None:
         self.page.wait_for_function(
             """([index, before, kind]) => {
                 const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[index];
                 const prompt = cell.querySelector('.jp-InputPrompt').innerText;
                 return prompt !== before && new RegExp(kind).test(prompt);
             }""",
-            arg=[index, before, prompt],
+            arg=[index, before, kind],
+            timeout=milliseconds,
         )
 
     def set_source(self, index: int, source: str) -> None:

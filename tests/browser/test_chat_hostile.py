@@ -88,8 +88,11 @@ def test_hostile_text_streams_through_the_whole_of_it_one_character_at_a_time(st
     backend.behave(says("\n\n".join([*HOSTILE, "The end of all."]), size=1, reasoning="\n".join(HOSTILE)))
     chat.ask("\n".join(HOSTILE))
     chat.wait_for_end()
-    chat.answers.locator(".bodhi-markdown").get_by_text("The end of all.").wait_for()
-    page.evaluate("window.check(document.querySelector('.bodhi-markdown > div'))")
+    # The last block is rendered with those before it.
+    page.locator(".bodhi-markdown > div:first-child > p", has_text="The end of all.").wait_for()
+    # What the view itself puts above code is its own.
+    page.evaluate("document.querySelectorAll('.bodhi-code-header').forEach((header) => header.remove())")
+    page.evaluate("window.check(document.querySelector('.bodhi-markdown'))")
     assert page.evaluate("window.found") == []
     # Seen, and not run: as code, as text, and in what the model thought.
     assert page.locator(".bodhi-markdown").get_by_text("onerror=window.harmed=1").count() > 20

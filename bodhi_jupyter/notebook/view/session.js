@@ -21,6 +21,8 @@ export class Session {
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
+    // Of a page that was left in the middle of an answer.
+    if (model.get("status").state === "answering") this.set({ status: this.status });
     this.connecting = this.connect();
   }
 
