@@ -104,6 +104,19 @@ def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend
         notebook.page.evaluate("document.querySelector('#hidden').id = 'jupyter-config-data'")
 
 
+def test_the_engine_in_the_box_answers(start, notebook):
+    chat = start("parameters={'max_tokens': 24}")
+    # The box is the last of the sources.
+    names = chat.model.locator("option").all_inner_texts()
+    chat.model.select_option(names[-1])
+    chat.ask("hello")
+    chat.answers.last.locator(".bodhi-stats", has_text="tokens/s").wait_for()
+    last, messages = notebook.value(1, "[chat.last, chat.messages]")
+    assert last["model"] == names[-1]
+    assert 0 < last["completion_tokens"] <= 24
+    assert messages[-1]["content"] == last["text"] != ""
+
+
 def test_a_long_answer_stays_smooth(start, notebook, backend):
     chat = start()
     page = chat.page

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from typing import Any
 
@@ -47,6 +48,14 @@ async def test_more_than_64_kb_are_refused(client, pad, error_of):
     assert error_of(response)["code"] == "request_too_large"
     fits = json.dumps({"text": "x" * (manage_render.MAX_BODY_BYTES - 100)}).encode()
     assert (await client.post(PATH, content=fits)).status_code == 200
+
+
+async def test_it_does_not_fill_the_log(client, caplog):
+    caplog.set_level(logging.DEBUG)
+    await client.post(PATH, json={"text": "x"})
+    lines = [record for record in caplog.records if record.name == "BodhiExtension"]
+    levels = {record.levelno for record in lines if "/bodhi/render" in record.getMessage()}
+    assert levels == {logging.DEBUG}
 
 
 async def test_nobody_renders_without_a_key(client, error_of):
