@@ -56,12 +56,17 @@ def _missing() -> str:
     return "" if Path(CHROMIUM).exists() else "there is no chromium"
 
 
-def chromium() -> Iterator[Browser]:
-    """While Playwright's synchronous API is open no other event loop can run in this thread."""
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """Skips where something is missing."""
     if missing := _missing():
         if os.environ.get("BODHI_BROWSER_TESTS") == "1":
             pytest.fail(f"BODHI_BROWSER_TESTS=1, but {missing}")
         pytest.skip(missing)
+
+
+def chromium(installed: None) -> Iterator[Browser]:
+    """While Playwright's synchronous API is open no other event loop can run in this thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -142,18 +147,22 @@ def jp_server_cleanup() -> None:
     """As above: there is no server in this process."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def backend() -> Iterator[ScriptedBackend]:
     with ScriptedBackend() as scripted:
         yield scripted
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scripted_lab(
-    tmp_path_factory: pytest.TempPathFactory, module_browser: Browser, backend: ScriptedBackend
+    tmp_path_factory: pytest.TempPathFactory, installed: None, backend: ScriptedBackend
 ) -> Iterator[LiveServer]:
-    """JupyterLab for all tests of a module, its models scripted."""
-    with _lab(tmp_path_factory.mktemp("lab"), backend_url=backend.url) as live:
+    """JupyterLab, its models scripted, with an alias to choose; it takes longest to start."""
+    folder = tmp_path_factory.mktemp("lab")
+    aliases = folder / "data" / "bodhi" / "aliases"
+    aliases.mkdir(parents=True)
+    (aliases / "tutor.yaml").write_text(ALIAS)
+    with _lab(folder, backend_url=backend.url) as live:
         yield live
 
 
@@ -169,12 +178,10 @@ def module_visit(module_browser: Browser, request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.fixture(scope="module")
-def notebook(scripted_lab: LiveServer, module_visit: Visit) -> NotebookPage:
-    """A notebook with three cells, and an alias to choose."""
-    folder = scripted_lab.root.parent / "data" / "bodhi" / "aliases"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tutor.yaml").write_text(ALIAS)
-    return NotebookPage(scripted_lab, module_visit.page, IMPORT, "", "")
+def notebook(scripted_lab: LiveServer, module_visit: Visit, request: pytest.FixtureRequest) -> NotebookPage:
+    """A notebook with three cells, and a kernel of its own."""
+    name = f"{request.node.path.stem}.ipynb"
+    return NotebookPage(scripted_lab, module_visit.page, IMPORT, "", "", name=name)
 
 
 @pytest.fixture

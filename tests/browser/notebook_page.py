@@ -96,6 +96,8 @@ class NotebookPage:
     def interrupt(self) -> None:
         self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
         self.page.get_by_text("Interrupt Kernel").click()
+        # What is run before it is over would be dropped.
+        self.page.wait_for_function("!document.querySelector('.jp-Notebook').innerText.includes('[*]')")
 
     def save(self) -> None:
         """Save the notebook, and wait until it is."""

@@ -8,7 +8,6 @@ import pytest
 
 from tests.browser.conftest import IMPORT
 from tests.browser.scripted import says
-from tests.fakes.behaviours import never_ending
 from tests.live.server import eventually
 
 #: Notes the times between paints, and how much text is put into the page.
@@ -32,6 +31,8 @@ WATCH = """() => {
     };
 }"""
 
+ENDLESS = says("xxxx " * 100_000, pace=0.02)
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
@@ -43,7 +44,7 @@ def test_it_keeps_working_while_a_cell_runs(start, notebook, backend):
     chat.ask("are you there?")
     chat.answers.locator("em", has_text="awake").wait_for()
     chat.wait_for_end()
-    backend.behave(never_ending(8))
+    backend.behave(ENDLESS)
     chat.ask("and can you be stopped?")
     chat.answers.get_by_text("xxxx").wait_for()
     chat.stop.click()
@@ -84,7 +85,7 @@ def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend
         chat.ask("who asks?")
         chat.answers.locator("em", has_text="kernel").wait_for()
         chat.wait_for_end()
-        backend.behave(never_ending(8))
+        backend.behave(ENDLESS)
         chat.ask("go on")
         chat.answers.get_by_text("xxxx").wait_for()
         chat.stop.click()
@@ -98,7 +99,7 @@ def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend
             "chat = ChatView(http=nowhere)\nchat",
         )
         notebook.run_to_end(0)
-        notebook.page.get_by_text("Start one with `jupyter lab`.").wait_for()
+        notebook.page.locator(".bodhi-notice", has_text="Start one with `jupyter lab`.").wait_for()
         assert notebook.value(1, "chat.status['state']") == "no server"
     finally:
         notebook.page.evaluate("document.querySelector('#hidden').id = 'jupyter-config-data'")
@@ -139,6 +140,7 @@ def test_a_long_answer_stays_smooth(start, notebook, backend):
         f"{len(sizes)} renderings of {sum(sizes)} bytes, {added} characters put into the page for {len(text)}"
     )
     assert len(sizes) <= 4 * (seconds + 1) + 2
-    # What is finished is neither rendered nor put into the page again.
-    assert max(sizes) < len(text) / 3
-    assert added < 6 * len(text)
+    # What is finished is neither rendered nor put into the page again: only the last block is, each time.
+    unfinished = 2 * len(block) * len(sizes)
+    assert sum(sizes) < len(text) + unfinished + 64 * len(sizes)
+    assert added < 4 * len(text) + unfinished

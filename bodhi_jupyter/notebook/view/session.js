@@ -177,12 +177,16 @@ export class Session {
     const events = new EventReader();
     let rested = performance.now();
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
+      const added = { content: "", reasoning: "" };
       for (const data of events.push(chunk)) {
         if (data === "[DONE]") continue;
         const event = JSON.parse(data);
         if (event.error) throw new ServerError(event.error.message);
-        this.tell("delta", { message: answer.message, ...answer.take(event) });
+        const { content = "", reasoning = "" } = answer.take(event);
+        added.content += content ?? "";
+        added.reasoning += reasoning ?? "";
       }
+      this.tell("delta", { message: answer.message, ...added });
       // However fast it comes: the page has to paint, and to hear of a click on Stop.
       if (performance.now() - rested > MAX_BUSY) {
         await new Promise((resolve) => setTimeout(resolve));
