@@ -177,21 +177,28 @@ export class Session {
     const events = new EventReader();
     let rested = performance.now();
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
-      const added = { content: "", reasoning: "" };
-      for (const data of events.push(chunk)) {
-        if (data === "[DONE]") continue;
-        const event = JSON.parse(data);
-        if (event.error) throw new ServerError(event.error.message);
-        const { content = "", reasoning = "" } = answer.take(event);
-        added.content += content ?? "";
-        added.reasoning += reasoning ?? "";
-      }
-      this.tell("delta", { message: answer.message, ...added });
+      this.take(answer, events.push(chunk));
       // However fast it comes: the page has to paint, and to hear of a click on Stop.
       if (performance.now() - rested > MAX_BUSY) {
         await new Promise((resolve) => setTimeout(resolve));
         rested = performance.now();
       }
+    }
+  }
+
+  // All that a chunk brought, as one change of the page.
+  take(answer, events) {
+    const added = { content: "", reasoning: "" };
+    try {
+      for (const data of events.filter((data) => data !== "[DONE]")) {
+        const event = JSON.parse(data);
+        if (event.error) throw new ServerError(event.error.message);
+        const { content, reasoning } = answer.take(event);
+        added.content += content ?? "";
+        added.reasoning += reasoning ?? "";
+      }
+    } finally {
+      this.tell("delta", { message: answer.message, ...added });
     }
   }
 
@@ -203,9 +210,10 @@ export class Session {
       if (!this.running) this.setStatus("ready");
       return;
     }
+    // Half of a call must not be run.
+    if (isStopped || failure) delete message.tool_calls;
     if (answer.isEmpty) this.show(this.messages.filter((other) => other !== message));
     else this.tell("finished", message);
-    if (isStopped) delete message.tool_calls;
     const { model } = message;
     const last = { text: message.content, model, ...message.stats };
     this.set({ messages: [...this.messages], last });
