@@ -34,7 +34,10 @@ class AliasForm(widgets.VBox):
         self._rest: dict[str, Any] = {}
         self._heading = widgets.HTML()
         self._target = widgets.Dropdown(
-            options=list(TARGETS), description="Stands for", style={"description_width": "8.5em"}, layout={"width": "100%"}
+            options=list(TARGETS),
+            description="Stands for",
+            style={"description_width": "8.5em"},
+            layout={"width": "100%"},
         )
         self.fields = _fields()
         self._more = {

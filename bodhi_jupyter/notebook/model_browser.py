@@ -57,8 +57,12 @@ class ModelBrowser(widgets.VBox):
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-        self.search = widgets.Text(placeholder="Search models", tooltip="Search models", layout={"flex": "1 1 12em", "width": "auto"})
-        self.capability = widgets.Dropdown(options=[("Any capability", "")], tooltip="Capability", layout={"width": "10em"})
+        self.search = widgets.Text(
+            placeholder="Search models", tooltip="Search models", layout={"flex": "1 1 12em", "width": "auto"}
+        )
+        self.capability = widgets.Dropdown(
+            options=[("Any capability", "")], tooltip="Capability", layout={"width": "10em"}
+        )
         self.source = widgets.Dropdown(options=[("Any source", "")], tooltip="Source", layout={"width": "10em"})
         self.table = ModelTable(empty="Looking for models …")
         self.details = ModelDetails(
