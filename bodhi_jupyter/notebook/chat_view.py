@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import anywidget
+import httpx
 from traitlets import Dict, List, Unicode
 
+from .attach import attachment_of
+from .client import connect
+from .kernel_side import KernelSide
+from .tools import Tools
 from .view import style, view_module
 
 
@@ -13,6 +21,11 @@ class ChatView(anywidget.AnyWidget):
 
     The browser talks to the server itself, so that a chat goes on while a cell runs. While an answer streams the
     browser holds the truth; what was said arrives here once the kernel is free.
+
+    Args:
+        tools: functions that the model may ask for; each call is shown, and runs when the person says so.
+        http: makes a client for the server, for pages that cannot reach it themselves; by default `connect` finds it.
+        traits: the attributes below.
 
     Attributes:
         messages: of the chat that is shown, in OpenAI's shape: ``role``, ``content`` (a text, or a list of parts),
@@ -47,3 +60,34 @@ class ChatView(anywidget.AnyWidget):
     attachments = List(Dict()).tag(sync=True)
     last = Dict().tag(sync=True)
     status = Dict({"state": "ready", "detail": ""}).tag(sync=True)
+
+    def __init__(
+        self,
+        tools: Sequence[Callable[..., Any]] = (),
+        *,
+        http: Callable[[], httpx.AsyncClient] | None = None,
+        **traits: Any,
+    ) -> None:
+        super().__init__(**traits)
+        self._tools = Tools()
+        self._kernel_side = KernelSide(self.send, http or (lambda: connect().async_http()), self._tools)
+        self.on_msg(lambda _, message, __: self._kernel_side.receive(message))
+        for function in tools:
+            self.offer(function)
+
+    def offer(self, function: Callable[..., Any]) -> None:
+        """Let the model ask for a function of the notebook; its docstring and its types say what it is for.
+
+        Raises:
+            pydantic.errors.PydanticUserError: a parameter's type has no JSON schema.
+        """
+        self._tools.add(function)
+        self.tools = self._tools.describe()
+
+    def attach(self, thing: Any, name: str = "") -> None:
+        """Put something with the next message: see `attachment_of`.
+
+        Raises:
+            ValueError: it is bytes that are neither an image nor text.
+        """
+        self.attachments = [*self.attachments, attachment_of(thing, name)]
