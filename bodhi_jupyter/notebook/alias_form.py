@@ -45,7 +45,7 @@ class AliasForm(widgets.VBox):
             _CONTEXT: ObjectField("More, as JSON", '{"n_gpu_layers": -1}'),
         }
         self.problem = widgets.HTML()
-        self.problem.add_class("bodhi-problem")
+        self.problem.add_class("bodhi-ui-problem")
         self.save = widgets.Button(description="Save", button_style="primary")
         cancel = widgets.Button(description="Cancel")
         self.save.on_click(lambda _: self._submit())
@@ -70,7 +70,7 @@ class AliasForm(widgets.VBox):
                 widgets.HBox([self.save, cancel]),
             ]
         )
-        self.add_class("bodhi-form")
+        self.add_class("bodhi-ui-form")
         self._show_target()
 
     def fill(self, document: Mapping[str, Any], heading: str) -> None:
@@ -159,7 +159,7 @@ def _fields() -> dict[str, Field]:
 
 def _section(text: str) -> widgets.HTML:
     heading = widgets.HTML(element("h4", text))
-    heading.add_class("bodhi-section")
+    heading.add_class("bodhi-ui-section")
     return heading
 
 

@@ -1,5 +1,8 @@
-"""Small charts as SVG. Pure; every text is escaped, every colour is the theme's, every bar says its value to those who
-point at it and to screen readers."""
+"""Small charts as SVG. Pure.
+
+Every text is escaped, every colour is the theme's, and every bar says its value to those who point at it and to screen
+readers.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,8 @@ def columns(title: str, marks: Sequence[Mark], unit: str) -> str:
         height = (_HEIGHT - _TOP - _BOTTOM) * mark.value / top
         x = _LEFT + at * step + (step - width) / 2
         drawn.append(_bar(mark, x, _HEIGHT - _BOTTOM - height, width, height))
-    drawn.append(element("text", unit, x=_LEFT, y=_HEIGHT - 3, class_="bodhi-axis"))
-    drawn.append(element("text", "latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, class_="bodhi-axis", text_anchor="end"))
+    drawn.append(element("text", unit, x=_LEFT, y=_HEIGHT - 3, class_="bodhi-ui-axis"))
+    drawn.append(element("text", "latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, class_="bodhi-ui-axis", text_anchor="end"))
     return _figure(title, marks, _HEIGHT, drawn)
 
 
@@ -55,16 +58,16 @@ def bars(title: str, marks: Sequence[Mark]) -> str:
     drawn = []
     for at, mark in enumerate(largest):
         y = at * _ROW
-        drawn.append(element("text", _shortened(mark.name), x=0, y=y + 12, class_="bodhi-label"))
-        drawn.append(element("text", mark.said, x=_WIDTH, y=y + 12, class_="bodhi-axis", text_anchor="end"))
-        drawn.append(markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-groove"))
+        drawn.append(element("text", _shortened(mark.name), x=0, y=y + 12, class_="bodhi-ui-label"))
+        drawn.append(element("text", mark.said, x=_WIDTH, y=y + 12, class_="bodhi-ui-axis", text_anchor="end"))
+        drawn.append(markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-ui-groove"))
         drawn.append(_bar(mark, 0, y + 18, max(_WIDTH * mark.value / top, 3), 7))
     return _figure(title, largest, max(len(largest), 1) * _ROW, drawn)
 
 
 def nothing(title: str, sentence: str) -> str:
     """In a chart's place, while there is nothing to draw."""
-    return markup("figure", element("figcaption", title), element("p", sentence, class_="bodhi-quiet"))
+    return markup("figure", element("figcaption", title), element("p", sentence, class_="bodhi-ui-quiet"))
 
 
 def nice_ceiling(value: float) -> float:
@@ -77,8 +80,8 @@ def nice_ceiling(value: float) -> float:
 
 def _gridline(value: float, top: float) -> str:
     y = round(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / top, 1)
-    return markup("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="bodhi-grid") + element(
-        "text", f"{value:g}", x=_LEFT - 6, y=y + 4, class_="bodhi-axis", text_anchor="end"
+    return markup("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="bodhi-ui-grid") + element(
+        "text", f"{value:g}", x=_LEFT - 6, y=y + 4, class_="bodhi-ui-axis", text_anchor="end"
     )
 
 
@@ -91,7 +94,7 @@ def _bar(mark: Mark, x: float, y: float, width: float, height: float) -> str:
         width=round(width, 1),
         height=round(height, 1),
         rx=min(3, round(height / 2, 1)),
-        class_="bodhi-mark",
+        class_="bodhi-ui-mark",
     )
 
 

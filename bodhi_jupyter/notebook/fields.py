@@ -29,9 +29,9 @@ class Field(widgets.VBox):
         self.input.description = label
         self.input.style.description_width = "8.5em"
         self.problem = widgets.HTML()
-        self.problem.add_class("bodhi-problem")
+        self.problem.add_class("bodhi-ui-problem")
         super().__init__([self.input, self.problem])
-        self.add_class("bodhi-field")
+        self.add_class("bodhi-ui-field")
 
     @property
     def text(self) -> str:

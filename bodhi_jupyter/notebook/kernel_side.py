@@ -63,7 +63,7 @@ class KernelSide:
                     self._send({"kind": "chunk", "id": identity, "text": text})
         except httpx.HTTPError as error:
             self._send(_error(identity, f"The server did not answer ({type(error).__name__}).", 0))
-        except Exception as error:  # noqa: BLE001 - the browser waits for an end
+        except Exception as error:
             self._send(_error(identity, str(error), getattr(error, "status", 0)))
         else:
             self._send({"kind": "end", "id": identity})

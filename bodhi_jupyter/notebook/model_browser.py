@@ -80,14 +80,14 @@ class ModelBrowser(widgets.VBox):
         self._summary = widgets.HTML()
         self._drawer = widgets.VBox()
         for widget, name in (
-            (self.message, "bodhi-message"),
-            (self._summary, "bodhi-summary"),
-            (self._drawer, "bodhi-drawer"),
+            (self.message, "bodhi-ui-message"),
+            (self._summary, "bodhi-ui-summary"),
+            (self._drawer, "bodhi-ui-drawer"),
         ):
             widget.add_class(name)
         self._pulse = Pulse(self.look, _SECONDS)
         super().__init__([self._pulse, self._bar(), self._main(), self.pulls, self.message, self._summary])
-        self.add_class("bodhi-browser")
+        self.add_class("bodhi-ui-browser")
         for control in (self.search, self.capability, self.source):
             control.observe(lambda _: self._show_rows(), "value")
         widgets.link((self.table, "selected"), (self, "selected"))
@@ -108,14 +108,14 @@ class ModelBrowser(widgets.VBox):
         create.on_click(lambda _: self._open_form({}, "New alias"))
         pull.on_click(lambda _: self._open(PullForm(self._pull, self._close_drawer)))
         bar = widgets.Box([self.search, self.capability, self.source, create, pull])
-        bar.add_class("bodhi-bar")
+        bar.add_class("bodhi-ui-bar")
         return bar
 
     def _main(self) -> widgets.Box:
         side = widgets.VBox([self._drawer, self.details])
-        side.add_class("bodhi-side")
+        side.add_class("bodhi-ui-side")
         main = widgets.Box([self.table, side])
-        main.add_class("bodhi-main")
+        main.add_class("bodhi-ui-main")
         return main
 
     def _show_rows(self) -> None:
@@ -152,7 +152,7 @@ class ModelBrowser(widgets.VBox):
         self.message.value = element("span", text, role="status")
 
     def _complain(self, error: NotebookError) -> None:
-        self.message.value = element("span", error, role="alert", class_="bodhi-wrong")
+        self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
 
     # -- news ------------------------------------------------------------------------------------------------
 
@@ -341,7 +341,7 @@ class ModelBrowser(widgets.VBox):
 
 def _form(heading: str, *content: widgets.Widget) -> widgets.VBox:
     form = widgets.VBox([widgets.HTML(element("h3", heading)), *content])
-    form.add_class("bodhi-form")
+    form.add_class("bodhi-ui-form")
     return form
 
 

@@ -37,15 +37,15 @@ class ModelDetails(widgets.VBox):
         self._facts = widgets.HTML()
         self._buttons = {label: _button(label, action) for label, action in actions.items()}
         bar = widgets.Box(list(self._buttons.values()))
-        bar.add_class("bodhi-bar")
+        bar.add_class("bodhi-ui-bar")
         super().__init__([self._facts, bar])
-        self.add_class("bodhi-details")
+        self.add_class("bodhi-ui-details")
         self._bar = bar
         self.clear()
 
     def clear(self) -> None:
         """Show that nothing is selected."""
-        self._put(element("p", "Select a model to see what is known of it.", class_="bodhi-quiet"))
+        self._put(element("p", "Select a model to see what is known of it.", class_="bodhi-ui-quiet"))
         self._bar.layout.display = "none"
 
     def show(self, row: Row, rights: Rights, *, busy: bool) -> None:
@@ -91,9 +91,9 @@ def _facts(row: Row) -> str:
     if row.description:
         parts.append(element("p", row.description))
     if row.reason:
-        parts.append(element("p", row.reason, class_="bodhi-reason"))
+        parts.append(element("p", row.reason, class_="bodhi-ui-reason"))
     if row.well is False:
-        parts.append(element("p", f"The server “{row.backend}” does not answer.", class_="bodhi-reason"))
+        parts.append(element("p", f"The server “{row.backend}” does not answer.", class_="bodhi-ui-reason"))
     pairs = (markup("div", element("dt", name), element("dd", text)) for name, text in facts.items() if text)
     return "".join([*parts, markup("dl", *pairs)])
 

@@ -47,10 +47,10 @@ class Plots(widgets.VBox):
         self.message = widgets.HTML()
         self._pulse = Pulse(self.look, _SECONDS)
         charts = widgets.Box([self._speed, self._first, self._usage, self._errors])
-        charts.add_class("bodhi-charts")
-        self.message.add_class("bodhi-message")
+        charts.add_class("bodhi-ui-charts")
+        self.message.add_class("bodhi-ui-message")
         super().__init__([self._pulse, charts, self.message])
-        self.add_class("bodhi-plots")
+        self.add_class("bodhi-ui-plots")
         log.listen(self._draw_speeds)
         self._draw_speeds()
         self._usage.value = nothing(_USAGE, "Nothing yet.")
@@ -65,20 +65,22 @@ class Plots(widgets.VBox):
     async def look(self) -> None:
         """Ask the server what was used and what went wrong, and draw it."""
         try:
-            usage, errors = await asyncio.gather(self._ask("/bodhi/v1/usage"), self._ask("/bodhi/v1/errors/recent"))
+            usage, errors = await asyncio.gather(
+                self._ask("/bodhi/v1/usage?by=alias"), self._ask("/bodhi/v1/errors/recent")
+            )
         except NotebookError as error:
-            self.message.value = element("span", error, role="alert", class_="bodhi-wrong")
+            self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
             return
         self.message.value = ""
         _put(self._usage, usage_chart(usage))
         _put(self._errors, errors_chart(errors))
 
     async def _ask(self, path: str) -> Document:
-        """What the route answers; nothing where the server keeps no such books."""
+        """What the route answers; nothing where the server keeps no such books (404), or was told not to (501)."""
         try:
             return await self._management.get(path)
         except RequestRefused as error:
-            if error.status == 404:
+            if error.status in {404, 501}:
                 return {}
             raise
 
@@ -99,9 +101,9 @@ def first_token_chart(latest: Sequence[Speed]) -> str:
 
 
 def usage_chart(usage: Mapping[str, Any]) -> str:
-    """Tokens read and written, by model, of what ``/bodhi/v1/usage`` answered."""
+    """Tokens read and written, by model, of what ``/bodhi/v1/usage?by=alias`` answered."""
     tokens: Counter[str] = Counter()
-    for entry in usage.get("series", ()):
+    for entry in usage.get("groups", ()):
         if model := entry.get("alias"):
             tokens[str(model)] += _count(entry, "prompt_tokens") + _count(entry, "completion_tokens")
     marks = [Mark(model, float(count), f"{count_text(count)} tokens") for model, count in tokens.items() if count]
@@ -129,7 +131,7 @@ def _count(entry: Mapping[str, Any], name: str) -> int:
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("error") or entry.get("code") or "unknown")
+    return str(entry.get("error") or "unknown").replace("_", " ")
 
 
 def _put(widget: widgets.HTML, html: str) -> None:

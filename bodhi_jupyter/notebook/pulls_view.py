@@ -31,7 +31,7 @@ class PullForm(widgets.VBox):
         self.start.on_click(lambda _: on_pull(self.name.text))
         close.on_click(lambda _: on_cancel())
         super().__init__([widgets.HTML(element("h3", "Pull a model")), self.name, widgets.HBox([self.start, close])])
-        self.add_class("bodhi-form")
+        self.add_class("bodhi-ui-form")
 
 
 class PullsView(widgets.VBox):
@@ -45,7 +45,7 @@ class PullsView(widgets.VBox):
         self._on_cancel = on_cancel
         self._rows: dict[str, _PullRow] = {}
         super().__init__([])
-        self.add_class("bodhi-pulls")
+        self.add_class("bodhi-ui-pulls")
 
     def show(self, pulls: Iterable[Mapping[str, Any]]) -> None:
         """Show these, as the server tells of them; one that is shown already stays where it is."""
@@ -75,7 +75,7 @@ class _PullRow(widgets.VBox):
         amount = f"{bytes_text(completed) or '0 B'} of {bytes_text(total)}" if total else ""
         words = {"success": "here", "failed": pull["error"], "cancelled": "cancelled"}
         said = " · ".join(part for part in (words.get(pull["state"], pull["status"]), amount) if part)
-        self._title.value = element("b", pull["model"]) + element("span", f" {said}", class_="bodhi-quiet")
+        self._title.value = element("b", pull["model"]) + element("span", f" {said}", class_="bodhi-ui-quiet")
         self._bar.value = 1.0 if pull["state"] == "success" else completed / total if total else 0.0
         self._bar.bar_style = {"success": "success", "running": "info"}.get(pull["state"], "danger")
         self._cancel.layout.display = None if running else "none"

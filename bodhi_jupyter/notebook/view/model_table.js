@@ -5,7 +5,7 @@ const HEADS = ["Model", "State", "Can", "Size", "Quantization", "Context", "Sour
 
 function cell(name, ...children) {
   const element = document.createElement("span");
-  element.className = `bodhi-cell bodhi-${name}`;
+  element.className = `bodhi-ui-cell bodhi-ui-${name}`;
   element.append(...children);
   return element;
 }
@@ -20,15 +20,15 @@ function span(className, text) {
 function cellOf(name, row) {
   if (name === "name") {
     const under = row.stale ? "its source is silent" : row.description;
-    return cell(name, span("bodhi-title", row.name), ...(under ? [span("bodhi-under", under)] : []));
+    return cell(name, span("bodhi-ui-title", row.name), ...(under ? [span("bodhi-ui-under", under)] : []));
   }
   if (name === "state") {
-    const shown = cell(name, span(`bodhi-dot bodhi-${row.mark}`, ""), span("", row.state));
+    const shown = cell(name, span(`bodhi-ui-dot bodhi-ui-${row.mark}`, ""), span("", row.state));
     if (row.reason) shown.title = row.reason;
     return shown;
   }
   if (name === "capabilities") {
-    return cell(name, ...row.capabilities.map((capability) => span("bodhi-chip", capability)));
+    return cell(name, ...row.capabilities.map((capability) => span("bodhi-ui-chip", capability)));
   }
   return cell(name, row[name]);
 }
@@ -45,16 +45,16 @@ let lists = 0;
 function render({ model, el }) {
   const list = document.createElement("div");
   const heads = document.createElement("div");
-  const empty = span("bodhi-empty", "");
+  const empty = span("bodhi-ui-empty", "");
   const own = `bodhi-models-${(lists += 1)}`;
   const elements = new Map();
   let made = 0;
 
-  el.classList.add("bodhi-table");
-  heads.className = "bodhi-heads";
+  el.classList.add("bodhi-ui-table");
+  heads.className = "bodhi-ui-heads";
   heads.setAttribute("aria-hidden", "true");
   heads.append(...HEADS.map((head, at) => cell(CELLS[at], head)));
-  list.className = "bodhi-list";
+  list.className = "bodhi-ui-list";
   list.tabIndex = 0;
   list.setAttribute("role", "listbox");
   list.setAttribute("aria-label", "Models");
@@ -66,7 +66,7 @@ function render({ model, el }) {
   };
   const create = (name) => {
     const element = document.createElement("div");
-    element.className = "bodhi-row";
+    element.className = "bodhi-ui-row";
     element.id = `${own}-${(made += 1)}`;
     element.setAttribute("role", "option");
     element.addEventListener("click", () => select(name));

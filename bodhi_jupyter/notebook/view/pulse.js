@@ -2,7 +2,7 @@
 // a page that is closed, a hidden tab and a busy kernel are asked for nothing.
 export default {
   render({ model, el }) {
-    el.classList.add("bodhi-pulse");
+    el.classList.add("bodhi-ui-pulse");
     el.setAttribute("aria-hidden", "true");
     let seen = false;
     let waiting = false;
