@@ -59,7 +59,7 @@ class AliasForm(widgets.VBox):
                 *(self.fields[name] for names in TARGETS.values() for name in names),
                 self.fields["description"],
                 self.fields["tags"],
-                _section("Where the caller says nothing"),
+                _section("Of requests, where the caller says nothing"),
                 *(field for path, field in self.fields.items() if path.startswith(_REQUEST)),
                 self._more[_REQUEST],
                 _section("How it is loaded"),
@@ -71,6 +71,7 @@ class AliasForm(widgets.VBox):
             ]
         )
         self.add_class("bodhi-ui-form")
+        self.add_class("bodhi-ui-grid-form")
         self._show_target()
 
     def fill(self, document: Mapping[str, Any], heading: str) -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .rows import count_text
 from .text import element, markup
 
 _WIDTH, _HEIGHT = 360, 170
@@ -81,8 +82,12 @@ def nice_ceiling(value: float) -> float:
 def _gridline(value: float, top: float) -> str:
     y = round(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / top, 1)
     return markup("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="bodhi-ui-grid") + element(
-        "text", f"{value:g}", x=_LEFT - 6, y=y + 4, class_="bodhi-ui-axis", text_anchor="end"
+        "text", _axis_text(value), x=_LEFT - 6, y=y + 4, class_="bodhi-ui-axis", text_anchor="end"
     )
+
+
+def _axis_text(value: float) -> str:
+    return count_text(int(value)).replace(" ", "") if value >= 1000 else f"{value:g}"
 
 
 def _bar(mark: Mark, x: float, y: float, width: float, height: float) -> str:

@@ -32,6 +32,8 @@ class Field(widgets.VBox):
         self.problem.add_class("bodhi-ui-problem")
         super().__init__([self.input, self.problem])
         self.add_class("bodhi-ui-field")
+        if lines > 1:
+            self.add_class("bodhi-ui-wide")
 
     @property
     def text(self) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any
 
 import ipywidgets as widgets
 from traitlets import Unicode
 
 from .alias_form import AliasForm
+from .background import start
 from .client import Server, connect
 from .errors import NotebookError, RequestRefused
 from .fields import Field
@@ -55,7 +56,7 @@ class ModelBrowser(widgets.VBox):
         self._looked = float("-inf")
         self._lost = False
         self._busy: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[Future[None]] = set()
 
         self.search = widgets.Text(
             placeholder="Search models", tooltip="Search models", layout={"flex": "1 1 12em", "width": "auto"}
@@ -205,7 +206,7 @@ class ModelBrowser(widgets.VBox):
     # -- what is done ----------------------------------------------------------------------------------------
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        task = start(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -245,11 +246,14 @@ class ModelBrowser(widgets.VBox):
     def _open(self, *content: widgets.Widget) -> None:
         self._close_drawer()
         self._drawer.children = content
+        # What is asked stands where the button was that asked for it.
+        self.details.layout.display = "none"
 
     def _close_drawer(self) -> None:
         content, self._drawer.children = self._drawer.children, ()
         for widget in content:
             widget.close()
+        self.details.layout.display = None
 
     def _open_form(self, document: Document, heading: str, etag: str | None = None) -> None:
         name = document.get("alias")

@@ -37,7 +37,8 @@ class Panel(widgets.VBox):
         try:
             server = connect()
         except ServerNotFound as error:
-            # The widget stays what it is: a cell below that sets its state need not fail too.
+            # Its state stays: a cell below that sets it need not fail too.
+            self._tabs = widgets.Tab()
             super().__init__([widgets.HTML(element("p", error, role="alert"))])
             return
         self.chat = ChatView(model=Choice.model)
@@ -53,7 +54,7 @@ class Panel(widgets.VBox):
 
     def close(self) -> None:
         """End it, and all of its parts."""
-        for part in getattr(self, "_tabs", self).children:
+        for part in self._tabs.children:
             part.close()
         super().close()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import anywidget
 from traitlets import Float
+
+from .background import start
 
 _VIEW = Path(__file__).parent / "view"
 
@@ -29,7 +31,7 @@ class Pulse(anywidget.AnyWidget):
     def __init__(self, on_beat: Callable[[], Awaitable[None]], seconds: float = 2.0) -> None:
         super().__init__(seconds=seconds)
         self._on_beat = on_beat
-        self._task: asyncio.Task[None] | None = None
+        self._task: Future[None] | None = None
         self.on_msg(self._hear)
 
     def close(self) -> None:
@@ -40,7 +42,7 @@ class Pulse(anywidget.AnyWidget):
 
     def _hear(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("kind") == "beat" and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._beat())
+            self._task = start(self._beat())
 
     async def _beat(self) -> None:
         try:
