@@ -55,9 +55,9 @@ class AliasForm(widgets.VBox):
             [
                 self._heading,
                 self.fields["alias"],
+                self.fields["description"],
                 self._target,
                 *(self.fields[name] for names in TARGETS.values() for name in names),
-                self.fields["description"],
                 self.fields["tags"],
                 _section("Of requests, where the caller says nothing"),
                 *(field for path, field in self.fields.items() if path.startswith(_REQUEST)),

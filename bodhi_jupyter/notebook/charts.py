@@ -40,12 +40,14 @@ def columns(title: str, marks: Sequence[Mark], unit: str) -> str:
     """One column for each mark, in their order, over an axis that begins at 0."""
     top = nice_ceiling(max((mark.value for mark in marks), default=0.0))
     inner = _WIDTH - _LEFT - _RIGHT
-    step = inner / max(len(marks), 10)
+    places = max(len(marks), 10)
+    step = inner / places
     width = min(0.72 * step, 22.0)
     drawn = [_gridline(value, top) for value in (0.0, top / 2, top)]
     for at, mark in enumerate(marks):
         height = (_HEIGHT - _TOP - _BOTTOM) * mark.value / top
-        x = _LEFT + at * step + (step - width) / 2
+        # The latest stands at the right, however few there are.
+        x = _LEFT + (places - len(marks) + at) * step + (step - width) / 2
         drawn.append(_bar(mark, x, _HEIGHT - _BOTTOM - height, width, height))
     drawn.append(element("text", unit, x=_LEFT, y=_HEIGHT - 3, class_="bodhi-ui-axis"))
     drawn.append(element("text", "latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, class_="bodhi-ui-axis", text_anchor="end"))
