@@ -14,7 +14,12 @@ from ..wire.markdown import render_growing, render_markdown
 from .tools import Tools
 
 #: What may be asked of the server: the chat needs no more.
-ROUTES = {("GET", "v1/models"), ("GET", "bodhi/v1/aliases"), ("POST", "v1/chat/completions")}
+ROUTES = {
+    ("GET", "v1/models"),
+    ("GET", "v1/models/default"),
+    ("GET", "bodhi/v1/aliases"),
+    ("POST", "v1/chat/completions"),
+}
 
 
 class Refused(Exception):
@@ -63,7 +68,11 @@ class KernelSide:
                     self._send({"kind": "chunk", "id": identity, "text": text})
         except httpx.HTTPError as error:
             self._send(_error(identity, f"The server did not answer ({type(error).__name__}).", 0))
+<<<<<<< HEAD
         except Exception as error:
+=======
+        except Exception as error:  # the browser waits for an end
+>>>>>>> issue7a
             self._send(_error(identity, str(error), getattr(error, "status", 0)))
         else:
             self._send({"kind": "end", "id": identity})

@@ -43,7 +43,7 @@ class Tools:
             raise
         except ValidationError as error:
             return f"Error: {error.error_count()} of the arguments do not fit. {_reasons(error)}"
-        except Exception as error:
+        except Exception as error:  # the model is told what the person's function raised
             return f"Error: {type(error).__name__}: {error}"
         return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
 

@@ -47,7 +47,7 @@ class Chat {
     const { session } = this;
     this.picker = h("select", {
       "aria-label": "Model",
-      class: "bodhi-select",
+      class: "bodhi-select bodhi-models",
       onchange: () => session.set({ model: this.picker.value }),
       onfocus: () => session.refreshModels(),
     });
@@ -196,8 +196,9 @@ class Chat {
     this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, id)));
     this.picker.value = chosen;
     const model = models.find(({ id }) => id === chosen);
-    const about = [model?.n_ctx ? `${model.n_ctx.toLocaleString("en")} tokens` : null, ...(model?.capabilities ?? [])];
-    this.about.textContent = about.filter(Boolean).join(" · ");
+    const abilities = (model?.capabilities ?? []).filter((name) => name !== "completion");
+    const context = model?.n_ctx ? [`${model.n_ctx.toLocaleString("en")} tokens`] : [];
+    this.about.textContent = [...context, ...abilities].join(" · ");
     this.picker.title = model?.description ?? "";
     this.showMeter();
   }

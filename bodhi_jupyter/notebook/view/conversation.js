@@ -86,6 +86,7 @@ export class Answer {
     const choice = event.choices?.[0];
     if (!choice) return {};
     this.finish = choice.finish_reason ?? this.finish;
+    this.message.model = event.model ?? this.message.model;
     const { content, reasoning_content: reasoning, tool_calls: calls } = choice.delta ?? {};
     if ((content || reasoning || calls) && this.firstToken === null) this.firstToken = performance.now();
     if (content) this.message.content += content;
@@ -112,7 +113,8 @@ export class Answer {
     const now = performance.now();
     const tokens = this.usage?.completion_tokens ?? null;
     const streamed = this.firstToken === null ? 0 : (now - this.firstToken) / 1000;
-    const speed = this.timings?.predicted_per_second ?? (tokens && streamed ? tokens / streamed : null);
+    // What came all at once tells nothing of the speed.
+    const speed = this.timings?.predicted_per_second ?? (tokens && streamed > 0.1 ? tokens / streamed : null);
     return {
       prompt_tokens: this.usage?.prompt_tokens ?? null,
       completion_tokens: tokens,

@@ -17,14 +17,20 @@ export class MessageView {
     this.element = h(
       "div",
       { class: "bodhi-message", "data-role": message.role },
-      h("div", { class: "bodhi-name" }, message.role === "assistant" ? message.model || "Assistant" : (NAMES[message.role] ?? message.role)),
+      (this.name = h("div", { class: "bodhi-name" })),
       this.body,
       this.footer,
     );
     if (message.role === "assistant") this.fillAnswer(render);
     else this.body.append(message.role === "user" ? h("div", { class: "bodhi-plain" }, textOf(message)) : folded(message));
     this.body.append(...attachedTo(message).map(attachment));
+    this.showName();
     this.showFooter();
+  }
+
+  showName() {
+    const { role, model } = this.message;
+    this.name.textContent = role === "assistant" ? model || "Assistant" : (NAMES[role] ?? role);
   }
 
   fillAnswer(render) {
@@ -50,6 +56,8 @@ export class MessageView {
 
   finish() {
     this.markdown.end();
+    // Only the answer says which model "default" was.
+    this.showName();
     this.showFooter();
   }
 

@@ -149,17 +149,19 @@ export async function findTransport(kernel) {
 
 // The models to choose from, each with its alias's defaults.
 export async function listModels(transport) {
-  const [models, aliases] = await Promise.all([
+  const [models, aliases, standard] = await Promise.all([
     transport.json("GET", "v1/models"),
     transport.json("GET", "bodhi/v1/aliases").catch(() => ({ data: [] })),
+    transport.json("GET", "v1/models/default").catch(() => null),
   ]);
   const defaults = new Map(aliases.data.map((alias) => [alias.alias, alias.request_params ?? {}]));
-  return models.data.map(({ id, description = "", meta = {} }) => ({
-    id,
-    description,
-    state: meta.state ?? "",
-    capabilities: meta.capabilities ?? [],
-    n_ctx: meta.n_ctx ?? null,
-    defaults: defaults.get(id) ?? {},
-  }));
+  const choices = models.data.map((model) => choice(model, defaults.get(model.id)));
+  if (!standard || choices.some(({ id }) => id === "default")) return choices;
+  const shown = choice(standard, defaults.get(standard.id));
+  return [{ ...shown, id: "default", description: `This is ${standard.id}. ${shown.description}`.trim() }, ...choices];
+}
+
+function choice({ id, description = "", meta = {} }, defaults = {}) {
+  const { state = "", capabilities = [], n_ctx: context = null } = meta;
+  return { id, description, state, capabilities, n_ctx: context, defaults };
 }
