@@ -104,8 +104,8 @@ class ModelBrowser(widgets.VBox):
     # -- what is seen ----------------------------------------------------------------------------------------
 
     def _bar(self) -> widgets.Box:
-        create = widgets.Button(description="New alias", icon="plus")
-        pull = widgets.Button(description="Pull", icon="download", tooltip="Get a model from the Hugging Face hub")
+        create = widgets.Button(description="New alias")
+        pull = widgets.Button(description="Pull a model", tooltip="Get a model from the Hugging Face hub")
         create.on_click(lambda _: self._open_form({}, "New alias"))
         pull.on_click(lambda _: self._open(PullForm(self._pull, self._close_drawer)))
         bar = widgets.Box([self.search, self.capability, self.source, create, pull])

@@ -46,7 +46,7 @@ function render({ model, el }) {
   const list = document.createElement("div");
   const heads = document.createElement("div");
   const empty = span("bodhi-ui-empty", "");
-  const own = `bodhi-models-${(lists += 1)}`;
+  const own = `bodhi-ui-models-${(lists += 1)}`;
   const elements = new Map();
   let made = 0;
 
@@ -69,6 +69,7 @@ function render({ model, el }) {
     element.className = "bodhi-ui-row";
     element.id = `${own}-${(made += 1)}`;
     element.setAttribute("role", "option");
+    element.title = name;
     element.addEventListener("click", () => select(name));
     elements.set(name, element);
     return element;
