@@ -68,11 +68,7 @@ class KernelSide:
                     self._send({"kind": "chunk", "id": identity, "text": text})
         except httpx.HTTPError as error:
             self._send(_error(identity, f"The server did not answer ({type(error).__name__}).", 0))
-<<<<<<< HEAD
-        except Exception as error:
-=======
         except Exception as error:  # the browser waits for an end
->>>>>>> issue7a
             self._send(_error(identity, str(error), getattr(error, "status", 0)))
         else:
             self._send({"kind": "end", "id": identity})
