@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,12 +116,12 @@ def lab(tmp_path: Path, browser: Browser) -> Iterator[LiveServer]:
 
 
 @contextmanager
-def _lab(folder: Path, **traits: Any) -> Iterator[LiveServer]:
+def _lab(folder: Path, env: Mapping[str, str] | None = None, **traits: Any) -> Iterator[LiveServer]:
     settings = folder / "app-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(NO_NEWS))
     config = {"LabApp": {"app_settings_dir": str(settings)}, "BodhiExtension": traits}
-    with LiveServer(folder, "lab", config=config) as live:
+    with LiveServer(folder, "lab", config=config, env=env) as live:
         yield live
 
 
