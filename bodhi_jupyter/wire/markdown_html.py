@@ -9,7 +9,7 @@ import re
 from functools import cache
 from html import escape, unescape
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import tostring
 
 import mistune
 import nh3
@@ -92,7 +92,8 @@ _VALUES = {
 
 def render(text: str) -> str:
     """See `render_markdown`."""
-    html = _markdown()(text)
+    # Half of a character is none: nothing below could encode it.
+    html = _markdown()(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     assert isinstance(html, str)
     return nh3.clean(
         html,
@@ -169,7 +170,7 @@ def _formula(latex: str, *, display: bool) -> str:
     for element in root.iter():
         # Symbols are character references in it; its own way of writing them would let tags through.
         element.text = unescape(element.text or "")
-    return ElementTree.tostring(root, encoding="unicode")
+    return tostring(root, encoding="unicode")
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser.notebook_page import ChatPage, NotebookPage
 from tests.browser.scripted import ScriptedBackend
 from tests.live.server import LiveServer
 
@@ -36,6 +37,13 @@ ARGUMENTS = [
 ]
 #: JupyterLab asks in a corner of the page whether it may fetch news.
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+IMPORT = "from bodhi_jupyter.notebook.chat_view import ChatView"
+ALIAS = """\
+alias: tutor
+backend: backend
+model: fake-model
+request_params: {temperature: 0.25, system_prompt: Explain as to a beginner.}
+"""
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
 
@@ -49,7 +57,7 @@ def _missing() -> str:
 
 
 def chromium() -> Iterator[Browser]:
-    """One for each test by default: while Playwright's synchronous API is open no other event loop can run in this thread."""
+    """While Playwright's synchronous API is open no other event loop can run in this thread."""
     if missing := _missing():
         if os.environ.get("BODHI_BROWSER_TESTS") == "1":
             pytest.fail(f"BODHI_BROWSER_TESTS=1, but {missing}")
@@ -62,7 +70,6 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-#: The same for all tests of a module, none of which may need an event loop of its own.
 module_browser = pytest.fixture(scope="module", name="module_browser")(chromium)
 browser = pytest.fixture(name="browser")(chromium)
 
@@ -125,6 +132,16 @@ def _lab(folder: Path, env: Mapping[str, str] | None = None, **traits: Any) -> I
         yield live
 
 
+@pytest.fixture(autouse=True)
+def jp_asyncio_loop() -> None:
+    """Pytest-jupyter's is for servers in this process; it cannot be closed while Playwright's own loop runs."""
+
+
+@pytest.fixture(autouse=True)
+def jp_server_cleanup() -> None:
+    """As above: there is no server in this process."""
+
+
 @pytest.fixture(scope="module")
 def backend() -> Iterator[ScriptedBackend]:
     with ScriptedBackend() as scripted:
@@ -149,3 +166,32 @@ def module_visit(module_browser: Browser, request: pytest.FixtureRequest) -> Ite
         visit = Visit(context.new_page())
         yield visit
         visit.screenshot(request.node.name.removesuffix(".py").replace("/", "-"))
+
+
+@pytest.fixture(scope="module")
+def notebook(scripted_lab: LiveServer, module_visit: Visit) -> NotebookPage:
+    """A notebook with three cells, and an alias to choose."""
+    folder = scripted_lab.root.parent / "data" / "bodhi" / "aliases"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tutor.yaml").write_text(ALIAS)
+    return NotebookPage(scripted_lab, module_visit.page, IMPORT, "", "")
+
+
+@pytest.fixture
+def start(notebook: NotebookPage, module_visit: Visit, backend: ScriptedBackend) -> Iterator[Callable[..., ChatPage]]:
+    """Shows a new chat, made by this Python; the page must have stayed quiet at the end."""
+    module_visit.errors.clear()
+    backend.fake.requests.clear()
+
+    def start(arguments: str = "", *before: str) -> ChatPage:
+        notebook.set_source(0, "\n".join([IMPORT, *before, f"chat = ChatView({arguments})", "chat"]))
+        notebook.run_to_end(0)
+        chat = ChatPage(notebook.page)
+        chat.message.wait_for()
+        # The models are there once the server has been found.
+        notebook.page.locator(".bodhi-models option", has_text="tutor").wait_for(state="attached")
+        return chat
+
+    yield start
+    assert module_visit.hosts == {"127.0.0.1"}
+    assert module_visit.errors == []

@@ -49,23 +49,31 @@ class NotebookPage:
     def cell(self, index: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
 
+    def prompts(self) -> list[str]:
+        return self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
+
     def run(self, index: int) -> None:
         """Run a cell, and do not wait for its end."""
-        self.cell(index).locator(".cm-content").click()
-        self.page.keyboard.press("Control+Enter")
-        self.cell(index).locator(".jp-InputPrompt", has_text="[*]").or_(
-            self.cell(index).locator(".jp-InputPrompt", has_text="]:").filter(has_not_text="[ ]")
-        ).wait_for()
+        self._run(index, r"\[[*]\]|\[\d+\]")
 
     def run_to_end(self, index: int) -> str:
         """Run a cell; what it printed."""
-        self.run(index)
-        self.page.wait_for_function(
-            r"""index => /\[\d+\]/.test(document.querySelectorAll('.jp-Notebook .jp-CodeCell')[index]
-                .querySelector('.jp-InputPrompt').textContent)""",
-            arg=index,
-        )
+        self._run(index, r"\[\d+\]")
         return "\n".join(self.cell(index).locator(".jp-OutputArea-output").all_inner_texts())
+
+    def _run(self, index: int, prompt: str) -> None:
+        """Run a cell until its prompt is another one, of this kind."""
+        before = self.prompts()[index]
+        self.cell(index).locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        self.page.wait_for_function(
+            """([index, before, kind]) => {
+                const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[index];
+                const prompt = cell.querySelector('.jp-InputPrompt').innerText;
+                return prompt !== before && new RegExp(kind).test(prompt);
+            }""",
+            arg=[index, before, prompt],
+        )
 
     def set_source(self, index: int, source: str) -> None:
         self.cell(index).locator(".cm-content").click()

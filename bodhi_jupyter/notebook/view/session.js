@@ -5,6 +5,7 @@ import { KernelTransport, ServerError, findTransport, listModels } from "./trans
 import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const MAX_UNDO = 50;
+const MAX_BUSY = 25; // milliseconds
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
 
 export class Session {
@@ -172,12 +173,18 @@ export class Session {
     const transport = await this.connected();
     if (!transport) throw new ServerError(this.status.detail);
     const events = new EventReader();
+    let rested = performance.now();
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
       for (const data of events.push(chunk)) {
         if (data === "[DONE]") continue;
         const event = JSON.parse(data);
         if (event.error) throw new ServerError(event.error.message);
         this.tell("delta", { message: answer.message, ...answer.take(event) });
+      }
+      // However fast it comes: the page has to paint, and to hear of a click on Stop.
+      if (performance.now() - rested > MAX_BUSY) {
+        await new Promise((resolve) => setTimeout(resolve));
+        rested = performance.now();
       }
     }
   }
