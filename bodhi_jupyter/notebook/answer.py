@@ -11,6 +11,8 @@ from .screen import Bundle, bundle_of
 
 #: Answers that the plots look back on.
 _REMEMBERED = 200
+#: Writing that is faster than this came in one piece, and tells nothing of the model's speed.
+_SHORTEST_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class Speed:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """While the model was writing; None for an answer that is too short to tell."""
+        """While the model was writing; None for an answer that came too fast to tell."""
         writing = self.seconds - (self.first_token_seconds or 0.0)
-        return (self.tokens - 1) / writing if self.tokens > 1 and writing > 0 else None
+        return (self.tokens - 1) / writing if self.tokens > 1 and writing > _SHORTEST_SECONDS else None
 
 
 @dataclass(repr=False)

@@ -33,7 +33,7 @@ TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 
 NO_SERVER = (
     "No Jupyter server with bodhi-jupyter is known to this kernel. Start one with `jupyter lab` and open the notebook "
-    'there; or name a running one: `connect("http://127.0.0.1:8888", key)`, where `jupyter bodhi key create` makes the key.'
+    'there; or name a running one with `connect("http://127.0.0.1:8888", key)`: `jupyter bodhi key create` makes a key.'
 )
 
 
@@ -156,7 +156,9 @@ def _from_runtime_file(env: Mapping[str, str], folder: Path | None) -> Server | 
         if info.get("sock"):
             return None  # no SDK speaks to a Unix socket
         scheme = "https" if info["secure"] else "http"
-        return Server(f"{scheme}://{_host(info['hostname'])}:{info['port']}{info['base_url'].rstrip('/')}", info["token"])
+        return Server(
+            f"{scheme}://{_host(info['hostname'])}:{info['port']}{info['base_url'].rstrip('/')}", info["token"]
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -189,5 +191,7 @@ def _openai() -> Any:
     try:
         import openai
     except ImportError:
-        raise PackageMissing("OpenAI's client is not installed in this kernel's environment: `%pip install openai`.") from None
+        raise PackageMissing(
+            "OpenAI's client is not installed in this kernel's environment: `%pip install openai`."
+        ) from None
     return openai

@@ -10,9 +10,14 @@ NotebookError
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
+
+
+#: What the server appends for programs' logs: whoever is at the notebook knows what was asked.
+_CONTEXT = re.compile(r" \([A-Z]+ /[^()]*\)$")
 
 
 class NotebookError(Exception):
@@ -64,7 +69,7 @@ class RequestRefused(NotebookError):
         """The same out of the value of an answer's ``error``."""
         if not isinstance(error, dict):
             return cls(str(error), status=status)
-        message = str(error.get("message") or _unexplained(status))
+        message = _CONTEXT.sub("", str(error.get("message") or _unexplained(status)))
         return cls(message, status=status, param=str(error.get("param") or ""), code=str(error.get("code") or ""))
 
 

@@ -19,7 +19,6 @@ from .management import read_data, read_document
 
 #: ``{{`` and ``}}`` stand for braces; what is between single ones may be an expression.
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}\n]+)\}")
-_ACTIONS = ("models", "use", "status")
 
 
 @magics_class
@@ -54,9 +53,9 @@ class BodhiMagics(Magics):
         if arguments.output:
             self.shell.user_ns[arguments.output] = answer
 
-    @line_magic("bodhi")
+    @line_magic("bodhi")  # type: ignore[arg-type]
     def bodhi_line(self, line: str) -> None:
-        """``%bodhi`` shows the panel; ``%bodhi models``, ``%bodhi use <model>`` and ``%bodhi status`` do what they say."""
+        """``%bodhi`` shows the panel; ``models``, ``use <model>`` and ``status`` behind it do what they say."""
         action, _, rest = line.strip().partition(" ")
         if not action:
             from .panel import Panel

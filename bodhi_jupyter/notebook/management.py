@@ -110,7 +110,11 @@ class Management:
         return _object(await self._ask("GET", path))
 
     async def _ask(
-        self, method: str, path: str, document: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         try:
             answer = await self._http().request(method, path, json=document, headers=headers)

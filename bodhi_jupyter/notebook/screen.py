@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any, Protocol
 
+from ..wire.markdown import render_growing, render_markdown
+
 #: A MIME type to its representation.
 Bundle = dict[str, str]
 
@@ -40,6 +42,7 @@ class NotebookScreen:
 
     def __init__(self, shell: Any) -> None:
         self.cell: int | None = shell.execution_count
+        self._growing = _Growing()
         self._handle: Any = None
         self._next = 0.0
 
@@ -47,7 +50,7 @@ class NotebookScreen:
         """The answer so far, unless it was shown a moment ago."""
         now = time.monotonic()
         if now >= self._next:
-            self._put(bundle_of(text, reasoning, ""))
+            self._put(_bundle(text, answer_html(self._growing.html(text), reasoning, "")))
             # A long answer takes longer to render; half the time is left for reading on.
             self._next = time.monotonic() + max(_UPDATE_SECONDS, time.monotonic() - now)
 
@@ -83,6 +86,21 @@ class TerminalScreen:
         self.show(text + "\n", reasoning)
 
 
+class _Growing:
+    """A text that grows, of which only what may still change is rendered again."""
+
+    def __init__(self) -> None:
+        self._html = ""
+        self._length = 0
+
+    def html(self, text: str) -> str:
+        """All of it as HTML that is safe."""
+        rendered = render_growing(text[self._length :])
+        self._html += rendered["html"]
+        self._length = len(text) - len(rendered["rest"])
+        return self._html + rendered["rest_html"]
+
+
 def screen() -> Screen:
     """Where this process shows things."""
     from IPython.core.getipython import get_ipython
@@ -98,18 +116,28 @@ def printable(text: str) -> str:
 
 def bundle_of(text: str, reasoning: str, note: str) -> Bundle:
     """An answer for any front end."""
-    return {"text/plain": printable(text), "text/html": answer_html(text, reasoning, note)}
+    return _bundle(text, answer_html(render_markdown(text), reasoning, note))
 
 
-def answer_html(text: str, reasoning: str, note: str) -> str:
-    """An answer as HTML in which nothing runs."""
+def answer_html(answer: str, reasoning: str, note: str) -> str:
+    """The parts of an answer as HTML in which nothing runs.
+
+    Args:
+        answer: HTML that is safe.
+        reasoning: a text, or "".
+        note: a text, or "".
+    """
     parts = []
     if reasoning:
         parts.append(
             f'<details style="{_QUIET}"><summary>Reasoning</summary>'
             f'<div style="{_STYLE}">{html.escape(reasoning)}</div></details>'
         )
-    parts.append(f'<div style="{_STYLE}">{html.escape(text)}</div>')
+    parts.append(answer)
     if note:
         parts.append(f'<div style="{_QUIET};margin-top:.5em">{html.escape(note)}</div>')
     return "".join(parts)
+
+
+def _bundle(text: str, html_text: str) -> Bundle:
+    return {"text/plain": printable(text), "text/html": html_text}

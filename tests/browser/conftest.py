@@ -128,12 +128,12 @@ def lab(tmp_path: Path, browser: Browser) -> Iterator[LiveServer]:
 
 
 @contextmanager
-def _lab(folder: Path, **traits: Any) -> Iterator[LiveServer]:
+def _lab(folder: Path, env: Mapping[str, str] | None = None, **traits: Any) -> Iterator[LiveServer]:
     settings = folder / "app-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(NO_NEWS))
     config = {"LabApp": {"app_settings_dir": str(settings)}, "BodhiExtension": traits}
-    with LiveServer(folder, "lab", config=config) as live:
+    with LiveServer(folder, "lab", config=config, env=env) as live:
         yield live
 
 
