@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ENTRY = "chat.js"
-#: Messages first: what is said of narrow cells comes last.
-STYLES = ("messages.css", "chat.css")
+#: In this order: what is said of narrow cells comes last.
+STYLES = ("messages.css", "settings.css", "chat.css")
 _FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./([\w-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
