@@ -12,7 +12,7 @@ from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.browser.conftest import Visit, _lab
 from tests.browser.notebook_page import NotebookPage
 from tests.fakes.hub import FakeHub
-from tests.live.server import LiveServer
+from tests.live.server import LiveServer, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -24,6 +24,8 @@ description: Explains as to a beginner
 tags: [teaching]
 context_params: {n_ctx: 2048}
 """
+#: What an empty notebook in Notebook 7.6 says of itself, with and without extensions (measured).
+NOTEBOOKS_OWN = re.compile(r"reading 'schema'|registered\.$")
 HOSTILE = "<img src=x onerror=document.title=1>"
 
 
@@ -53,6 +55,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory, module_browser: Any, hub: Fake
 
 class BrowserPage(NotebookPage):
     """The model browser in a notebook."""
+
+    def start(self) -> None:
+        """Run the first cell until it begins: a page that is still connecting to its kernel loses it."""
+
+        def begun() -> bool:
+            self.cell(0).locator(".cm-content").click()
+            self.page.keyboard.press("Control+Enter")
+            self.page.wait_for_timeout(2000)
+            return self.prompts()[0].strip() != "[ ]:"
+
+        eventually(begun, "the kernel")
 
     def row(self, name: str) -> Any:
         return self.page.get_by_role("option").filter(has=self.page.get_by_text(name, exact=True))
@@ -236,6 +249,8 @@ def test_it_goes_on_while_a_cell_runs(notebook, lab):
         notebook.wait_for_state("mistral.Q4_K_M", "loaded")
     finally:
         notebook.interrupt()
+    # What is run before its end is dropped with it.
+    notebook.cell(1).get_by_text("KeyboardInterrupt").first.wait_for()
 
 
 def test_answers_in_cells(notebook, module_visit):
@@ -265,7 +280,7 @@ def panel_visit(module_browser: Any) -> Iterator[Visit]:
         visit = Visit(context.new_page())
         yield visit
         assert visit.hosts == {"127.0.0.1"}
-        assert visit.errors == []
+        assert [error for error in visit.errors if not NOTEBOOKS_OWN.search(error)] == []
 
 
 def choose_theme(page: Any, theme: str) -> None:
@@ -291,6 +306,7 @@ def test_the_panel(lab, panel_visit, route, width, theme):
     if route.startswith("lab"):
         choose_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 1400})
+    notebook.start()
     notebook.run_to_end(0)
     notebook.run_to_end(1)
     page.get_by_role("textbox", name="Message", exact=True).wait_for()
