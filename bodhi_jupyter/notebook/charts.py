@@ -67,7 +67,9 @@ def bars(title: str, marks: Sequence[Mark]) -> str:
         y = at * _ROW
         drawn.append(element("text", _shortened(mark.name), x=0, y=y + 12, class_="bodhi-ui-label", **_LABEL))
         drawn.append(_axis(mark.said, x=_WIDTH, y=y + 12, text_anchor="end"))
-        drawn.append(markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-ui-groove", fill="#8883"))
+        drawn.append(
+            markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-ui-groove", fill="#8883")
+        )
         drawn.append(_bar(mark, 0, y + 18, max(_WIDTH * mark.value / top, 3), 7))
     return _figure(title, largest, max(len(largest), 1) * _ROW, drawn)
 
@@ -115,7 +117,9 @@ def _bar(mark: Mark, x: float, y: float, width: float, height: float) -> str:
 
 def _figure(title: str, marks: Sequence[Mark], height: int, drawn: Sequence[str]) -> str:
     told = "; ".join(f"{mark.name}: {mark.said}" for mark in marks)
-    svg = markup("svg", *drawn, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=f"{title}. {told}", style=_SIZE)
+    svg = markup(
+        "svg", *drawn, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=f"{title}. {told}", style=_SIZE
+    )
     return markup("figure", element("figcaption", title), svg)
 
 

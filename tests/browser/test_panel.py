@@ -298,7 +298,8 @@ def test_the_panel(lab, panel_visit, route, width, theme):
     page = panel_visit.page
     name = f"panel-{route.partition('/')[0]}-{width}-{theme.lower()}"
     cells = (
-        "from bodhi_jupyter import Panel, chat\nfor _ in range(6): chat('hi', model='tutor', max_tokens=60, show=False)",
+        "from bodhi_jupyter import Panel, chat\n"
+        "for _ in range(6): chat('hi', model='tutor', max_tokens=60, show=False)",
         "panel = Panel()\npanel",
         "",
     )
@@ -342,11 +343,13 @@ def test_python_sets_what_the_panel_shows(lab, module_visit):
 
 
 def test_without_a_server_it_says_what_to_do(lab, module_visit):
-    source = "import os\nfor name in list(os.environ):\n    if name.startswith(('OPENAI', 'OLLAMA', 'ANTHROPIC', 'JPY')): del os.environ[name]\n"
+    source = (
+        "import os\nfor name in list(os.environ):\n"
+        "    if name.startswith(('OPENAI', 'OLLAMA', 'ANTHROPIC', 'JPY')): del os.environ[name]\n"
+    )
     notebook = BrowserPage(
         lab, module_visit.page, source + "from bodhi_jupyter import Panel\nPanel()", name="alone.ipynb"
     )
     notebook.run_to_end(0)
 
     module_visit.page.get_by_role("alert").filter(has_text="jupyter bodhi key create").wait_for()
-

@@ -12,7 +12,9 @@ from tests.live.kernel import CellFailed, Kernel
 from tests.live.server import LiveServer
 
 #: The quickstart has tests of its own (`test_kernels`).
-NOTEBOOKS = sorted(path for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb") if path.stem != "quickstart")
+NOTEBOOKS = sorted(
+    path for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb") if path.stem != "quickstart"
+)
 
 
 def run(kernel: Kernel, path: Path) -> dict[str, str]:

@@ -63,7 +63,11 @@ class Api:
 
 def model(name: str, source: str, state: str | None = "idle", **meta: Any) -> dict[str, Any]:
     backend = "local" if state else source
-    return {"id": name, "owned_by": source, "meta": {"backend": backend, "state": state, "capabilities": ["tools"], **meta}}
+    return {
+        "id": name,
+        "owned_by": source,
+        "meta": {"backend": backend, "state": state, "capabilities": ["tools"], **meta},
+    }
 
 
 @pytest.fixture
@@ -134,7 +138,12 @@ def test_all_models_with_their_states(browser):
 
 @pytest.mark.parametrize(
     ("search", "source", "left"),
-    [("TUT", "", ["org/tutor"]), ("", "local", ["found"]), ("tut", "local", []), ("", "", ["org/tutor", "found", "remote"])],
+    [
+        ("TUT", "", ["org/tutor"]),
+        ("", "local", ["found"]),
+        ("tut", "local", []),
+        ("", "", ["org/tutor", "found", "remote"]),
+    ],
 )
 def test_search_and_filters(browser, search, source, left):
     browser.search.value, browser.source.value = search, source
@@ -279,7 +288,15 @@ def test_pulling(browser, begun, api):
 
 
 def test_pulls_under_way_can_be_cancelled_and_stay_to_their_end(browser, begun, api, server):
-    pull = {"id": "p1", "model": "<b>", "state": "running", "status": "pulling", "total": 200, "completed": 50, "error": ""}
+    pull = {
+        "id": "p1",
+        "model": "<b>",
+        "state": "running",
+        "status": "pulling",
+        "total": 200,
+        "completed": 50,
+        "error": "",
+    }
     over = {**pull, "id": "p0", "state": "failed", "error": "long ago"}
     api.pulls = [pull, over]
     start(browser.look()).result(10)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 
 import httpx
 import pytest
 
-from bodhi_jupyter.notebook.background import start
 from bodhi_jupyter.notebook.answer import Speed, SpeedLog
+from bodhi_jupyter.notebook.background import start
 from bodhi_jupyter.notebook.charts import Mark, bars, columns, nice_ceiling, nothing
 from bodhi_jupyter.notebook.plots import Plots, errors_chart, first_token_chart, speed_chart, usage_chart
 from tests.notebook.servers import ScriptedServer, refusal
@@ -25,14 +25,14 @@ USAGE = {
 ERRORS = {"data": [{"error": "model_not_found"}, {"error": "model_not_found"}, {"error": None}]}
 
 
-def svg(html: str) -> ElementTree.Element:
-    (figure,) = [ElementTree.fromstring(html)]
+def svg(html: str) -> ET.Element:
+    (figure,) = [ET.fromstring(html)]
     found = figure.find("svg")
     assert found is not None
     return found
 
 
-def marks(html: str) -> list[ElementTree.Element]:
+def marks(html: str) -> list[ET.Element]:
     return [rect for rect in svg(html).iter("rect") if rect.get("class") == "bodhi-ui-mark"]
 
 
@@ -71,7 +71,7 @@ def test_a_screen_reader_hears_all_of_it():
     ],
 )
 def test_no_text_is_markup(html):
-    assert "script" not in {element.tag for element in ElementTree.fromstring(html).iter()}
+    assert "script" not in {element.tag for element in ET.fromstring(html).iter()}
 
 
 def test_usage_adds_up_what_was_read_and_written():

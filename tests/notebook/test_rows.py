@@ -82,7 +82,15 @@ def test_what_can_be_filtered_by():
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(None, ""), (0, ""), (999, "999 B"), (999_600, "1 MB"), (594_944, "595 kB"), (1_234_567_890, "1.23 GB"), (5e15, "5000 TB")],
+    [
+        (None, ""),
+        (0, ""),
+        (999, "999 B"),
+        (999_600, "1 MB"),
+        (594_944, "595 kB"),
+        (1_234_567_890, "1.23 GB"),
+        (5e15, "5000 TB"),
+    ],
 )
 def test_bytes(size, text):
     assert bytes_text(size) == text
