@@ -56,6 +56,7 @@ from .handlers import (
 from .handlers.gateway import GATEWAY, Gateway
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
+from .telemetry.recorders import Recorders
 from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
@@ -210,6 +211,7 @@ class BodhiExtension(ExtensionApp):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            recorder=Recorders([], self.log),
         )
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway

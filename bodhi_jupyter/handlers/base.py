@@ -20,6 +20,7 @@ from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder, looks_foreign
 from ..catalog.alias import Alias
+from ..wire.client import client_of
 from ..wire.errors import (
     BodyTooLarge,
     GatewayError,
@@ -32,7 +33,7 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import RequestRecord
+from ..wire.record import CURRENT, RequestRecord, dialect_of
 from ..wire.sse import comment, data_event
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY
@@ -120,6 +121,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if self.current_user is None:
             raise self._not_authenticated(key)
         self.record.user = self.current_user.username
+        self.record.kernel = self.holder.kernel if self.holder else None
         if self._declared_length() > self.gateway.max_body_bytes:
             raise self._too_large()
 
@@ -183,12 +185,15 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        return await self.gateway.catalog.resolve(name)
+        alias = await self.gateway.catalog.resolve(name)
+        self.record.alias, self.record.backend = alias.name, alias.target.backend
+        return alias
 
     # -- the work --------------------------------------------------------------------------------------------
 
     async def work(self, task: Coroutine[Any, Any, None]) -> None:
         """Run the request's work; the client leaving cancels it, wherever it waits."""
+        CURRENT.set(self.record)
         self._work = asyncio.ensure_future(task)
         self.gateway.in_flight[self.record.request_id] = self.record
         if self._client_left:
@@ -243,9 +248,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
-        if self.record.first_token_seconds is None:
-            self.record.first_token_seconds = time.perf_counter() - self._arrived
+        record = self.record
+        record.last_token_seconds = time.perf_counter() - self._arrived
+        if record.first_token_seconds is None:
+            record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
+        record.chunks += 1
         self._begin_stream()
         self.write(block)
         await self.flush()
@@ -257,7 +265,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def _begin_stream(self) -> None:
         if self._streaming:
             return
-        self._streaming = True
+        self._streaming = self.record.streamed = True
         self.set_header("Content-Type", STREAM_TYPE)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
@@ -295,12 +303,15 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
         super().set_default_headers()
         if not hasattr(self, "record"):
-            self.record = RequestRecord(f"req_{uuid.uuid4().hex}", self._endpoint())
+            self.record = self._new_record()
         self.set_header("x-request-id", self.record.request_id)
 
-    def _endpoint(self) -> str:
-        base = self.settings.get("base_url", "/")
-        return f"{self.request.method} /{self.request.path.removeprefix(base)}"
+    def _new_record(self) -> RequestRecord:
+        path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
+        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
+        record.started = time.time()
+        record.client, record.client_version = client_of(self.request.headers)
+        return record
 
     def update_api_activity(self) -> None:
         """Jupyter's; a query that cannot be read must not keep the answer from being finished."""
@@ -346,7 +357,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def note_error(self, error: GatewayError) -> None:
         """Put the error into the request's record."""
-        self.record.error = error.code
+        self.record.error, self.record.error_kind = error.code, error.default_code
+        self.record.field = error.param
         self.record.end = "failed"
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -378,6 +390,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
+        self.gateway.recorder.record(self.record)
 
 
 def _defect() -> InternalError:

@@ -14,7 +14,7 @@ from ..catalog.broken import BrokenFile
 from ..catalog.catalog import Catalog
 from ..catalog.details import Details
 from ..catalog.store import AliasStore
-from ..wire.record import RequestRecord
+from ..wire.record import Recorder, RequestRecord
 
 #: Where the application's settings hold the `Gateway`.
 GATEWAY = "bodhi_gateway"
@@ -27,6 +27,7 @@ class Gateway:
     Attributes:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
+        recorder: takes each request's record once it is over.
         in_flight: requests being answered now, by request id.
     """
 
@@ -40,4 +41,5 @@ class Gateway:
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
+    recorder: Recorder
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)

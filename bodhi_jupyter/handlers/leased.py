@@ -10,6 +10,7 @@ from ..wire.errors import BackendUnreachable
 from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
+from .lease import timed_lease
 
 
 async def leased_document(
@@ -36,7 +37,7 @@ async def _document(
     gateway: Gateway, alias: Alias, path: str, body: Mapping[str, Any], *, field: str, feature: str
 ) -> dict[str, Any]:
     backend = gateway.backends[alias.target.backend]
-    async with backend.lease(alias) as lease:
+    async with timed_lease(backend, alias) as lease:
         payload = forwarded({**body, "model": lease.model})
         async with gateway.upstream.post(lease.address, path, payload, backend=backend.name) as answer:
             content = await answer.read()

@@ -17,6 +17,7 @@ from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
 from .base import GatewayHandler
 from .gateway import Gateway
+from .lease import timed_lease
 
 #: Makes a request's body; large ones are made in a thread.
 BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
@@ -52,7 +53,7 @@ async def leased_stream(
         answering = False
         try:
             async with (
-                backend.lease(alias, keep_alive) as lease,
+                timed_lease(backend, alias, keep_alive) as lease,
                 _stream(gateway, lease, path, await _made(body, lease), backend.name) as answer,
             ):
                 answering = True
