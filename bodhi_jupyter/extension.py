@@ -19,6 +19,9 @@ from .access import provisioner
 from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
+from .access.limit_settings import Limit, parse_limits
+from .access.limits import Counters, Limits
+from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
 from .backends.images import ImageFetcher
@@ -144,6 +147,15 @@ class BodhiExtension(ExtensionApp):
         "engine: a path, or a name on PATH."
     ).tag(config=True)
 
+    limits = Dict(
+        help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
+        'once): {"user": {"requests_per_minute": 60}, "alias": {"*": {"streams": 4}}}. By default nothing is limited.',
+    ).tag(config=True)
+    limits_storage = Unicode(
+        help="URL of a Redis (redis://, rediss://, unix://) in which several servers count together. Without one, "
+        "each counts for itself. It may hold a password, and is kept from kernels. Also BODHI_LIMITS_STORAGE."
+    ).tag(config=True)
+
     kernel_env = Enum(
         ["auto", "always", "never"],
         default_value="auto",
@@ -162,6 +174,18 @@ class BodhiExtension(ExtensionApp):
     @default("backend_api_key")
     def _backend_api_key_default(self) -> str:
         return os.environ.get("BODHI_BACKEND_API_KEY", "")
+
+    @default("limits_storage")
+    def _limits_storage_default(self) -> str:
+        return os.environ.get("BODHI_LIMITS_STORAGE", "")
+
+    @validate("limits")
+    def _check_limits(self, proposal: Any) -> Any:
+        try:
+            parse_limits(proposal["value"])
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+        return proposal["value"]
 
     @validate("backend_url")
     def _check_backend_url(self, proposal: Any) -> Any:
@@ -211,6 +235,8 @@ class BodhiExtension(ExtensionApp):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            limits=self._limits(),
+            owner=server_owner(os.environ),
             recorder=Recorders([], self.log),
         )
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
@@ -247,6 +273,8 @@ class BodhiExtension(ExtensionApp):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
+        if self.gateway.limits is not None:
+            await self.gateway.limits.close()
         await self.gateway.catalog.close()
         await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
@@ -283,6 +311,23 @@ class BodhiExtension(ExtensionApp):
         unavailable = launcher.unavailable if is_only_backend else lambda: None
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
+    def _limits(self) -> Limits | None:
+        return Limits(parse_limits(self.limits), self._counters(), self._tell_of_limit) if self.limits else None
+
+    def _counters(self) -> Counters:
+        # Imported where something is limited: the library takes 0.1 s.
+        if not self.limits_storage:
+            from .access.counters import MemoryCounters
+
+            return MemoryCounters()
+        from .access.redis_counters import RedisCounters
+
+        try:
+            return RedisCounters(self.limits_storage, self.log.warning)
+        except ValueError:
+            # Without the value, which may hold a password.
+            raise TraitError("limits_storage has to be a URL: redis://, rediss:// or unix://.") from None
+
     def _alias_store(self) -> AliasStore:
         user, *others = self._data_folders("aliases")
         return AliasStore([user, *others, *map(Path, self.alias_folders)], user)
@@ -299,6 +344,10 @@ class BodhiExtension(ExtensionApp):
         else:
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+
+    def _tell_of_limit(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
+        self.log.info("limit reached: %d %s person=%r alias=%r", limit.amount, limit.words, person, alias)
+        self._events.limit_reached(limit.words, person=person, alias=alias, retry_after=retry_after)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -18,7 +18,9 @@ from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..access.keys import PREFIX, KeyHolder
+from ..access.limits import Admission
+from ..access.person import person_of
 from ..catalog.alias import Alias
 from ..wire.client import client_of
 from ..wire.errors import (
@@ -27,16 +29,15 @@ from ..wire.errors import (
     InternalError,
     MethodNotAllowed,
     NotAllowed,
-    NotAuthenticated,
     RequestError,
     openai_envelope,
     response_headers,
 )
 from ..wire.json_text import compact
 from ..wire.record import CURRENT, RequestRecord, dialect_of
-from ..wire.sse import comment, data_event
+from ..wire.sse import comment, data_event, event_count
 from .gateway import GATEWAY, Gateway
-from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY
+from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
 AUTH_RESOURCE = "bodhi"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -71,6 +72,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._refusal: GatewayError | web.HTTPError | None = None
         self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
+        self._admission: Admission | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -119,8 +121,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if self.request.method == "OPTIONS":
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
-            raise self._not_authenticated(key)
-        self.record.user = self.current_user.username
+            raise not_authenticated(key)
+        user = self.current_user
+        self.record.user = user.username
+        self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
         self.record.kernel = self.holder.kernel if self.holder else None
         if self._declared_length() > self.gateway.max_body_bytes:
             raise self._too_large()
@@ -135,22 +139,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     async def _refuse(self, *args: str) -> None:  # noqa: ARG002
         assert self._refusal is not None
         raise self._refusal
-
-    @staticmethod
-    def _not_authenticated(key: str) -> NotAuthenticated:
-        if key.startswith(PREFIX):
-            return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
-        if not key:
-            return NotAuthenticated(
-                "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
-                "again: each new kernel is given a key of its own."
-            )
-        foreign = looks_foreign(key)
-        if foreign:
-            return NotAuthenticated(f"Incorrect API key provided. {foreign.advice()}")
-        return NotAuthenticated(
-            "Incorrect API key provided: it is neither the Jupyter server's token nor a key of ours."
-        )
 
     # -- the body --------------------------------------------------------------------------------------------
 
@@ -187,6 +175,21 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.model = name
         alias = await self.gateway.catalog.resolve(name)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
+        return alias
+
+    async def resolve_to_run(self, name: str) -> Alias:
+        """`resolve`, for a request that makes the model work: it counts against the limits.
+
+        Raises:
+            RateLimited: a limit is reached.
+            GatewayError: as `resolve`.
+        """
+        alias = await self.resolve(name)
+        limits = self.gateway.limits
+        if limits is not None:
+            assert self.record.person is not None
+            self._admission = await limits.admit(self.record.person, alias.name)
+            self._set_headers(self._admission.headers)
         return alias
 
     # -- the work --------------------------------------------------------------------------------------------
@@ -253,7 +256,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if record.first_token_seconds is None:
             record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
-        record.chunks += 1
+        record.chunks += event_count(block)
         self._begin_stream()
         self.write(block)
         await self.flush()
@@ -332,7 +335,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         # Not `current_user`: that raises where a provider refused before there was one.
         user = getattr(self, "_jupyter_current_user", None)
         if status == 403 and user is None and self.check_host():
-            return self._not_authenticated(self.caller_key())
+            return not_authenticated(self.caller_key())
         if status in {403, 404} and not self.check_host():
             return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
         if status == 403 and self.token_authenticated:
@@ -369,9 +372,14 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
         self.set_status(error.status)
-        for name, value in response_headers(error).items():
-            self.set_header(name, value)
+        if self._admission is not None:
+            self._set_headers(self._admission.headers)
+        self._set_headers(response_headers(error))
         self.answer_json(self.render_error(error))
+
+    def _set_headers(self, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            self.set_header(name, value)
 
     def log_exception(
         self,
@@ -387,9 +395,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def on_finish(self) -> None:
         """Close the request's record and log it in one line."""
         super().on_finish()
+        self.record.estimate_tokens()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
+        if self._admission is not None:
+            self._admission.end(self.record.tokens)
         self.gateway.recorder.record(self.record)
 
 

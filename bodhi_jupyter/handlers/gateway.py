@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..access.keys import KeyRing
+from ..access.limits import Limits
 from ..backends.base import Backend
 from ..backends.images import ImageFetcher
 from ..backends.pool import LocalPool
@@ -27,6 +28,8 @@ class Gateway:
     Attributes:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
+        limits: how much each person and model may be asked for; None where nothing is limited.
+        owner: the person that the server's own keys count for.
         recorder: takes each request's record once it is over.
         in_flight: requests being answered now, by request id.
     """
@@ -41,5 +44,7 @@ class Gateway:
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
+    limits: Limits | None
+    owner: str
     recorder: Recorder
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)
