@@ -60,6 +60,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     """
 
     auth_resource = AUTH_RESOURCE
+    #: The content type of streams.
+    stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
@@ -121,7 +123,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if self.request.method == "OPTIONS":
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
-            raise not_authenticated(key)
+            raise self._not_authenticated(key)
         user = self.current_user
         self.record.user = user.username
         self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
@@ -135,6 +137,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         Many clients write the whole body before they read: a connection that is closed meanwhile eats the answer.
         """
         return self.request.headers.get("Expect", "") == "" and self._declared_length() <= MAX_DRAINED_BYTES
+
+    #: What is said of a key that opens nothing.
+    _not_authenticated = staticmethod(not_authenticated)
 
     async def _refuse(self, *args: str) -> None:  # noqa: ARG002
         assert self._refusal is not None
@@ -173,7 +178,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        alias = await self.gateway.catalog.resolve(name)
+        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
 
@@ -263,13 +268,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def finish_stream(self) -> None:
         """End the body at once: SDKs wait for it before they use the connection again."""
-        await self.finish(set_content_type=STREAM_TYPE)
+        await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:
         if self._streaming:
             return
         self._streaming = self.record.streamed = True
-        self.set_header("Content-Type", STREAM_TYPE)
+        self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
         self.set_header("X-Accel-Buffering", "no")
@@ -335,7 +340,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         # Not `current_user`: that raises where a provider refused before there was one.
         user = getattr(self, "_jupyter_current_user", None)
         if status == 403 and user is None and self.check_host():
-            return not_authenticated(self.caller_key())
+            return self._not_authenticated(self.caller_key())
         if status in {403, 404} and not self.check_host():
             return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
         if status == 403 and self.token_authenticated:
@@ -354,6 +359,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """The error's body in this handler's dialect: OpenAI's unless a subclass speaks another."""
         return openai_envelope(error, endpoint=self.record.endpoint, model=self.record.model)
 
+    def error_status(self, error: GatewayError) -> int:
+        """The HTTP status that the error has in this handler's dialect."""
+        return error.status
+
     def render_stream_error(self, error: GatewayError) -> bytes:
         """The same as the last event of a stream whose status is long sent."""
         return data_event(compact(self.render_error(error)))
@@ -371,7 +380,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         exc_info = kwargs.get("exc_info")
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
-        self.set_status(error.status)
+        self.set_status(self.error_status(error))
         if self._admission is not None:
             self._set_headers(self._admission.headers)
         self._set_headers(response_headers(error))
