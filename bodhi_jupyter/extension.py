@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
 from .access import provisioner
@@ -21,6 +21,7 @@ from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
+from .backends.engine_reading import read_engines
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -48,14 +49,22 @@ from .handlers import (
     manage_health,
     manage_keys,
     manage_models,
+    manage_usage,
     models,
     openai,
     passthrough,
     responses,
 )
+from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
+from .handlers.notebooks import Notebooks
+from .handlers.routes import RouteNames
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
+from .telemetry.ledger import Ledger
+from .telemetry.live import LIVE, LiveSource
+from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
+from .telemetry.recent import RecentErrors
 from .telemetry.recorders import Recorders
 from .wire.openai import ChatRequest
 
@@ -68,6 +77,7 @@ ROUTES = [
     *manage_keys.default_handlers,
     *manage_aliases.default_handlers,
     *manage_models.default_handlers,
+    *manage_usage.default_handlers,
     *manage_docs.default_handlers,
     *completions.default_handlers,
     *embeddings.default_handlers,
@@ -144,6 +154,14 @@ class BodhiExtension(ExtensionApp):
         "engine: a path, or a name on PATH."
     ).tag(config=True)
 
+    ledger = Bool(
+        True, help="Whether a row is kept for each request, in bodhi/ledger under Jupyter's data directory."
+    ).tag(config=True)
+    ledger_days = Float(90.0, min=0, help="Days after which a row of the ledger goes.").tag(config=True)
+    ledger_max_bytes = Integer(
+        100 * 2**20, min=0, help="Bytes that all files of the ledger may have together; the oldest rows go first."
+    ).tag(config=True)
+
     kernel_env = Enum(
         ["auto", "always", "never"],
         default_value="auto",
@@ -185,7 +203,8 @@ class BodhiExtension(ExtensionApp):
         """Wire the rooms together; nothing is started, reached or written yet."""
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
-        self._events = EventBus(self.serverapp.event_logger)
+        self._events, self._metrics = EventBus(self.serverapp.event_logger), Metrics(known_fields)
+        recent_errors, ledger = RecentErrors(), self._ledger()
         upstream, details = Upstream(self.read_timeout), Details()
         keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
         remotes = self._remotes(upstream)
@@ -211,8 +230,14 @@ class BodhiExtension(ExtensionApp):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
-            recorder=Recorders([], self.log),
+            recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
+            routes=RouteNames(pattern for pattern, _ in ROUTES),
+            notebooks=Notebooks(self.serverapp.session_manager),
+            ledger=ledger,
+            recent_errors=recent_errors,
         )
+        self._live = self._live_source(pool, upstream)
+        LIVE.add(self._live)
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway
         self.settings[provisioner.SETTING] = self.kernel_access
@@ -239,6 +264,7 @@ class BodhiExtension(ExtensionApp):
 
     async def _warm_up(self) -> None:
         await asyncio.to_thread(ChatRequest.model_rebuild)
+        await asyncio.to_thread(known_fields)
         await self.gateway.upstream.warm_up()
 
     async def stop_extension(self) -> None:
@@ -252,6 +278,10 @@ class BodhiExtension(ExtensionApp):
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
         await self.gateway.upstream.close()
         await self.gateway.images.close()
+        await LIVE.remove(self._live)
+        await self.gateway.notebooks.close()
+        if self.gateway.ledger:
+            await asyncio.to_thread(self.gateway.ledger.close)
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""
@@ -283,6 +313,26 @@ class BodhiExtension(ExtensionApp):
         unavailable = launcher.unavailable if is_only_backend else lambda: None
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
+    def _ledger(self) -> Ledger | None:
+        if not self.ledger:
+            return None
+        return Ledger(
+            Path(jupyter_data_dir()) / "bodhi" / "ledger",
+            max_age=self.ledger_days * 86400,
+            max_bytes=self.ledger_max_bytes,
+            log=self.log,
+            on_lost=LEDGER_ROWS_LOST.inc,
+            on_failure=LEDGER_FAILURES.inc,
+        )
+
+    def _live_source(self, pool: LocalPool, upstream: Upstream) -> LiveSource:
+        return LiveSource(
+            streams=lambda: [record.dialect for record in self.gateway.in_flight.values() if record.streamed],
+            waiting=lambda: {"model": sum(state.waiting for state in pool.states().values())},
+            engines=lambda: {name: state.estimate for name, state in pool.states().items() if state.pid is not None},
+            read_engines=lambda: read_engines(pool.engines(), upstream),
+        )
+
     def _alias_store(self) -> AliasStore:
         user, *others = self._data_folders("aliases")
         return AliasStore([user, *others, *map(Path, self.alias_folders)], user)
@@ -299,6 +349,7 @@ class BodhiExtension(ExtensionApp):
         else:
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

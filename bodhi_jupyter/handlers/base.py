@@ -18,7 +18,7 @@ from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..access.keys import PREFIX, KeyHolder
 from ..catalog.alias import Alias
 from ..wire.client import client_of
 from ..wire.errors import (
@@ -27,7 +27,6 @@ from ..wire.errors import (
     InternalError,
     MethodNotAllowed,
     NotAllowed,
-    NotAuthenticated,
     RequestError,
     openai_envelope,
     response_headers,
@@ -36,7 +35,7 @@ from ..wire.json_text import compact
 from ..wire.record import CURRENT, RequestRecord, dialect_of
 from ..wire.sse import comment, data_event
 from .gateway import GATEWAY, Gateway
-from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY
+from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
 AUTH_RESOURCE = "bodhi"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -119,9 +118,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if self.request.method == "OPTIONS":
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
-            raise self._not_authenticated(key)
+            raise not_authenticated(key)
         self.record.user = self.current_user.username
         self.record.kernel = self.holder.kernel if self.holder else None
+        self.gateway.notebooks.note(self.record)
         if self._declared_length() > self.gateway.max_body_bytes:
             raise self._too_large()
 
@@ -135,22 +135,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     async def _refuse(self, *args: str) -> None:  # noqa: ARG002
         assert self._refusal is not None
         raise self._refusal
-
-    @staticmethod
-    def _not_authenticated(key: str) -> NotAuthenticated:
-        if key.startswith(PREFIX):
-            return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
-        if not key:
-            return NotAuthenticated(
-                "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
-                "again: each new kernel is given a key of its own."
-            )
-        foreign = looks_foreign(key)
-        if foreign:
-            return NotAuthenticated(f"Incorrect API key provided. {foreign.advice()}")
-        return NotAuthenticated(
-            "Incorrect API key provided: it is neither the Jupyter server's token nor a key of ours."
-        )
 
     # -- the body --------------------------------------------------------------------------------------------
 
@@ -310,6 +294,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
         record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
         record.started = time.time()
+        record.route = self.gateway.routes.name(str(self.request.method), path)
         record.client, record.client_version = client_of(self.request.headers)
         return record
 
@@ -332,7 +317,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         # Not `current_user`: that raises where a provider refused before there was one.
         user = getattr(self, "_jupyter_current_user", None)
         if status == 403 and user is None and self.check_host():
-            return self._not_authenticated(self.caller_key())
+            return not_authenticated(self.caller_key())
         if status in {403, 404} and not self.check_host():
             return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
         if status == 403 and self.token_authenticated:

@@ -14,7 +14,11 @@ from ..catalog.broken import BrokenFile
 from ..catalog.catalog import Catalog
 from ..catalog.details import Details
 from ..catalog.store import AliasStore
+from ..telemetry.ledger import Ledger
+from ..telemetry.recent import RecentErrors
 from ..wire.record import Recorder, RequestRecord
+from .notebooks import Notebooks
+from .routes import RouteNames
 
 #: Where the application's settings hold the `Gateway`.
 GATEWAY = "bodhi_gateway"
@@ -28,6 +32,9 @@ class Gateway:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
         recorder: takes each request's record once it is over.
+        routes: names for counting.
+        notebooks: tells which notebook a kernel runs for.
+        ledger: None where it is switched off.
         in_flight: requests being answered now, by request id.
     """
 
@@ -42,4 +49,8 @@ class Gateway:
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
     recorder: Recorder
+    routes: RouteNames
+    notebooks: Notebooks
+    ledger: Ledger | None
+    recent_errors: RecentErrors
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)

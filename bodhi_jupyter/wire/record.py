@@ -129,3 +129,12 @@ def dialect_of(path: str) -> Dialect:
 
 def _seconds(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
+
+
+#: More tokens than any engine counts, and still a number that a database and a float can hold.
+_MOST_TOKENS = 2**53
+
+
+def countable(tokens: int) -> int:
+    """A count as a backend told it, cut to what can be added up."""
+    return min(max(tokens, 0), _MOST_TOKENS)
