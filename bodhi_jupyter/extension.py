@@ -21,6 +21,7 @@ from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
+from .backends.context_sizes import ContextSizes
 from .backends.engine_reading import read_engines
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
@@ -36,6 +37,9 @@ from .catalog.catalog import Catalog
 from .catalog.details import Details
 from .catalog.discovery import ModelFolders
 from .catalog.hub import hub_cache
+from .catalog.model_files import ModelFiles
+from .catalog.pull import Pulls
+from .catalog.pull_hub import Hub
 from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
@@ -49,8 +53,14 @@ from .handlers import (
     manage_health,
     manage_keys,
     manage_models,
+    manage_pulls,
     manage_usage,
     models,
+    ollama_chat,
+    ollama_embed,
+    ollama_generate,
+    ollama_manage,
+    ollama_models,
     openai,
     passthrough,
     responses,
@@ -58,6 +68,7 @@ from .handlers import (
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
 from .handlers.notebooks import Notebooks
+from .handlers.ollama_keyed import keyed
 from .handlers.routes import RouteNames
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
@@ -71,14 +82,16 @@ from .wire.openai import ChatRequest
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-ROUTES = [
+OLLAMA_ROUTES = [
+    *ollama_chat.default_handlers,
+    *ollama_generate.default_handlers,
+    *ollama_embed.default_handlers,
+    *ollama_models.default_handlers,
+    *ollama_manage.default_handlers,
+]
+
+V1_ROUTES = [
     *models.default_handlers,
-    *manage_health.default_handlers,
-    *manage_keys.default_handlers,
-    *manage_aliases.default_handlers,
-    *manage_models.default_handlers,
-    *manage_usage.default_handlers,
-    *manage_docs.default_handlers,
     *completions.default_handlers,
     *embeddings.default_handlers,
     *passthrough.default_handlers,
@@ -86,6 +99,21 @@ ROUTES = [
     *anthropic.default_handlers,
     *openai.default_handlers,
 ]
+
+ROUTES = [
+    *OLLAMA_ROUTES,
+    *manage_health.default_handlers,
+    *manage_keys.default_handlers,
+    *manage_aliases.default_handlers,
+    *manage_models.default_handlers,
+    *manage_pulls.default_handlers,
+    *manage_usage.default_handlers,
+    *manage_docs.default_handlers,
+    *V1_ROUTES,
+]
+
+#: Again for clients that know an address and no key; some speak OpenAI's API to what they call Ollama.
+KEYED_ROUTES = keyed([*OLLAMA_ROUTES, *V1_ROUTES])
 
 #: The backend that `backend_url` is short for.
 BACKEND = "backend"
@@ -219,19 +247,23 @@ class BodhiExtension(ExtensionApp):
         box = BoxedModel(Path(jupyter_data_dir()) / "bodhi" / "box", Path(tempfile.gettempdir()) / "bodhi-box")
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
+        catalog = Catalog(sources, defaults=[*(remote.name for remote in remotes), box.name])
         self.gateway = Gateway(
-            catalog=Catalog(sources, defaults=[*(remote.name for remote in remotes), box.name]),
+            catalog=catalog,
             aliases=aliases,
             details=details,
             backends={backend.name: backend for backend in backends},
             pool=pool,
+            contexts=ContextSizes(pool.is_resident),
+            pulls=Pulls(Hub(caches[0], os.environ), lambda: catalog.refresh(FileSource.name)),
+            model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,
             keys=keys,
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
             recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
-            routes=RouteNames(pattern for pattern, _ in ROUTES),
+            routes=RouteNames(["/", *(pattern for pattern, _ in ROUTES)]),
             notebooks=Notebooks(self.serverapp.session_manager),
             ledger=ledger,
             recent_errors=recent_errors,
@@ -244,7 +276,7 @@ class BodhiExtension(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
-        self.handlers.extend(ROUTES)
+        self.handlers.extend([*ROUTES, *KEYED_ROUTES])
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell new kernels where we are, now that the port is known, and load in a thread what requests will need."""
@@ -273,6 +305,7 @@ class BodhiExtension(ExtensionApp):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
+        await self.gateway.pulls.close()
         await self.gateway.catalog.close()
         await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelNotFound
 from .alias import Alias, ModelSource
+from .pull_names import find_pulled
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,9 @@ class Catalog:
     async def resolve(self, name: str) -> Alias:
         """What `name` stands for; ``"default"`` is the default model.
 
+        A name that nothing has exactly is looked for without case and without ``:latest``, then as a name to pull
+        (``hf.co/org/repo``) of which something is here.
+
         Raises:
             ModelNotFound: no source has it; close names are in the message.
             BackendUnavailable: it is not known, and a source that may have it does not answer.
@@ -107,10 +111,14 @@ class Catalog:
         return {shelf.source.name: shelf.failure for shelf in self._shelves if shelf.failure is not None}
 
     def _find(self, name: str) -> Alias | None:
-        found = self._merge().by_name.get(name)
-        if found is None and name == DEFAULT:
+        merged = self._merge()
+        found = merged.by_name.get(name)
+        if found is not None:
+            return found
+        loose = loose_name(name)
+        if loose == DEFAULT:
             return self._default()
-        return found
+        return merged.by_loose_name.get(loose) or find_pulled(name, merged.listed)
 
     def _default(self) -> Alias | None:
         """The first alias, unless a source before it is silent: another model must not answer for it."""
@@ -191,10 +199,12 @@ class _Merged:
     Attributes:
         listed: every name once, the default model first, then in the order of the sources.
         by_name: what each name stands for; names that are not listed among them.
+        by_loose_name: the same by `loose_name`, where of several the first is taken.
     """
 
     listed: list[Alias]
     by_name: dict[str, Alias]
+    by_loose_name: dict[str, Alias]
 
 
 def _merge(shelves: Sequence[_Shelf], default: Alias | None) -> _Merged:
@@ -214,7 +224,16 @@ def _merge(shelves: Sequence[_Shelf], default: Alias | None) -> _Merged:
                 listed.setdefault(alias.name, offered)
                 unlisted.setdefault(full_name, offered)
     in_order = sorted(listed.values(), key=lambda alias: default is None or alias.target != default.target)
-    return _Merged(in_order, {**unlisted, **listed})
+    by_name = {**unlisted, **listed}
+    by_loose_name: dict[str, Alias] = {}
+    for name in [*(alias.name for alias in in_order), *unlisted]:
+        by_loose_name.setdefault(loose_name(name), by_name[name])
+    return _Merged(in_order, by_name, by_loose_name)
+
+
+def loose_name(name: str) -> str:
+    """The name as Ollama's clients may write it: they know no case, and a tag ``latest`` that says nothing."""
+    return name.casefold().removesuffix(":latest")
 
 
 def _is_at_backend(shelf: _Shelf, alias: Alias) -> bool:

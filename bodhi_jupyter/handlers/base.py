@@ -27,12 +27,13 @@ from ..wire.errors import (
     InternalError,
     MethodNotAllowed,
     NotAllowed,
+    NotAuthenticated,
     RequestError,
     openai_envelope,
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import CURRENT, RequestRecord, dialect_of
+from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
 from ..wire.sse import comment, data_event
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
@@ -58,6 +59,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     """
 
     auth_resource = AUTH_RESOURCE
+    #: The content type of streams.
+    stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
@@ -118,7 +121,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if self.request.method == "OPTIONS":
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
-            raise not_authenticated(key)
+            raise self._not_authenticated(key)
         self.record.user = self.current_user.username
         self.record.kernel = self.holder.kernel if self.holder else None
         self.gateway.notebooks.note(self.record)
@@ -135,6 +138,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     async def _refuse(self, *args: str) -> None:  # noqa: ARG002
         assert self._refusal is not None
         raise self._refusal
+
+    @staticmethod
+    def _not_authenticated(key: str) -> NotAuthenticated:
+        return not_authenticated(key)
 
     # -- the body --------------------------------------------------------------------------------------------
 
@@ -169,7 +176,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        alias = await self.gateway.catalog.resolve(name)
+        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
 
@@ -244,13 +251,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def finish_stream(self) -> None:
         """End the body at once: SDKs wait for it before they use the connection again."""
-        await self.finish(set_content_type=STREAM_TYPE)
+        await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:
         if self._streaming:
             return
         self._streaming = self.record.streamed = True
-        self.set_header("Content-Type", STREAM_TYPE)
+        self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
         self.set_header("X-Accel-Buffering", "no")
@@ -294,7 +301,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
         record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
         record.started = time.time()
-        record.route = self.gateway.routes.name(str(self.request.method), path)
+        record.route = self.gateway.routes.name(str(self.request.method), api_path(path))
         record.client, record.client_version = client_of(self.request.headers)
         return record
 
@@ -317,7 +324,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         # Not `current_user`: that raises where a provider refused before there was one.
         user = getattr(self, "_jupyter_current_user", None)
         if status == 403 and user is None and self.check_host():
-            return not_authenticated(self.caller_key())
+            return self._not_authenticated(self.caller_key())
         if status in {403, 404} and not self.check_host():
             return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
         if status == 403 and self.token_authenticated:
@@ -336,6 +343,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """The error's body in this handler's dialect: OpenAI's unless a subclass speaks another."""
         return openai_envelope(error, endpoint=self.record.endpoint, model=self.record.model)
 
+    def error_status(self, error: GatewayError) -> int:
+        """The HTTP status that the error has in this handler's dialect."""
+        return error.status
+
     def render_stream_error(self, error: GatewayError) -> bytes:
         """The same as the last event of a stream whose status is long sent."""
         return data_event(compact(self.render_error(error)))
@@ -353,7 +364,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         exc_info = kwargs.get("exc_info")
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
-        self.set_status(error.status)
+        self.set_status(self.error_status(error))
         for name, value in response_headers(error).items():
             self.set_header(name, value)
         self.answer_json(self.render_error(error))
