@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
 from .access import provisioner
@@ -20,11 +20,13 @@ from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
 from .access.limit_settings import Limit, parse_limits
-from .access.limits import Counters, Limits
+from .access.limit_storage import counters_at
+from .access.limits import Limits
 from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
 from .backends.context_sizes import ContextSizes
+from .backends.engine_reading import read_engines
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -56,6 +58,7 @@ from .handlers import (
     manage_keys,
     manage_models,
     manage_pulls,
+    manage_usage,
     models,
     ollama_chat,
     ollama_embed,
@@ -66,10 +69,17 @@ from .handlers import (
     passthrough,
     responses,
 )
+from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
+from .handlers.notebooks import Notebooks
 from .handlers.ollama_keyed import keyed
+from .handlers.routes import RouteNames
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
+from .telemetry.ledger import Ledger
+from .telemetry.live import LIVE, LiveSource
+from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
+from .telemetry.recent import RecentErrors
 from .telemetry.recorders import Recorders
 from .wire.openai import ChatRequest
 
@@ -101,6 +111,7 @@ ROUTES = [
     *manage_aliases.default_handlers,
     *manage_models.default_handlers,
     *manage_pulls.default_handlers,
+    *manage_usage.default_handlers,
     *manage_docs.default_handlers,
     *V1_ROUTES,
 ]
@@ -184,6 +195,14 @@ class BodhiExtension(ExtensionApp):
         "each counts for itself. It may hold a password, and is kept from kernels. Also BODHI_LIMITS_STORAGE."
     ).tag(config=True)
 
+    ledger = Bool(
+        True, help="Whether a row is kept for each request, in bodhi/ledger under Jupyter's data directory."
+    ).tag(config=True)
+    ledger_days = Float(90.0, min=0, help="Days after which a row of the ledger goes.").tag(config=True)
+    ledger_max_bytes = Integer(
+        100 * 2**20, min=0, help="Bytes that all files of the ledger may have together; the oldest rows go first."
+    ).tag(config=True)
+
     kernel_env = Enum(
         ["auto", "always", "never"],
         default_value="auto",
@@ -237,7 +256,8 @@ class BodhiExtension(ExtensionApp):
         """Wire the rooms together; nothing is started, reached or written yet."""
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
-        self._events = EventBus(self.serverapp.event_logger)
+        self._events, self._metrics = EventBus(self.serverapp.event_logger), Metrics(known_fields)
+        recent_errors, ledger = RecentErrors(), self._ledger()
         upstream, details = Upstream(self.read_timeout), Details()
         keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
         remotes = self._remotes(upstream)
@@ -269,8 +289,14 @@ class BodhiExtension(ExtensionApp):
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
             limits=self._limits(),
             owner=server_owner(os.environ),
-            recorder=Recorders([], self.log),
+            recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
+            routes=RouteNames(["/", *(pattern for pattern, _ in ROUTES)]),
+            notebooks=Notebooks(self.serverapp.session_manager),
+            ledger=ledger,
+            recent_errors=recent_errors,
         )
+        self._live = self._live_source(pool, upstream)
+        LIVE.add(self._live)
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway
         self.settings[provisioner.SETTING] = self.kernel_access
@@ -297,6 +323,7 @@ class BodhiExtension(ExtensionApp):
 
     async def _warm_up(self) -> None:
         await asyncio.to_thread(ChatRequest.model_rebuild)
+        await asyncio.to_thread(known_fields)
         await self.gateway.upstream.warm_up()
 
     async def stop_extension(self) -> None:
@@ -313,6 +340,10 @@ class BodhiExtension(ExtensionApp):
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
         await self.gateway.upstream.close()
         await self.gateway.images.close()
+        await LIVE.remove(self._live)
+        await self.gateway.notebooks.close()
+        if self.gateway.ledger:
+            await asyncio.to_thread(self.gateway.ledger.close)
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""
@@ -345,21 +376,30 @@ class BodhiExtension(ExtensionApp):
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
     def _limits(self) -> Limits | None:
-        return Limits(parse_limits(self.limits), self._counters(), self._tell_of_limit) if self.limits else None
+        if not self.limits:
+            return None
+        counters = counters_at(self.limits_storage, self.log.warning)
+        return Limits(parse_limits(self.limits), counters, self._tell_of_limit)
 
-    def _counters(self) -> Counters:
-        # Imported where something is limited: the library takes 0.1 s.
-        if not self.limits_storage:
-            from .access.counters import MemoryCounters
+    def _ledger(self) -> Ledger | None:
+        if not self.ledger:
+            return None
+        return Ledger(
+            Path(jupyter_data_dir()) / "bodhi" / "ledger",
+            max_age=self.ledger_days * 86400,
+            max_bytes=self.ledger_max_bytes,
+            log=self.log,
+            on_lost=LEDGER_ROWS_LOST.inc,
+            on_failure=LEDGER_FAILURES.inc,
+        )
 
-            return MemoryCounters()
-        from .access.redis_counters import RedisCounters
-
-        try:
-            return RedisCounters(self.limits_storage, self.log.warning)
-        except ValueError:
-            # Without the value, which may hold a password.
-            raise TraitError("limits_storage has to be a URL: redis://, rediss:// or unix://.") from None
+    def _live_source(self, pool: LocalPool, upstream: Upstream) -> LiveSource:
+        return LiveSource(
+            streams=lambda: [record.dialect for record in self.gateway.in_flight.values() if record.streamed],
+            waiting=lambda: {"model": sum(state.waiting for state in pool.states().values())},
+            engines=lambda: {name: state.estimate for name, state in pool.states().items() if state.pid is not None},
+            read_engines=lambda: read_engines(pool.engines(), upstream),
+        )
 
     def _alias_store(self) -> AliasStore:
         user, *others = self._data_folders("aliases")
@@ -377,6 +417,7 @@ class BodhiExtension(ExtensionApp):
         else:
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
 
     def _tell_of_limit(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
         self.log.info("limit reached: %d %s person=%r alias=%r", limit.amount, limit.words, person, alias)

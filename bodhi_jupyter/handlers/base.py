@@ -29,12 +29,13 @@ from ..wire.errors import (
     InternalError,
     MethodNotAllowed,
     NotAllowed,
+    NotAuthenticated,
     RequestError,
     openai_envelope,
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import CURRENT, RequestRecord, dialect_of
+from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
 from ..wire.sse import comment, data_event, event_count
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
@@ -128,6 +129,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.user = user.username
         self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
         self.record.kernel = self.holder.kernel if self.holder else None
+        self.gateway.notebooks.note(self.record)
         if self._declared_length() > self.gateway.max_body_bytes:
             raise self._too_large()
 
@@ -138,12 +140,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """
         return self.request.headers.get("Expect", "") == "" and self._declared_length() <= MAX_DRAINED_BYTES
 
-    #: What is said of a key that opens nothing.
-    _not_authenticated = staticmethod(not_authenticated)
-
     async def _refuse(self, *args: str) -> None:  # noqa: ARG002
         assert self._refusal is not None
         raise self._refusal
+
+    @staticmethod
+    def _not_authenticated(key: str) -> NotAuthenticated:
+        return not_authenticated(key)
 
     # -- the body --------------------------------------------------------------------------------------------
 
@@ -318,6 +321,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
         record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
         record.started = time.time()
+        record.route = self.gateway.routes.name(str(self.request.method), api_path(path))
         record.client, record.client_version = client_of(self.request.headers)
         return record
 

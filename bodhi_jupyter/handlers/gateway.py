@@ -18,7 +18,11 @@ from ..catalog.details import Details
 from ..catalog.model_files import ModelFiles
 from ..catalog.pull import Pulls
 from ..catalog.store import AliasStore
+from ..telemetry.ledger import Ledger
+from ..telemetry.recent import RecentErrors
 from ..wire.record import Recorder, RequestRecord
+from .notebooks import Notebooks
+from .routes import RouteNames
 
 #: Where the application's settings hold the `Gateway`.
 GATEWAY = "bodhi_gateway"
@@ -34,6 +38,9 @@ class Gateway:
         limits: how much each person and model may be asked for; None where nothing is limited.
         owner: the person that the server's own keys count for.
         recorder: takes each request's record once it is over.
+        routes: names for counting.
+        notebooks: tells which notebook a kernel runs for.
+        ledger: None where it is switched off.
         in_flight: requests being answered now, by request id.
     """
 
@@ -53,4 +60,8 @@ class Gateway:
     limits: Limits | None
     owner: str
     recorder: Recorder
+    routes: RouteNames
+    notebooks: Notebooks
+    ledger: Ledger | None
+    recent_errors: RecentErrors
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)

@@ -30,7 +30,7 @@ SCOPED_AUTHORIZER = AllowAllAuthorizer()
 
 
 def not_authenticated(key: str) -> NotAuthenticated:
-    """Why this key, ``""`` for none, opens nothing, and what does."""
+    """What a caller with this key, or with none, is told."""
     if key.startswith(PREFIX):
         return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
     if not key:

@@ -15,6 +15,7 @@ from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
 from ..wire.ollama_options import context_length_asked, ollama_defaults
 from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
 from ..wire.sse import event_count
+from .lease import timed_lease
 from .leased import document_at
 from .native import context_tokens
 from .ollama_base import OllamaHandler, full_name
@@ -75,7 +76,7 @@ class AnsweringHandler(OllamaHandler):
         if request.keep_alive == 0:
             self.gateway.pool.retire(alias.name, "asked to")
         else:
-            async with self.gateway.backends[alias.target.backend].lease(alias, request.keep_alive):
+            async with timed_lease(self.gateway.backends[alias.target.backend], alias, request.keep_alive):
                 pass
         reason = "unload" if request.keep_alive == 0 else "load"
         answer = loaded_answer(request.model, self.envelope, self.moments(), reason)

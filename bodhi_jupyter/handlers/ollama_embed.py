@@ -16,6 +16,7 @@ from ..wire.errors import BackendFailed, GatewayError, InvalidField
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
 from .embeddings import BATCH, note_prompt_tokens
+from .lease import timed_lease
 from .leased import leased_document
 from .native import context_tokens
 from .ollama_answering import tokens_of
@@ -36,7 +37,7 @@ class _EmbeddingHandler(OllamaHandler):
         if keep_alive == 0:
             self.gateway.pool.retire(alias.name, "asked to")
             return
-        async with self.gateway.backends[alias.target.backend].lease(alias, keep_alive):
+        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
             pass
 
     async def embed(

@@ -11,7 +11,14 @@ from typing import Any
 from .. import __version__
 from ..wire.hosted_routes import HOSTED_ROUTES
 from ..wire.openapi import paths_and_components
-from . import operations_anthropic, operations_bodhi, operations_models, operations_openai, operations_responses
+from . import (
+    operations_anthropic,
+    operations_bodhi,
+    operations_models,
+    operations_openai,
+    operations_responses,
+    operations_usage,
+)
 from .operations_common import PROBLEMS
 
 OPERATIONS = [
@@ -20,6 +27,7 @@ OPERATIONS = [
     *operations_anthropic.OPERATIONS,
     *operations_models.OPERATIONS,
     *operations_bodhi.OPERATIONS,
+    *operations_usage.OPERATIONS,
 ]
 
 _TAGS = {
@@ -29,6 +37,7 @@ _TAGS = {
     operations_anthropic.TAG: "Anthropic's Messages. Errors have Anthropic's shape, and `x-api-key` takes a key.",
     operations_models.TAG: "Which models there are, and whether they are loaded.",
     operations_bodhi.ALIASES: "Aliases: names for models, with defaults, one file each.",
+    operations_usage.TAG: "What happened, over time and lately.",
     operations_bodhi.SERVER: "Health, keys, this documentation.",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -131,12 +132,26 @@ class Recorder(Protocol):
 
 def dialect_of(path: str) -> Dialect:
     """Whose API a path below the server's base belongs to."""
-    if path.startswith("/bodhi/"):
-        return "bodhi"
-    if path.startswith("/api/"):
-        return "ollama"
-    return "anthropic" if path.startswith("/v1/messages") else "openai"
+    inner = api_path(path)
+    if inner.startswith("/v1"):
+        return "anthropic" if inner.startswith("/v1/messages") else "openai"
+    return "bodhi" if inner.startswith("/bodhi") else "ollama"
+
+
+def api_path(path: str) -> str:
+    """The path without the part that holds a key, for clients that know an address and no key."""
+    return _KEYED.sub("", path) or "/"
 
 
 def _seconds(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
+
+
+_KEYED = re.compile(r"^/bodhi/ollama/[^/]*")
+#: More tokens than any engine counts, and still a number that a database and a float can hold.
+_MOST_TOKENS = 2**53
+
+
+def countable(tokens: int) -> int:
+    """A count as a backend told it, cut to what can be added up."""
+    return min(max(tokens, 0), _MOST_TOKENS)
