@@ -34,15 +34,15 @@ class Windows:
 
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
-        key, _ = _key(limit)
+        key, seconds = _key(limit)
         used = await self._storage.get(key)
-        return Count(used, await self._reset(key)) if used else Count(0, 0.0)
+        return Count(used, await self._reset(key, seconds)) if used else Count(0, 0.0)
 
     async def add(self, limit: Limit, amount: int) -> Count:
         """Count `amount` more; what was used with them."""
         key, seconds = _key(limit)
         used = await self._storage.incr(key, seconds, amount)
-        return Count(used, await self._reset(key))
+        return Count(used, await self._reset(key, seconds))
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less."""
@@ -51,8 +51,9 @@ class Windows:
             # The window ended meanwhile, and the next one does not owe a request.
             await self._storage.clear(key)
 
-    async def _reset(self, key: str) -> float:
-        return max(0.0, await self._storage.get_expiry(key) - time.time() + self._rounding)
+    async def _reset(self, key: str, seconds: int) -> float:
+        left = await self._storage.get_expiry(key) - time.time() + self._rounding
+        return min(max(0.0, left), seconds)
 
 
 class MemoryCounters(Windows):

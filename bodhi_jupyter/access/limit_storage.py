@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from .limits import Counters
 
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
 
 def counters_at(url: str, warn: Callable[[str], None]) -> Counters:
-    """This server's memory for ``""``, else the Redis at `url`; `warn` is told when that one is silent.
+    """Memory of this server for ``""``, else the Redis at `url`; `warn` is told when that one is silent.
 
     Raises:
         ValueError: `url` is no Redis's; it is not in the message, as it may hold a password.
@@ -20,6 +22,8 @@ def counters_at(url: str, warn: Callable[[str], None]) -> Counters:
     from .redis_counters import RedisCounters
 
     try:
-        return RedisCounters(url, warn)
+        if url.startswith(_SCHEMES):
+            return RedisCounters(url, warn)
     except ValueError:
-        raise ValueError("limits_storage has to be a URL: redis://, rediss:// or unix://.") from None
+        pass  # its words have the URL
+    raise ValueError("limits_storage has to be a URL: redis://, rediss:// or unix://.")
