@@ -69,7 +69,7 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
         writer.close()
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    url = "redis://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     limits = Limits(parse_limits(SETTINGS), RedisCounters(url, said.append, pause=3600), lambda *told: None)
     turns = 0
 
