@@ -32,6 +32,7 @@ def test_every_setting_is_documented_and_nothing_else():
 def test_defaults_are_as_documented(name, monkeypatch):
     monkeypatch.delenv("BODHI_BACKEND_URL", raising=False)
     monkeypatch.delenv("BODHI_BACKEND_API_KEY", raising=False)
+    monkeypatch.delenv("BODHI_LIMITS_STORAGE", raising=False)
     default = getattr(BodhiExtension(), name)
     spelt = f"{default:g}" if isinstance(default, float) else '""' if default == "" else str(default)
 
