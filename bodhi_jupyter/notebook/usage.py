@@ -13,7 +13,7 @@ _PATIENCE = 60.0
 
 def usage(
     *,
-    by: str = "",
+    by: str = "alias",
     bucket: str = "day",
     since: float | str | None = None,
     until: float | str | None = None,
@@ -23,7 +23,7 @@ def usage(
     """Usage over time, from the Jupyter server beside this kernel.
 
     Args:
-        by: what to split by, with commas between: ``alias``, ``notebook``, ``client``, ``error`` ...
+        by: what to split by, with commas between: ``alias``, ``notebook``, ``client``, ``error`` ...; empty for none.
         bucket: the step, ``hour`` or ``day``.
         since: seconds since the epoch, or an ISO 8601 date or time; a week before `until` unless given.
         until: the same; now unless given.
@@ -40,7 +40,7 @@ def usage(
     import httpx
 
     asked = {"by": by, "bucket": bucket, "since": since, "until": until}
-    parameters = {name: str(value) for name, value in asked.items() if value not in {None, ""}}
+    parameters = {name: str(value) for name, value in asked.items() if value is not None}
     headers = {"Authorization": f"Bearer {key or os.environ.get('OPENAI_API_KEY', '')}", "User-Agent": "bodhi-jupyter"}
     # A proxy of the environment must not see the key.
     with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:

@@ -23,7 +23,9 @@ FLUSH_SECONDS = 0.5
 MAX_WAITING = 10_000
 #: Until the next attempt after one that failed.
 RETRY_SECONDS = 5.0
+#: Age and size are looked at after so long, or so many rows.
 TRIM_SECONDS = 3600.0
+TRIM_ROWS = 1000
 #: Characters kept of what a caller chose: a path, a field.
 _LONGEST = 200
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
@@ -66,6 +68,7 @@ class Ledger:
         self._thread: threading.Thread | None = None
         self._failing = False
         self._next_trim = 0.0
+        self._untrimmed = 0
 
     def record(self, record: RequestRecord) -> None:
         """Take it; requests for management are not counted, a panel asks for them all the time."""
@@ -111,9 +114,10 @@ class Ledger:
             return
         try:
             self._file.write([_row(record) for record in batch])
+            self._untrimmed += len(batch)
             batch = []
-            if time.monotonic() >= self._next_trim:
-                self._next_trim = time.monotonic() + TRIM_SECONDS
+            if time.monotonic() >= self._next_trim or self._untrimmed >= TRIM_ROWS:
+                self._next_trim, self._untrimmed = time.monotonic() + TRIM_SECONDS, 0
                 self._file.trim()
         except (OSError, sqlite3.Error) as error:
             self._put_back(batch)

@@ -34,7 +34,7 @@ _AGENT = re.compile(
     "|".join(f"(?P<_{index}>{pattern})" for index, pattern in enumerate(_AGENTS.values())), re.IGNORECASE
 )
 _NAMES = tuple(_AGENTS)
-_VERSION = re.compile(r"/v?(\d{1,5}(?:\.\d{1,5}){0,3})")
+_VERSION = re.compile(r"[/ ]v?(\d{1,5}(?:\.\d{1,5}){0,3})")
 #: Stainless generates both companies' SDKs, which say their language and version whatever the ``User-Agent`` is.
 _LANGUAGES = {
     "python": "python",
