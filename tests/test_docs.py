@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 from bodhi_jupyter.access.environment import FAMILIES
+from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
 from bodhi_jupyter.extension import BodhiExtension
 
@@ -48,6 +50,16 @@ def test_the_alias_in_the_documentation_is_one():
     (text,) = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL)
 
     assert parse_text(text.encode()).alias == "tutor"
+
+
+def test_the_limits_in_the_documentation_are_some():
+    text = CONFIGURATION + (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^c\.BodhiExtension\.limits = (\{.*?^\})", text, re.DOTALL | re.MULTILINE)
+    examples += re.findall(r"--BodhiExtension\.limits=(\{.*\})'", text)
+
+    assert len(examples) == 3
+    for example in examples:
+        assert list(parse_limits(ast.literal_eval(example)).limits_of("ann", "toy"))
 
 
 def test_links_lead_somewhere():

@@ -75,6 +75,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._refusal: GatewayError | web.HTTPError | None = None
         self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
+        self._runs_model = False
         self._admission: Admission | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
@@ -193,6 +194,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: as `resolve`.
         """
         alias = await self.resolve(name)
+        self._runs_model = True
         limits = self.gateway.limits
         if limits is not None:
             assert self.record.person is not None
@@ -408,7 +410,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def on_finish(self) -> None:
         """Close the request's record and log it in one line."""
         super().on_finish()
-        self.record.estimate_tokens()
+        if self._runs_model:
+            self.record.estimate_tokens()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
