@@ -26,7 +26,6 @@ from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
 from .backends.context_sizes import ContextSizes
-from .backends.engine_reading import read_engines
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -71,13 +70,14 @@ from .handlers import (
 )
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
+from .handlers.live import live_source
 from .handlers.notebooks import Notebooks
 from .handlers.ollama_keyed import keyed
 from .handlers.routes import RouteNames
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
 from .telemetry.ledger import Ledger
-from .telemetry.live import LIVE, LiveSource
+from .telemetry.live import LIVE
 from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
 from .telemetry.recent import RecentErrors
 from .telemetry.recorders import Recorders
@@ -297,7 +297,7 @@ class BodhiExtension(ExtensionApp):
             ledger=ledger,
             recent_errors=recent_errors,
         )
-        self._live = self._live_source(pool, upstream)
+        self._live = live_source(self.gateway)
         LIVE.add(self._live)
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway
@@ -393,14 +393,6 @@ class BodhiExtension(ExtensionApp):
             log=self.log,
             on_lost=LEDGER_ROWS_LOST.inc,
             on_failure=LEDGER_FAILURES.inc,
-        )
-
-    def _live_source(self, pool: LocalPool, upstream: Upstream) -> LiveSource:
-        return LiveSource(
-            streams=lambda: [record.dialect for record in self.gateway.in_flight.values() if record.streamed],
-            waiting=lambda: {"model": sum(state.waiting for state in pool.states().values())},
-            engines=lambda: {name: state.estimate for name, state in pool.states().items() if state.pid is not None},
-            read_engines=lambda: read_engines(pool.engines(), upstream),
         )
 
     def _alias_store(self) -> AliasStore:

@@ -37,6 +37,7 @@ from ..wire.errors import (
 from ..wire.json_text import compact
 from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
 from ..wire.sse import comment, data_event, event_count
+from .failures import failure_line
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
@@ -378,6 +379,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.error, self.record.error_kind = error.code, error.default_code
         self.record.field = error.param
         self.record.end = "failed"
+        if error.status >= 500:
+            self.log.warning("%s", failure_line(error, self.record))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render whatever was raised, in this handler's dialect."""

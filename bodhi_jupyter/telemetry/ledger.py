@@ -160,6 +160,8 @@ def _row(record: RequestRecord) -> Row:
         **{name: getattr(record, name) for name in COLUMNS if hasattr(record, name)},
         "endpoint": record.route,
         "path": record.endpoint[:_LONGEST],
+        # Whoever comes with Jupyter's token has a new name each time: the person lasts.
+        "user": record.person or record.user,
         "error": record.error and record.error[:_LONGEST],
         "field": record.field and _INDEX.sub("[]", record.field)[:_LONGEST],
         "between_tokens_seconds": record.seconds_between_tokens,

@@ -28,7 +28,6 @@ COLUMNS = {
     "endpoint": "TEXT NOT NULL",
     "path": "TEXT NOT NULL",
     "user": "TEXT",
-    "person": "TEXT",
     "kernel": "TEXT",
     "notebook": "TEXT",
     "client": "TEXT NOT NULL",

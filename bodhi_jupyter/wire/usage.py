@@ -13,7 +13,7 @@ Bucket = Literal["hour", "day"]
 Format = Literal["json", "csv"]
 
 #: What the series may be split by.
-GROUPS = ("alias", "user", "person", "notebook", "kernel", "endpoint", "dialect", "error", "client", "backend", "end")
+GROUPS = ("alias", "user", "notebook", "kernel", "endpoint", "dialect", "error", "client", "backend", "end")
 #: How far back is looked when nothing is said.
 DEFAULT_SECONDS = 7 * 86400.0
 

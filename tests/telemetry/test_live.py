@@ -77,6 +77,8 @@ async def test_counts_are_of_now_and_engines_as_the_scrape_before_found_them(col
     assert first == {
         'bodhi_streams_open{dialect="openai"}': 2,
         'bodhi_streams_open{dialect="ollama"}': 1,
+        'bodhi_streams_open{dialect="anthropic"}': 0,
+        'bodhi_streams_open{dialect="bodhi"}': 0,
         'bodhi_queue_length{queue="model"}': 4,
         "bodhi_engine_processes": 1,
         'bodhi_engine_memory_estimate_bytes{model="tutor"}': 1000,
