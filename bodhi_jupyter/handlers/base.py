@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,6 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder
-from ..access.limits import Admission
 from ..access.person import person_of
 from ..catalog.alias import Alias
 from ..wire.client import client_of
@@ -76,8 +75,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._refusal: GatewayError | web.HTTPError | None = None
         self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
-        self._runs_model = False
-        self._admission: Admission | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -185,22 +182,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.model = name
         alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
         self.record.alias, self.record.backend = alias.name, alias.target.backend
-        return alias
-
-    async def resolve_to_run(self, name: str) -> Alias:
-        """`resolve`, for a request that makes the model work: it counts against the limits.
-
-        Raises:
-            RateLimited: a limit is reached.
-            GatewayError: as `resolve`.
-        """
-        alias = await self.resolve(name)
-        self._runs_model = True
-        limits = self.gateway.limits
-        if limits is not None:
-            assert self.record.person is not None
-            self._admission = await limits.admit(self.record.person, alias.name)
-            self._set_headers(self._admission.headers)
         return alias
 
     # -- the work --------------------------------------------------------------------------------------------
@@ -390,14 +371,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
         self.set_status(self.error_status(error))
-        if self._admission is not None:
-            self._set_headers(self._admission.headers)
-        self._set_headers(response_headers(error))
-        self.answer_json(self.render_error(error))
-
-    def _set_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
+        for name, value in response_headers(error).items():
             self.set_header(name, value)
+        self.answer_json(self.render_error(error))
 
     def log_exception(
         self,
@@ -413,13 +389,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def on_finish(self) -> None:
         """Close the request's record and log it in one line."""
         super().on_finish()
-        if self._runs_model:
-            self.record.estimate_tokens()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
-        if self._admission is not None:
-            self._admission.end(self.record.tokens)
         self.gateway.recorder.record(self.record)
 
 
