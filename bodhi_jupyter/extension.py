@@ -123,7 +123,9 @@ class BodhiExtension(ExtensionApp):
     """Local AI beside the notebook server."""
 
     name = "bodhi_jupyter"
-    description = "Starts a server that answers OpenAI's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    description = (
+        "Starts a server that answers OpenAI's, Ollama's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    )
     version = __version__
     extension_url = "/bodhi/docs"
     # `jupyter bodhi` starts a server for programs: no other extension, no browser.
