@@ -22,6 +22,7 @@ from ..access.keys import PREFIX, KeyHolder
 from ..catalog.alias import Alias
 from ..wire.client import client_of
 from ..wire.errors import (
+    BackendError,
     BodyTooLarge,
     GatewayError,
     InternalError,
@@ -357,7 +358,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.error, self.record.error_kind = error.code, error.default_code
         self.record.field = error.param
         self.record.end = "failed"
-        if error.status >= 500:
+        if isinstance(error, BackendError | InternalError):
             self.log.warning("%s", failure_line(error, self.record))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
