@@ -19,6 +19,10 @@ from .access import provisioner
 from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
+from .access.limit_settings import Limit, parse_limits
+from .access.limit_storage import counters_at
+from .access.limits import Limits
+from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
 from .backends.context_sizes import ContextSizes
@@ -184,6 +188,15 @@ class BodhiExtension(ExtensionApp):
         "engine: a path, or a name on PATH."
     ).tag(config=True)
 
+    limits = Dict(
+        help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
+        'once): {"user": {"requests_per_minute": 60}, "alias": {"*": {"streams": 4}}}. By default nothing is limited.',
+    ).tag(config=True)
+    limits_storage = Unicode(
+        help="URL of a Redis (redis://, rediss://, unix://) in which several servers count together. Without one, "
+        "each counts for itself. It may hold a password, and is kept from kernels. Also BODHI_LIMITS_STORAGE."
+    ).tag(config=True)
+
     ledger = Bool(
         True, help="Whether a row is kept for each request, in bodhi/ledger under Jupyter's data directory."
     ).tag(config=True)
@@ -210,6 +223,18 @@ class BodhiExtension(ExtensionApp):
     @default("backend_api_key")
     def _backend_api_key_default(self) -> str:
         return os.environ.get("BODHI_BACKEND_API_KEY", "")
+
+    @default("limits_storage")
+    def _limits_storage_default(self) -> str:
+        return os.environ.get("BODHI_LIMITS_STORAGE", "")
+
+    @validate("limits")
+    def _check_limits(self, proposal: Any) -> Any:
+        try:
+            parse_limits(proposal["value"])
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+        return proposal["value"]
 
     @validate("backend_url")
     def _check_backend_url(self, proposal: Any) -> Any:
@@ -264,6 +289,8 @@ class BodhiExtension(ExtensionApp):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            limits=self._limits(),
+            owner=server_owner(os.environ),
             recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
             routes=RouteNames(["/", *(pattern for pattern, _ in ROUTES)]),
             notebooks=Notebooks(self.serverapp.session_manager),
@@ -307,6 +334,8 @@ class BodhiExtension(ExtensionApp):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
+        if self.gateway.limits is not None:
+            await self.gateway.limits.close()
         await self.gateway.pulls.close()
         await self.gateway.catalog.close()
         await self.gateway.details.close()
@@ -348,6 +377,12 @@ class BodhiExtension(ExtensionApp):
         unavailable = launcher.unavailable if is_only_backend else lambda: None
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
+    def _limits(self) -> Limits | None:
+        if not self.limits:
+            return None
+        counters = counters_at(self.limits_storage, self.log.warning)
+        return Limits(parse_limits(self.limits), counters, self._tell_of_limit)
+
     def _ledger(self) -> Ledger | None:
         if not self.ledger:
             return None
@@ -377,6 +412,10 @@ class BodhiExtension(ExtensionApp):
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
         self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
+
+    def _tell_of_limit(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
+        self.log.info("limit reached: %d %s person=%r alias=%r", limit.amount, limit.words, person, alias)
+        self._events.limit_reached(limit.words, person=person, alias=alias, retry_after=retry_after)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

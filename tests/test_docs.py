@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from bodhi_jupyter.access.environment import FAMILIES
+from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
 from bodhi_jupyter.extension import BodhiExtension
 from bodhi_jupyter.wire.usage import GROUPS
@@ -36,6 +38,7 @@ def test_every_setting_is_documented_and_nothing_else():
 def test_defaults_are_as_documented(name, monkeypatch):
     monkeypatch.delenv("BODHI_BACKEND_URL", raising=False)
     monkeypatch.delenv("BODHI_BACKEND_API_KEY", raising=False)
+    monkeypatch.delenv("BODHI_LIMITS_STORAGE", raising=False)
     default = getattr(BodhiExtension(), name)
     spelt = f"{default:g}" if isinstance(default, float) else '""' if default == "" else str(default)
 
@@ -51,6 +54,16 @@ def test_the_alias_in_the_documentation_is_one():
     (text,) = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL)
 
     assert parse_text(text.encode()).alias == "tutor"
+
+
+def test_the_limits_in_the_documentation_are_some():
+    text = CONFIGURATION + (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^c\.BodhiExtension\.limits = (\{.*?^\})", text, re.DOTALL | re.MULTILINE)
+    examples += re.findall(r"--BodhiExtension\.limits=(\{.*\})'", text)
+
+    assert len(examples) == 3
+    for example in examples:
+        assert list(parse_limits(ast.literal_eval(example)).limits_of("ann", "toy"))
 
 
 def test_links_lead_somewhere():

@@ -19,6 +19,7 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder
+from ..access.person import person_of
 from ..catalog.alias import Alias
 from ..wire.client import client_of
 from ..wire.errors import (
@@ -35,7 +36,7 @@ from ..wire.errors import (
 )
 from ..wire.json_text import compact
 from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
-from ..wire.sse import comment, data_event
+from ..wire.sse import comment, data_event, event_count
 from .failures import failure_line
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
@@ -124,7 +125,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
             raise self._not_authenticated(key)
-        self.record.user = self.current_user.username
+        user = self.current_user
+        self.record.user = user.username
+        self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
         self.record.kernel = self.holder.kernel if self.holder else None
         self.gateway.notebooks.note(self.record)
         if self._declared_length() > self.gateway.max_body_bytes:
@@ -246,7 +249,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if record.first_token_seconds is None:
             record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
-        record.chunks += 1
+        record.chunks += event_count(block)
         self._begin_stream()
         self.write(block)
         await self.flush()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..access.keys import KeyRing
+from ..access.limits import Limits
 from ..backends.base import Backend
 from ..backends.context_sizes import ContextSizes
 from ..backends.images import ImageFetcher
@@ -34,6 +35,8 @@ class Gateway:
     Attributes:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
+        limits: how much each person and model may be asked for; None where nothing is limited.
+        owner: the person that the server's own keys count for.
         recorder: takes each request's record once it is over.
         routes: names for counting.
         notebooks: tells which notebook a kernel runs for.
@@ -54,6 +57,8 @@ class Gateway:
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
+    limits: Limits | None
+    owner: str
     recorder: Recorder
     routes: RouteNames
     notebooks: Notebooks

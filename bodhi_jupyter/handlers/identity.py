@@ -1,4 +1,4 @@
-"""Who a scoped key stands for, towards Jupyter's own machinery."""
+"""Who a scoped key stands for, towards Jupyter's own machinery, and what is said of a key that opens nothing."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class RequestRecord:
         field: the request's field that the error names.
         end: how it ended for the caller.
         streamed: an event stream was begun.
-        chunks: blocks of events that were sent.
+        chunks: events of a stream that came from the engine; about one for each token.
         seconds: from the request's headers to the last byte of the answer.
         queue_seconds: how long it waited to be admitted.
         lease_seconds: how long it waited for its model, loading included; of several leases the sum.
@@ -79,11 +79,22 @@ class RequestRecord:
 
     @property
     def seconds_between_tokens(self) -> float | None:
-        """The mean over the stream; by its blocks where nobody counted the tokens, None where there were not two."""
+        """The mean over the stream; by its events where nobody counted the tokens, None where there were not two."""
         steps = (self.completion_tokens or self.chunks) - 1
         if self.first_token_seconds is None or self.last_token_seconds is None or steps < 1 or self.chunks < 2:
             return None
         return (self.last_token_seconds - self.first_token_seconds) / steps
+
+    @property
+    def tokens(self) -> int:
+        """All that were used, as far as they are known."""
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    def estimate_tokens(self) -> None:
+        """Where a stream was cut off before the engine told its counts, take an event for a token."""
+        if self.completion_tokens is None and self.chunks:
+            self.completion_tokens = self.chunks
+            self.estimated = True
 
     def line(self) -> str:
         """The record as one line of ``key=value`` pairs for the log."""
