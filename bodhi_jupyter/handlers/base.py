@@ -303,10 +303,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.set_header("x-request-id", self.record.request_id)
 
     def _new_record(self) -> RequestRecord:
-        path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
-        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
-        record.started = time.time()
-        record.route = self.gateway.routes.name(str(self.request.method), api_path(path))
+        method, path = (
+            str(self.request.method),
+            f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}",
+        )
+        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{method} {path}", dialect_of(path), time.time())
+        record.route = self.gateway.routes.name(method, api_path(path))
         record.client, record.client_version = client_of(self.request.headers)
         return record
 
