@@ -23,6 +23,7 @@ from ..access.person import person_of
 from ..catalog.alias import Alias
 from ..wire.client import client_of
 from ..wire.errors import (
+    BackendError,
     BodyTooLarge,
     GatewayError,
     InternalError,
@@ -302,10 +303,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.set_header("x-request-id", self.record.request_id)
 
     def _new_record(self) -> RequestRecord:
-        path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
-        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
-        record.started = time.time()
-        record.route = self.gateway.routes.name(str(self.request.method), api_path(path))
+        method, path = (
+            str(self.request.method),
+            f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}",
+        )
+        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{method} {path}", dialect_of(path), time.time())
+        record.route = self.gateway.routes.name(method, api_path(path))
         record.client, record.client_version = client_of(self.request.headers)
         return record
 
@@ -360,7 +363,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.error, self.record.error_kind = error.code, error.default_code
         self.record.field = error.param
         self.record.end = "failed"
-        if error.status >= 500:
+        if isinstance(error, BackendError | InternalError):
             self.log.warning("%s", failure_line(error, self.record))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -47,7 +47,8 @@ def usage(
         response = client.get(_base(url) + _PATH, params=parameters, headers=headers)
     if response.status_code != 200:
         raise RuntimeError(_refusal(response))
-    return _table(response.json()["series"])
+    found = response.json()
+    return _table(found["series"], ["start", "time", *found["by"], *found["totals"]])
 
 
 def _base(url: str | None) -> str:
@@ -64,12 +65,11 @@ def _refusal(response: Any) -> str:
         return f"The server answered {response.status_code}: it has no {_PATH}."
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> Any:
     if importlib.util.find_spec("pandas") is None:
         return rows
     import pandas as pd
 
-    frame = pd.DataFrame(rows)
-    if rows:
-        frame["time"] = pd.to_datetime(frame["time"], utc=True)
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["time"] = pd.to_datetime(frame["time"], utc=True)
     return frame

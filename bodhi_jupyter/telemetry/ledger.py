@@ -119,9 +119,14 @@ class Ledger:
             if time.monotonic() >= self._next_trim or self._untrimmed >= TRIM_ROWS:
                 self._next_trim, self._untrimmed = time.monotonic() + TRIM_SECONDS, 0
                 self._file.trim()
-        except (OSError, sqlite3.Error) as error:
-            self._put_back(batch)
-            self._note_failure(error)
+        except Exception as error:
+            if _is_trouble(error):
+                self._put_back(batch)
+                self._note_failure(error)
+            else:
+                # A defect of ours: the same rows would fail again, and those behind them with them.
+                self._on_lost(len(batch))
+                self._log.exception("%d requests are not in the ledger", len(batch))
         else:
             self._note_success()
 
@@ -136,8 +141,7 @@ class Ledger:
 
     def _note_failure(self, error: Exception) -> None:
         self._on_failure()
-        # Only what is no special case of it: "file is not a database", "database disk image is malformed".
-        if type(error) is sqlite3.DatabaseError:
+        if _is_damage(error):
             self._file.set_aside()
         self._file.close()
         if not self._failing:
@@ -152,6 +156,16 @@ class Ledger:
         if self._failing:
             self._failing = False
             self._log.info("The ledger is written again.")
+
+
+def _is_trouble(error: Exception) -> bool:
+    """Whether it is the disk's or the file's, as opposed to a row's."""
+    return isinstance(error, OSError | sqlite3.OperationalError) or _is_damage(error)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is not, or no more, a database: SQLite has a class for everything else."""
+    return type(error) is sqlite3.DatabaseError
 
 
 def _row(record: RequestRecord) -> Row:

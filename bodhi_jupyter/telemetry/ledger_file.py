@@ -62,6 +62,8 @@ _BUSY_SECONDS = 5.0
 _PLACES = 64
 #: Without locks a file that was not written for so long has no server.
 _ABANDONED_SECONDS = 86400.0
+#: Files that are set aside: more would be the file system's fault, and fill it.
+_MOST_DAMAGED = 8
 #: The part of the rows that goes when the file is too large.
 _SHED = 10
 
@@ -108,9 +110,9 @@ class LedgerFile:
         self._shrink(connection)
 
     def set_aside(self) -> None:
-        """Leave a damaged file alone, under a name of its own, and begin another."""
+        """Leave a damaged file alone, under a name of its own, and begin another; not without end."""
         self.close()
-        if self._path is not None:
+        if self._path is not None and len(list(self._folder.glob("*.damaged"))) < _MOST_DAMAGED:
             with suppress(OSError):
                 self._path.rename(self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.damaged"))
 

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +153,7 @@ def _times(connection: sqlite3.Connection, by: Sequence[str]) -> tuple[dict[str,
         for one, seconds in zip(values, row[len(by) :], strict=True):
             if seconds is not None:
                 one.append(seconds)
-    everything = [chain.from_iterable(values[index] for values in groups.values()) for index in range(len(_TIMES))]
+    everything = [[one for values in groups.values() for one in values[index]] for index in range(len(_TIMES))]
     return _named(everything), {key: _named(values) for key, values in groups.items()}
 
 

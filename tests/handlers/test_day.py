@@ -27,6 +27,7 @@ MESSAGES = [{"role": "user", "content": "a secret that nobody may keep"}]
 BODY: dict[str, Any] = {"model": "fake-model", "messages": MESSAGES}
 STREAMED: dict[str, Any] = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
 
+STALLS_AFTER = 3
 #: What is sent, how the backend answers (None where it must not be asked), and whether the client leaves.
 KINDS: dict[str, tuple[str, dict[str, Any], Behaviour | None, bool]] = {
     "whole": (PATH, BODY, behave.ok(), False),
@@ -40,7 +41,7 @@ KINDS: dict[str, tuple[str, dict[str, Any], Behaviour | None, bool]] = {
     "upstream error": (PATH, BODY, behave.status(500), False),
     "upstream nonsense": (PATH, STREAMED, behave.non_json_answer(), False),
     "mid-stream failure": (PATH, STREAMED, behave.die_between_chunks(), False),
-    "left in mid-stream": (PATH, STREAMED, behave.stall_mid_stream(), True),
+    "left in mid-stream": (PATH, STREAMED, behave.stall_mid_stream(STALLS_AFTER), True),
 }
 
 
@@ -128,11 +129,23 @@ def _names(sample: str, labels: dict[str, str]) -> Iterator[str]:
 async def ask(client: httpx.AsyncClient, path: str, body: Any, *, leaves: bool, seen: Seen) -> None:
     async with client.stream("POST", path, json=body) as response:
         if leaves:
-            await anext(response.aiter_raw())
-            seen.see(response.status_code, left=True)
-            return
+            text = ""
+            async for chunk in response.aiter_text():
+                text += chunk
+                if _events(text) == STALLS_AFTER:
+                    seen.see(response.status_code, left=True, usage=(0, _estimate(text)))
+                    return
         text = (await response.aread()).decode()
     seen.see(response.status_code, error=_error(response, text), usage=_usage(path, text))
+
+
+def _events(text: str) -> int:
+    return text.count("data: ")
+
+
+def _estimate(text: str) -> int:
+    """What a stream that was cut off is taken for: a token for each event of its answer."""
+    return _events(text) - text.count('"error":{')
 
 
 def _error(response: httpx.Response, text: str) -> str | None:
@@ -148,6 +161,8 @@ def _usage(path: str, text: str) -> tuple[int, int]:
     if path.startswith("/api"):
         last = json.loads(text.strip().splitlines()[-1])
         return last.get("prompt_eval_count", 0), last.get("eval_count", 0)
+    if '"error":{' in text and "data: " in text:
+        return 0, _estimate(text)
     told = [re.search(rf'"{name}":(\d+)', text) for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (int(found[1]) if found else 0 for found in told)
     return prompt, completion

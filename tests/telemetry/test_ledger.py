@@ -462,6 +462,18 @@ class TestRetention:
         assert len(rows(ledger.folder)) == 100
 
 
+def test_a_defect_costs_its_rows_and_no_others(make, losses, caplog) -> None:
+    ledger = make()
+    for defect in (object(), None, 2**70):
+        ledger.record(record(status=defect))
+        ledger.flush()
+    ledger.record(record(request_id="good"))
+    ledger.flush()
+    assert rows(ledger.folder, "request_id") == [("good",)]
+    assert (losses.rows, losses.failures) == (3, 0)
+    assert caplog.text.count("1 requests are not in the ledger") == 3
+
+
 def test_taking_a_record_never_waits_for_a_write(make, monkeypatch) -> None:
     ledger = make()
     may_write, writes = threading.Event(), threading.Event()
