@@ -16,6 +16,7 @@ from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicod
 
 from . import __version__
 from .access import provisioner
+from .access.admission import AdmissionQueue
 from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
@@ -51,7 +52,7 @@ from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
 from .handlers.live import live_source
 from .handlers.notebooks import Notebooks
-from .handlers.routes import RouteNames
+from .handlers.route_names import RouteNames
 from .models.box import BoxedModel
 from .routes import KEYED_ROUTES, ROUTES
 from .telemetry.bus import EventBus
@@ -133,6 +134,12 @@ class BodhiExtension(ExtensionApp):
         help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "
         "engine: a path, or a name on PATH."
     ).tag(config=True)
+
+    max_requests = Integer(
+        1000, min=1, help="Requests that may be answered at once, by all models; those that come then wait in order."
+    ).tag(config=True)
+    admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
+    admission_timeout = Float(60.0, help="Seconds that a request may wait for that.").tag(config=True)
 
     limits = Dict(
         help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
@@ -232,6 +239,7 @@ class BodhiExtension(ExtensionApp):
             model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,
             keys=keys,
+            admission=AdmissionQueue(self.max_requests, self.admission_queue, self.admission_timeout),
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
