@@ -47,34 +47,13 @@ from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
 from .cli_keys import BodhiKey
-from .handlers import (
-    anthropic,
-    completions,
-    embeddings,
-    manage_aliases,
-    manage_docs,
-    manage_health,
-    manage_keys,
-    manage_models,
-    manage_pulls,
-    manage_usage,
-    models,
-    ollama_chat,
-    ollama_embed,
-    ollama_generate,
-    ollama_manage,
-    ollama_models,
-    openai,
-    passthrough,
-    responses,
-)
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
 from .handlers.live import live_source
 from .handlers.notebooks import Notebooks
-from .handlers.ollama_keyed import keyed
 from .handlers.routes import RouteNames
 from .models.box import BoxedModel
+from .routes import KEYED_ROUTES, ROUTES
 from .telemetry.bus import EventBus
 from .telemetry.ledger import Ledger
 from .telemetry.live import LIVE
@@ -85,39 +64,6 @@ from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
-
-OLLAMA_ROUTES = [
-    *ollama_chat.default_handlers,
-    *ollama_generate.default_handlers,
-    *ollama_embed.default_handlers,
-    *ollama_models.default_handlers,
-    *ollama_manage.default_handlers,
-]
-
-V1_ROUTES = [
-    *models.default_handlers,
-    *completions.default_handlers,
-    *embeddings.default_handlers,
-    *passthrough.default_handlers,
-    *responses.default_handlers,
-    *anthropic.default_handlers,
-    *openai.default_handlers,
-]
-
-ROUTES = [
-    *OLLAMA_ROUTES,
-    *manage_health.default_handlers,
-    *manage_keys.default_handlers,
-    *manage_aliases.default_handlers,
-    *manage_models.default_handlers,
-    *manage_pulls.default_handlers,
-    *manage_usage.default_handlers,
-    *manage_docs.default_handlers,
-    *V1_ROUTES,
-]
-
-#: Again for clients that know an address and no key; some speak OpenAI's API to what they call Ollama.
-KEYED_ROUTES = keyed([*OLLAMA_ROUTES, *V1_ROUTES])
 
 #: The backend that `backend_url` is short for.
 BACKEND = "backend"
