@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from .notebook.client import connect
     from .notebook.model_browser import ModelBrowser
     from .notebook.panel import Panel
+    from .notebook.usage import usage
 
-__all__ = ["ModelBrowser", "Panel", "__version__", "chat", "connect"]
+__all__ = ["ModelBrowser", "Panel", "__version__", "chat", "connect", "usage"]
 
 __version__ = "0.1.0"
 
 #: What notebooks import from here, and where it is.
-_PUBLIC = {"ModelBrowser": "model_browser", "Panel": "panel", "chat": "chat", "connect": "client"}
+_PUBLIC = {
+    "ModelBrowser": "model_browser",
+    "Panel": "panel",
+    "chat": "chat",
+    "connect": "client",
+    "usage": "usage",
+}
 
 
 def __getattr__(name: str) -> Any:

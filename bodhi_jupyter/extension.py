@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
 from .access import provisioner
+from .access.admission import AdmissionQueue
 from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
+from .access.limit_settings import Limit, parse_limits
+from .access.limit_storage import counters_at
+from .access.limits import Limits
+from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
 from .backends.context_sizes import ContextSizes
@@ -43,68 +48,23 @@ from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
 from .cli_keys import BodhiKey
-from .handlers import (
-    anthropic,
-    completions,
-    embeddings,
-    manage_aliases,
-    manage_docs,
-    manage_health,
-    manage_keys,
-    manage_models,
-    manage_pulls,
-    manage_render,
-    models,
-    ollama_chat,
-    ollama_embed,
-    ollama_generate,
-    ollama_manage,
-    ollama_models,
-    openai,
-    passthrough,
-    responses,
-)
+from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
-from .handlers.ollama_keyed import keyed
+from .handlers.live import live_source
+from .handlers.notebooks import Notebooks
+from .handlers.route_names import RouteNames
 from .models.box import BoxedModel
+from .routes import KEYED_ROUTES, ROUTES
 from .telemetry.bus import EventBus
+from .telemetry.ledger import Ledger
+from .telemetry.live import LIVE
+from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
+from .telemetry.recent import RecentErrors
+from .telemetry.recorders import Recorders
 from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
-
-OLLAMA_ROUTES = [
-    *ollama_chat.default_handlers,
-    *ollama_generate.default_handlers,
-    *ollama_embed.default_handlers,
-    *ollama_models.default_handlers,
-    *ollama_manage.default_handlers,
-]
-
-V1_ROUTES = [
-    *models.default_handlers,
-    *completions.default_handlers,
-    *embeddings.default_handlers,
-    *passthrough.default_handlers,
-    *responses.default_handlers,
-    *anthropic.default_handlers,
-    *openai.default_handlers,
-]
-
-ROUTES = [
-    *OLLAMA_ROUTES,
-    *manage_health.default_handlers,
-    *manage_keys.default_handlers,
-    *manage_aliases.default_handlers,
-    *manage_models.default_handlers,
-    *manage_pulls.default_handlers,
-    *manage_docs.default_handlers,
-    *manage_render.default_handlers,
-    *V1_ROUTES,
-]
-
-#: Again for clients that know an address and no key; some speak OpenAI's API to what they call Ollama.
-KEYED_ROUTES = keyed([*OLLAMA_ROUTES, *V1_ROUTES])
 
 #: The backend that `backend_url` is short for.
 BACKEND = "backend"
@@ -114,7 +74,9 @@ class BodhiExtension(ExtensionApp):
     """Local AI beside the notebook server."""
 
     name = "bodhi_jupyter"
-    description = "Starts a server that answers OpenAI's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    description = (
+        "Starts a server that answers OpenAI's, Ollama's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    )
     version = __version__
     extension_url = "/bodhi/docs"
     # `jupyter bodhi` starts a server for programs: no other extension, no browser.
@@ -173,6 +135,29 @@ class BodhiExtension(ExtensionApp):
         "engine: a path, or a name on PATH."
     ).tag(config=True)
 
+    max_requests = Integer(
+        1000, min=1, help="Requests that may be answered at once, by all models; those that come then wait in order."
+    ).tag(config=True)
+    admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
+    admission_timeout = Float(60.0, help="Seconds that a request may wait for that.").tag(config=True)
+
+    limits = Dict(
+        help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
+        'once): {"user": {"requests_per_minute": 60}, "alias": {"*": {"streams": 4}}}. By default nothing is limited.',
+    ).tag(config=True)
+    limits_storage = Unicode(
+        help="URL of a Redis (redis://, rediss://, unix://) in which several servers count together. Without one, "
+        "each counts for itself. It may hold a password, and is kept from kernels. Also BODHI_LIMITS_STORAGE."
+    ).tag(config=True)
+
+    ledger = Bool(
+        True, help="Whether a row is kept for each request, in bodhi/ledger under Jupyter's data directory."
+    ).tag(config=True)
+    ledger_days = Float(90.0, min=0, help="Days after which a row of the ledger goes.").tag(config=True)
+    ledger_max_bytes = Integer(
+        100 * 2**20, min=0, help="Bytes that all files of the ledger may have together; the oldest rows go first."
+    ).tag(config=True)
+
     kernel_env = Enum(
         ["auto", "always", "never"],
         default_value="auto",
@@ -191,6 +176,18 @@ class BodhiExtension(ExtensionApp):
     @default("backend_api_key")
     def _backend_api_key_default(self) -> str:
         return os.environ.get("BODHI_BACKEND_API_KEY", "")
+
+    @default("limits_storage")
+    def _limits_storage_default(self) -> str:
+        return os.environ.get("BODHI_LIMITS_STORAGE", "")
+
+    @validate("limits")
+    def _check_limits(self, proposal: Any) -> Any:
+        try:
+            parse_limits(proposal["value"])
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+        return proposal["value"]
 
     @validate("backend_url")
     def _check_backend_url(self, proposal: Any) -> Any:
@@ -214,7 +211,8 @@ class BodhiExtension(ExtensionApp):
         """Wire the rooms together; nothing is started, reached or written yet."""
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
-        self._events = EventBus(self.serverapp.event_logger)
+        self._events, self._metrics = EventBus(self.serverapp.event_logger), Metrics(known_fields)
+        recent_errors, ledger = RecentErrors(), self._ledger()
         upstream, details = Upstream(self.read_timeout), Details()
         keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
         remotes = self._remotes(upstream)
@@ -241,10 +239,20 @@ class BodhiExtension(ExtensionApp):
             model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,
             keys=keys,
+            admission=AdmissionQueue(self.max_requests, self.admission_queue, self.admission_timeout),
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            limits=self._limits(),
+            owner=server_owner(os.environ),
+            recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
+            routes=RouteNames(["/", *(pattern for pattern, _ in ROUTES)]),
+            notebooks=Notebooks(self.serverapp.session_manager),
+            ledger=ledger,
+            recent_errors=recent_errors,
         )
+        self._live = live_source(self.gateway)
+        LIVE.add(self._live)
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway
         self.settings[provisioner.SETTING] = self.kernel_access
@@ -271,6 +279,7 @@ class BodhiExtension(ExtensionApp):
 
     async def _warm_up(self) -> None:
         await asyncio.to_thread(ChatRequest.model_rebuild)
+        await asyncio.to_thread(known_fields)
         await self.gateway.upstream.warm_up()
 
     async def stop_extension(self) -> None:
@@ -279,12 +288,18 @@ class BodhiExtension(ExtensionApp):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
+        if self.gateway.limits is not None:
+            await self.gateway.limits.close()
         await self.gateway.pulls.close()
         await self.gateway.catalog.close()
         await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
         await self.gateway.upstream.close()
         await self.gateway.images.close()
+        await LIVE.remove(self._live)
+        await self.gateway.notebooks.close()
+        if self.gateway.ledger:
+            await asyncio.to_thread(self.gateway.ledger.close)
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""
@@ -316,6 +331,24 @@ class BodhiExtension(ExtensionApp):
         unavailable = launcher.unavailable if is_only_backend else lambda: None
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
+    def _limits(self) -> Limits | None:
+        if not self.limits:
+            return None
+        counters = counters_at(self.limits_storage, self.log.warning)
+        return Limits(parse_limits(self.limits), counters, self._tell_of_limit)
+
+    def _ledger(self) -> Ledger | None:
+        if not self.ledger:
+            return None
+        return Ledger(
+            Path(jupyter_data_dir()) / "bodhi" / "ledger",
+            max_age=self.ledger_days * 86400,
+            max_bytes=self.ledger_max_bytes,
+            log=self.log,
+            on_lost=LEDGER_ROWS_LOST.inc,
+            on_failure=LEDGER_FAILURES.inc,
+        )
+
     def _alias_store(self) -> AliasStore:
         user, *others = self._data_folders("aliases")
         return AliasStore([user, *others, *map(Path, self.alias_folders)], user)
@@ -332,6 +365,11 @@ class BodhiExtension(ExtensionApp):
         else:
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
+
+    def _tell_of_limit(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
+        self.log.info("limit reached: %d %s person=%r alias=%r", limit.amount, limit.words, person, alias)
+        self._events.limit_reached(limit.words, person=person, alias=alias, retry_after=retry_after)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.redis_server import RedisServer, need_redis
+
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
 
@@ -75,3 +77,10 @@ def eventually():
                 await asyncio.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def redis_server(tmp_path) -> Iterator[RedisServer]:
+    need_redis()
+    with RedisServer(tmp_path) as server:
+        yield server

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import re
 import time
-import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -19,9 +18,11 @@ from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..access.keys import PREFIX, KeyHolder
+from ..access.person import person_of
 from ..catalog.alias import Alias
 from ..wire.errors import (
+    BackendError,
     BodyTooLarge,
     GatewayError,
     InternalError,
@@ -33,10 +34,12 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import RequestRecord
-from ..wire.sse import comment, data_event
+from ..wire.record import CURRENT
+from ..wire.sse import comment, data_event, event_count
+from .arrival import new_record
+from .failures import failure_line
 from .gateway import GATEWAY, Gateway
-from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY
+from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
 AUTH_RESOURCE = "bodhi"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -129,7 +132,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
             raise self._not_authenticated(key)
-        self.record.user = self.current_user.username
+        user = self.current_user
+        self.record.user = user.username
+        self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
+        self.record.kernel = self.holder.kernel if self.holder else None
+        self.gateway.notebooks.note(self.record)
         if self._declared_length() > self.max_body_bytes:
             raise self._too_large()
 
@@ -146,19 +153,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     @staticmethod
     def _not_authenticated(key: str) -> NotAuthenticated:
-        if key.startswith(PREFIX):
-            return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
-        if not key:
-            return NotAuthenticated(
-                "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
-                "again: each new kernel is given a key of its own."
-            )
-        foreign = looks_foreign(key)
-        if foreign:
-            return NotAuthenticated(f"Incorrect API key provided. {foreign.advice()}")
-        return NotAuthenticated(
-            "Incorrect API key provided: it is neither the Jupyter server's token nor a key of ours."
-        )
+        return not_authenticated(key)
 
     # -- the body --------------------------------------------------------------------------------------------
 
@@ -193,12 +188,15 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        return self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        self.record.alias, self.record.backend = alias.name, alias.target.backend
+        return alias
 
     # -- the work --------------------------------------------------------------------------------------------
 
     async def work(self, task: Coroutine[Any, Any, None]) -> None:
         """Run the request's work; the client leaving cancels it, wherever it waits."""
+        CURRENT.set(self.record)
         self._work = asyncio.ensure_future(task)
         self.gateway.in_flight[self.record.request_id] = self.record
         if self._client_left:
@@ -253,9 +251,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
-        if self.record.first_token_seconds is None:
-            self.record.first_token_seconds = time.perf_counter() - self._arrived
+        record = self.record
+        record.last_token_seconds = time.perf_counter() - self._arrived
+        if record.first_token_seconds is None:
+            record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
+        record.chunks += event_count(block)
         self._begin_stream()
         self.write(block)
         await self.flush()
@@ -267,7 +268,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def _begin_stream(self) -> None:
         if self._streaming:
             return
-        self._streaming = True
+        self._streaming = self.record.streamed = True
         self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
@@ -305,12 +306,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
         super().set_default_headers()
         if not hasattr(self, "record"):
-            self.record = RequestRecord(f"req_{uuid.uuid4().hex}", self._endpoint())
+            self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
         self.set_header("x-request-id", self.record.request_id)
-
-    def _endpoint(self) -> str:
-        base = self.settings.get("base_url", "/")
-        return f"{self.request.method} /{self.request.path.removeprefix(base)}"
 
     def update_api_activity(self) -> None:
         """Jupyter's; a query that cannot be read must not keep the answer from being finished."""
@@ -360,8 +357,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def note_error(self, error: GatewayError) -> None:
         """Put the error into the request's record."""
-        self.record.error = error.code
+        self.record.error, self.record.error_kind = error.code, error.default_code
+        self.record.field = error.param
         self.record.end = "failed"
+        if isinstance(error, BackendError | InternalError):
+            self.log.warning("%s", failure_line(error, self.record))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render whatever was raised, in this handler's dialect."""
@@ -392,6 +392,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.log(self.line_level, "%s", self.record.line())
+        self.gateway.recorder.record(self.record)
 
 
 def _defect() -> InternalError:

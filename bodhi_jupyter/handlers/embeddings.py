@@ -15,6 +15,7 @@ from ..wire.hosted import HOSTED_ONLY
 from ..wire.rerank import RerankRequest, with_documents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .leased import leased_document
 
 #: Inputs sent to the engine at once: it does not notice a caller that leaves, but between two batches we do; and
@@ -23,7 +24,7 @@ BATCH = 64
 _NOT_FORWARDED = HOSTED_ONLY | {"dimensions"}
 
 
-class EmbeddingsHandler(GatewayHandler):
+class EmbeddingsHandler(CountedHandler):
     """``POST /v1/embeddings``."""
 
     @web.authenticated
@@ -34,7 +35,7 @@ class EmbeddingsHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_request(EmbeddingRequest, self.body)
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         # `dimensions` is ours to do; base64 is a quarter of the digits, and exact.
         body = {key: value for key, value in parse_object(self.body).items() if key not in _NOT_FORWARDED}
         body["encoding_format"] = "base64"
@@ -62,7 +63,7 @@ class EmbeddingsHandler(GatewayHandler):
         )
 
 
-class RerankHandler(GatewayHandler):
+class RerankHandler(CountedHandler):
     """``POST /v1/rerank``."""
 
     @web.authenticated
@@ -73,7 +74,7 @@ class RerankHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_request(RerankRequest, self.body)
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         body = {**parse_object(self.body), "documents": request.texts}
         document = await leased_document(
             self.gateway, alias, "/v1/rerank", body, field="documents", feature="reranking"

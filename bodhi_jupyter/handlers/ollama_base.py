@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from ..catalog.alias import Alias, LocalTarget
@@ -71,8 +72,14 @@ class OllamaHandler(GatewayHandler):
 
 def timestamp(seconds: float | None = None) -> str:
     """RFC 3339 in UTC, of now or of so many seconds since the epoch."""
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    whole, rest = divmod(time.time_ns() if seconds is None else int(seconds * 1e9), 10**9)
+    return f"{_second(whole)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    # Each line of a stream has a date, hundreds of them the same to the second.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def full_name(name: str) -> str:

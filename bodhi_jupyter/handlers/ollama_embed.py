@@ -15,7 +15,9 @@ from ..wire.embeddings import batches, read_vectors, shorten
 from ..wire.errors import BackendFailed, GatewayError, InvalidField
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
+from .counted import CountedHandler
 from .embeddings import BATCH, note_prompt_tokens
+from .lease import timed_lease
 from .leased import leased_document
 from .native import context_tokens
 from .ollama_answering import tokens_of
@@ -30,13 +32,13 @@ _TOO_LONG = "the input length exceeds the context length"
 _USUAL_BATCH = 512
 
 
-class _EmbeddingHandler(OllamaHandler):
+class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def load(self, alias: Alias, keep_alive: float | None) -> None:
         """Nothing is asked: load the model, or with a `keep_alive` of 0 unload it."""
         if keep_alive == 0:
             self.gateway.pool.retire(alias.name, "asked to")
             return
-        async with self.gateway.backends[alias.target.backend].lease(alias, keep_alive):
+        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
             pass
 
     async def embed(
@@ -103,7 +105,7 @@ class EmbedHandler(_EmbeddingHandler):
     async def _answer(self) -> None:
         moments = self.moments()
         request = await self.checked(lambda body: parse_ollama(OllamaEmbedRequest, body))
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         dimensions = request.dimensions if request.dimensions > 0 else None
         if not request.inputs:
             await self.load(alias, request.keep_alive)
@@ -132,7 +134,7 @@ class EmbeddingsHandler(_EmbeddingHandler):
 
     async def _answer(self) -> None:
         request = await self.checked(lambda body: parse_ollama(OllamaEmbeddingsRequest, body))
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         if not request.prompt:
             await self.load(alias, request.keep_alive)
             self.answer_json({"embedding": []})

@@ -12,10 +12,11 @@ from ..catalog.alias import Alias
 from ..wire.errors import GatewayError
 from ..wire.ollama import OllamaGenerateRequest, parse_ollama
 from ..wire.ollama_bodies import completion_body, gap_body, generate_chat_body, template_body, text_of_prompt
-from ..wire.ollama_pieces import Piece, PieceReader, chat_piece, infill_piece, text_piece
+from ..wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_piece
 from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ..wire.ollama_template import render_template
 from ..wire.refusals import about
+from .lease import timed_lease
 from .ollama_answering import AnsweringHandler, Completion, senses_of, tokens_of
 from .openai import PATH
 
@@ -54,28 +55,23 @@ class GenerateHandler(AnsweringHandler):
     async def _chat(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
         """Through the model's own template."""
         body = self.with_defaults(generate_chat_body(request, context_length=context_length), alias, context_length)
-        texts: list[str] = []
-
-        def read(event: Mapping[str, Any]) -> Piece:
-            piece = chat_piece(event)
-            texts.append(piece.content)
-            return piece
+        heard: list[str] = []
 
         async def completed(final: dict[str, Any]) -> dict[str, Any]:
             try:
                 prompt = text_of_prompt(await self.document(alias, "/apply-template", template_body(body)))
-                return await self._with_context(final, alias, await self._tokens(alias, prompt, is_start=True), texts)
+                return await self._with_context(final, alias, await self._tokens(alias, prompt, is_start=True), heard)
             except GatewayError:
                 return final  # the answer is whole; servers other than llama.cpp do not show their prompts
 
         # What an image is to the model are no tokens that could come back.
         goes_on = None if request.images else completed
-        await self._run(request, alias, PATH, body, read, goes_on)
+        await self._run(request, alias, PATH, body, chat_piece, heard, goes_on)
 
     async def _go_on(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
         """Through the request's template, or where an earlier answer ended."""
         backend = self.gateway.backends[alias.target.backend]
-        async with backend.lease(alias) as self.lease:
+        async with timed_lease(backend, alias) as self.lease:
             if request.template:
                 text = render_template(request.template, system=request.system, prompt=request.prompt)
             else:
@@ -92,17 +88,12 @@ class GenerateHandler(AnsweringHandler):
         body = self.with_defaults(
             completion_body(request, prompt, context_length=context_length), alias, context_length
         )
-        texts: list[str] = []
-
-        def read(event: Mapping[str, Any]) -> Piece:
-            piece = text_piece(event)
-            texts.append(piece.content)
-            return piece
+        heard: list[str] = []
 
         async def completed(final: dict[str, Any]) -> dict[str, Any]:
-            return final if isinstance(prompt, str) else await self._with_context(final, alias, prompt, texts)
+            return final if isinstance(prompt, str) else await self._with_context(final, alias, prompt, heard)
 
-        await self._run(request, alias, "/v1/completions", body, read, completed)
+        await self._run(request, alias, "/v1/completions", body, text_piece, heard, completed)
 
     async def _run(
         self,
@@ -111,11 +102,18 @@ class GenerateHandler(AnsweringHandler):
         path: str,
         body: Mapping[str, Any],
         read: PieceReader = infill_piece,
+        heard: list[str] | None = None,
         completed: Completion | None = None,
     ) -> None:
         moments = self.moments()
         guard = OllamaGuard(
-            alias.target.backend, request.model, read, self.envelope, moments, alternatives=request.top_logprobs
+            alias.target.backend,
+            request.model,
+            read,
+            self.envelope,
+            moments,
+            alternatives=request.top_logprobs,
+            heard=heard,
         )
         async with self.stream_from(request, alias, path, body, moments) as answer:
             await self.relay(request, answer, guard, completed)

@@ -20,6 +20,7 @@ from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_eng
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .native import context_tokens, native_stream
 from .relay import assemble_stream, pass_stream
 
@@ -27,7 +28,7 @@ from .relay import assemble_stream, pass_stream
 NAMES = {"messages": "input", "response_format": "text.format"}
 
 
-class ResponsesHandler(GatewayHandler):
+class ResponsesHandler(CountedHandler):
     """``POST /v1/responses``."""
 
     events: ResponseEvents
@@ -42,7 +43,7 @@ class ResponsesHandler(GatewayHandler):
         request = parse_request(ResponsesRequest, self.body)
         self.record.model = request.model or DEFAULT
         refuse_unsupported(request)
-        alias = await self.resolve(self.record.model)
+        alias = await self.resolve_to_run(self.record.model)
         self.events = ResponseEvents(
             response_frame(request, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,

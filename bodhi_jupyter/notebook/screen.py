@@ -105,7 +105,9 @@ def screen() -> Screen:
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
-    return NotebookScreen(shell) if hasattr(shell, "kernel") else TerminalScreen(getattr(shell, "execution_count", None))
+    return (
+        NotebookScreen(shell) if hasattr(shell, "kernel") else TerminalScreen(getattr(shell, "execution_count", None))
+    )
 
 
 def printable(text: str) -> str:

@@ -53,6 +53,11 @@ class EventReader:
             else:
                 yield parsed
 
+    @property
+    def at_start(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not self._splitter.pending
+
     def fail(self, reason: str) -> None:
         """Read no further; `reason` is a sentence."""
         self.failure = BackendFailed(reason)

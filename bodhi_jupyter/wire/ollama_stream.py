@@ -6,6 +6,7 @@ The final line waits for the numbers, which llama.cpp sends behind the finish re
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,12 +18,27 @@ from .json_text import compact
 from .ollama_messages import tool_calls_from_openai
 from .ollama_pieces import Piece, PieceReader
 
+# The usual chunk of a chat, which is nearly all of them: one piece of text. A JSON string is the same in a line of
+# Ollama's, so it is taken as bytes (measured: 4 microseconds in place of 17).
+_TEXT_ALONE = re.compile(
+    rb'data: \{"choices":\[\{"finish_reason":null,"index":0,"delta":\{"content":("(?:[^"\\]|\\.)++")\}\}\],'
+    rb'"created":\d+,"id":"[^"\\]*","model":"(?:[^"\\]|\\.)*+","system_fingerprint":"[^"\\]*",'
+    rb'"object":"chat\.completion\.chunk"\}\n\n'
+)
 _NANOSECONDS = 1e9
 _PER_MILLISECOND = 1e6
 
 
 class Envelope(Protocol):
-    """Where a line of one endpoint has its text."""
+    """Where a line of one endpoint has its text.
+
+    Attributes:
+        before: what stands in front of a text alone.
+        after: what stands behind it.
+    """
+
+    before: bytes
+    after: bytes
 
     def part(self, content: str, thinking: str) -> dict[str, Any]:
         """The keys of a line that carry this."""
@@ -33,6 +49,9 @@ class Envelope(Protocol):
 
 class ChatEnvelope:
     """``/api/chat``: a message."""
+
+    before = b'"message":{"role":"assistant","content":'
+    after = b"}"
 
     def part(self, content: str, thinking: str) -> dict[str, Any]:
         """See `Envelope.part`."""
@@ -46,6 +65,9 @@ class ChatEnvelope:
 
 class GenerateEnvelope:
     """``/api/generate``: a text."""
+
+    before = b'"response":'
+    after = b""
 
     def part(self, content: str, thinking: str) -> dict[str, Any]:
         """See `Envelope.part`."""
@@ -91,6 +113,7 @@ class OllamaGuard:
         envelope: where a line has its text.
         moments: the request's.
         alternatives: how many likelier tokens each of ``logprobs`` shows.
+        heard: is given each text, for a caller who needs them all at the end.
     """
 
     def __init__(
@@ -102,6 +125,7 @@ class OllamaGuard:
         moments: Moments,
         *,
         alternatives: int = 0,
+        heard: list[str] | None = None,
     ) -> None:
         self._events = EventReader(backend)
         self._backend = backend
@@ -109,7 +133,9 @@ class OllamaGuard:
         self._read = read
         self._envelope = envelope
         self._moments = moments
+        self._head = b'{"model":%b,' % compact(model)
         self._alternatives = alternatives
+        self._heard = heard
         self._calls = ChatAssembler()
         self._finish: str | None = None
         self._timings: Mapping[str, Any] = {}
@@ -123,6 +149,8 @@ class OllamaGuard:
 
     def feed(self, chunk: bytes) -> bytes:
         """The lines for what is complete now, without the final one and without errors: those are for `end` to tell."""
+        if (found := _TEXT_ALONE.fullmatch(chunk)) is not None and self._events.at_start and not self.over:
+            return self._text_line(found[1])
         lines = []
         for event in self._events.read(chunk):
             try:
@@ -133,6 +161,13 @@ class OllamaGuard:
             if line is not None:
                 lines.append(line)
         return b"".join(lines)
+
+    def _text_line(self, text: bytes) -> bytes:
+        self._note_first()
+        if self._heard is not None:
+            self._heard.append(json.loads(text))
+        date, envelope = self._moments.date().encode(), self._envelope
+        return b'%b"created_at":"%b",%b%b%b,"done":false}\n' % (self._head, date, envelope.before, text, envelope.after)
 
     def end(self) -> bytes:
         """The final line.
@@ -164,9 +199,14 @@ class OllamaGuard:
             self._calls.add({"choices": [{"delta": {"tool_calls": piece.calls}}]})
         if not (piece.content or piece.thinking or piece.logprobs):
             return None
+        if self._heard is not None:
+            self._heard.append(piece.content)
+        self._note_first()
+        return self._part(piece)
+
+    def _note_first(self) -> None:
         if self._moments.first is None:
             self._moments.first = self._moments.clock()
-        return self._part(piece)
 
     def _part(self, piece: Piece) -> bytes | None:
         line = {**self._line(piece.content, piece.thinking), "done": False}
