@@ -9,6 +9,7 @@ from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import InvalidField
 from .base import GatewayHandler
+from .models import WatchedModelsHandler
 
 
 class _LocalModelHandler(GatewayHandler):
@@ -63,6 +64,7 @@ class UnloadHandler(_LocalModelHandler):
 
 
 default_handlers = [
+    (r"/bodhi/v1/models", WatchedModelsHandler),
     (r"/bodhi/v1/models/(.+)/load", LoadHandler),
     (r"/bodhi/v1/models/(.+)/unload", UnloadHandler),
 ]

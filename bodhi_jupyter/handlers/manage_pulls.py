@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 from jupyter_server.auth.decorator import authorized
@@ -11,7 +12,9 @@ from .base import GatewayHandler
 
 
 class PullsHandler(GatewayHandler):
-    """``/bodhi/v1/pulls``."""
+    """``/bodhi/v1/pulls``: a panel looks again and again."""
+
+    line_level = logging.DEBUG
 
     @web.authenticated
     @authorized

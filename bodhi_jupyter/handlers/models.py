@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,12 @@ class ModelsHandler(GatewayHandler):
         if value not in {"true", "false"}:
             raise InvalidField("Invalid value for 'refresh': expected 'true' or 'false'.", param="refresh")
         return value == "true"
+
+
+class WatchedModelsHandler(ModelsHandler):
+    """``GET /bodhi/v1/models``: the same for a panel, which looks again and again: no use of a model, and no news."""
+
+    line_level = logging.DEBUG
 
 
 class ModelHandler(GatewayHandler):

@@ -29,6 +29,13 @@ _MODEL = {
     "description": "Random weights: it shows that everything works, and knows nothing.",
 }
 
+_FILTERS = [
+    Parameter("capability", "query", "Only models with it: `completion`, `tools`, `embedding`, `vision` ..."),
+    Parameter("owned_by", "query", "Only models of this owner."),
+    Parameter("q", "query", "Only models with this in their name, description or tags."),
+    Parameter("refresh", "query", "Ask every source now.", {"type": "string", "enum": ["true", "false"]}),
+]
+
 OPERATIONS = [
     Operation(
         route="GET /v1/models",
@@ -37,12 +44,17 @@ OPERATIONS = [
         description="Of a file that was not read yet only its name and size are known; a list by `capability` waits "
         "until every file has been read.",
         dialect=OPENAI,
-        parameters=[
-            Parameter("capability", "query", "Only models with it: `completion`, `tools`, `embedding`, `vision` ..."),
-            Parameter("owned_by", "query", "Only models of this owner."),
-            Parameter("q", "query", "Only models with this in their name, description or tags."),
-            Parameter("refresh", "query", "Ask every source now.", {"type": "string", "enum": ["true", "false"]}),
-        ],
+        parameters=_FILTERS,
+        replies={200: Reply("The models.", ModelList, {"object": "list", "data": [_MODEL]})},
+        errors=(400, *ALWAYS),
+    ),
+    Operation(
+        route="GET /bodhi/v1/models",
+        tag=TAG,
+        summary="Watch the models",
+        description="The list of `/v1/models` for panels, which ask again and again: not counted as use.",
+        dialect=OPENAI,
+        parameters=_FILTERS,
         replies={200: Reply("The models.", ModelList, {"object": "list", "data": [_MODEL]})},
         errors=(400, *ALWAYS),
     ),

@@ -34,9 +34,9 @@ class Management:
             await self._client.aclose()
             self._client = None
 
-    async def models(self, *, refresh: bool = False) -> list[Document]:
-        """All aliases as model objects; with `refresh` every source is asked now."""
-        return _data(await self._ask("GET", "/v1/models" + ("?refresh=true" if refresh else "")))
+    async def models(self) -> list[Document]:
+        """All aliases as model objects; asking for them is not counted as use."""
+        return _data(await self._ask("GET", "/bodhi/v1/models"))
 
     async def model(self, name: str) -> Document:
         """One alias as a model object, its file read."""

@@ -318,8 +318,8 @@ def test_the_panel(lab, panel_visit, route, width, theme):
     notebook.click("Use")
     page.get_by_role("textbox", name="Message", exact=True).fill("hello")
     page.get_by_role("textbox", name="Message", exact=True).press("Enter")
-    page.locator(".bodhi-chat[data-state='answering']").wait_for()
-    page.locator(".bodhi-chat[data-state='answering']").wait_for(state="detached")
+    # Beneath a whole answer stand its tokens.
+    page.locator(".bodhi-message[data-role='assistant']").filter(has_text=re.compile(r"\d+ tokens")).wait_for()
 
     state = notebook.value(2, "[panel.model, panel.messages[0]['content'], panel.last['model']]")
     assert state == ["tutor", "hello", "tutor"]

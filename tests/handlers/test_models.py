@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 import threading
@@ -330,3 +331,14 @@ class TestRemote:
         assert created.status_code == 201
         assert len(fake.requests) == asked
         assert "mine" in await listed(client)
+
+
+async def test_a_panel_sees_the_same_list_and_does_not_fill_the_log(client, models_folder, caplog) -> None:
+    write_tiny_random(models_folder / "found.gguf", seed=1)
+    watched = await client.get("/bodhi/v1/models?refresh=true")
+
+    lines = [entry.levelno for entry in caplog.records if "endpoint='GET /bodhi/v1/models" in entry.getMessage()]
+    assert set(lines) <= {logging.DEBUG}
+    names = [[model["id"] for model in answer.json()["data"]] for answer in (watched, await client.get(URL))]
+    assert names[0] == names[1]
+    assert "found" in names[0]

@@ -39,7 +39,7 @@ class Api:
         if path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
             return httpx.Response(200, json=next(entry for entry in self.models if entry["id"] == name))
-        if path == "/v1/models":
+        if path == "/bodhi/v1/models":
             return httpx.Response(200, json={"data": self.models})
         if path == "/bodhi/v1/backends":
             well = {"id": "local", "ok": True, "detail": "fine"}
@@ -316,7 +316,7 @@ def test_pulls_under_way_can_be_cancelled_and_stay_to_their_end(browser, begun, 
 
 
 def test_a_server_that_went_away_and_came_back(browser, api):
-    api.wrong["GET /v1/models"] = refusal(401, "This key is no longer valid.")
+    api.wrong["GET /bodhi/v1/models"] = refusal(401, "This key is no longer valid.")
     start(browser.look()).result(10)
     assert 'role="alert"' in browser.message.value
     assert names(browser) == ["org/tutor", "found", "remote"]
