@@ -9,24 +9,24 @@ from .operations_common import ALWAYS, MODEL, OPENAI
 TAG = "Models"
 
 _MODEL = {
-    "id": "tiny-random",
+    "id": "guide",
     "object": "model",
     "created": 1795387276,
     "owned_by": "bodhi-jupyter",
     "meta": {
         "backend": "local",
         "state": "idle",
-        "size": 595456,
-        "n_ctx": 4096,
-        "n_ctx_train": 8192,
-        "n_params": 278848,
-        "n_embd": 64,
+        "size": 2353088,
+        "n_ctx": 1024,
+        "n_ctx_train": 1024,
+        "n_params": 2164416,
+        "n_embd": 192,
         "architecture": "llama",
-        "quantization": "F16",
+        "quantization": "Q8_0",
         "modalities": ["text"],
         "capabilities": ["completion", "tools"],
     },
-    "description": "Random weights: it shows that everything works, and knows nothing.",
+    "description": "A 2 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
 }
 
 OPERATIONS = [
@@ -63,7 +63,7 @@ OPERATIONS = [
         dialect=OPENAI,
         parameters=[MODEL],
         replies={
-            200: Reply("It is loaded.", LocalModelState, {"id": "tiny-random", "state": "loaded", "expires_in": 300.0})
+            200: Reply("It is loaded.", LocalModelState, {"id": "guide", "state": "loaded", "expires_in": 300.0})
         },
         errors=(400, 404, 429, 503, *ALWAYS),
     ),
@@ -75,7 +75,7 @@ OPERATIONS = [
         dialect=OPENAI,
         parameters=[MODEL],
         replies={
-            200: Reply("It is gone.", LocalModelState, {"id": "tiny-random", "state": "idle", "expires_in": None})
+            200: Reply("It is gone.", LocalModelState, {"id": "guide", "state": "idle", "expires_in": None})
         },
         errors=(400, 404, *ALWAYS),
     ),

@@ -1,4 +1,4 @@
-"""Live servers for SDKs: one with the engine in the box, one in front of a backend that fails on command."""
+"""Live servers for SDKs: one with an engine of its own, one in front of a backend that fails on command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.behaviours import Behaviour, ok
 from tests.fakes.llama import FakeLlama
-from tests.live.server import PATIENCE, LiveServer
+from tests.live.server import PATIENCE, LiveServer, with_tiny_random
 
 
 class BackgroundFake:
@@ -47,7 +47,8 @@ class BackgroundFake:
 
 @pytest.fixture(scope="session")
 def engine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("engine")) as live:
+    folder = tmp_path_factory.mktemp("engine")
+    with LiveServer(folder, config=with_tiny_random(folder)) as live:
         yield live
 
 

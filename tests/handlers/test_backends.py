@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bodhi_jupyter.backends.launch import child_environment
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 from tests.fakes.llama import FakeLlama
 
 CHAT = "/v1/chat/completions"

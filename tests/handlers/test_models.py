@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bodhi_jupyter.catalog import details
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 from tests.fakes.llama import FakeLlama
 
 URL = "/v1/models"

@@ -44,8 +44,8 @@ def test_the_quickstart_runs_from_top_to_bottom(server, kernel):
     outputs = {name: kernel.run(source) for name, source in code_cells().items()}
 
     assert f"{server.url}/v1/" in outputs["connect"]
-    assert outputs["models"].startswith("tiny-random - Random weights")
-    assert "written by tiny-random" in outputs["ask"]
+    assert outputs["models"].startswith("guide - A 2 MB model")
+    assert "written by guide" in outputs["ask"]
     assert outputs["stream"].strip()
     forced = kernel.value("json.loads(answer.choices[0].message.content)")
     assert forced["colour"] in json.loads(CHOICE)

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import ValidationError
 from jupyter_events import EventLogger
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 from bodhi_jupyter.telemetry.bus import MODEL, EventBus
 
 

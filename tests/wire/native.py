@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 from bodhi_jupyter.wire.assemble import Assembler
 from bodhi_jupyter.wire.guard_events import EventGuard
 from bodhi_jupyter.wire.sse import iter_events

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 from bodhi_jupyter.wire.assemble import ChatAssembler
 from bodhi_jupyter.wire.sse import EventSplitter, is_done, iter_events
 
