@@ -20,6 +20,7 @@ from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
+from .backends.context_sizes import ContextSizes
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -34,6 +35,9 @@ from .catalog.catalog import Catalog
 from .catalog.details import Details
 from .catalog.discovery import ModelFolders
 from .catalog.hub import hub_cache
+from .catalog.model_files import ModelFiles
+from .catalog.pull import Pulls
+from .catalog.pull_hub import Hub
 from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
@@ -47,12 +51,19 @@ from .handlers import (
     manage_health,
     manage_keys,
     manage_models,
+    manage_pulls,
     models,
+    ollama_chat,
+    ollama_embed,
+    ollama_generate,
+    ollama_manage,
+    ollama_models,
     openai,
     passthrough,
     responses,
 )
 from .handlers.gateway import GATEWAY, Gateway
+from .handlers.ollama_keyed import keyed
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
 from .wire.openai import ChatRequest
@@ -60,13 +71,16 @@ from .wire.openai import ChatRequest
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-ROUTES = [
+OLLAMA_ROUTES = [
+    *ollama_chat.default_handlers,
+    *ollama_generate.default_handlers,
+    *ollama_embed.default_handlers,
+    *ollama_models.default_handlers,
+    *ollama_manage.default_handlers,
+]
+
+V1_ROUTES = [
     *models.default_handlers,
-    *manage_health.default_handlers,
-    *manage_keys.default_handlers,
-    *manage_aliases.default_handlers,
-    *manage_models.default_handlers,
-    *manage_docs.default_handlers,
     *completions.default_handlers,
     *embeddings.default_handlers,
     *passthrough.default_handlers,
@@ -74,6 +88,20 @@ ROUTES = [
     *anthropic.default_handlers,
     *openai.default_handlers,
 ]
+
+ROUTES = [
+    *OLLAMA_ROUTES,
+    *manage_health.default_handlers,
+    *manage_keys.default_handlers,
+    *manage_aliases.default_handlers,
+    *manage_models.default_handlers,
+    *manage_pulls.default_handlers,
+    *manage_docs.default_handlers,
+    *V1_ROUTES,
+]
+
+#: Again for clients that know an address and no key; some speak OpenAI's API to what they call Ollama.
+KEYED_ROUTES = keyed([*OLLAMA_ROUTES, *V1_ROUTES])
 
 #: The backend that `backend_url` is short for.
 BACKEND = "backend"
@@ -83,7 +111,9 @@ class BodhiExtension(ExtensionApp):
     """Local AI beside the notebook server."""
 
     name = "bodhi_jupyter"
-    description = "Starts a server that answers OpenAI's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    description = (
+        "Starts a server that answers OpenAI's, Ollama's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+    )
     version = __version__
     extension_url = "/bodhi/docs"
     # `jupyter bodhi` starts a server for programs: no other extension, no browser.
@@ -202,12 +232,16 @@ class BodhiExtension(ExtensionApp):
         box = BoxedModel()
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
+        catalog = Catalog(sources, [*(remote.name for remote in remotes), box.name], self.default_model)
         self.gateway = Gateway(
-            catalog=Catalog(sources, [*(remote.name for remote in remotes), box.name], self.default_model),
+            catalog=catalog,
             aliases=aliases,
             details=details,
             backends={backend.name: backend for backend in backends},
             pool=pool,
+            contexts=ContextSizes(pool.is_resident),
+            pulls=Pulls(Hub(caches[0], os.environ), lambda: catalog.refresh(FileSource.name)),
+            model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,
             keys=keys,
             images=ImageFetcher(frozenset(self.image_hosts)),
@@ -220,7 +254,7 @@ class BodhiExtension(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
-        self.handlers.extend(ROUTES)
+        self.handlers.extend([*ROUTES, *KEYED_ROUTES])
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell new kernels where we are, now that the port is known, and load in a thread what requests will need."""
@@ -248,6 +282,7 @@ class BodhiExtension(ExtensionApp):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
+        await self.gateway.pulls.close()
         await self.gateway.catalog.close()
         await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))

@@ -50,10 +50,18 @@ def test_the_alias_in_the_documentation_is_one():
 
 
 def test_links_lead_somewhere():
-    for file, text in (("README.md", README), ("docs/configuration.md", CONFIGURATION)):
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
             if "://" not in target:
-                assert (ROOT / file).parent.joinpath(target).exists(), target
+                assert path.parent.joinpath(target).exists(), target
+
+
+def test_every_module_is_in_the_architecture():
+    modules = {path.stem for path in (ROOT / "bodhi_jupyter").glob("*/*.py") if path.stem != "__init__"}
+    named = set(re.findall(r"`(\w+)\.py`", ARCHITECTURE))
+    patterns = [re.compile(name.replace("*", r"\w*")) for name in re.findall(r"`([\w*]*\*[\w*]*)\.py`", ARCHITECTURE)]
+
+    assert {name for name in modules if name not in named and not any(one.fullmatch(name) for one in patterns)} == set()
 
 
 def test_the_rooms_in_the_documentation_are_those_there_are():

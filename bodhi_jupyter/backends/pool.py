@@ -127,6 +127,10 @@ class LocalPool:
             resident.makes_room = False
             self._drain(resident, reason)
 
+    def is_resident(self, name: str) -> bool:
+        """Whether an engine for the alias is there, or waited for."""
+        return name in self._residents or any(waiter.name == name for waiter in self._queue)
+
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
         return model_states(self._residents.values(), self._queue, self._troubles.reasons())

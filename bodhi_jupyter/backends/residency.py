@@ -104,6 +104,7 @@ class ModelState:
         leases: requests being answered.
         waiting: requests in the queue.
         expires_in: seconds until it is unloaded if nobody asks; None while used or for ever.
+        keep_alive: seconds that it stays after its last request, infinite for ever.
         pid: the engine's process.
         estimate: bytes it was expected to need.
     """
@@ -113,6 +114,7 @@ class ModelState:
     leases: int = 0
     waiting: int = 0
     expires_in: float | None = None
+    keep_alive: float = 0.0
     pid: int | None = None
     estimate: int = 0
 
@@ -177,6 +179,7 @@ def model_states(
             leases=resident.leases,
             waiting=waiting[resident.name],
             expires_in=left,
+            keep_alive=resident.keep_alive,
             pid=resident.engine.pid if resident.engine else None,
             estimate=resident.estimate,
         )

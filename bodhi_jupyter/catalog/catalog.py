@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelNotFound
 from .alias import Alias, ModelSource
+from .pull_names import find_pulled
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +84,9 @@ class Catalog:
     async def resolve(self, name: str) -> Alias:
         """What `name` stands for; ``"default"`` is the default model.
 
+        A name that nothing has exactly is looked for without case and without ``:latest``, then as a name to pull
+        (``hf.co/org/repo``) of which something is here.
+
         Raises:
             ModelNotFound: no source has it; close names are in the message.
             BackendUnavailable: it is not known, and a source that may have it does not answer.
@@ -94,7 +98,7 @@ class Catalog:
             await self._ask(self._shelves)
             found = self._find(name)
         if found is None:
-            raise await self._not_found(self._default_model or name if name == DEFAULT else name)
+            raise await self._not_found(self._default_model or name if loose_name(name) == DEFAULT else name)
         return found
 
     async def close(self) -> None:
@@ -112,9 +116,12 @@ class Catalog:
     def _find(self, name: str) -> Alias | None:
         merged = self._merge()
         found = merged.by_name.get(name)
-        if found is None and name == DEFAULT:
+        if found is not None:
+            return found
+        loose = loose_name(name)
+        if loose == DEFAULT:
             return merged.by_name.get(self._default_model) if self._default_model else self._first_alias()
-        return found
+        return merged.by_loose_name.get(loose) or find_pulled(name, merged.listed)
 
     def _first_alias(self) -> Alias | None:
         """The first alias, unless a source before it is silent: another model must not answer for it."""
@@ -141,15 +148,14 @@ class Catalog:
     def _merge(self) -> _Merged:
         """What the shelves hold together; worked out anew only when one of them was asked."""
         if self._merged is None:
-            self._merged = _merge(self._shelves)
-            self._put_default_first(self._merged)
+            self._merged = _merge(self._shelves, self._is_default())
         return self._merged
 
-    def _put_default_first(self, merged: _Merged) -> None:
+    def _is_default(self) -> Callable[[Alias], bool]:
         if self._default_model:
-            merged.listed.sort(key=lambda alias: alias.name != self._default_model)
-        elif (first := self._first_alias()) is not None:
-            merged.listed.sort(key=lambda alias: alias.target != first.target)
+            return lambda alias: alias.name == self._default_model
+        first = self._first_alias()
+        return lambda alias: first is not None and alias.target == first.target
 
     def _stale(self) -> list[_Shelf]:
         now = self._clock()
@@ -202,13 +208,15 @@ class _Merged:
     Attributes:
         listed: every name once, the default model first, then in the order of the sources.
         by_name: what each name stands for; names that are not listed among them.
+        by_loose_name: the same by `loose_name`, where of several the first is taken.
     """
 
     listed: list[Alias]
     by_name: dict[str, Alias]
+    by_loose_name: dict[str, Alias]
 
 
-def _merge(shelves: Sequence[_Shelf]) -> _Merged:
+def _merge(shelves: Sequence[_Shelf], is_default: Callable[[Alias], bool]) -> _Merged:
     offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if _is_at_backend(shelf, alias))
     listed: dict[str, Alias] = {}
     unlisted: dict[str, Alias] = {}
@@ -224,7 +232,17 @@ def _merge(shelves: Sequence[_Shelf]) -> _Merged:
             else:
                 listed.setdefault(alias.name, offered)
                 unlisted.setdefault(full_name, offered)
-    return _Merged(list(listed.values()), {**unlisted, **listed})
+    in_order = sorted(listed.values(), key=lambda alias: not is_default(alias))
+    by_name = {**unlisted, **listed}
+    by_loose_name: dict[str, Alias] = {}
+    for name in [*(alias.name for alias in in_order), *unlisted]:
+        by_loose_name.setdefault(loose_name(name), by_name[name])
+    return _Merged(in_order, by_name, by_loose_name)
+
+
+def loose_name(name: str) -> str:
+    """The name as Ollama's clients may write it: they know no case, and a tag ``latest`` that says nothing."""
+    return name.casefold().removesuffix(":latest")
 
 
 def _is_at_backend(shelf: _Shelf, alias: Alias) -> bool:

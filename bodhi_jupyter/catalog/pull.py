@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -99,7 +99,7 @@ class Pulls:
         self._running: dict[str, _Pull] = {}
         self._finished: deque[_Pull] = deque(maxlen=_REMEMBERED)
 
-    async def follow(self, name: str) -> AsyncIterator[Line]:
+    async def follow(self, name: str) -> AsyncGenerator[Line, None]:
         """The lines of the pull of `name`, begun or joined, up to ``success``.
 
         When the last one who follows leaves, the download ends; what came stays for the next time. A follower that

@@ -58,6 +58,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     """
 
     auth_resource = AUTH_RESOURCE
+    #: The content type of streams.
+    stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
@@ -183,7 +185,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        return await self.gateway.catalog.resolve(name)
+        return self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
 
     # -- the work --------------------------------------------------------------------------------------------
 
@@ -252,13 +254,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def finish_stream(self) -> None:
         """End the body at once: SDKs wait for it before they use the connection again."""
-        await self.finish(set_content_type=STREAM_TYPE)
+        await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:
         if self._streaming:
             return
         self._streaming = True
-        self.set_header("Content-Type", STREAM_TYPE)
+        self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
         self.set_header("X-Accel-Buffering", "no")
@@ -340,6 +342,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """The error's body in this handler's dialect: OpenAI's unless a subclass speaks another."""
         return openai_envelope(error, endpoint=self.record.endpoint, model=self.record.model)
 
+    def error_status(self, error: GatewayError) -> int:
+        """The HTTP status that the error has in this handler's dialect."""
+        return error.status
+
     def render_stream_error(self, error: GatewayError) -> bytes:
         """The same as the last event of a stream whose status is long sent."""
         return data_event(compact(self.render_error(error)))
@@ -356,7 +362,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         exc_info = kwargs.get("exc_info")
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
-        self.set_status(error.status)
+        self.set_status(self.error_status(error))
         for name, value in response_headers(error).items():
             self.set_header(name, value)
         self.answer_json(self.render_error(error))

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from ..access.keys import KeyRing
 from ..backends.base import Backend
+from ..backends.context_sizes import ContextSizes
 from ..backends.images import ImageFetcher
 from ..backends.pool import LocalPool
 from ..backends.transport import Upstream
 from ..catalog.broken import BrokenFile
 from ..catalog.catalog import Catalog
 from ..catalog.details import Details
+from ..catalog.model_files import ModelFiles
+from ..catalog.pull import Pulls
 from ..catalog.store import AliasStore
 from ..wire.record import RequestRecord
 
@@ -35,6 +38,9 @@ class Gateway:
     details: Details
     backends: dict[str, Backend]
     pool: LocalPool
+    contexts: ContextSizes
+    pulls: Pulls
+    model_files: ModelFiles
     upstream: Upstream
     keys: KeyRing
     images: ImageFetcher

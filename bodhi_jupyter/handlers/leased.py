@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..backends.base import Lease
 from ..catalog.alias import Alias
 from ..wire.errors import BackendUnreachable
 from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
 
+#: Of a server that is asked about itself.
+_ANSWER_SECONDS = 5.0
+
 
 async def leased_document(
-    gateway: Gateway, alias: Alias, path: str, body: Mapping[str, Any], *, field: str, feature: str
+    gateway: Gateway,
+    alias: Alias,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    field: str,
+    feature: str,
+    keep_alive: float | None = None,
 ) -> dict[str, Any]:
     """The JSON object that `path` answers, with `body` and the model's name there.
 
@@ -21,25 +32,51 @@ async def leased_document(
     engine that died unnoticed is leased once more.
 
     `field` of the caller's request is named for what the engine finds too long or unknown; `feature` is what is
-    asked for, as in "embeddings".
+    asked for, as in "embeddings"; `keep_alive` is in seconds, in place of the alias's.
 
     Raises:
         GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
     """
-    try:
-        return await _document(gateway, alias, path, body, field=field, feature=feature)
-    except BackendUnreachable:
-        return await _document(gateway, alias, path, body, field=field, feature=feature)
-
-
-async def _document(
-    gateway: Gateway, alias: Alias, path: str, body: Mapping[str, Any], *, field: str, feature: str
-) -> dict[str, Any]:
     backend = gateway.backends[alias.target.backend]
-    async with backend.lease(alias) as lease:
-        payload = forwarded({**body, "model": lease.model})
-        async with gateway.upstream.post(lease.address, path, payload, backend=backend.name) as answer:
-            content = await answer.read()
+
+    async def ask() -> dict[str, Any]:
+        async with backend.lease(alias, keep_alive) as lease:
+            return await document_at(gateway, lease, backend.name, path, body, field=field, feature=feature)
+
+    try:
+        return await ask()
+    except BackendUnreachable:
+        return await ask()
+
+
+async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: str) -> dict[str, Any]:
+    """The JSON object that is to be got at `path`, from where the alias is answered.
+
+    Raises:
+        GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
+    """
+    backend = gateway.backends[alias.target.backend]
+    async with (
+        backend.lease(alias) as lease,
+        gateway.upstream.get(lease.address, path, backend=backend.name, timeout=_ANSWER_SECONDS) as answer,
+    ):
+        content = await answer.read()
     if answer.status >= 400:
-        raise document_refusal(answer.status, content, backend.name, field=field, feature=feature)
+        raise document_refusal(answer.status, content, backend.name, field="model", feature=feature)
     return parse_document(content, backend.name)
+
+
+async def document_at(
+    gateway: Gateway, lease: Lease, backend: str, path: str, body: Mapping[str, Any], *, field: str, feature: str
+) -> dict[str, Any]:
+    """The same from a server that is leased already.
+
+    Raises:
+        GatewayError: the server refused, failed, lacks the route, or answered no JSON object.
+    """
+    payload = forwarded({**body, "model": lease.model})
+    async with gateway.upstream.post(lease.address, path, payload, backend=backend) as answer:
+        content = await answer.read()
+    if answer.status >= 400:
+        raise document_refusal(answer.status, content, backend, field=field, feature=feature)
+    return parse_document(content, backend)

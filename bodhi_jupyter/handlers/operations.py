@@ -11,13 +11,23 @@ from typing import Any
 from .. import __version__
 from ..wire.hosted_routes import HOSTED_ROUTES
 from ..wire.openapi import paths_and_components
-from . import operations_anthropic, operations_bodhi, operations_models, operations_openai, operations_responses
+from . import (
+    operations_anthropic,
+    operations_bodhi,
+    operations_models,
+    operations_ollama,
+    operations_ollama_models,
+    operations_openai,
+    operations_responses,
+)
 from .operations_common import PROBLEMS
 
 OPERATIONS = [
     *operations_openai.OPERATIONS,
     *operations_responses.OPERATIONS,
     *operations_anthropic.OPERATIONS,
+    *operations_ollama.OPERATIONS,
+    *operations_ollama_models.OPERATIONS,
     *operations_models.OPERATIONS,
     *operations_bodhi.OPERATIONS,
 ]
@@ -27,14 +37,16 @@ _TAGS = {
     operations_openai.TEXT: "Text that goes on, vectors, rankings.",
     operations_responses.TAG: "OpenAI's Responses, without a memory: nothing is stored.",
     operations_anthropic.TAG: "Anthropic's Messages. Errors have Anthropic's shape, and `x-api-key` takes a key.",
+    operations_ollama.TAG: "Ollama's API in its own formats: a JSON object a line, durations in nanoseconds.",
+    operations_ollama_models.TAG: "Models as Ollama lists, gets, makes, copies and deletes them.",
     operations_models.TAG: "Which models there are, and whether they are loaded.",
     operations_bodhi.ALIASES: "Aliases: names for models, with defaults, one file each.",
     operations_bodhi.SERVER: "Health, keys, this documentation.",
 }
 
 _ABOUT = f"""
-The local AI beside this Jupyter server: OpenAI's and Anthropic's APIs over the models on this machine and on the
-servers that are configured.
+The local AI beside this Jupyter server: OpenAI's, Ollama's and Anthropic's APIs over the models on this machine and
+on the servers that are configured.
 
 **Keys.** The Jupyter server's token and the scoped keys that each kernel is given are bearer keys. A page of this
 server is known by its cookie, and sends `X-XSRFToken` with everything that is not a `GET`.
@@ -48,7 +60,11 @@ server is known by its cookie, and sends `X-XSRFToken` with everything that is n
 **Errors.** Each tells in `code` what happened and in `param` where. `x-should-retry` tells whether another attempt
 makes sense. A configured server's refusal keeps its own status. A stream that breaks ends with an error event.
 
-**Not here.** OpenAI's other routes below `/v1/` answer 501: {", ".join(HOSTED_ROUTES)}.
+**No place for a key.** Ollama's routes and those below `/v1` are again below `/bodhi/ollama/<key>/`, for clients that
+know an address alone.
+
+**Not here.** OpenAI's other routes below `/v1/` answer 501: {", ".join(HOSTED_ROUTES)}. So do Ollama's `/api/push` and
+`/api/blobs`: nothing is uploaded.
 """.strip()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..catalog.pull_errors import NotEnoughSpace
 from ..catalog.store import AliasChanged, AliasExists
 from ..wire.answers import Error
 from ..wire.answers_anthropic import AnthropicError
+from ..wire.answers_ollama import OllamaError
 from ..wire.anthropic import anthropic_envelope
 from ..wire.errors import (
     BackendFailed,
@@ -23,6 +25,7 @@ from ..wire.errors import (
     NotSupported,
     openai_envelope,
 )
+from ..wire.ollama_errors import ollama_text
 from ..wire.openapi import Dialect, Parameter, Problem
 
 PROBLEMS = [
@@ -43,6 +46,7 @@ PROBLEMS = [
     Problem("It was changed since `If-Match` was seen.", AliasChanged("tutor")),
     Problem("The body passes the configured limit.", BodyTooLarge("The request body is larger than the limit.")),
     Problem("Too many wait for a model, or one has waited too long.", Busy("The queue is full.", retry_after=1.0)),
+    Problem("The disk is too full for what is to be got.", NotEnoughSpace.measured(8 * 10**9, 10**9)),
     Problem("A defect of the gateway's.", InternalError("The gateway failed; the server's log has the details.")),
     Problem(
         "The model or its server cannot do that.",
@@ -70,8 +74,13 @@ def _anthropic(error: GatewayError) -> Mapping[str, object]:
     return anthropic_envelope(error, "req_89b0f2a8102e4ba8b82a3fcf417e5209", endpoint="", model=None)
 
 
+def _ollama(error: GatewayError) -> Mapping[str, object]:
+    return {"error": ollama_text(error, model="nope", endpoint="/api/chat")}
+
+
 OPENAI = Dialect("Error", Error, _openai, ["bearer", "token"])
 ANTHROPIC = Dialect("AnthropicError", AnthropicError, _anthropic, ["x-api-key", "bearer", "token"])
+OLLAMA = Dialect("OllamaError", OllamaError, _ollama, ["bearer", "token"])
 
 #: Errors of every operation; of those that read a body; of those that work with a model.
 ALWAYS = (401, 403, 500)

@@ -122,6 +122,18 @@ async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]
     Raises:
         GatewayError: the stream broke, reported an error, or ended before the answer was finished.
     """
+    async with aclosing(watched(answer, guard)) as blocks:
+        async for block in blocks:
+            yield block
+    yield guard.end()
+
+
+async def watched(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:
+    """The same without the terminal one: whether the stream ended well is still to be asked of the guard.
+
+    Raises:
+        GatewayError: the stream broke.
+    """
     async with aclosing(answer.chunks()) as chunks:
         async for chunk in chunks:
             block = guard.feed(chunk)
@@ -129,4 +141,3 @@ async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]
                 yield block
             if guard.over:
                 break
-    yield guard.end()

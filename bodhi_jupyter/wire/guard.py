@@ -21,14 +21,16 @@ class Guard(Protocol):
     """Watches one streamed answer; each dialect's streams end in their own way.
 
     Attributes:
-        over: nothing more is to be read: the stream's own end came, or a failure.
         prompt_tokens: as the stream told, or None.
         completion_tokens: as the stream told, or None.
     """
 
-    over: bool
     prompt_tokens: int | None
     completion_tokens: int | None
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is to be read: the stream's own end came, or a failure."""
 
     def feed(self, chunk: bytes) -> bytes:
         """What may be passed on: whole events, without the terminal one."""

@@ -1,4 +1,4 @@
-"""Requests of Ollama's ``/api/*``, checked, and the bodies that ask llama.cpp for the same (Ollama API).
+"""Requests of Ollama's ``/api/*``, checked (Ollama API).
 
 Bodies are parsed whatever the content type; unknown fields are ignored, null means absent.
 """
@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from .duration import parse_duration
 from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound
-from .ollama_messages import OllamaMessage, OllamaModel, content_of, to_openai_messages
-from .ollama_options import check_options, sampling_fields
+from .ollama_messages import OllamaMessage, OllamaModel
+from .ollama_options import check_options
 from .schema import UnfitSchema, check_schema
 from .validation import fault, render_path
 
@@ -147,7 +147,7 @@ class _Running(OllamaRequest):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-class _Answering(_Running):
+class Answering(_Running):
     """What chats and completions have in common."""
 
     stream: bool = True
@@ -159,14 +159,14 @@ class _Answering(_Running):
     top_logprobs: Annotated[int, AfterValidator(_alternatives)] = 0
 
 
-class OllamaChatRequest(_Answering):
+class OllamaChatRequest(Answering):
     """``POST /api/chat``."""
 
     messages: list[OllamaMessage] = Field(default_factory=list)
     tools: list[Tool] = Field(default_factory=list)
 
 
-class OllamaGenerateRequest(_Answering):
+class OllamaGenerateRequest(Answering):
     """``POST /api/generate``; `images` are base64, `context` is tokens."""
 
     prompt: str = ""
@@ -305,75 +305,3 @@ def _go_name(kind: type[OllamaModel]) -> str:
 
 def _go_kind(value: object) -> str:
     return _GO_KINDS.get(type(value), "value")
-
-
-def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
-    """What the caller of ``/api/chat`` said, as a streamed body of ``/v1/chat/completions`` without its model.
-
-    `ollama_defaults` are not in it, as an alias's own defaults come between.
-
-    Raises:
-        InvalidField: a message has an unknown role or an unreadable image; `param` names it.
-    """
-    body = _chat_fields(request, context_length)
-    body["messages"] = to_openai_messages(request.messages)
-    if request.tools:
-        body["tools"] = [{**tool.model_dump(exclude_unset=True), "type": "function"} for tool in request.tools]
-    return body
-
-
-def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:
-    """The same for ``/api/generate`` where the model's own chat template is used.
-
-    Raises:
-        InvalidField: an image cannot be read; `param` names it.
-    """
-    body = _chat_fields(request, context_length)
-    system = [{"role": "system", "content": request.system}] if request.system else []
-    body["messages"] = [*system, {"role": "user", "content": content_of(request.prompt, request.images, "")}]
-    return body
-
-
-def completion_body(request: OllamaGenerateRequest, prompt: str, *, context_length: int | None) -> dict[str, Any]:
-    """The same as a streamed body of ``/v1/completions`` for a prompt that goes to the model as it is.
-
-    Raises:
-        InvalidField: there are images, which only a chat template can place.
-    """
-    if request.images:
-        raise InvalidField("images are not available with raw or template", param="images", code="unsupported")
-    body = {"prompt": prompt, **_streamed(), **sampling_fields(request.options, context_length=context_length)}
-    if request.format is not None:
-        # The engine does not look at `response_format` here (measured).
-        body["json_schema"] = {"type": "object"} if isinstance(request.format, str) else request.format
-    if request.logprobs:
-        body["logprobs"] = max(1, request.top_logprobs)
-    return body
-
-
-def _chat_fields(request: _Answering, context_length: int | None) -> dict[str, Any]:
-    body = {**_streamed(), **sampling_fields(request.options, context_length=context_length)}
-    if isinstance(request.format, dict):
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "schema", "schema": request.format},
-        }
-    elif request.format is not None:
-        body["response_format"] = {"type": "json_object"}
-    if request.think is not None:
-        body["chat_template_kwargs"] = _thinking(request.think)
-    if request.logprobs:
-        # 0 gives none in a stream: the alternative that is asked for instead is taken out again.
-        body.update(logprobs=True, top_logprobs=max(1, request.top_logprobs))
-    return body
-
-
-def _thinking(think: bool | str) -> dict[str, Any]:
-    if isinstance(think, bool):
-        return {"enable_thinking": think}
-    return {"enable_thinking": True, "reasoning_effort": think}
-
-
-def _streamed() -> dict[str, Any]:
-    """Whole answers are collected from a stream, too, as only a stream can be stopped."""
-    return {"stream": True, "stream_options": {"include_usage": True}}

@@ -140,6 +140,16 @@ def created_document(base: dict[str, Any], request: OllamaCreateRequest) -> dict
     return document
 
 
+def ollama_parameters(params: dict[str, Any], context: dict[str, Any]) -> list[tuple[str, Any]]:
+    """An alias's `request_params` and `context_params` under Ollama's names; each stop sequence is a pair."""
+    found = [(theirs, context[ours]) for theirs, ours in _CONTEXT.items() if context.get(ours) is not None]
+    for theirs, ours in _REQUEST.items():
+        value = params.get("max_completion_tokens") if ours == "max_tokens" and ours not in params else params.get(ours)
+        if value is not None:
+            found += [(theirs, one) for one in value] if isinstance(value, list) else [(theirs, value)]
+    return sorted(found)
+
+
 def _translated(parameters: dict[str, Any], slots: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """`request_params` and `context_params`; their values are checked where the alias is."""
     request: dict[str, Any] = {}

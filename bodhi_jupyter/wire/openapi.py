@@ -40,6 +40,19 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Lines:
+    """A stream of JSON objects, one a line.
+
+    Attributes:
+        data: what each line is.
+        example: the stream as it travels.
+    """
+
+    data: Model
+    example: str
+
+
+@dataclass(frozen=True)
 class Reply:
     """What comes back on success.
 
@@ -47,6 +60,7 @@ class Reply:
         body: None for an answer without one.
         example: of the body.
         events: the answer to ``"stream": true``.
+        lines: the answer unless ``"stream": false``.
         media: of the body; any but JSON is text, whose model is not looked at.
         etag: whether it carries an entity tag.
     """
@@ -55,6 +69,7 @@ class Reply:
     body: Model | None = None
     example: object = None
     events: Events | None = None
+    lines: Lines | None = None
     media: str = "application/json"
     etag: bool = False
 
@@ -215,8 +230,7 @@ def _models(operations: Iterable[Operation]) -> Iterator[Model]:
         for reply in operation.replies.values():
             if reply.body is not None:
                 yield reply.body
-            if reply.events is not None:
-                yield reply.events.data
+            yield from (stream.data for stream in (reply.events, reply.lines) if stream is not None)
 
 
 _HEADERS: dict[str, Schema] = {
@@ -295,6 +309,8 @@ def _reply(reply: Reply, schemas: Schemas) -> dict[str, Any]:
         content[reply.media] = {"schema": {"type": "string"}}
     if reply.events is not None:
         content["text/event-stream"] = {"schema": _event(reply.events, schemas), "example": reply.events.example}
+    if reply.lines is not None:
+        content["application/x-ndjson"] = {"schema": schemas.ref(reply.lines.data), "example": reply.lines.example}
     if content:
         document["content"] = content
     return {**document, "headers": _headers("x-request-id", *(("ETag",) if reply.etag else ()))}

@@ -9,9 +9,21 @@ from typing import Any
 
 import pytest
 
+from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.fakes.behaviours import Behaviour, ok
+from tests.fakes.hub import FakeHub
 from tests.fakes.llama import FakeLlama
 from tests.live.server import PATIENCE, LiveServer, with_tiny_random
+
+#: What the stand-in of the hub has, in the words of `ollama pull`.
+PULLED = "hf.co/ann/tiny-GGUF:Q8_0"
+#: An alias that calls tools whenever it has some: random weights would never begin a call by themselves, so the token
+#: of its beginning is preferred to all words, and the tools' grammar goes on from there.
+CALLER = """\
+alias: caller
+path: found.gguf
+request_params: {logit_bias: {"259": 100}, max_tokens: 60}
+"""
 
 
 class BackgroundFake:
@@ -45,11 +57,33 @@ class BackgroundFake:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients ask the environment for proxies, whatever the address."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
 @pytest.fixture(scope="session")
 def engine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("engine")
     with LiveServer(folder, config=with_tiny_random(folder)) as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def stocked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """With the engine, the model ``found`` in a folder, the alias ``caller`` of it, and a hub to pull `PULLED` from."""
+    folder = tmp_path_factory.mktemp("stocked")
+    models, aliases = folder / "data" / "bodhi" / "models", folder / "data" / "bodhi" / "aliases"
+    models.mkdir(parents=True)
+    aliases.mkdir()
+    write_tiny_random(models / "found.gguf", seed=1)
+    (aliases / "caller.yaml").write_text(CALLER)
+    with FakeHub() as hub:
+        hub.add("ann/tiny-GGUF", {"tiny-Q8_0.gguf": (models / "found.gguf").read_bytes()})
+        with LiveServer(folder, env={"HF_ENDPOINT": hub.url}) as live:
+            yield live
 
 
 @pytest.fixture(scope="session")

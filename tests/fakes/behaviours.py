@@ -89,6 +89,14 @@ def ok(*words: str) -> Behaviour:
     return answer
 
 
+def thinking(*thoughts: str) -> Behaviour:
+    """A whole stream with these thoughts, by default "Let me think.", before the words."""
+    role, *words = chat_events()
+    return stream(
+        [role, *(chat_chunk({"reasoning_content": one}) for one in thoughts or ("Let me", " think.")), *words]
+    )
+
+
 def stream(events: Iterable[bytes]) -> Behaviour:
     """A whole HTTP answer with these bytes, one HTTP chunk each, whatever was asked for."""
 

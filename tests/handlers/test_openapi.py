@@ -14,6 +14,7 @@ from tornado.web import RequestHandler
 
 from bodhi_jupyter.extension import ROUTES
 from bodhi_jupyter.handlers.manage_docs import DocsAssetHandler
+from bodhi_jupyter.handlers.ollama_manage import PushHandler, UnsupportedHandler
 from bodhi_jupyter.handlers.operations import OPERATIONS, document
 from bodhi_jupyter.handlers.passthrough import HostedRouteHandler
 from bodhi_jupyter.wire.openapi import Operation
@@ -22,7 +23,7 @@ from bodhi_jupyter.wire.validation import parse_request
 
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Parts of the page; and what only refuses, of which the document's introduction tells.
-NOT_DESCRIBED = {DocsAssetHandler, HostedRouteHandler}
+NOT_DESCRIBED = {DocsAssetHandler, HostedRouteHandler, PushHandler, UnsupportedHandler}
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def check(described: Mapping[str, Any], schema: Mapping[str, Any], instance: obj
 def test_examples_of_answers_fit_their_schemas(described) -> None:
     checked = 0
     for name, content in contents(described):
-        if "event-stream" not in name and "html" not in name:
+        if "stream" not in name and "ndjson" not in name and "html" not in name:
             check(described, content["schema"], content["example"])
             checked += 1
     assert checked > 40
@@ -147,6 +148,16 @@ def test_examples_of_streams_fit_their_schemas(described) -> None:
             assert event.data is not None
             if event.data != b"[DONE]":
                 check(described, embedded, json.loads(event.data))
+
+
+def test_examples_of_lines_fit_their_schemas(described) -> None:
+    streams = [content for name, content in contents(described) if "ndjson" in name]
+    assert len(streams) == 4
+    for content in streams:
+        lines = content["example"].splitlines()
+        assert len(lines) > 1
+        for line in lines:
+            check(described, content["schema"], json.loads(line))
 
 
 def test_a_schema_says_what_the_gateway_checks(described) -> None:

@@ -9,14 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bodhi_jupyter.wire.ollama import (
-    OllamaChatRequest,
-    OllamaGenerateRequest,
-    chat_body,
-    completion_body,
-    generate_chat_body,
-    parse_ollama,
-)
+from bodhi_jupyter.wire.ollama import OllamaChatRequest, OllamaGenerateRequest, parse_ollama
+from bodhi_jupyter.wire.ollama_bodies import chat_body, completion_body, generate_chat_body
 from bodhi_jupyter.wire.ollama_options import ollama_defaults
 from tests.wire.native import running_engine
 

@@ -19,11 +19,9 @@ from bodhi_jupyter.wire.ollama import (
     OllamaEmbedRequest,
     OllamaGenerateRequest,
     OllamaModelRequest,
-    chat_body,
-    completion_body,
-    generate_chat_body,
     parse_ollama,
 )
+from bodhi_jupyter.wire.ollama_bodies import chat_body, completion_body, generate_chat_body
 from bodhi_jupyter.wire.ollama_errors import ollama_status, ollama_text
 from tests.fakes.bodies import any_json
 

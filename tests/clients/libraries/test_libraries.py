@@ -1,4 +1,4 @@
-"""Libraries that speak OpenAI's API, each in a notebook's kernel with what every kernel is given, and the engine.
+"""Libraries that speak OpenAI's API or Ollama's, each in a kernel with what every kernel is given, and the engine.
 
 They have an environment of their own (``.ci/clients``); where one is not installed its test is skipped, unless
 ``BODHI_CLIENT_TESTS`` is set.
@@ -33,13 +33,17 @@ def _is_installed(module: str) -> bool:
 
 
 @pytest.fixture
-def kernel(engine_server: LiveServer) -> Iterator[Kernel]:
-    with Kernel(engine_server) as running:
+def kernel(stocked_server: LiveServer) -> Iterator[Kernel]:
+    with Kernel(stocked_server) as running:
         yield running
 
 
-def ask(kernel: Kernel, library: str) -> dict[str, Any]:
-    """What a library told, which had neither an address nor a key but the kernel's environment."""
+def ask(kernel: Kernel, library: str, refusal: str = "The model 'nobody-has-this' does not exist") -> dict[str, Any]:
+    """What a library told, which had neither an address nor a key but the kernel's environment.
+
+    Args:
+        refusal: how the API that it speaks refuses a model that is not there.
+    """
     kernel.run(Path(__file__).with_name(f"ask_{library}.py").read_text())
     told: dict[str, Any] = kernel.value("told")
     assert told["answer"].strip()
@@ -48,8 +52,8 @@ def ask(kernel: Kernel, library: str) -> dict[str, Any]:
     assert told["tokens"] >= 1
     assert len(told["pieces"]) > 1
     assert "".join(told["pieces"]).strip()
-    # Our words, whatever the library's class of error is.
-    assert "The model 'nobody-has-this' does not exist" in told["error"]
+    # The server's words, whatever the library's class of error is.
+    assert refusal in told["error"]
     return told
 
 
@@ -86,3 +90,20 @@ def test_litellm(kernel) -> None:
     assert told["error"].partition(":")[0].endswith("NotFoundError")
     assert 1 <= told["streamed_tokens"] <= 8
     assert told["dimensions"] == [64, 64]
+
+
+@needs("langchain_ollama")
+def test_langchain_ollama(kernel) -> None:
+    told = ask(kernel, "langchain_ollama", "model 'nobody-has-this' not found")
+    assert 1 <= told["streamed_tokens"] <= 8
+    assert told["structured"] in CITIES
+    name, city = told["called"]
+    assert (name, city in CITIES) == ("weather", True)
+    assert told["after"].strip()
+    assert told["dimensions"] == [64, 64]
+
+
+@needs("llama_index.llms.ollama")
+def test_llama_index_ollama(kernel) -> None:
+    told = ask(kernel, "llama_index_ollama", "model 'nobody-has-this' not found")
+    assert told["completed"].strip()

@@ -1,0 +1,161 @@
+"""What ``/api/chat`` and ``/api/generate`` share: what the model can do, loading and unloading, the relay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from ..backends.base import Lease
+from ..catalog.alias import Alias, LocalTarget
+from ..catalog.request_params import apply_defaults
+from ..wire.errors import BackendFailed, InvalidField, RejectedByBackend
+from ..wire.json_text import compact, forwarded
+from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
+from ..wire.ollama_options import context_length_asked, ollama_defaults
+from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
+from .leased import document_at
+from .native import context_tokens
+from .ollama_base import OllamaHandler, full_name
+from .openai import off_loop
+from .relay import Readable, leased_stream, watched
+
+Request = OllamaChatRequest | OllamaGenerateRequest
+Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+#: The ability that a part of a message asks for.
+_SENSES = {"image_url": "vision", "input_audio": "audio"}
+
+
+class AnsweringHandler(OllamaHandler):
+    """Base of both.
+
+    Attributes:
+        verb: what a model that only embeds does not support.
+        envelope: where a line has its text.
+        lease: where the request is being answered.
+    """
+
+    verb: str
+    envelope: Envelope
+    lease: Lease
+
+    async def alias_for(self, request: Request, *needed: str) -> tuple[Alias, int | None]:
+        """The alias, and the tokens that prompt and answer may have together, None where that is not known.
+
+        Args:
+            request: names the model, and perhaps a context for it.
+            needed: abilities that it asks for.
+
+        Raises:
+            GatewayError: there is no such model, or it cannot do what is asked.
+        """
+        alias = await self.resolve(request.model)
+        self._check_abilities(request, await self.abilities(alias), needed)
+        wished = context_length_asked(request.options)
+        if wished is not None and isinstance(alias.target, LocalTarget):
+            metadata = await self.gateway.details.read(alias.target.file)
+            alias = self.gateway.contexts.wish(alias, wished, metadata.context_length if metadata else None)
+        return alias, await context_tokens(self, alias)
+
+    def _check_abilities(self, request: Request, abilities: Collection[str] | None, needed: Sequence[str]) -> None:
+        if abilities is None:
+            return
+        if "completion" not in abilities:
+            raise InvalidField(f'"{request.model}" does not support {self.verb}', param="model")
+        if request.think and "thinking" not in abilities:
+            raise InvalidField(f'"{request.model}" does not support thinking', param="think")
+        for ability in needed:
+            if ability not in abilities:
+                raise InvalidField(f"{full_name(request.model)} does not support {ability}", param="model")
+
+    async def load_or_unload(self, request: Request, alias: Alias) -> None:
+        """Answer a request that asks nothing: load the model, or with a `keep_alive` of 0 unload it."""
+        if request.keep_alive == 0:
+            self.gateway.pool.retire(alias.name, "asked to")
+        else:
+            async with self.gateway.backends[alias.target.backend].lease(alias, request.keep_alive):
+                pass
+        reason = "unload" if request.keep_alive == 0 else "load"
+        answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
+        self.answer_json(answer)
+
+    @staticmethod
+    def with_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:
+        """The caller's body, then what the alias says, then what Ollama does."""
+        return {**ollama_defaults(context_length=context_length), **apply_defaults(body, alias.request_params)}
+
+    @asynccontextmanager
+    async def stream_from(
+        self, request: Request, alias: Alias, path: str, body: Mapping[str, Any], moments: Moments
+    ) -> AsyncIterator[Readable]:
+        """The engine's stream; `lease` is where it comes from, for as long as the context is open."""
+
+        async def made(lease: Lease) -> bytes:
+            self.lease = lease
+            moments.loaded = moments.clock()
+            return await off_loop(self.body, lambda: forwarded({**body, "model": lease.model}))
+
+        async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
+            yield answer
+
+    async def relay(
+        self, request: Request, answer: Readable, guard: OllamaGuard, completed: Completion | None = None
+    ) -> None:
+        """Pass the lines on, or collect them where the caller wants one object.
+
+        Args:
+            request: whether it streams.
+            answer: the engine's.
+            guard: translates it.
+            completed: adds to the final line what has to be asked for.
+
+        Raises:
+            GatewayError: the stream failed; the caller is told in a status or in a line.
+        """
+        collected: list[bytes] = []
+        try:
+            async with aclosing(watched(answer, guard)) as blocks:
+                async for block in blocks:
+                    if request.stream:
+                        await self.pass_on(block)
+                    else:
+                        collected.append(block)
+        finally:
+            self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+        last = guard.final()
+        final = compact(last if completed is None else await completed(last)) + b"\n"
+        if request.stream:
+            await self.pass_on(final)
+            await self.finish_stream()
+        else:
+            self.answer_json(whole_answer(b"".join([*collected, final])))
+
+    async def document(self, alias: Alias, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A short answer of the server that is leased for this request."""
+        return await document_at(
+            self.gateway, self.lease, alias.target.backend, path, body, field="prompt", feature="the reading of prompts"
+        )
+
+
+def senses_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The abilities that the parts of OpenAI's messages ask for."""
+    parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
+    return sorted({_SENSES[part["type"]] for part in parts if part["type"] in _SENSES})
+
+
+def is_overflow(error: RejectedByBackend) -> bool:
+    """Whether the engine refused because the prompt does not fit."""
+    return error.code == "context_length_exceeded"
+
+
+def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
+    """The tokens in an answer of ``/tokenize``.
+
+    Raises:
+        BackendFailed: there are none.
+    """
+    tokens = document.get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        raise BackendFailed(f"The backend {backend!r} sent what are no tokens.")
+    return tokens

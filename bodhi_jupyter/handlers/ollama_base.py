@@ -1,0 +1,87 @@
+"""What Ollama's routes share: its errors, its lines, its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TypeVar
+
+from ..catalog.alias import Alias, LocalTarget
+from ..catalog.gguf_metadata import capabilities
+from ..wire.errors import GatewayError
+from ..wire.json_text import compact
+from ..wire.ollama_errors import ollama_status, ollama_text
+from ..wire.ollama_stream import Moments
+from .base import GatewayHandler
+from .openai import LARGE_BODY_BYTES
+
+T = TypeVar("T")
+
+NDJSON = "application/x-ndjson"
+_JSON = "application/json; charset=utf-8"
+
+
+class OllamaHandler(GatewayHandler):
+    """Base of Ollama's routes. No line is ever empty: its Python client would fail on one, so none keeps alive."""
+
+    stream_type = NDJSON
+
+    def render_error(self, error: GatewayError) -> dict[str, object]:
+        """One string, in Ollama's words."""
+        return {"error": ollama_text(error, model=self.record.model, endpoint=self.record.endpoint)}
+
+    def render_stream_error(self, error: GatewayError) -> bytes:
+        """The same as a last line."""
+        return compact(self.render_error(error)) + b"\n"
+
+    def error_status(self, error: GatewayError) -> int:
+        """Ollama's."""
+        return ollama_status(error)
+
+    def answer_json(self, document: object) -> None:
+        """Finish with a JSON document, whose type Ollama's clients look for."""
+        self.finish(compact(document), set_content_type=_JSON)
+
+    async def checked(self, parse: Callable[[bytes], T]) -> T:
+        """The request's body, parsed; in a thread where it is large.
+
+        Raises:
+            GatewayError: it is refused.
+        """
+        body = self.body
+        return parse(body) if len(body) <= LARGE_BODY_BYTES else await asyncio.to_thread(parse, body)
+
+    def moments(self) -> Moments:
+        """The request's clock."""
+        return Moments(time.perf_counter, timestamp, self._arrived)
+
+    async def abilities(self, alias: Alias) -> frozenset[str] | None:
+        """What the model can do, in Ollama's words; None where only its own server knows."""
+        target = alias.target
+        if not isinstance(target, LocalTarget):
+            return None
+        await self.gateway.details.read_all([alias])
+        metadata = self.gateway.details.known(target.file)
+        if metadata is None:
+            return None
+        return frozenset(capabilities(metadata, self.gateway.details.known_projector(target)))
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """RFC 3339 in UTC, of now or of so many seconds since the epoch."""
+    whole, rest = divmod(time.time_ns() if seconds is None else int(seconds * 1e9), 10**9)
+    return f"{_second(whole)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    # Each line of a stream has a date, hundreds of them the same to the second.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def full_name(name: str) -> str:
+    """The name with its tag: ``:latest`` is that of all which have none."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

@@ -1,0 +1,136 @@
+"""``POST /api/generate``: a text through the model's own template, through another, as it is, or in a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from ..catalog.alias import Alias
+from ..wire.errors import GatewayError
+from ..wire.ollama import OllamaGenerateRequest, parse_ollama
+from ..wire.ollama_bodies import completion_body, gap_body, generate_chat_body, template_body, text_of_prompt
+from ..wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_piece
+from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
+from ..wire.ollama_template import render_template
+from ..wire.refusals import about
+from .ollama_answering import AnsweringHandler, Completion, senses_of, tokens_of
+from .openai import PATH
+
+
+class GenerateHandler(AnsweringHandler):
+    """``POST /api/generate``."""
+
+    verb = "generate"
+    envelope = GenerateEnvelope()
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Validate, resolve, lease, relay; without a prompt load the model, or unload it."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        request, chat = await self.checked(_parse)
+        needed = ["insert"] if request.suffix else senses_of(chat["messages"])
+        alias, context_length = await self.alias_for(request, *needed)
+        try:
+            if not (request.prompt or request.suffix or request.images):
+                await self.load_or_unload(request, alias)
+            elif request.suffix:
+                body = gap_body(request, context_length=context_length)
+                await self._run(request, alias, "/infill", self.with_defaults(body, alias, context_length))
+            elif request.raw:
+                await self._complete(request, alias, request.prompt, context_length)
+            elif request.template or request.context:
+                await self._go_on(request, alias, context_length)
+            else:
+                await self._chat(request, alias, context_length)
+        except GatewayError as error:
+            raise about(error, field="prompt", feature="generate") from None
+
+    async def _chat(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
+        """Through the model's own template."""
+        body = self.with_defaults(generate_chat_body(request, context_length=context_length), alias, context_length)
+        heard: list[str] = []
+
+        async def completed(final: dict[str, Any]) -> dict[str, Any]:
+            try:
+                prompt = text_of_prompt(await self.document(alias, "/apply-template", template_body(body)))
+                return await self._with_context(final, alias, await self._tokens(alias, prompt, is_start=True), heard)
+            except GatewayError:
+                return final  # the answer is whole; servers other than llama.cpp do not show their prompts
+
+        # What an image is to the model are no tokens that could come back.
+        goes_on = None if request.images else completed
+        await self._run(request, alias, PATH, body, chat_piece, heard, goes_on)
+
+    async def _go_on(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
+        """Through the request's template, or where an earlier answer ended."""
+        backend = self.gateway.backends[alias.target.backend]
+        async with backend.lease(alias) as self.lease:
+            if request.template:
+                text = render_template(request.template, system=request.system, prompt=request.prompt)
+            else:
+                chat = generate_chat_body(request, context_length=context_length)
+                body = template_body(self.with_defaults(chat, alias, context_length))
+                text = text_of_prompt(await self.document(alias, "/apply-template", body))
+            prompt = [*request.context, *await self._tokens(alias, text, is_start=not request.context)]
+        await self._complete(request, alias, prompt, context_length)
+
+    async def _complete(
+        self, request: OllamaGenerateRequest, alias: Alias, prompt: str | list[int], context_length: int | None
+    ) -> None:
+        """As it is."""
+        body = self.with_defaults(
+            completion_body(request, prompt, context_length=context_length), alias, context_length
+        )
+        heard: list[str] = []
+
+        async def completed(final: dict[str, Any]) -> dict[str, Any]:
+            return final if isinstance(prompt, str) else await self._with_context(final, alias, prompt, heard)
+
+        await self._run(request, alias, "/v1/completions", body, text_piece, heard, completed)
+
+    async def _run(
+        self,
+        request: OllamaGenerateRequest,
+        alias: Alias,
+        path: str,
+        body: Mapping[str, Any],
+        read: PieceReader = infill_piece,
+        heard: list[str] | None = None,
+        completed: Completion | None = None,
+    ) -> None:
+        moments = self.moments()
+        guard = OllamaGuard(
+            alias.target.backend,
+            request.model,
+            read,
+            self.envelope,
+            moments,
+            alternatives=request.top_logprobs,
+            heard=heard,
+        )
+        async with self.stream_from(request, alias, path, body, moments) as answer:
+            await self.relay(request, answer, guard, completed)
+
+    async def _with_context(
+        self, final: dict[str, Any], alias: Alias, prompt: Sequence[int], texts: Sequence[str]
+    ) -> dict[str, Any]:
+        """The final line with the tokens from which another request can go on."""
+        return {**final, "context": [*prompt, *await self._tokens(alias, "".join(texts), is_start=False)]}
+
+    async def _tokens(self, alias: Alias, text: str, *, is_start: bool) -> list[int]:
+        body = {"content": text, "add_special": is_start, "parse_special": True}
+        return tokens_of(await self.document(alias, "/tokenize", body), alias.target.backend)
+
+
+def _parse(body: bytes) -> tuple[OllamaGenerateRequest, dict[str, Any]]:
+    request = parse_ollama(OllamaGenerateRequest, body)
+    return request, generate_chat_body(request, context_length=None)
+
+
+default_handlers = [(r"/api/generate", GenerateHandler)]

@@ -1,0 +1,134 @@
+"""``/bodhi/ollama/<key>/…``: routes again for clients that cannot send a key, Ollama's command line among them.
+
+The key in the path is the only thing that opens them: no cookie, no header, and not Jupyter's token. It is taken out
+of the request before anything can log it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote
+
+from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.auth.identity import IdentityProvider, User
+from tornado import httputil, web
+
+from ..access.keys import PREFIX, KeyHolder
+from ..wire.errors import GatewayError, NotAuthenticated, RouteNotFound
+from .base import GatewayHandler
+from .identity import SCOPED_AUTHORIZER, ScopedIdentity
+
+#: Where a path says its key; base URLs may come before it.
+_KEY = re.compile(r"(?<=/bodhi/ollama/)[^/?#\s]+")
+_SCRUBBED = "***"
+
+
+class KeyOnlyIdentity(ScopedIdentity):
+    """The holder of the path's key, or nobody."""
+
+    def get_user(self, handler: web.RequestHandler) -> User | None:
+        """The key's holder; None without one, whatever cookie or token the request has beside it."""
+        holder = getattr(handler, "holder", None)
+        return User(username=holder.holder) if isinstance(holder, KeyHolder) else None
+
+
+_IDENTITY = KeyOnlyIdentity()
+
+
+class KeyInPath(GatewayHandler):
+    """Put before another handler, it takes the caller's key from the path and nowhere else."""
+
+    def __init__(self, application: web.Application, request: httputil.HTTPServerRequest, **kwargs: Any) -> None:
+        found = _KEY.search(request.path)
+        self._key_in_path = unquote(found.group()) if found else ""
+        _scrub(request)
+        super().__init__(application, request, **kwargs)
+
+    @property
+    def identity_provider(self) -> IdentityProvider:
+        """Never the server's own: these addresses must not work for a browser that is logged in."""
+        return _IDENTITY
+
+    @property
+    def authorizer(self) -> Authorizer:
+        """The scoped keys'."""
+        return SCOPED_AUTHORIZER
+
+    def caller_key(self) -> str:
+        """The key in the path."""
+        return self._key_in_path
+
+    def set_default_headers(self) -> None:
+        """The usual ones; and a browser that looks in here must not tell the next page its address."""
+        super().set_default_headers()
+        self.set_header("Referrer-Policy", "no-referrer")
+
+    @staticmethod
+    def _not_authenticated(key: str) -> NotAuthenticated:
+        if key.startswith(PREFIX):
+            return NotAuthenticated(
+                "The key in this address opens nothing: it was revoked, or what it was made for has ended. "
+                "`jupyter bodhi key create` makes one."
+            )
+        return NotAuthenticated(
+            "The address needs a key of ours (bodhi-...) after /bodhi/ollama/. `jupyter bodhi key create` makes one."
+        )
+
+
+class _OllamaShaped(GatewayHandler):
+    def render_error(self, error: GatewayError) -> dict[str, object]:
+        return {"error": error.message}
+
+
+class GreetingHandler(_OllamaShaped):
+    """``GET|HEAD /bodhi/ollama/<key>/``: what Ollama's own command line asks first."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Ollama's own words, as text."""
+        self.finish("Ollama is running", set_content_type="text/plain; charset=utf-8")
+
+    head = get
+
+
+class UnknownRouteHandler(_OllamaShaped):
+    """Any other path below a key; Jupyter's own answer would log it."""
+
+    @web.authenticated
+    @authorized
+    async def refuse(self) -> None:
+        """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
+        raise RouteNotFound(f"There is no {self.request.path.partition(_SCRUBBED)[2]} here.")
+
+    get = head = post = put = patch = delete = refuse
+
+
+def keyed(routes: Iterable[tuple[str, type[GatewayHandler]]]) -> list[tuple[str, type[GatewayHandler]]]:
+    """The routes again, each below ``/bodhi/ollama/<key>``; then the greeting, and a refusal for everything else.
+
+    Args:
+        routes: regular expressions of paths below the base URL, and their handlers.
+    """
+    ours: list[tuple[str, type[GatewayHandler]]] = [(r"/?", GreetingHandler), (r"/.+", UnknownRouteHandler)]
+    twins: dict[type[GatewayHandler], type[GatewayHandler]] = {}
+    return [
+        # The group of the key is not captured: handlers get the arguments that they know.
+        (rf"/bodhi/ollama/[^/]+{pattern}", twins.setdefault(handler, _with_key_in_path(handler)))
+        for pattern, handler in [*routes, *ours]
+    ]
+
+
+def _with_key_in_path(handler: type[GatewayHandler]) -> type[GatewayHandler]:
+    return type(f"Keyed{handler.__name__}", (KeyInPath, handler), {"__doc__": handler.__doc__})
+
+
+def _scrub(request: httputil.HTTPServerRequest) -> None:
+    """Take the key out of everything in the request that Tornado, Jupyter or we may log."""
+    request.path = _KEY.sub(_SCRUBBED, request.path)
+    request.uri = _KEY.sub(_SCRUBBED, request.uri or "")
+    if "Referer" in request.headers:
+        request.headers["Referer"] = _KEY.sub(_SCRUBBED, request.headers["Referer"])

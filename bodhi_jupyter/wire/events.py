@@ -1,0 +1,91 @@
+"""A backend's event stream as parsed objects: one at a time, until its own end or its first failure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pydantic_core
+
+from .assemble import error_of
+from .errors import BackendFailed, GatewayError
+from .sse import EventSplitter, EventTooLong, is_done, iter_events
+from .upstream import stream_failure
+
+
+class EventReader:
+    """Reads the events of one stream, wherever the network cut it.
+
+    Attributes:
+        over: nothing more is to be read: ``[DONE]`` came, or a failure.
+        failure: what the stream reported, or what is wrong with it; None while it is well.
+
+    Args:
+        backend: its name, for messages.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+        self._splitter = EventSplitter()
+        self.over = False
+        self.failure: GatewayError | None = None
+
+    def read(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        """The events that are complete now; comments are passed over. Ends early where the stream is `over`."""
+        try:
+            block = self._splitter.feed(chunk)
+        except EventTooLong:
+            self.fail(f"The backend {self._backend!r} sent an event that is too large.")
+            return
+        for event in iter_events(block):
+            if self.over:
+                return
+            if event.data is None:
+                continue
+            if is_done(event):
+                self.over = True
+            elif (parsed := _parse(event.data)) is None:
+                self.fail(f"The backend {self._backend!r} sent an event that is not JSON.")
+            elif (error := error_of(parsed)) is not None:
+                self.failure = stream_failure(error, self._backend)
+                self.over = True
+            else:
+                yield parsed
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not self._splitter.pending
+
+    def fail(self, reason: str) -> None:
+        """Read no further; `reason` is a sentence."""
+        self.failure = BackendFailed(reason)
+        self.over = True
+
+    def close(self, *, finished: bool) -> None:
+        """The backend sends no more; `finished` tells whether the answer was whole by then.
+
+        Raises:
+            GatewayError: the stream did not end in success.
+        """
+        if self.failure is not None:
+            raise self.failure
+        # What came behind the stream's own end is nothing to us; some servers leave out the empty line after it.
+        pending = b"" if self.over else self._splitter.pending.strip()
+        if not finished or pending not in {b"", b"data: [DONE]"}:
+            raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
+
+
+def finite(value: object) -> float:
+    """A number of a backend's, which may have sent anything; 0.0 for what is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else 0.0  # type: ignore[arg-type]
+
+
+def _parse(data: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = pydantic_core.from_json(data, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None

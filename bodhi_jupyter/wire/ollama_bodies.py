@@ -1,0 +1,118 @@
+"""What llama.cpp is asked for one of Ollama's requests: bodies of its own routes, without the model's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import BackendFailed, InvalidField
+from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest
+from .ollama_messages import content_of, to_openai_messages
+from .ollama_options import sampling_fields
+
+
+def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
+    """What the caller of ``/api/chat`` said, as a streamed body of ``/v1/chat/completions`` without its model.
+
+    `ollama_defaults` are not in it, as an alias's own defaults come between.
+
+    Raises:
+        InvalidField: a message has an unknown role or an unreadable image; `param` names it.
+    """
+    body = _chat_fields(request, context_length)
+    body["messages"] = to_openai_messages(request.messages)
+    if request.tools:
+        body["tools"] = [{**tool.model_dump(exclude_unset=True), "type": "function"} for tool in request.tools]
+    return body
+
+
+def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:
+    """The same for ``/api/generate`` where the model's own chat template is used.
+
+    Raises:
+        InvalidField: an image cannot be read; `param` names it.
+    """
+    body = _chat_fields(request, context_length)
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    body["messages"] = [*system, {"role": "user", "content": content_of(request.prompt, request.images, "")}]
+    return body
+
+
+def completion_body(
+    request: OllamaGenerateRequest, prompt: str | list[int], *, context_length: int | None
+) -> dict[str, Any]:
+    """The same as a streamed body of ``/v1/completions`` for a prompt that goes to the model as it is.
+
+    Raises:
+        InvalidField: there are images, which only a chat template can place.
+    """
+    if request.images:
+        raise InvalidField("images are not available with raw or template", param="images", code="unsupported")
+    body = {"prompt": prompt, **_streamed(), **sampling_fields(request.options, context_length=context_length)}
+    if request.format is not None:
+        # The engine does not look at `response_format` here (measured).
+        body["json_schema"] = {"type": "object"} if isinstance(request.format, str) else request.format
+    if request.logprobs:
+        body["logprobs"] = max(1, request.top_logprobs)
+    return body
+
+
+def gap_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:
+    """The same as a streamed body of ``/infill``, for what comes between prompt and suffix.
+
+    Raises:
+        InvalidField: there are images, or a format, which the engine's route has no place for.
+    """
+    for field in ("images", "format", "template", "context"):
+        if getattr(request, field):
+            raise InvalidField(f"{field} is not available with suffix", param=field, code="unsupported")
+    fields = sampling_fields(request.options, context_length=context_length)
+    body = {"input_prefix": request.prompt, "input_suffix": request.suffix, "prompt": "", "stream": True, **fields}
+    if request.logprobs:
+        body["n_probs"] = max(1, request.top_logprobs)
+    return body
+
+
+def template_body(chat: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``/apply-template`` is asked for the prompt of a chat."""
+    return {key: chat[key] for key in ("messages", "chat_template_kwargs") if key in chat}
+
+
+def text_of_prompt(document: Mapping[str, Any]) -> str:
+    """The prompt in the answer of ``/apply-template``.
+
+    Raises:
+        BackendFailed: there is none.
+    """
+    prompt = document.get("prompt")
+    if not isinstance(prompt, str):
+        raise BackendFailed("The backend did not tell the prompt that it makes of a chat.")
+    return prompt
+
+
+def _chat_fields(request: Answering, context_length: int | None) -> dict[str, Any]:
+    body = {**_streamed(), **sampling_fields(request.options, context_length=context_length)}
+    if isinstance(request.format, dict):
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "schema", "schema": request.format},
+        }
+    elif request.format is not None:
+        body["response_format"] = {"type": "json_object"}
+    if request.think is not None:
+        body["chat_template_kwargs"] = _thinking(request.think)
+    if request.logprobs:
+        # 0 gives none in a stream: the alternative that is asked for instead is taken out again.
+        body.update(logprobs=True, top_logprobs=max(1, request.top_logprobs))
+    return body
+
+
+def _thinking(think: bool | str) -> dict[str, Any]:
+    if isinstance(think, bool):
+        return {"enable_thinking": think}
+    return {"enable_thinking": True, "reasoning_effort": think}
+
+
+def _streamed() -> dict[str, Any]:
+    """Whole answers are collected from a stream, too, as only a stream can be stopped."""
+    return {"stream": True, "stream_options": {"include_usage": True}}

@@ -1,0 +1,220 @@
+"""The key in the path: what it opens, what it does not, and that nothing logs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from bodhi_jupyter import extension as extension_module
+from bodhi_jupyter.access.key_store import KeyStore, keys_path
+from bodhi_jupyter.handlers.base import GatewayHandler
+from bodhi_jupyter.handlers.ollama_keyed import keyed
+from tests.live.server import LiveServer
+
+STRANGER = "bodhi-" + "Z" * 43
+SECRET_OF_NOBODY = "nobodys-secret-in-a-path"
+
+
+class EchoHandler(GatewayHandler):
+    def render_error(self, error: Any) -> dict[str, object]:
+        return {"error": error.message}
+
+    @web.authenticated
+    @authorized
+    async def get(self, *arguments: str) -> None:
+        self.answer_json(
+            {
+                "user": self.current_user.username,
+                "arguments": arguments,
+                "path": self.request.path,
+                "uri": self.request.uri,
+            }
+        )
+
+    @web.authenticated
+    @authorized
+    async def post(self, *arguments: str) -> None:
+        self.answer_json({"body": self.body.decode()})
+
+
+class BoomHandler(EchoHandler):
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        raise RuntimeError(f"{self.request.uri} went up")
+
+
+ROUTES = [(r"/api/echo", EchoHandler), (r"/api/echo/(.+)", EchoHandler), (r"/api/boom", BoomHandler)]
+
+
+@pytest.fixture
+def bodhi_config(monkeypatch) -> dict[str, Any]:
+    monkeypatch.setattr(extension_module, "ROUTES", [*keyed(ROUTES), *extension_module.ROUTES])
+    return {"max_body_bytes": 1000}
+
+
+@pytest.fixture
+def key(extension) -> str:
+    return KeyStore(keys_path()).create("editor").key
+
+
+@pytest.fixture
+def anonymous(server_url, jp_asyncio_loop) -> Iterator[httpx.AsyncClient]:
+    client = httpx.AsyncClient(base_url=server_url, timeout=30, trust_env=False)
+    yield client
+    jp_asyncio_loop.run_until_complete(client.aclose())
+
+
+async def test_a_key_in_the_path_opens_the_route(anonymous, key) -> None:
+    answer = await anonymous.get(f"/bodhi/ollama/{key}/api/echo?a=b")
+    assert answer.status_code == 200
+    said = answer.json()
+    assert said["user"] == "key:editor"
+    assert said["arguments"] == []
+    assert said["path"].endswith("/bodhi/ollama/***/api/echo")
+    assert said["uri"].endswith("/bodhi/ollama/***/api/echo?a=b")
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_arguments_of_the_path_are_the_handlers_own(anonymous, key) -> None:
+    assert (await anonymous.get(f"/bodhi/ollama/{key}/api/echo/org/model")).json()["arguments"] == ["org/model"]
+
+
+async def test_a_post_needs_neither_cookie_nor_xsrf_header(anonymous, key) -> None:
+    answer = await anonymous.post(f"/bodhi/ollama/{key}/api/echo", content=b"hello")
+    assert (answer.status_code, answer.json()) == (200, {"body": "hello"})
+
+
+async def test_kernels_and_terminals_keys_open_it_too(anonymous, extension) -> None:
+    key = extension.gateway.keys.mint("kernel:42")
+    assert (await anonymous.get(f"/bodhi/ollama/{key}/api/echo")).json()["user"] == "kernel:42"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_it_greets_as_ollama_does(anonymous, key, slash) -> None:
+    answer = await anonymous.get(f"/bodhi/ollama/{key}{slash}")
+    assert (answer.status_code, answer.text) == (200, "Ollama is running")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    head = await anonymous.head(f"/bodhi/ollama/{key}{slash}")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == str(len("Ollama is running"))
+
+
+@pytest.mark.parametrize("path", ["", "/", "/api/echo", "/nowhere", "/api/boom"])
+async def test_nothing_opens_without_a_key_of_ours(anonymous, token, path) -> None:
+    for wrong in (STRANGER, token, SECRET_OF_NOBODY):
+        answer = await anonymous.get(f"/bodhi/ollama/{wrong}{path}")
+        assert answer.status_code == 401
+        assert list(answer.json()) == ["error"]
+        assert "jupyter bodhi key create" in answer.json()["error"]
+        assert wrong not in answer.text
+        assert "set-cookie" not in answer.headers
+
+
+async def test_the_tokens_header_or_query_does_not_help_a_wrong_key(client, token, key) -> None:
+    # The client sends the server's token in its headers.
+    for path in (f"/bodhi/ollama/{STRANGER}/api/echo", f"/bodhi/ollama/{token}/api/echo?token={token}"):
+        assert (await client.get(path)).status_code == 401
+    assert (await client.get(f"/bodhi/ollama/{key}/api/echo")).json()["user"] == "key:editor"
+
+
+async def test_a_browser_that_is_logged_in_is_nobody_here(anonymous, token) -> None:
+    logged_in = await anonymous.get(f"/api/me?token={token}")
+    assert logged_in.status_code == 200
+    assert anonymous.cookies
+    assert (await anonymous.get("/api/me")).status_code == 200
+    answer = await anonymous.get(f"/bodhi/ollama/{STRANGER}/api/echo")
+    assert answer.status_code == 401
+
+
+async def test_where_jupyter_asks_nobody_for_a_login_a_key_is_needed_all_the_same(anonymous, jp_serverapp, key) -> None:
+    jp_serverapp.identity_provider.token = ""
+    assert (await anonymous.get("/v1/models")).status_code == 200
+    assert (await anonymous.get(f"/bodhi/ollama/{STRANGER}/api/echo")).status_code == 401
+    assert (await anonymous.get(f"/bodhi/ollama/{key}/api/echo")).status_code == 200
+
+
+async def test_a_revoked_key_opens_nothing_at_once(anonymous, key) -> None:
+    assert (await anonymous.get(f"/bodhi/ollama/{key}/")).status_code == 200
+    KeyStore(keys_path()).revoke("editor")
+    assert (await anonymous.get(f"/bodhi/ollama/{key}/")).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/api/nowhere", "//api/echo", "/api/echo/", "/v2"])
+async def test_other_paths_are_not_found_in_ollamas_shape(anonymous, key, method, path) -> None:
+    answer = await anonymous.request(method, f"/bodhi/ollama/{key}{path}")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": f"There is no {path} here."}
+
+
+async def test_a_path_key_does_not_open_other_hosts_names(anonymous, key) -> None:
+    answer = await anonymous.get(f"/bodhi/ollama/{key}/api/echo", headers={"Host": "evil.example"})
+    assert answer.status_code == 403
+
+
+async def test_a_body_above_the_limit_is_refused(anonymous, key) -> None:
+    answer = await anonymous.post(f"/bodhi/ollama/{key}/api/echo", content=b"x" * 1001)
+    assert answer.status_code == 413
+    assert key not in answer.text
+
+
+async def test_no_route_is_given_below_api(extension) -> None:
+    assert all(pattern.startswith("/bodhi/ollama/[^/]+") for pattern, _ in keyed(ROUTES))
+
+
+EXTENSION = """
+from tests.handlers.test_ollama_keyed import ROUTES, keyed
+
+def _jupyter_server_extension_points():
+    return [{"module": "a_keyed_extension"}]
+
+def _load_jupyter_server_extension(app):
+    base = app.web_app.settings["base_url"].rstrip("/")
+    app.web_app.add_handlers(".*$", [(base + pattern, handler) for pattern, handler in keyed(ROUTES)])
+"""
+
+
+def test_a_live_servers_log_never_holds_a_key(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "a_keyed_extension.py").write_text(EXTENSION)
+    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[2])])
+    config = {
+        # Of two extensions the one whose name sorts first is asked first.
+        "ServerApp": {"jpserver_extensions": {"a_keyed_extension": True, "bodhi_jupyter": True}},
+        "Application": {"log_level": "DEBUG"},
+    }
+    with LiveServer(tmp_path / "server", config=config, env={"PYTHONPATH": paths}) as server:
+        good = KeyStore(tmp_path / "server" / "data" / "bodhi" / "keys.json").create("editor").key
+        statuses = [_ask_everything(server.url, key) for key in (good, STRANGER, SECRET_OF_NOBODY)]
+        log = server.log()
+
+    assert statuses == [[200, 200, 404, 405, 405, 500], [401, 401, 401, 401, 405, 401], [401, 401, 401, 401, 405, 401]]
+    for key in (good, STRANGER, SECRET_OF_NOBODY):
+        assert key not in log
+    # All of them were logged, by Jupyter and by us, with a traceback for the defect.
+    for path in ("api/echo", "nowhere", "api/boom"):
+        assert f"/bodhi/ollama/***/{path}" in log
+    assert "RuntimeError: /bodhi/ollama/***/api/boom" in log
+    assert "500 GET /bodhi/ollama/***/api/boom (key:editor@127.0.0.1)" in log
+    assert "user=key:editor" in log
+    assert "/bodhi/ollama/***/page" in log
+
+
+def _ask_everything(url: str, key: str) -> list[int]:
+    """The statuses of: the greeting, a route, no route, a wrong method, an unknown one, a defect."""
+    own = f"/bodhi/ollama/{key}"
+    headers = {"Referer": f"{url}{own}/page"}
+    paths = [("HEAD", "/"), ("GET", "/api/echo"), ("GET", "/nowhere"), ("DELETE", "/api/echo"), ("BREW", "/api/echo")]
+    # A connection for each: Tornado closes one that brought a method it does not know.
+    return [
+        httpx.request(method, url + own + path, headers=headers, trust_env=False).status_code
+        for method, path in [*paths, ("GET", "/api/boom")]
+    ]

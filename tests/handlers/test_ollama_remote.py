@@ -1,0 +1,108 @@
+"""Ollama's routes in front of a configured server: what it reports, what it refuses, how it fails."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.fakes import behaviours as behave
+
+HELLO = {"role": "user", "content": "hello"}
+CHAT: dict[str, Any] = {"model": "fake-model", "messages": [HELLO]}
+SECRETS = ("127.0.0.1", "http://", "backend-secret", "Traceback", "/tmp")
+
+
+def said(answer: Any) -> str:
+    (text,) = answer.json().values()
+    assert isinstance(text, str)
+    assert not any(secret in answer.text for secret in SECRETS)
+    return text
+
+
+async def test_what_the_server_reports_is_shown(client, fake) -> None:
+    template = "{% if tools %}{{ tools }}{% endif %}{% if enable_thinking %}<think>{% endif %}"
+    properties = {"chat_template": template, "default_generation_settings": {"n_ctx": 2048}}
+    fake.routes["/props"] = lambda exchange: exchange.send_json(200, properties)
+    shown = (await client.post("/api/show", json={"model": "fake-model"})).json()
+    assert shown["capabilities"] == ["completion", "tools", "thinking"]
+    assert shown["template"] == template
+    # The context that a request has there, under the key that clients look for.
+    architecture = shown["model_info"]["general.architecture"]
+    assert shown["model_info"][f"{architecture}.context_length"] == 4096
+    assert shown["model_info"]["general.parameter_count"] == 278720
+    assert shown["details"]["parameter_size"] == "278.7K"
+    (tag,) = (
+        model for model in (await client.get("/api/tags")).json()["models"] if model["name"] == "fake-model:latest"
+    )
+    assert (tag["model"], len(tag["digest"])) == ("fake-model:latest", 64)
+    assert tag["details"] == shown["details"]
+
+
+async def test_a_server_without_properties_is_shown_all_the_same(client, fake) -> None:
+    del fake.routes["/props"]
+    shown = (await client.post("/api/show", json={"model": "fake-model"})).json()
+    assert shown["capabilities"] == ["completion"]
+    assert shown["model_info"]["general.architecture"] == "unknown"
+
+
+async def test_copilot_is_told_the_name_that_it_asked_for(client) -> None:
+    headers = {"User-Agent": "GitHubCopilotChat/0.31"}
+    shown = await client.post("/api/show", json={"model": "Fake-Model"}, headers=headers)
+    assert shown.json()["model_info"]["general.basename"] == "Fake-Model"
+
+
+async def test_what_is_forwarded(client, fake) -> None:
+    body = {**CHAT, "options": {"top_k": 7, "num_ctx": 9999, "num_gpu": 1}, "format": "json", "keep_alive": "1m"}
+    assert (await client.post("/api/chat", json=body)).status_code == 200
+    sent = fake.requests[-1].body
+    assert sent["model"] == "fake-model"
+    assert (sent["top_k"], sent["top_p"], sent["min_p"], sent["temperature"]) == (7, 0.9, 0.0, 0.8)
+    assert sent["response_format"] == {"type": "json_object"}
+    assert sent["max_tokens"] == 10 * 4096
+    assert not {"options", "format", "keep_alive", "num_ctx", "num_gpu"} & set(sent)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "text"),
+    [
+        (behave.refuse, 503, "cannot be"),
+        (behave.status(500), 500, "model runner has unexpectedly stopped"),
+        (behave.status(429), 503, "server busy, please try again.  maximum pending requests exceeded"),
+        (behave.die_mid_chunk(), 500, "model runner has unexpectedly stopped"),
+        (behave.stall_before_headers(), 504, "silent"),
+    ],
+    ids=["refused", "500", "busy", "death", "silence"],
+)
+async def test_failures_of_a_whole_answer(client, fake, failure, status, text) -> None:
+    fake.behave(failure)
+    answer = await client.post("/api/chat", json={**CHAT, "stream": False})
+    assert answer.status_code == status, answer.text
+    assert text in said(answer)
+
+
+async def test_a_failure_in_mid_stream_is_the_last_line(client, fake) -> None:
+    fake.behave(behave.die_mid_chunk())
+    answer = await client.post("/api/chat", json=CHAT)
+    assert answer.status_code == 200
+    *parts, last = (json.loads(line) for line in answer.text.splitlines())
+    assert "".join(part["message"]["content"] for part in parts) == "Once upon"
+    assert list(last) == ["error"]
+    assert not any(secret in answer.text for secret in SECRETS)
+
+
+async def test_pings_of_the_backend_are_no_lines(client, fake) -> None:
+    events = behave.chat_events()
+    fake.behave(behave.stream([b": ping\n\n", events[0], b":\n\n", *events[1:]]))
+    answer = await client.post("/api/chat", json=CHAT)
+    assert all(json.loads(line) for line in answer.text.split("\n")[:-1])
+
+
+async def test_arguments_that_are_no_json_end_in_an_error(client, fake) -> None:
+    call = {"index": 0, "id": "1", "type": "function", "function": {"name": "f", "arguments": "{broken"}}
+    events = behave.chat_events()
+    fake.behave(behave.stream([behave.chat_chunk({"tool_calls": [call]}), *events[-3:]]))
+    body = {**CHAT, "tools": [{"type": "function", "function": {"name": "f"}}]}
+    answer = await client.post("/api/chat", json=body)
+    assert "not a JSON object" in json.loads(answer.text.splitlines()[-1])["error"]
