@@ -5,11 +5,25 @@ Importing this costs nothing: what the server and the notebook need is loaded wh
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from .notebook.usage import usage
+
+__all__ = ["__version__", "usage"]
 
 __version__ = "0.1.0"
+
+#: What notebooks import from here, and where it is.
+_PUBLIC = {"usage": "usage"}
+
+
+def __getattr__(name: str) -> Any:
+    """What a notebook asks for, loaded now."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.notebook.{_PUBLIC[name]}"), name)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
 from .access import provisioner
 from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
+from .access.limit_settings import Limit, parse_limits
+from .access.limit_storage import counters_at
+from .access.limits import Limits
+from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
 from .backends.context_sizes import ContextSizes
+from .backends.engine_reading import read_engines
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -52,6 +57,7 @@ from .handlers import (
     manage_keys,
     manage_models,
     manage_pulls,
+    manage_usage,
     models,
     ollama_chat,
     ollama_embed,
@@ -62,10 +68,18 @@ from .handlers import (
     passthrough,
     responses,
 )
+from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
+from .handlers.notebooks import Notebooks
 from .handlers.ollama_keyed import keyed
+from .handlers.routes import RouteNames
 from .models.box import BoxedModel
 from .telemetry.bus import EventBus
+from .telemetry.ledger import Ledger
+from .telemetry.live import LIVE, LiveSource
+from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
+from .telemetry.recent import RecentErrors
+from .telemetry.recorders import Recorders
 from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
@@ -96,6 +110,7 @@ ROUTES = [
     *manage_aliases.default_handlers,
     *manage_models.default_handlers,
     *manage_pulls.default_handlers,
+    *manage_usage.default_handlers,
     *manage_docs.default_handlers,
     *V1_ROUTES,
 ]
@@ -176,6 +191,23 @@ class BodhiExtension(ExtensionApp):
         "engine: a path, or a name on PATH."
     ).tag(config=True)
 
+    limits = Dict(
+        help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
+        'once): {"user": {"requests_per_minute": 60}, "alias": {"*": {"streams": 4}}}. By default nothing is limited.',
+    ).tag(config=True)
+    limits_storage = Unicode(
+        help="URL of a Redis (redis://, rediss://, unix://) in which several servers count together. Without one, "
+        "each counts for itself. It may hold a password, and is kept from kernels. Also BODHI_LIMITS_STORAGE."
+    ).tag(config=True)
+
+    ledger = Bool(
+        True, help="Whether a row is kept for each request, in bodhi/ledger under Jupyter's data directory."
+    ).tag(config=True)
+    ledger_days = Float(90.0, min=0, help="Days after which a row of the ledger goes.").tag(config=True)
+    ledger_max_bytes = Integer(
+        100 * 2**20, min=0, help="Bytes that all files of the ledger may have together; the oldest rows go first."
+    ).tag(config=True)
+
     kernel_env = Enum(
         ["auto", "always", "never"],
         default_value="auto",
@@ -194,6 +226,18 @@ class BodhiExtension(ExtensionApp):
     @default("backend_api_key")
     def _backend_api_key_default(self) -> str:
         return os.environ.get("BODHI_BACKEND_API_KEY", "")
+
+    @default("limits_storage")
+    def _limits_storage_default(self) -> str:
+        return os.environ.get("BODHI_LIMITS_STORAGE", "")
+
+    @validate("limits")
+    def _check_limits(self, proposal: Any) -> Any:
+        try:
+            parse_limits(proposal["value"])
+        except ValueError as error:
+            raise TraitError(str(error)) from None
+        return proposal["value"]
 
     @validate("backend_url")
     def _check_backend_url(self, proposal: Any) -> Any:
@@ -217,7 +261,8 @@ class BodhiExtension(ExtensionApp):
         """Wire the rooms together; nothing is started, reached or written yet."""
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
-        self._events = EventBus(self.serverapp.event_logger)
+        self._events, self._metrics = EventBus(self.serverapp.event_logger), Metrics(known_fields)
+        recent_errors, ledger = RecentErrors(), self._ledger()
         upstream, details = Upstream(self.read_timeout), Details()
         keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
         remotes = self._remotes(upstream)
@@ -247,7 +292,16 @@ class BodhiExtension(ExtensionApp):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            limits=self._limits(),
+            owner=server_owner(os.environ),
+            recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
+            routes=RouteNames(["/", *(pattern for pattern, _ in ROUTES)]),
+            notebooks=Notebooks(self.serverapp.session_manager),
+            ledger=ledger,
+            recent_errors=recent_errors,
         )
+        self._live = self._live_source(pool, upstream)
+        LIVE.add(self._live)
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
         self.settings[GATEWAY] = self.gateway
         self.settings[provisioner.SETTING] = self.kernel_access
@@ -274,6 +328,7 @@ class BodhiExtension(ExtensionApp):
 
     async def _warm_up(self) -> None:
         await asyncio.to_thread(ChatRequest.model_rebuild)
+        await asyncio.to_thread(known_fields)
         await self.gateway.upstream.warm_up()
 
     async def stop_extension(self) -> None:
@@ -282,12 +337,18 @@ class BodhiExtension(ExtensionApp):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
+        if self.gateway.limits is not None:
+            await self.gateway.limits.close()
         await self.gateway.pulls.close()
         await self.gateway.catalog.close()
         await self.gateway.details.close()
         await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
         await self.gateway.upstream.close()
         await self.gateway.images.close()
+        await LIVE.remove(self._live)
+        await self.gateway.notebooks.close()
+        if self.gateway.ledger:
+            await asyncio.to_thread(self.gateway.ledger.close)
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""
@@ -319,6 +380,32 @@ class BodhiExtension(ExtensionApp):
         unavailable = launcher.unavailable if is_only_backend else lambda: None
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
 
+    def _limits(self) -> Limits | None:
+        if not self.limits:
+            return None
+        counters = counters_at(self.limits_storage, self.log.warning)
+        return Limits(parse_limits(self.limits), counters, self._tell_of_limit)
+
+    def _ledger(self) -> Ledger | None:
+        if not self.ledger:
+            return None
+        return Ledger(
+            Path(jupyter_data_dir()) / "bodhi" / "ledger",
+            max_age=self.ledger_days * 86400,
+            max_bytes=self.ledger_max_bytes,
+            log=self.log,
+            on_lost=LEDGER_ROWS_LOST.inc,
+            on_failure=LEDGER_FAILURES.inc,
+        )
+
+    def _live_source(self, pool: LocalPool, upstream: Upstream) -> LiveSource:
+        return LiveSource(
+            streams=lambda: [record.dialect for record in self.gateway.in_flight.values() if record.streamed],
+            waiting=lambda: {"model": sum(state.waiting for state in pool.states().values())},
+            engines=lambda: {name: state.estimate for name, state in pool.states().items() if state.pid is not None},
+            read_engines=lambda: read_engines(pool.engines(), upstream),
+        )
+
     def _alias_store(self) -> AliasStore:
         user, *others = self._data_folders("aliases")
         return AliasStore([user, *others, *map(Path, self.alias_folders)], user)
@@ -335,6 +422,11 @@ class BodhiExtension(ExtensionApp):
         else:
             self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
         self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
+
+    def _tell_of_limit(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
+        self.log.info("limit reached: %d %s person=%r alias=%r", limit.amount, limit.words, person, alias)
+        self._events.limit_reached(limit.words, person=person, alias=alias, retry_after=retry_after)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

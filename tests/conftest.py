@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from bodhi_jupyter.models import box
+from tests.redis_server import RedisServer, need_redis
 from tests.tiny_random import NAME, write_tiny_random
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
@@ -93,3 +94,10 @@ def eventually():
                 await asyncio.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def redis_server(tmp_path) -> Iterator[RedisServer]:
+    need_redis()
+    with RedisServer(tmp_path) as server:
+        yield server

@@ -178,7 +178,7 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-_SECRET = re.compile(r"^BODHI_.*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)", re.IGNORECASE)
+_SECRET = re.compile(r"^BODHI_.*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|LIMITS_STORAGE)", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"://[^/?#]*@")
 
 
@@ -186,7 +186,7 @@ def without_secrets(env: Mapping[str, str]) -> dict[str, str]:
     """Copy `env` without the ``BODHI_*`` variables that hold secrets.
 
     In doubt a variable is dropped (``BODHI_MAX_TOKENS`` too): no kernel needs ours. A URL with a password in
-    it is a secret whatever its name.
+    it is a secret whatever its name; and who could reach the storage of the limits could set them back.
     """
     return {name: value for name, value in env.items() if not _is_secret(name, value)}
 

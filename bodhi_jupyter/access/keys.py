@@ -26,6 +26,12 @@ class KeyHolder:
 
     holder: str
 
+    @property
+    def kernel(self) -> str | None:
+        """The kernel's id, where it is a kernel's key."""
+        kind, _, name = self.holder.partition(":")
+        return name if kind == "kernel" else None
+
 
 class KeyRing:
     """The scoped keys that are valid now. Only their digests are kept: the keys cannot be read back.

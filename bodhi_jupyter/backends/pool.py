@@ -135,6 +135,10 @@ class LocalPool:
         """The state of each alias that is not simply idle, by name."""
         return model_states(self._residents.values(), self._queue, self._troubles.reasons())
 
+    def engines(self) -> dict[str, Engine]:
+        """The engine of each alias that has one."""
+        return {name: resident.engine for name, resident in self._residents.items() if resident.engine is not None}
+
     async def health(self) -> Health:
         """What is loaded and what failed; well as long as engines can be started at all."""
         reason = self._unavailable()
@@ -392,7 +396,7 @@ class LocalPool:
             self._forget(resident)
         # It served and ended well: whatever went wrong before is over.
         self._troubles.forget(resident.name)
-        self._on_event(PoolEvent("unloaded", resident.name, reason=reason))
+        self._on_event(PoolEvent("unloaded", resident.name, reason=reason, evicted=resident.makes_room))
         self._schedule()
 
     def _forget(self, resident: Resident) -> None:

@@ -85,6 +85,7 @@ class PoolEvent:
         seconds: how long the load took.
         reason: why it failed, or why it was unloaded.
         last_lines: the end of a failed engine's log, without paths and keys.
+        evicted: it was unloaded to make room for another.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class PoolEvent:
     seconds: float | None = None
     reason: str = ""
     last_lines: tuple[str, ...] = ()
+    evicted: bool = False
 
 
 @dataclass(frozen=True)

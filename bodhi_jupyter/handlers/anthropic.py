@@ -64,7 +64,7 @@ class MessagesHandler(AnthropicHandler):
         request = parse_request(MessagesRequest, self.body)
         self.record.model = request.model
         refuse_unsupported(request)
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         if request.stream:
             self.expect_stream()
         guard = EventGuard(alias.target.backend, MessageEvents())

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -18,8 +18,11 @@ from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..access.keys import PREFIX, KeyHolder
+from ..access.limits import Admission
+from ..access.person import person_of
 from ..catalog.alias import Alias
+from ..wire.client import client_of
 from ..wire.errors import (
     BodyTooLarge,
     GatewayError,
@@ -32,10 +35,10 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import RequestRecord
-from ..wire.sse import comment, data_event
+from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
+from ..wire.sse import comment, data_event, event_count
 from .gateway import GATEWAY, Gateway
-from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY
+from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
 AUTH_RESOURCE = "bodhi"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -72,6 +75,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._refusal: GatewayError | web.HTTPError | None = None
         self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
+        self._admission: Admission | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -121,7 +125,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             return  # a browser asks without a key whether it may ask with one
         if self.current_user is None:
             raise self._not_authenticated(key)
-        self.record.user = self.current_user.username
+        user = self.current_user
+        self.record.user = user.username
+        self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
+        self.record.kernel = self.holder.kernel if self.holder else None
+        self.gateway.notebooks.note(self.record)
         if self._declared_length() > self.gateway.max_body_bytes:
             raise self._too_large()
 
@@ -138,19 +146,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     @staticmethod
     def _not_authenticated(key: str) -> NotAuthenticated:
-        if key.startswith(PREFIX):
-            return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
-        if not key:
-            return NotAuthenticated(
-                "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
-                "again: each new kernel is given a key of its own."
-            )
-        foreign = looks_foreign(key)
-        if foreign:
-            return NotAuthenticated(f"Incorrect API key provided. {foreign.advice()}")
-        return NotAuthenticated(
-            "Incorrect API key provided: it is neither the Jupyter server's token nor a key of ours."
-        )
+        return not_authenticated(key)
 
     # -- the body --------------------------------------------------------------------------------------------
 
@@ -185,12 +181,30 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        return self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        self.record.alias, self.record.backend = alias.name, alias.target.backend
+        return alias
+
+    async def resolve_to_run(self, name: str) -> Alias:
+        """`resolve`, for a request that makes the model work: it counts against the limits.
+
+        Raises:
+            RateLimited: a limit is reached.
+            GatewayError: as `resolve`.
+        """
+        alias = await self.resolve(name)
+        limits = self.gateway.limits
+        if limits is not None:
+            assert self.record.person is not None
+            self._admission = await limits.admit(self.record.person, alias.name)
+            self._set_headers(self._admission.headers)
+        return alias
 
     # -- the work --------------------------------------------------------------------------------------------
 
     async def work(self, task: Coroutine[Any, Any, None]) -> None:
         """Run the request's work; the client leaving cancels it, wherever it waits."""
+        CURRENT.set(self.record)
         self._work = asyncio.ensure_future(task)
         self.gateway.in_flight[self.record.request_id] = self.record
         if self._client_left:
@@ -245,9 +259,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
-        if self.record.first_token_seconds is None:
-            self.record.first_token_seconds = time.perf_counter() - self._arrived
+        record = self.record
+        record.last_token_seconds = time.perf_counter() - self._arrived
+        if record.first_token_seconds is None:
+            record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
+        record.chunks += event_count(block)
         self._begin_stream()
         self.write(block)
         await self.flush()
@@ -259,7 +276,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def _begin_stream(self) -> None:
         if self._streaming:
             return
-        self._streaming = True
+        self._streaming = self.record.streamed = True
         self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
@@ -297,12 +314,16 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
         super().set_default_headers()
         if not hasattr(self, "record"):
-            self.record = RequestRecord(f"req_{uuid.uuid4().hex}", self._endpoint())
+            self.record = self._new_record()
         self.set_header("x-request-id", self.record.request_id)
 
-    def _endpoint(self) -> str:
-        base = self.settings.get("base_url", "/")
-        return f"{self.request.method} /{self.request.path.removeprefix(base)}"
+    def _new_record(self) -> RequestRecord:
+        path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
+        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
+        record.started = time.time()
+        record.route = self.gateway.routes.name(str(self.request.method), api_path(path))
+        record.client, record.client_version = client_of(self.request.headers)
+        return record
 
     def update_api_activity(self) -> None:
         """Jupyter's; a query that cannot be read must not keep the answer from being finished."""
@@ -352,7 +373,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def note_error(self, error: GatewayError) -> None:
         """Put the error into the request's record."""
-        self.record.error = error.code
+        self.record.error, self.record.error_kind = error.code, error.default_code
+        self.record.field = error.param
         self.record.end = "failed"
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -363,9 +385,14 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
         self.set_status(self.error_status(error))
-        for name, value in response_headers(error).items():
-            self.set_header(name, value)
+        if self._admission is not None:
+            self._set_headers(self._admission.headers)
+        self._set_headers(response_headers(error))
         self.answer_json(self.render_error(error))
+
+    def _set_headers(self, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            self.set_header(name, value)
 
     def log_exception(
         self,
@@ -381,9 +408,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def on_finish(self) -> None:
         """Close the request's record and log it in one line."""
         super().on_finish()
+        self.record.estimate_tokens()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
+        if self._admission is not None:
+            self._admission.end(self.record.tokens)
+        self.gateway.recorder.record(self.record)
 
 
 def _defect() -> InternalError:

@@ -36,7 +36,7 @@ class CompletionsHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_completion(self.body)
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         if request.stream:
             self.expect_stream()
         sent = parse_object(self.body)

@@ -34,7 +34,7 @@ class EmbeddingsHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_request(EmbeddingRequest, self.body)
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         # `dimensions` is ours to do; base64 is a quarter of the digits, and exact.
         body = {key: value for key, value in parse_object(self.body).items() if key not in _NOT_FORWARDED}
         body["encoding_format"] = "base64"
@@ -73,7 +73,7 @@ class RerankHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = parse_request(RerankRequest, self.body)
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         body = {**parse_object(self.body), "documents": request.texts}
         document = await leased_document(
             self.gateway, alias, "/v1/rerank", body, field="documents", feature="reranking"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..access.keys import KeyRing
+from ..access.limits import Limits
 from ..backends.base import Backend
 from ..backends.context_sizes import ContextSizes
 from ..backends.images import ImageFetcher
@@ -17,7 +18,11 @@ from ..catalog.details import Details
 from ..catalog.model_files import ModelFiles
 from ..catalog.pull import Pulls
 from ..catalog.store import AliasStore
-from ..wire.record import RequestRecord
+from ..telemetry.ledger import Ledger
+from ..telemetry.recent import RecentErrors
+from ..wire.record import Recorder, RequestRecord
+from .notebooks import Notebooks
+from .routes import RouteNames
 
 #: Where the application's settings hold the `Gateway`.
 GATEWAY = "bodhi_gateway"
@@ -30,6 +35,12 @@ class Gateway:
     Attributes:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
+        limits: how much each person and model may be asked for; None where nothing is limited.
+        owner: the person that the server's own keys count for.
+        recorder: takes each request's record once it is over.
+        routes: names for counting.
+        notebooks: tells which notebook a kernel runs for.
+        ledger: None where it is switched off.
         in_flight: requests being answered now, by request id.
     """
 
@@ -46,4 +57,11 @@ class Gateway:
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
+    limits: Limits | None
+    owner: str
+    recorder: Recorder
+    routes: RouteNames
+    notebooks: Notebooks
+    ledger: Ledger | None
+    recent_errors: RecentErrors
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Who a scoped key stands for, towards Jupyter's own machinery."""
+"""Who a scoped key stands for, towards Jupyter's own machinery, and what is said of a key that opens nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import web
 
-from ..access.keys import KeyHolder
+from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..wire.errors import NotAuthenticated
 
 
 class ScopedIdentity(IdentityProvider):
@@ -26,3 +27,18 @@ class ScopedIdentity(IdentityProvider):
 # Shared: making one for every request would cost more than checking the key.
 SCOPED_IDENTITY = ScopedIdentity()
 SCOPED_AUTHORIZER = AllowAllAuthorizer()
+
+
+def not_authenticated(key: str) -> NotAuthenticated:
+    """What a caller with this key, or with none, is told."""
+    if key.startswith(PREFIX):
+        return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
+    if not key:
+        return NotAuthenticated(
+            "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
+            "again: each new kernel is given a key of its own."
+        )
+    foreign = looks_foreign(key)
+    if foreign:
+        return NotAuthenticated(f"Incorrect API key provided. {foreign.advice()}")
+    return NotAuthenticated("Incorrect API key provided: it is neither the Jupyter server's token nor a key of ours.")

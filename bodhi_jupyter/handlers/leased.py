@@ -11,6 +11,7 @@ from ..wire.errors import BackendUnreachable
 from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
+from .lease import timed_lease
 
 #: Of a server that is asked about itself.
 _ANSWER_SECONDS = 5.0
@@ -40,7 +41,7 @@ async def leased_document(
     backend = gateway.backends[alias.target.backend]
 
     async def ask() -> dict[str, Any]:
-        async with backend.lease(alias, keep_alive) as lease:
+        async with timed_lease(backend, alias, keep_alive) as lease:
             return await document_at(gateway, lease, backend.name, path, body, field=field, feature=feature)
 
     try:
@@ -57,7 +58,7 @@ async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: s
     """
     backend = gateway.backends[alias.target.backend]
     async with (
-        backend.lease(alias) as lease,
+        timed_lease(backend, alias) as lease,
         gateway.upstream.get(lease.address, path, backend=backend.name, timeout=_ANSWER_SECONDS) as answer,
     ):
         content = await answer.read()

@@ -14,6 +14,8 @@ from ..wire.json_text import compact, forwarded
 from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
 from ..wire.ollama_options import context_length_asked, ollama_defaults
 from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
+from ..wire.sse import event_count
+from .lease import timed_lease
 from .leased import document_at
 from .native import context_tokens
 from .ollama_base import OllamaHandler, full_name
@@ -50,7 +52,7 @@ class AnsweringHandler(OllamaHandler):
         Raises:
             GatewayError: there is no such model, or it cannot do what is asked.
         """
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         self._check_abilities(request, await self.abilities(alias), needed)
         wished = context_length_asked(request.options)
         if wished is not None and isinstance(alias.target, LocalTarget):
@@ -74,7 +76,7 @@ class AnsweringHandler(OllamaHandler):
         if request.keep_alive == 0:
             self.gateway.pool.retire(alias.name, "asked to")
         else:
-            async with self.gateway.backends[alias.target.backend].lease(alias, request.keep_alive):
+            async with timed_lease(self.gateway.backends[alias.target.backend], alias, request.keep_alive):
                 pass
         reason = "unload" if request.keep_alive == 0 else "load"
         answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
@@ -120,6 +122,7 @@ class AnsweringHandler(OllamaHandler):
                     if request.stream:
                         await self.pass_on(block)
                     else:
+                        self.record.chunks += event_count(block)
                         collected.append(block)
         finally:
             self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens

@@ -16,6 +16,7 @@ from ..wire.errors import BackendFailed, GatewayError, InvalidField
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
 from .embeddings import BATCH, note_prompt_tokens
+from .lease import timed_lease
 from .leased import leased_document
 from .native import context_tokens
 from .ollama_answering import tokens_of
@@ -36,7 +37,7 @@ class _EmbeddingHandler(OllamaHandler):
         if keep_alive == 0:
             self.gateway.pool.retire(alias.name, "asked to")
             return
-        async with self.gateway.backends[alias.target.backend].lease(alias, keep_alive):
+        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
             pass
 
     async def embed(
@@ -103,7 +104,7 @@ class EmbedHandler(_EmbeddingHandler):
     async def _answer(self) -> None:
         moments = self.moments()
         request = await self.checked(lambda body: parse_ollama(OllamaEmbedRequest, body))
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         dimensions = request.dimensions if request.dimensions > 0 else None
         if not request.inputs:
             await self.load(alias, request.keep_alive)
@@ -132,7 +133,7 @@ class EmbeddingsHandler(_EmbeddingHandler):
 
     async def _answer(self) -> None:
         request = await self.checked(lambda body: parse_ollama(OllamaEmbeddingsRequest, body))
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         if not request.prompt:
             await self.load(alias, request.keep_alive)
             self.answer_json({"embedding": []})

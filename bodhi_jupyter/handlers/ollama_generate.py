@@ -16,6 +16,7 @@ from ..wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_pie
 from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ..wire.ollama_template import render_template
 from ..wire.refusals import about
+from .lease import timed_lease
 from .ollama_answering import AnsweringHandler, Completion, senses_of, tokens_of
 from .openai import PATH
 
@@ -70,7 +71,7 @@ class GenerateHandler(AnsweringHandler):
     async def _go_on(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
         """Through the request's template, or where an earlier answer ended."""
         backend = self.gateway.backends[alias.target.backend]
-        async with backend.lease(alias) as self.lease:
+        async with timed_lease(backend, alias) as self.lease:
             if request.template:
                 text = render_template(request.template, system=request.system, prompt=request.prompt)
             else:

@@ -27,7 +27,7 @@ from .base import GatewayHandler
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .leased import leased_document
-from .relay import Readable, assemble_stream, leased_stream, pass_stream
+from .relay import Readable, assemble_stream, leased_stream, note_tokens, pass_stream
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class ChatCompletionsHandler(GatewayHandler):
         body = self.body
         images = self.gateway.images
         request = await off_loop(body, lambda: parse_chat(body, image_hosts=images.hosts))
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_to_run(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
         if found := remote_images(request):
@@ -73,6 +73,7 @@ class ChatCompletionsHandler(GatewayHandler):
         if must_not_stream(request):
             document = outgoing.document()
             answer = await leased_document(self.gateway, alias, PATH, document, field="messages", feature="chat")
+            note_tokens(self, answer)
         else:
             async with all_choices(self.gateway, request, alias, outgoing) as parts:
                 guard, assembler = StreamGuard(backend, request.choices), ChatAssembler(choices=request.choices)

@@ -19,6 +19,7 @@ from . import (
     operations_ollama_models,
     operations_openai,
     operations_responses,
+    operations_usage,
 )
 from .operations_common import PROBLEMS
 
@@ -30,6 +31,7 @@ OPERATIONS = [
     *operations_ollama_models.OPERATIONS,
     *operations_models.OPERATIONS,
     *operations_bodhi.OPERATIONS,
+    *operations_usage.OPERATIONS,
 ]
 
 _TAGS = {
@@ -41,6 +43,7 @@ _TAGS = {
     operations_ollama_models.TAG: "Models as Ollama lists, gets, makes, copies and deletes them.",
     operations_models.TAG: "Which models there are, and whether they are loaded.",
     operations_bodhi.ALIASES: "Aliases: names for models, with defaults, one file each.",
+    operations_usage.TAG: "What happened, over time and lately.",
     operations_bodhi.SERVER: "Health, keys, this documentation.",
 }
 

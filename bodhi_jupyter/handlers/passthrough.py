@@ -16,13 +16,16 @@ from ..wire.openai import parse_chat
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .leased import leased_document
+from .relay import note_tokens
 
+DECISIONS = "systemone"
 #: llama.cpp's own, answered at once with a JSON object; what is asked for, and whether `model` may be missing.
+#: The one that makes the model work counts against the limits.
 #: Left out on purpose: ``/v1/stream`` and ``/v1/streams/lookup``, which show one caller another's answer.
 NATIVE_ROUTES = {
     "chat/completions/control": ("the control of a running answer", False),
     "responses/input_tokens": ("the counting of tokens", True),
-    "systemone": ("decisions", False),
+    DECISIONS: ("decisions", False),
 }
 
 
@@ -69,11 +72,12 @@ class NativeRouteHandler(GatewayHandler):
     async def _answer(self, route: str) -> None:
         feature, to_default = NATIVE_ROUTES[route]
         request = parse_request(NativeRequestToDefault if to_default else NativeRequest, self.body)
-        alias = await self.resolve(request.model or DEFAULT)
+        resolve = self.resolve_to_run if route == DECISIONS else self.resolve
+        alias = await resolve(request.model or DEFAULT)
         body = parse_object(self.body)
-        self.answer_json(
-            await leased_document(self.gateway, alias, f"/v1/{route}", body, field="input", feature=feature)
-        )
+        document = await leased_document(self.gateway, alias, f"/v1/{route}", body, field="input", feature=feature)
+        note_tokens(self, document)
+        self.answer_json(document)
 
 
 class HostedRouteHandler(GatewayHandler):

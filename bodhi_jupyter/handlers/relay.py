@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol
 
@@ -13,10 +13,11 @@ from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, BackendUnreachable
 from ..wire.guard import Guard, token_counts
-from ..wire.sse import is_done, iter_events
+from ..wire.sse import event_count, is_done, iter_events
 from ..wire.upstream import refusal
 from .base import GatewayHandler
 from .gateway import Gateway
+from .lease import timed_lease
 
 #: Makes a request's body; large ones are made in a thread.
 BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
@@ -52,7 +53,7 @@ async def leased_stream(
         answering = False
         try:
             async with (
-                backend.lease(alias, keep_alive) as lease,
+                timed_lease(backend, alias, keep_alive) as lease,
                 _stream(gateway, lease, path, await _made(body, lease), backend.name) as answer,
             ):
                 answering = True
@@ -104,16 +105,22 @@ async def assemble_stream(
     try:
         async with aclosing(guarded(answer, guard)) as blocks:
             async for block in blocks:
+                handler.record.chunks += event_count(block)
                 for event in iter_events(block):
                     if event.data is not None and not is_done(event):
                         assembler.add(json.loads(event.data))
     except (ValueError, RecursionError):
         raise BackendFailed("The backend sent what is no part of an answer.") from None
     result = assembler.result()
-    counts = token_counts(result)
+    note_tokens(handler, result)
+    return result
+
+
+def note_tokens(handler: GatewayHandler, answer: Mapping[str, Any]) -> None:
+    """Put what a whole answer tells of its tokens into the request's record."""
+    counts = token_counts(answer)
     if counts:
         handler.record.prompt_tokens, handler.record.completion_tokens = counts
-    return result
 
 
 async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:

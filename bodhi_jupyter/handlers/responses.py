@@ -42,7 +42,7 @@ class ResponsesHandler(GatewayHandler):
         request = parse_request(ResponsesRequest, self.body)
         self.record.model = request.model or DEFAULT
         refuse_unsupported(request)
-        alias = await self.resolve(self.record.model)
+        alias = await self.resolve_to_run(self.record.model)
         self.events = ResponseEvents(
             response_frame(request, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,

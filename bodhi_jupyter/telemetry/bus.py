@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..wire.record import RequestRecord
+
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
 
 _FOLDER = Path(__file__).parent / "events"
 MODEL = "https://events.bodhi-jupyter.dev/model/v1"
+REQUEST = "https://events.bodhi-jupyter.dev/request/v1"
+LIMIT = "https://events.bodhi-jupyter.dev/limit/v1"
 
 
 class EventBus:
@@ -17,7 +21,30 @@ class EventBus:
 
     def __init__(self, event_logger: EventLogger) -> None:
         self._event_logger = event_logger
-        event_logger.register_event_schema(_FOLDER / "model.yaml")
+        for name in ("request.yaml", "model.yaml", "limit.yaml"):
+            event_logger.register_event_schema(_FOLDER / name)
+
+    def record(self, record: RequestRecord) -> None:
+        """Tell of a request that is over; those for management are nobody's news."""
+        if record.dialect == "bodhi":
+            return
+        known = {
+            "request_id": record.request_id,
+            "dialect": record.dialect,
+            "endpoint": record.route,
+            "alias": record.alias,
+            "client": record.client,
+            "status": record.status,
+            "end": record.end,
+            "error": record.error,
+            "field": record.field,
+            "seconds": record.seconds,
+            "first_token_seconds": record.first_token_seconds,
+            "prompt_tokens": record.prompt_tokens,
+            "completion_tokens": record.completion_tokens,
+        }
+        data = {key: value for key, value in known.items() if value is not None}
+        self._event_logger.emit(schema_id=REQUEST, data=data)
 
     def model(self, action: str, alias: str, *, seconds: float | None = None, reason: str = "") -> None:
         """Tell of a model that was ``loaded`` (in `seconds`), ``unloaded`` or ``failed``."""
@@ -27,3 +54,16 @@ class EventBus:
         if reason:
             data["reason"] = reason
         self._event_logger.emit(schema_id=MODEL, data=data)
+
+    def limit_reached(self, limit: str, *, person: str | None, alias: str | None, retry_after: float | None) -> None:
+        """Tell of a request that was refused because `limit`, as in "requests per minute", is reached.
+
+        Args:
+            limit: which one, in words that the configuration uses.
+            person: who it counts for.
+            alias: the model that was asked for.
+            retry_after: seconds until another attempt makes sense.
+        """
+        known = {"person": person, "alias": alias, "retry_after": retry_after}
+        data = {"limit": limit, **{key: value for key, value in known.items() if value is not None}}
+        self._event_logger.emit(schema_id=LIMIT, data=data)

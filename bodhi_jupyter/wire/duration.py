@@ -1,4 +1,4 @@
-"""How long a model stays loaded, as Ollama's `keep_alive` says it: seconds, or a duration in Go's notation."""
+"""Durations in Go's notation: how long a model stays loaded (Ollama's `keep_alive`), when a limit is reset (OpenAI)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ def parse_duration(value: object) -> float:
     if math.isnan(value):
         raise ValueError(_expected(value))
     return _for_ever_if_negative(float(value))
+
+
+def format_duration(seconds: float) -> str:
+    """Rounded up, as OpenAI's ``x-ratelimit-reset-*`` have it: ``120ms``, ``12s``, ``6m0s``, ``1h0m0s``."""
+    if 0 < seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
 
 
 def _parse_go(text: str) -> float:

@@ -22,6 +22,8 @@ GatewayError
 │   ├── BackendTimeout           504  silent for too long
 │   └── BackendFailed            502  died, or answered what is not an answer
 ├── Busy                         429  the queue is full, or the wait was too long
+├── RateLimited                  429  as many requests as one may send, per minute or at once
+│   └── TokensSpent              429  as many tokens as one may use, per minute or per day
 ├── NotSupported                 501  the route exists at OpenAI, but not here or not at this model's backend
 └── InternalError                500
 """
@@ -29,7 +31,11 @@ GatewayError
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import ClassVar
+
+#: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again at once (OpenAI's sources).
+_LONGEST_WAIT_SECONDS = 60
 
 
 class GatewayError(Exception):
@@ -46,7 +52,7 @@ class GatewayError(Exception):
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str] = "internal_error"
     #: False for what will fail the same way again: the SDKs then do not retry (``x-should-retry``).
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(
         self,
@@ -188,6 +194,33 @@ class Busy(GatewayError):
     retryable = True
 
 
+class RateLimited(GatewayError):
+    """The person, or the model, has had as many requests as are allowed, per minute or at once.
+
+    Its types are what OpenAI's errors have: ``requests`` and ``tokens``.
+
+    Args:
+        message: which limit, and when to ask again.
+        retry_after: whole seconds.
+        headers: the ``x-ratelimit-*`` of the answer.
+    """
+
+    status = 429
+    type = "requests"
+    default_code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: int, headers: Mapping[str, str]) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.retryable = retry_after <= _LONGEST_WAIT_SECONDS
+        self.headers = headers
+
+
+class TokensSpent(RateLimited):
+    """The person, or the model, has used as many tokens as are allowed, per minute or per day."""
+
+    type = "tokens"
+
+
 class NotSupported(GatewayError):
     """The route exists elsewhere, but not here, or not at this model's backend."""
 
@@ -223,4 +256,6 @@ def response_headers(error: GatewayError) -> dict[str, str]:
     headers = {"x-should-retry": "true" if error.retryable else "false"}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
+    if isinstance(error, RateLimited):
+        headers.update(error.headers)
     return headers

@@ -1,0 +1,213 @@
+"""How much each person and each model may be asked for: requests, tokens, and answers at once.
+
+Tokens are looked at, then a place is taken, then the request is counted; what is refused at one of them counts at
+none. Tokens are charged when the request is over, as many as were really used: what is in flight may pass the limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..wire.duration import format_duration
+from ..wire.errors import RateLimited, TokensSpent
+from .limit_settings import Limit, LimitSettings
+
+#: Seconds after which a refused caller may look for a free place: when one will be free nobody knows.
+_PLACE_RETRY_SECONDS = 1
+#: A limit without a window is told of once in that time.
+_QUIET_SECONDS = 60
+
+
+class Count(NamedTuple):
+    """What was used in the running window.
+
+    Attributes:
+        used: requests or tokens.
+        reset: seconds until the window ends; 0 where none has begun.
+    """
+
+    used: int
+    reset: float
+
+
+class Counters(Protocol):
+    """Where it is counted, for this server or for many. None of the methods raises."""
+
+    async def read(self, limit: Limit) -> Count:
+        """What was used so far."""
+
+    async def add(self, limit: Limit, amount: int) -> Count:
+        """Count `amount` more, and what was used with them; the first ones begin the window."""
+
+    async def take_back(self, limit: Limit) -> None:
+        """Count one less, for a request that another limit refused."""
+
+    async def take_place(self, limit: Limit, place: str) -> bool:
+        """Whether `place` could be taken, as one of `limit.amount`."""
+
+    async def free_place(self, limit: Limit, place: str) -> None:
+        """Give it back; one that was never taken does not matter."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A limit, and what was used of it."""
+
+    limit: Limit
+    count: Count
+
+    @property
+    def remaining(self) -> int:
+        """What is left of it in its window."""
+        return max(0, self.limit.amount - self.count.used)
+
+
+#: Told of a limit that is reached: which one, the person, the alias, the seconds until it makes sense to ask again.
+Tell = Callable[[Limit, str, str, float], None]
+
+
+class Admission:
+    """A request that was let in, or is being looked at; ended when the request is over.
+
+    Args:
+        person: who asks.
+        alias: what is asked for.
+        limits: all that apply.
+        settle: charges the tokens and frees the places, without waiting.
+    """
+
+    def __init__(
+        self, person: str, alias: str, limits: Iterable[Limit], settle: Callable[[Admission, int], None]
+    ) -> None:
+        self.person = person
+        self.alias = alias
+        self.place = uuid.uuid4().hex
+        self.place_limits: list[Limit] = []
+        self.request_limits: list[Limit] = []
+        self.token_limits: list[Limit] = []
+        lists = {"streams": self.place_limits, "requests_per_minute": self.request_limits}
+        for limit in limits:
+            lists.get(limit.measure, self.token_limits).append(limit)
+        self.requests: list[Standing] = []
+        self.tokens: list[Standing] = []
+        self._settle = settle
+
+    def end(self, tokens: int) -> None:
+        """The request is over, and used so many tokens."""
+        self._settle(self, tokens)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """OpenAI's ``x-ratelimit-*``: of several limits on the same, the one of which least is left."""
+        return {**_headers("requests", self.requests), **_headers("tokens", self.tokens)}
+
+
+class Limits:
+    """Lets requests in, and charges them once they are over.
+
+    Args:
+        settings: how much is allowed.
+        counters: where it is counted.
+        tell: called when a limit is reached, once in its window.
+    """
+
+    def __init__(self, settings: LimitSettings, counters: Counters, tell: Tell) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._tell = tell
+        self._quiet: dict[Limit, float] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def admit(self, person: str, alias: str) -> Admission:
+        """Count a request of `person` for `alias`, which holds its places until the admission is ended.
+
+        Raises:
+            RateLimited: a limit is reached.
+        """
+        admission = Admission(person, alias, self._settings.limits_of(person, alias), self._settle_later)
+        try:
+            await self._look_at_tokens(admission)
+            await self._take_places(admission)
+            await self._count_request(admission)
+        except BaseException:  # refused, or the caller left meanwhile: no place may stay taken
+            admission.end(0)
+            raise
+        return admission
+
+    async def close(self) -> None:
+        """Finish the charges, and give back connections."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+        await self._counters.close()
+
+    async def _look_at_tokens(self, admission: Admission) -> None:
+        counts = await asyncio.gather(*map(self._counters.read, admission.token_limits))
+        admission.tokens = list(map(Standing, admission.token_limits, counts))
+        spent = [standing for standing in admission.tokens if not standing.remaining]
+        if spent:
+            last = max(spent, key=lambda standing: standing.count.reset)
+            raise self._refusal(TokensSpent, last.limit, last.count.reset, admission)
+
+    async def _take_places(self, admission: Admission) -> None:
+        for limit in admission.place_limits:
+            if not await self._counters.take_place(limit, admission.place):
+                raise self._refusal(RateLimited, limit, _PLACE_RETRY_SECONDS, admission)
+
+    async def _count_request(self, admission: Admission) -> None:
+        for limit in admission.request_limits:
+            standing = Standing(limit, await self._counters.add(limit, 1))
+            if standing.count.used > limit.amount:
+                for counted in admission.requests:
+                    await self._counters.take_back(counted.limit)
+                admission.requests = [standing]
+                raise self._refusal(RateLimited, limit, standing.count.reset, admission)
+            admission.requests.append(standing)
+
+    def _refusal(self, kind: type[RateLimited], limit: Limit, reset: float, admission: Admission) -> RateLimited:
+        retry_after = max(1, math.ceil(reset))
+        self._tell_once(limit, admission, retry_after)
+        return kind(
+            f"Rate limit reached: {limit.amount} {limit.words}. Try again in {format_duration(retry_after)}.",
+            retry_after=retry_after,
+            headers=admission.headers,
+        )
+
+    def _tell_once(self, limit: Limit, admission: Admission, retry_after: float) -> None:
+        now = time.monotonic()
+        if self._quiet.get(limit, 0.0) > now:
+            return
+        self._quiet = {told: until for told, until in self._quiet.items() if until > now}
+        self._quiet[limit] = now + (_QUIET_SECONDS if limit.measure == "streams" else retry_after)
+        self._tell(limit, admission.person, admission.alias, retry_after)
+
+    def _settle_later(self, admission: Admission, tokens: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._settle(admission, tokens))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, admission: Admission, tokens: int) -> None:
+        for limit in admission.place_limits:
+            await self._counters.free_place(limit, admission.place)
+        if tokens:
+            for limit in admission.token_limits:
+                await self._counters.add(limit, tokens)
+
+
+def _headers(what: str, standings: list[Standing]) -> dict[str, str]:
+    if not standings:
+        return {}
+    nearest = min(standings, key=lambda standing: standing.remaining)
+    return {
+        f"x-ratelimit-limit-{what}": str(nearest.limit.amount),
+        f"x-ratelimit-remaining-{what}": str(nearest.remaining),
+        f"x-ratelimit-reset-{what}": format_duration(nearest.count.reset),
+    }

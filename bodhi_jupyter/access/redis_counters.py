@@ -1,0 +1,132 @@
+"""Counts in a Redis that several servers share; while it is silent, in this server's own memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from limits.aio.storage import RedisStorage
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from .counters import MemoryCounters, Windows
+from .limit_settings import Limit
+from .limits import Count
+from .redis_places import SILENT, SharedPlaces
+
+T = TypeVar("T")
+
+#: What begins our keys.
+PREFIX = "bodhi"
+#: Questions at a time, as many connections as this server takes of Redis.
+CONNECTIONS = 16
+#: Seconds that Redis may take for an answer.
+PATIENCE = 3.0
+#: Seconds between two attempts while Redis is silent.
+PAUSE = 5.0
+#: Seconds after which a place of a server that died is free.
+PLACE_SECONDS = 60.0
+#: Redis tells whole seconds, rounded.
+_ROUNDING = 0.5
+
+
+class RedisCounters:
+    """Counts in Redis; never raises and never waits long: while Redis is silent, this server counts for itself.
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://``; may hold a password, and is never logged.
+        warn: told when Redis falls silent and when it is back, once each.
+        place_seconds: see `PLACE_SECONDS`.
+        pause: see `PAUSE`.
+
+    Raises:
+        ValueError: `url` is none.
+    """
+
+    def __init__(
+        self, url: str, warn: Callable[[str], None], *, place_seconds: float = PLACE_SECONDS, pause: float = PAUSE
+    ) -> None:
+        retry = Retry(NoBackoff(), 0)
+        self._pool = ConnectionPool.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=retry)
+        storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",  # this client; the library prefers another, which is not installed
+            key_prefix=PREFIX,
+            connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but not in its types
+        )
+        self._windows = Windows(storage, _ROUNDING)
+        self._places = SharedPlaces(Redis(connection_pool=self._pool), PREFIX, place_seconds)
+        self._own = MemoryCounters()
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._warn = warn
+        self._pause = pause
+        self._is_silent = False
+        self._next_attempt = 0.0
+
+    async def read(self, limit: Limit) -> Count:
+        """What was used so far."""
+        return await self._ask(lambda: self._windows.read(limit), lambda: self._own.read(limit))
+
+    async def add(self, limit: Limit, amount: int) -> Count:
+        """Count `amount` more; what was used with them."""
+        return await self._ask(lambda: self._windows.add(limit, amount), lambda: self._own.add(limit, amount))
+
+    async def take_back(self, limit: Limit) -> None:
+        """Count one less."""
+        await self._ask(lambda: self._windows.take_back(limit), lambda: self._own.take_back(limit))
+
+    async def take_place(self, limit: Limit, place: str) -> bool:
+        """Whether `place` could be taken, as one of `limit.amount`."""
+        return await self._ask(lambda: self._places.take(limit, place), lambda: self._own.take_place(limit, place))
+
+    async def free_place(self, limit: Limit, place: str) -> None:
+        """Give it back, wherever it was taken."""
+        self._places.forget(limit, place)
+        await self._own.free_place(limit, place)
+        await self._ask(lambda: self._places.free(limit, place), _nothing)
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        await self._places.close()
+        await self._pool.aclose()
+
+    async def _ask(self, shared: Callable[[], Awaitable[T]], own: Callable[[], Awaitable[T]]) -> T:
+        async with self._turns:
+            if self._may_ask():
+                try:
+                    answer = await shared()
+                except SILENT as error:
+                    self._note_silence(error)
+                else:
+                    self._note_answer()
+                    return answer
+        return await own()
+
+    def _may_ask(self) -> bool:
+        """While Redis is silent one request tries now and then; the others do not wait for it."""
+        if not self._is_silent:
+            return True
+        now = time.monotonic()
+        if now < self._next_attempt:
+            return False
+        self._next_attempt = now + self._pause
+        return True
+
+    def _note_silence(self, error: Exception) -> None:
+        self._next_attempt = time.monotonic() + self._pause
+        if not self._is_silent:
+            self._is_silent = True
+            # The error's words have the address.
+            self._warn(f"The limits' Redis is silent ({type(error).__name__}): this server counts for itself.")
+
+    def _note_answer(self) -> None:
+        if self._is_silent:
+            self._is_silent = False
+            self._warn("The limits' Redis answers again: counts are shared.")
+
+
+async def _nothing() -> None:
+    """What is not in memory need not be given back there."""

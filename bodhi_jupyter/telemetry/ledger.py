@@ -1,0 +1,170 @@
+"""One row for each request, kept over time; never its content.
+
+A thread writes, in batches, at most `FLUSH_SECONDS` after a request is over. A request never waits for it and never
+fails by it: where nothing can be written, rows wait in memory, a bounded number, and the log says so once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from ..wire.record import RequestRecord, countable
+from .ledger_file import COLUMNS, LedgerFile, Row
+
+FLUSH_SECONDS = 0.5
+#: Rows that wait in memory while nothing can be written; the oldest go first.
+MAX_WAITING = 10_000
+#: Until the next attempt after one that failed.
+RETRY_SECONDS = 5.0
+TRIM_SECONDS = 3600.0
+#: Characters kept of what a caller chose: a path, a field.
+_LONGEST = 200
+#: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
+_INDEX = re.compile(r"\[\d+\]")
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class Ledger:
+    """Takes records, and has them written.
+
+    Args:
+        folder: where the files of all servers are.
+        max_age: seconds after which a row goes.
+        max_bytes: of all files together.
+        log: told once when nothing can be written, and once when that is over.
+        on_lost: told how many rows were given up.
+        on_failure: told of each write that failed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_age: float,
+        max_bytes: int,
+        log: Log,
+        on_lost: Callable[[int], None] = lambda _rows: None,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.folder = folder
+        self._file = LedgerFile(folder, max_age, max_bytes)
+        self._log = log
+        self._on_lost = on_lost
+        self._on_failure = on_failure
+        self._waiting: deque[RequestRecord] = deque()
+        self._writing = threading.Lock()
+        self._wanted = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failing = False
+        self._next_trim = 0.0
+
+    def record(self, record: RequestRecord) -> None:
+        """Take it; requests for management are not counted, a panel asks for them all the time."""
+        if record.dialect == "bodhi" or self._stopping.is_set():
+            return
+        self._waiting.append(record)
+        self._give_up_too_many()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def flush(self) -> None:
+        """Write what waits, now; blocks, and never raises."""
+        with self._writing:
+            self._write()
+
+    def close(self) -> None:
+        """Write what waits and let go of the file; blocks, idempotent."""
+        self._stopping.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+        with self._writing:
+            self._write()
+            if self._waiting:
+                self._on_lost(len(self._waiting))
+                self._waiting.clear()
+            self._file.release()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            self._stopping.wait(FLUSH_SECONDS)
+            self.flush()
+            while self._failing and not self._stopping.wait(RETRY_SECONDS):
+                self.flush()
+
+    def _write(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not batch and not self._failing:
+            return
+        try:
+            self._file.write([_row(record) for record in batch])
+            batch = []
+            if time.monotonic() >= self._next_trim:
+                self._next_trim = time.monotonic() + TRIM_SECONDS
+                self._file.trim()
+        except (OSError, sqlite3.Error) as error:
+            self._put_back(batch)
+            self._note_failure(error)
+        else:
+            self._note_success()
+
+    def _put_back(self, batch: list[RequestRecord]) -> None:
+        self._waiting.extendleft(reversed(batch))
+        self._give_up_too_many()
+
+    def _give_up_too_many(self) -> None:
+        while len(self._waiting) > MAX_WAITING:
+            self._waiting.popleft()
+            self._on_lost(1)
+
+    def _note_failure(self, error: Exception) -> None:
+        self._on_failure()
+        # Only what is no special case of it: "file is not a database", "database disk image is malformed".
+        if type(error) is sqlite3.DatabaseError:
+            self._file.set_aside()
+        self._file.close()
+        if not self._failing:
+            self._failing = True
+            self._log.warning(
+                "The ledger cannot be written (%s). Requests are not affected; up to %d wait in memory until it can.",
+                getattr(error, "strerror", None) or error,
+                MAX_WAITING,
+            )
+
+    def _note_success(self) -> None:
+        if self._failing:
+            self._failing = False
+            self._log.info("The ledger is written again.")
+
+
+def _row(record: RequestRecord) -> Row:
+    """The record as a row, in the order of `COLUMNS`."""
+    values = {
+        **{name: getattr(record, name) for name in COLUMNS if hasattr(record, name)},
+        "endpoint": record.route,
+        "path": record.endpoint[:_LONGEST],
+        "error": record.error and record.error[:_LONGEST],
+        "field": record.field and _INDEX.sub("[]", record.field)[:_LONGEST],
+        "between_tokens_seconds": record.seconds_between_tokens,
+        "prompt_tokens": None if record.prompt_tokens is None else countable(record.prompt_tokens),
+        "completion_tokens": None if record.completion_tokens is None else countable(record.completion_tokens),
+    }
+    return tuple(_storable(values[name]) for name in COLUMNS)
+
+
+def _storable(value: object) -> object:
+    """A lone surrogate, which JSON can spell, is no text for SQLite."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,232 @@
+"""The ledger's files: one SQLite file for each server that runs, so that no two write to the same one.
+
+Home directories on network file systems are common: no write-ahead log, whose shared memory does not work there, and
+no more than a rollback journal. A server takes the first of its host's files that no running server holds; the lock
+goes with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sqlite3
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+#: Raised with every change of `COLUMNS`: it is in the files' names, so that those of others are left alone.
+VERSION = 1
+#: The columns and their types; names are the record's own.
+COLUMNS = {
+    "started": "REAL NOT NULL",
+    "request_id": "TEXT NOT NULL",
+    "dialect": "TEXT NOT NULL",
+    "endpoint": "TEXT NOT NULL",
+    "path": "TEXT NOT NULL",
+    "user": "TEXT",
+    "person": "TEXT",
+    "kernel": "TEXT",
+    "notebook": "TEXT",
+    "client": "TEXT NOT NULL",
+    "client_version": "TEXT",
+    "alias": "TEXT",
+    "backend": "TEXT",
+    "status": "INTEGER NOT NULL",
+    "error": "TEXT",
+    "field": "TEXT",
+    "end": "TEXT NOT NULL",
+    "streamed": "INTEGER NOT NULL",
+    "chunks": "INTEGER NOT NULL",
+    "seconds": "REAL NOT NULL",
+    "queue_seconds": "REAL",
+    "lease_seconds": "REAL",
+    "first_token_seconds": "REAL",
+    "between_tokens_seconds": "REAL",
+    "prompt_tokens": "INTEGER",
+    "completion_tokens": "INTEGER",
+    "estimated": "INTEGER NOT NULL",
+}
+NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
+TABLE = "requests ({})".format(", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items()))
+PATTERN = f"requests-v{VERSION}-*.sqlite3"
+_ANY_VERSION = "requests-v*.sqlite3*"
+_INSERT = f"INSERT INTO requests ({NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our own names
+
+#: Seconds that a write waits for a reader.
+_BUSY_SECONDS = 5.0
+#: Files of one host that are tried; one more is named at random.
+_PLACES = 64
+#: Without locks a file that was not written for so long has no server.
+_ABANDONED_SECONDS = 86400.0
+#: The part of the rows that goes when the file is too large.
+_SHED = 10
+
+Row = tuple[object, ...]
+
+
+class LedgerFile:
+    """The file of this server, and the care for those that others left. Every method blocks; one thread at a time.
+
+    Args:
+        folder: where the files of all servers are.
+        max_age: seconds after which a row goes.
+        max_bytes: of all files together; the oldest rows go first.
+    """
+
+    def __init__(self, folder: Path, max_age: float, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_age = max_age
+        self._max_bytes = max_bytes
+        self._lock: BaseFileLock | None = None
+        self._path: Path | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    def write(self, rows: list[Row]) -> None:
+        """Add the rows, all or none.
+
+        Raises:
+            OSError, sqlite3.Error: they cannot be written.
+        """
+        connection = self._open()
+        with connection:
+            connection.executemany(_INSERT, rows)
+
+    def trim(self) -> None:
+        """Let go of what is too old, then of the oldest while there is too much.
+
+        Raises:
+            OSError, sqlite3.Error: it cannot be done.
+        """
+        self._remove_old_files()
+        connection = self._open()
+        with connection:
+            connection.execute("DELETE FROM requests WHERE started < ?", (time.time() - self._max_age,))
+        self._shrink(connection)
+
+    def set_aside(self) -> None:
+        """Leave a damaged file alone, under a name of its own, and begin another."""
+        self.close()
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.rename(self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.damaged"))
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def release(self) -> None:
+        """Close the file, and let another server have it."""
+        self.close()
+        lock, self._lock, self._path = self._lock, None, None
+        if lock is not None:
+            lock.release()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._path is not None and self._path.exists():
+            return self._connection
+        self.close()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._path is None:
+            self._path = self._claim()
+        # Made by us first: SQLite would let everybody read it.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, check_same_thread=False)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with connection:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}")
+            connection.execute("CREATE INDEX IF NOT EXISTS requests_started ON requests (started)")
+
+    def _claim(self) -> Path:
+        """The first file of this host that nobody holds; one of a random name where locks do not work."""
+        host = re.sub(r"[^\w-]", "_", platform.node())[:64] or "host"
+        for place in range(_PLACES):
+            path = self._folder / f"requests-v{VERSION}-{host}-{place}.sqlite3"
+            lock = _lock_of(path)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            except (OSError, NotImplementedError):
+                break
+            self._lock = lock
+            return path
+        return self._folder / f"requests-v{VERSION}-{host}-{uuid.uuid4().hex}.sqlite3"
+
+    def _remove_old_files(self) -> None:
+        """Files that others left: those that are too old, and the oldest while all are too large together."""
+        now = time.time()
+        others = sorted(self._others(), key=_modified)
+        for path in others:
+            if now - _modified(path) > self._max_age or (self._total_bytes() > self._max_bytes and _is_abandoned(path)):
+                with suppress(OSError):
+                    path.unlink()
+
+    def _others(self) -> list[Path]:
+        return [path for path in self._folder.glob(_ANY_VERSION) if path != self._path and path.suffix != ".lock"]
+
+    def _total_bytes(self) -> int:
+        return sum(_size(path) for path in self._folder.glob(_ANY_VERSION))
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        """Let go of the oldest rows while there is too much, and this file has more than its share."""
+        assert self._path is not None
+        share = self._max_bytes // (len(self._others()) + 1)
+        while self._total_bytes() > self._max_bytes and _size(self._path) > share:
+            (count,) = connection.execute("SELECT COUNT(*) FROM requests").fetchone()
+            if count == 0:
+                return
+            with connection:
+                connection.execute(
+                    "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests ORDER BY started LIMIT ?)",
+                    (max(1, count // _SHED),),
+                )
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+
+
+def _lock_of(path: Path) -> BaseFileLock:
+    return FileLock(f"{path}.lock", thread_local=False, mode=0o600)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether no running server writes to it."""
+    lock = _lock_of(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    except (OSError, NotImplementedError):
+        return time.time() - _modified(path) > _ABANDONED_SECONDS
+    lock.release()
+    return True
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

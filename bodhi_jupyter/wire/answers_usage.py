@@ -1,0 +1,133 @@
+"""What the routes for usage and failures answer, for the documentation; see `answers`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .answers import Answer, Count
+
+
+class UsageTotals(Answer):
+    """Counts of requests and of tokens."""
+
+    requests: Count
+    errors: Count
+    prompt_tokens: Count
+    completion_tokens: Count
+    disconnects: Count
+
+
+class UsageStep(UsageTotals):
+    """One hour or day, and one value of what the series is split by; `start` is in seconds since 1970."""
+
+    start: int
+    time: str
+
+
+class Percentiles(Answer):
+    """Seconds, by nearest rank; null where nothing was measured."""
+
+    count: Count
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    max: float | None
+
+
+class UsageTimes(Answer):
+    """From a request's headers to its end and to its first event, between two tokens, and waiting."""
+
+    seconds: Percentiles
+    first_token_seconds: Percentiles
+    between_tokens_seconds: Percentiles
+    lease_seconds: Percentiles
+    queue_seconds: Percentiles
+
+
+class UsageGroup(UsageTotals):
+    """The totals and times of one value of what was asked `by`."""
+
+    times: UsageTimes
+
+
+class Library(Answer):
+    """The library that sent a request, and how often it did so."""
+
+    client: str
+    client_version: str | None
+    count: Count
+
+
+class Disconnect(Library):
+    """Clients that left: before the answer began, or in its middle."""
+
+    endpoint: str
+    alias: str | None
+    phase: Literal["before", "mid_stream"]
+    mean_seconds: float
+    mean_chunks: float
+
+
+class ValidationFailure(Library):
+    """Requests with the same mistake; `last` is in seconds since 1970."""
+
+    endpoint: str
+    field: str | None
+    error: str | None
+    last: float
+
+
+class Incompatibility(Library):
+    """Requests for what is not here; `last` is in seconds since 1970."""
+
+    path: str
+    field: str | None
+    error: str
+    last: float
+
+
+class Usage(Answer):
+    """What the ledgers say; `since` and `until` are in seconds since 1970."""
+
+    object: Literal["usage"]
+    since: float
+    until: float
+    bucket: Literal["hour", "day"]
+    by: list[str]
+    totals: UsageTotals
+    times: UsageTimes
+    series: list[UsageStep]
+    groups: list[UsageGroup]
+    disconnects: list[Disconnect]
+    validation_failures: list[ValidationFailure]
+    incompatibilities: list[Incompatibility]
+    files_read: Count
+    files_skipped: Count
+
+
+class Failure(Answer):
+    """A request that failed, and what to do; `time` is in seconds since 1970."""
+
+    time: float
+    request_id: str
+    dialect: Literal["openai", "ollama", "anthropic", "bodhi"]
+    endpoint: str
+    model: str | None
+    status: int
+    error: str
+    field: str | None
+    end: Literal["finished", "client left", "failed"]
+    backend: str | None
+    client: str
+    client_version: str | None
+    user: str | None
+    notebook: str | None
+    seconds: float
+    advice: str
+
+
+class FailureList(Answer):
+    """The last failures, the newest first."""
+
+    object: Literal["list"]
+    data: list[Failure]

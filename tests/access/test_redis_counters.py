@@ -1,0 +1,150 @@
+"""Redis falls silent, comes back, and hears of servers that died."""
+
+import asyncio
+import time
+
+import pytest
+
+from bodhi_jupyter.access import redis_counters
+from bodhi_jupyter.access.limit_settings import Limit, parse_limits
+from bodhi_jupyter.access.limit_storage import counters_at
+from bodhi_jupyter.access.limits import Admission, Limits
+from bodhi_jupyter.access.redis_counters import RedisCounters
+from bodhi_jupyter.wire.errors import RateLimited
+
+REQUESTS = Limit("requests_per_minute", "user", "ann", 50)
+PLACES = Limit("streams", "user", "ann", 1)
+SETTINGS = {"user": {"requests_per_minute": 50, "tokens_per_minute": 1000, "streams": 40}}
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+async def many(limits: Limits) -> list[Admission]:
+    ends = await asyncio.gather(*(limits.admit("ann", "toy") for _ in range(200)), return_exceptions=True)
+    assert all(isinstance(end, Admission | RateLimited) for end in ends), ends
+    return [end for end in ends if isinstance(end, Admission)]
+
+
+async def test_while_it_is_silent_this_server_counts_for_itself(redis_server, said: list[str]) -> None:
+    limits = Limits(parse_limits(SETTINGS), RedisCounters(redis_server.url, said.append), lambda *told: None)
+    shared = await limits.admit("ann", "toy")
+    redis_server.stop()
+    admitted = await many(limits)
+    assert len(admitted) == 40
+    for admission in (shared, *admitted):
+        admission.end(10)
+    await asyncio.gather(*limits._settling)
+    assert len(await many(limits)) == 10
+    await limits.close()
+    assert len(said) == 1
+    assert "silent (ConnectionError)" in said[0]
+    assert str(redis_server.port) not in said[0]
+
+
+async def test_when_it_is_back_counts_are_shared_again(redis_server, said: list[str]) -> None:
+    first, second = (RedisCounters(redis_server.url, said.append, pause=0) for _ in range(2))
+    redis_server.stop()
+    assert [(await counters.add(REQUESTS, 1)).used for counters in (first, second, first)] == [1, 1, 2]
+    redis_server.start()
+    assert [(await counters.add(REQUESTS, 1)).used for counters in (first, second, first)] == [1, 2, 3]
+    assert [line.split(":")[0] for line in said] == [
+        *["The limits' Redis is silent (ConnectionError)"] * 2,
+        *["The limits' Redis answers again"] * 2,
+    ]
+    await first.close()
+    await second.close()
+
+
+async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others(monkeypatch, said: list[str]) -> None:
+    monkeypatch.setattr(redis_counters, "PATIENCE", 0.2)
+    asked = 0
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    limits = Limits(parse_limits(SETTINGS), RedisCounters(url, said.append, pause=3600), lambda *told: None)
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    admitted = await many(limits)
+    ticking.cancel()
+    assert len(admitted) == 40
+    assert turns > 100
+    assert asked <= redis_counters.CONNECTIONS
+    asked = 0
+    await many(limits)
+    assert asked == 0
+    assert len(said) == 1
+    await limits.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_refusal_of_redis_counts_as_silence(redis_server, said: list[str]) -> None:
+    counters = RedisCounters(f"redis://:secret@127.0.0.1:{redis_server.port}", said.append)
+    assert (await counters.add(REQUESTS, 1)).used == 1
+    await counters.close()
+    assert len(said) == 1
+    assert "secret" not in said[0]
+
+
+async def test_places_of_a_server_that_died_are_free_again(redis_server, eventually) -> None:
+    died, other = (RedisCounters(redis_server.url, pytest.fail, place_seconds=0.3) for _ in range(2))
+    assert await died.take_place(PLACES, "of the dead")
+    assert not await other.take_place(PLACES, "another")
+    await died.close()
+    taken = False
+    deadline = time.monotonic() + 20
+    while not taken:
+        assert time.monotonic() < deadline
+        taken = await other.take_place(PLACES, "another")
+    await other.close()
+
+
+async def test_places_that_are_held_are_renewed(redis_server) -> None:
+    holder = RedisCounters(redis_server.url, pytest.fail, place_seconds=1.5)
+    places = holder._places
+    assert await holder.take_place(PLACES, "held")
+    first = await places._redis.zscore(places._key(PLACES), "held")
+    while await places._redis.zscore(places._key(PLACES), "held") == first:
+        await asyncio.sleep(0.02)
+    await holder.free_place(PLACES, "held")
+    assert await places._redis.zcard(places._key(PLACES)) == 0
+    await holder.close()
+
+
+async def test_a_renewal_does_not_bring_back_what_was_given_back(redis_server) -> None:
+    holder = RedisCounters(redis_server.url, pytest.fail)
+    places = holder._places
+    await places._renew([places._key(PLACES)], ["given back", 60])
+    assert await holder.take_place(PLACES, "another")
+    await holder.close()
+
+
+async def test_a_window_that_ended_meanwhile_owes_no_request(redis_server) -> None:
+    counters = RedisCounters(redis_server.url, pytest.fail)
+    await counters.take_back(REQUESTS)
+    assert (await counters.read(REQUESTS)).used == 0
+    await counters.close()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "redis:secret", "redis://:secret@host:port"])
+def test_what_is_no_redis_is_refused_without_saying_it(url: str) -> None:
+    with pytest.raises(ValueError, match="limits_storage has to be a URL") as caught:
+        counters_at(url, pytest.fail)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__context__ is None

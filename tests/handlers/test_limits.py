@@ -1,0 +1,283 @@
+"""Limits as callers meet them: headers, refusals in each dialect, what is free, what is charged."""
+
+import asyncio
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from bodhi_jupyter.wire.record import RequestRecord
+from tests.fakes import behaviours as behave
+from tests.fakes.bodies import GOOD, HELLO
+
+PATH = "/v1/chat/completions"
+BODY: dict[str, Any] = {"model": "fake-model", "messages": [HELLO]}
+OLLAMA = {
+    "/api/chat": {"model": "fake-model", "messages": [HELLO]},
+    "/api/generate": {"model": "fake-model", "prompt": "hello"},
+    "/api/embed": {"model": "fake-model", "input": "hello"},
+    "/api/embeddings": {"model": "fake-model", "prompt": "hello"},
+}
+RUNNING = {
+    **{path: GOOD[path] for path in GOOD if not path.endswith(("input_tokens", "count_tokens", "control"))},
+    **OLLAMA,
+}
+#: What observes or manages, and must stay free.
+FREE = [
+    *(("GET", path, None) for path in ("/v1/models", "/v1/models/fake-model", "/api/tags", "/api/ps", "/api/version")),
+    *(("GET", path, None) for path in ("/bodhi/health", "/bodhi/v1/backends", "/bodhi/v1/usage")),
+    *(("POST", path, GOOD[path]) for path in GOOD if path not in RUNNING),
+    ("POST", "/api/show", {"model": "fake-model"}),
+]
+DURATION = re.compile(r"\d+ms|(\d+h)?(\d+m)?\d+s")
+
+
+@pytest.fixture
+def limits() -> dict[str, Any]:
+    return {"user": {"requests_per_minute": 50, "tokens_per_minute": 1000}}
+
+
+@pytest.fixture
+def bodhi_config(bodhi_config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    return {**bodhi_config, "limits": limits, "read_timeout": 30.0}
+
+
+@pytest.fixture
+def records(extension, monkeypatch: pytest.MonkeyPatch) -> list[RequestRecord]:
+    """The records of all requests, as they end."""
+    kept: list[RequestRecord] = []
+    record = extension.gateway.recorder.record
+    monkeypatch.setattr(extension.gateway.recorder, "record", lambda one: (record(one), kept.append(one)))
+    return kept
+
+
+async def remaining(client: httpx.AsyncClient, what: str) -> int:
+    """What is left before one more request, which counts one itself."""
+    response = await client.post(PATH, json=BODY)
+    left = int(response.headers[f"x-ratelimit-remaining-{what}"])
+    return left + 1 if what == "requests" else left
+
+
+def ratelimit_headers(response: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name.startswith("x-ratelimit-")}
+
+
+class TestNotConfigured:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {}
+
+    async def test_there_is_nothing_that_counts(self, client, extension) -> None:
+        response = await client.post(PATH, json=BODY)
+        assert response.status_code == 200
+        assert ratelimit_headers(response) == {}
+        assert extension.gateway.limits is None
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_on_success(self, client, stream: bool) -> None:
+        await client.post(PATH, json=BODY)
+        headers = ratelimit_headers(await client.post(PATH, json={**BODY, "stream": stream}))
+        resets = {name: headers.pop(name) for name in list(headers) if "-reset-" in name}
+        assert headers == {
+            "x-ratelimit-limit-requests": "50",
+            "x-ratelimit-remaining-requests": "48",
+            "x-ratelimit-limit-tokens": "1000",
+            "x-ratelimit-remaining-tokens": "965",
+        }
+        assert set(resets) == {"x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"}
+        assert all(DURATION.fullmatch(value) for value in resets.values())
+
+    async def test_on_failures_of_the_backend(self, client, fake) -> None:
+        fake.behave(behave.status(500))
+        response = await client.post(PATH, json=BODY)
+        assert response.status_code == 502
+        assert response.headers["x-ratelimit-remaining-requests"] == "49"
+
+    @pytest.mark.parametrize(("method", "path", "body"), FREE)
+    async def test_not_on_what_is_free(self, client, method: str, path: str, body: Any) -> None:
+        assert ratelimit_headers(await client.request(method, path, json=body)) == {}
+        assert await remaining(client, "requests") == 50
+
+
+class TestRefusals:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {"user": {"requests_per_minute": 1}}
+
+    @pytest.mark.parametrize("path", [path for path in RUNNING if path.startswith("/v1/")])
+    async def test_in_the_shape_of_the_dialect(self, client, fake, error_of, path: str) -> None:
+        await client.post(PATH, json=BODY)
+        asked = len(fake.requests)
+        response = await client.post(path, json=RUNNING[path])
+        assert response.status_code == 429
+        assert 1 <= int(response.headers["retry-after"]) <= 60
+        assert response.headers["x-should-retry"] == "true"
+        assert response.headers["x-ratelimit-remaining-requests"] == "0"
+        if path.startswith("/v1/messages"):
+            body = response.json()
+            assert (body["type"], body["error"]["type"]) == ("error", "rate_limit_error")
+        else:
+            error = error_of(response)
+            assert (error["type"], error["code"], error["param"]) == ("requests", "rate_limit_exceeded", None)
+        assert "1 requests per minute for each user" in response.text
+        assert len(fake.requests) == asked
+
+    @pytest.mark.parametrize("path", OLLAMA)
+    async def test_in_ollamas_shape(self, client, fake, path: str) -> None:
+        await client.post(PATH, json=BODY)
+        asked = len(fake.requests)
+        response = await client.post(path, json=OLLAMA[path])
+        assert (response.status_code, set(response.json())) == (429, {"error"})
+        assert response.json()["error"].startswith("Rate limit reached: 1 requests per minute")
+        assert 1 <= int(response.headers["retry-after"]) <= 60
+        assert len(fake.requests) == asked
+
+    async def test_a_stream_is_refused_before_it_begins(self, client, error_of) -> None:
+        await client.post(PATH, json=BODY)
+        response = await client.post(PATH, json={**BODY, "stream": True})
+        assert (response.status_code, error_of(response)["code"]) == (429, "rate_limit_exceeded")
+
+    @pytest.mark.parametrize(("method", "path", "body"), FREE)
+    async def test_observers_are_free(self, client, method: str, path: str, body: Any) -> None:
+        await client.post(PATH, json=BODY)
+        assert (await client.request(method, path, json=body)).status_code != 429
+
+    async def test_they_are_recorded_and_told_of_once(self, client, extension, records, monkeypatch) -> None:
+        told: list[Any] = []
+        monkeypatch.setattr(extension._events, "limit_reached", lambda *limit, **who: told.append((limit, who)))
+        for _ in range(3):
+            await client.post(PATH, json=BODY)
+        assert [(record.error, record.person) for record in records] == [
+            (None, "owner"),
+            *[("rate_limit_exceeded", "owner")] * 2,
+        ]
+        ((limit, who),) = told
+        assert limit == ("requests per minute for each user",)
+        assert (who["person"], who["alias"]) == ("owner", "fake-model")
+
+    async def test_an_event_on_jupyters_bus(self, client, jp_serverapp, eventually) -> None:
+        heard: list[dict[str, Any]] = []
+
+        async def hear(logger: Any, schema_id: str, data: dict[str, Any]) -> None:
+            heard.append(data)
+
+        jp_serverapp.event_logger.add_listener(schema_id="https://events.bodhi-jupyter.dev/limit/v1", listener=hear)
+        for _ in range(2):
+            await client.post(PATH, json=BODY)
+        await eventually(lambda: heard)
+        assert (heard[0]["limit"], heard[0]["alias"]) == ("requests per minute for each user", "fake-model")
+
+
+async def test_what_is_wrong_or_unknown_does_not_count(client) -> None:
+    assert (await client.post(PATH, json={**BODY, "model": "nobody"})).status_code == 404
+    assert (await client.post(PATH, json={"model": "fake-model"})).status_code == 400
+    assert await remaining(client, "requests") == 50
+
+
+async def test_exact_with_many_at_once(client) -> None:
+    responses = await asyncio.gather(*(client.post(PATH, json=BODY) for _ in range(200)))
+    statuses = [response.status_code for response in responses]
+    assert (statuses.count(200), statuses.count(429)) == (50, 150)
+
+
+class TestThePerson:
+    async def test_a_new_kernel_goes_on_where_the_old_one_was(self, client, extension) -> None:
+        keys = extension.gateway.keys
+        left = []
+        for kernel in ("kernel:1", "kernel:2"):
+            key = keys.mint(kernel)
+            response = await client.post(PATH, json=BODY, headers={"Authorization": f"Bearer {key}"})
+            left.append(response.headers["x-ratelimit-remaining-requests"])
+            keys.revoke(key)
+        assert left == ["49", "48"]
+        assert await remaining(client, "requests") == 48
+
+    async def test_the_owner_has_the_name_that_the_hub_says(self, client, extension, records) -> None:
+        extension.gateway.owner = "ann"
+        key = extension.gateway.keys.mint("kernel:1")
+        await client.post(PATH, json=BODY, headers={"Authorization": f"Bearer {key}"})
+        await client.post(PATH, json=BODY)
+        assert [(record.user == "kernel:1", record.person) for record in records] == [(True, "ann"), (False, "ann")]
+
+
+class TestTokens:
+    async def test_a_whole_answer_is_charged_what_the_engine_counted(self, client, records) -> None:
+        await client.post(PATH, json=BODY)
+        assert await remaining(client, "tokens") == 1000 - 35
+        assert not records[0].estimated
+
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_what_the_caller_left_is_charged_by_its_events(
+        self, client, fake, extension, records, eventually, stream: bool
+    ) -> None:
+        fake.script = [behave.stall_mid_stream(4)]
+        request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": stream}))
+        await eventually(lambda: [record.chunks for record in extension.gateway.in_flight.values()] == [4])
+        request.cancel()
+        await eventually(lambda: records)
+        (record,) = records
+        assert (record.end, record.estimated, record.completion_tokens) == ("client left", True, 4)
+        assert await remaining(client, "tokens") == 1000 - 4
+
+    async def test_a_stream_that_failed_is_charged_too(self, client, fake, records) -> None:
+        fake.script = [behave.die_between_chunks(4)]
+        await client.post(PATH, json={**BODY, "stream": True})
+        assert (records[0].end, records[0].estimated) == ("failed", True)
+        assert await remaining(client, "tokens") == 1000 - 4
+
+    async def test_one_that_never_ran_is_not(self, client, fake, records) -> None:
+        fake.script = [behave.status(400)]
+        assert (await client.post(PATH, json=BODY)).status_code == 400
+        assert await remaining(client, "tokens") == 1000
+        assert not records[0].estimated
+
+    async def test_tools_with_logprobs_are_charged_though_they_do_not_stream(self, client) -> None:
+        tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+        response = await client.post(PATH, json={**BODY, "tools": [tool], "logprobs": True})
+        assert response.status_code == 200
+        assert await remaining(client, "tokens") == 1000 - 35
+
+
+class TestSpentTokens:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {"alias": {"*": {"tokens_per_day": 30}}}
+
+    async def test_the_next_request_is_refused_until_tomorrow(self, client, error_of) -> None:
+        assert (await client.post(PATH, json=BODY)).status_code == 200
+        response = await client.post(PATH, json=BODY)
+        error = error_of(response)
+        assert (response.status_code, error["type"], error["code"]) == (429, "tokens", "rate_limit_exceeded")
+        assert "30 tokens per day for the model 'fake-model'" in error["message"]
+        assert response.headers["x-should-retry"] == "false"
+        assert int(response.headers["retry-after"]) > 80_000
+
+
+class TestStreams:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {"user": {"streams": 2}}
+
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_places_are_free_when_callers_leave(
+        self, client, fake, extension, eventually, error_of, stream: bool
+    ) -> None:
+        fake.behave(behave.stall_before_headers())
+        body, in_flight = {**BODY, "stream": stream}, extension.gateway.in_flight
+        for _ in range(3):
+            running = [asyncio.create_task(client.post(PATH, json=body)) for _ in range(2)]
+            await eventually(lambda: [record.alias for record in in_flight.values()] == ["fake-model"] * 2)
+            response = await client.post(PATH, json=body)
+            assert (response.status_code, response.headers["retry-after"]) == (429, "1")
+            assert "2 requests at once for each user" in error_of(response)["message"]
+            assert ratelimit_headers(response) == {}
+            for task in running:
+                task.cancel()
+            await eventually(lambda: not in_flight)
+
+    async def test_many_one_after_another(self, client) -> None:
+        for _ in range(20):
+            assert (await client.post(PATH, json=BODY)).status_code == 200
