@@ -96,6 +96,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """The server's own, or for a scoped key one that knows no server-specific users (JupyterHub's would crash)."""
         return SCOPED_AUTHORIZER if self.holder else super().authorizer
 
+    @property
+    def max_body_bytes(self) -> int:
+        """A larger body is refused."""
+        return self.gateway.max_body_bytes
+
     def caller_key(self) -> str:
         """The key in the request's headers, or ""."""
         match = _BEARER.match(self.request.headers.get("Authorization", ""))
@@ -130,7 +135,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
         self.record.kernel = self.holder.kernel if self.holder else None
         self.gateway.notebooks.note(self.record)
-        if self._declared_length() > self.gateway.max_body_bytes:
+        if self._declared_length() > self.max_body_bytes:
             raise self._too_large()
 
     def _can_be_read_first(self) -> bool:
@@ -152,7 +157,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep the body while it fits; past the limit it is read and dropped, so that the answer arrives."""
-        if self._refusal is None and len(self._body) <= self.gateway.max_body_bytes:
+        if self._refusal is None and len(self._body) <= self.max_body_bytes:
             self._body += chunk
 
     @property
@@ -162,7 +167,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         Raises:
             BodyTooLarge: it passes the limit.
         """
-        if len(self._body) > self.gateway.max_body_bytes:
+        if len(self._body) > self.max_body_bytes:
             raise self._too_large()
         return bytes(self._body)
 
@@ -172,7 +177,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         return int(declared[:18]) if declared.isdecimal() else 0
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The request body is larger than the limit of {self.gateway.max_body_bytes} bytes.")
+        return BodyTooLarge(f"The request body is larger than the limit of {self.max_body_bytes} bytes.")
 
     async def resolve(self, name: str) -> Alias:
         """The alias that the caller means; the name goes into the request's record.

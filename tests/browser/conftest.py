@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser.scripted import ScriptedBackend
 from tests.live.server import LiveServer
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def _missing() -> str:
     return "" if Path(CHROMIUM).exists() else "there is no chromium"
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """One for each test: while Playwright's synchronous API is open no other event loop can run in this thread."""
+def chromium() -> Iterator[Browser]:
+    """One for each test by default: while Playwright's synchronous API is open no other event loop can run in this thread."""
     if missing := _missing():
         if os.environ.get("BODHI_BROWSER_TESTS") == "1":
             pytest.fail(f"BODHI_BROWSER_TESTS=1, but {missing}")
@@ -60,6 +60,11 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+#: The same for all tests of a module, none of which may need an event loop of its own.
+module_browser = pytest.fixture(scope="module", name="module_browser")(chromium)
+browser = pytest.fixture(name="browser")(chromium)
 
 
 class Visit:
@@ -111,9 +116,36 @@ def lab(tmp_path: Path, browser: Browser) -> Iterator[LiveServer]:
 
 
 @contextmanager
-def _lab(folder: Path) -> Iterator[LiveServer]:
+def _lab(folder: Path, **traits: Any) -> Iterator[LiveServer]:
     settings = folder / "app-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(NO_NEWS))
-    with LiveServer(folder, "lab", config={"LabApp": {"app_settings_dir": str(settings)}}) as live:
+    config = {"LabApp": {"app_settings_dir": str(settings)}, "BodhiExtension": traits}
+    with LiveServer(folder, "lab", config=config) as live:
         yield live
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[ScriptedBackend]:
+    with ScriptedBackend() as scripted:
+        yield scripted
+
+
+@pytest.fixture(scope="module")
+def scripted_lab(
+    tmp_path_factory: pytest.TempPathFactory, module_browser: Browser, backend: ScriptedBackend
+) -> Iterator[LiveServer]:
+    """JupyterLab for all tests of a module, its models scripted."""
+    with _lab(tmp_path_factory.mktemp("lab"), backend_url=backend.url) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def module_visit(module_browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A page for all tests of a module."""
+    with module_browser.new_context(viewport={"width": 1280, "height": 1400}) as context:
+        context.set_default_timeout(30_000)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        visit = Visit(context.new_page())
+        yield visit
+        visit.screenshot(request.node.name.removesuffix(".py").replace("/", "-"))
