@@ -278,6 +278,6 @@ def _models(server: RunningServer) -> Iterator[Finding]:
     if name == NAME:
         yield Finding(
             Verdict.NOTE,
-            f"{NAME} is a model of 2 MB that knows this extension and nothing else.",
-            "For answers to everything else ask it for a bigger model, or set BODHI_BACKEND_URL to a llama.cpp server's",
+            f"{NAME} is a model of 1 MB that knows this extension and nothing else.",
+            "Ask it how to get a bigger model, or set BODHI_BACKEND_URL to a llama.cpp server's address",
         )

@@ -26,7 +26,7 @@ _MODEL = {
         "modalities": ["text"],
         "capabilities": ["completion", "tools"],
     },
-    "description": "A 2 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
+    "description": "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
 }
 
 OPERATIONS = [

@@ -12,7 +12,7 @@ from ..wire.errors import BackendUnavailable
 #: Made by ``python -m tools.guide train``; docs/guide.md says how.
 FILE = Path(__file__).parent / "guide.gguf"
 NAME = FILE.stem
-DESCRIPTION = "A 2 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
+DESCRIPTION = "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
 
 
 class BoxedModel:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.fakes.behaviours import Behaviour, ok
 from tests.fakes.hub import FakeHub
 from tests.fakes.llama import FakeLlama
 from tests.live.server import PATIENCE, LiveServer, with_tiny_random
+from tests.tiny_random import write_tiny_random
 
 #: What the stand-in of the hub has, in the words of `ollama pull`.
 PULLED = "hf.co/ann/tiny-GGUF:Q8_0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 import subprocess
@@ -120,12 +119,44 @@ def _check_pip(words: list[str]) -> None:
 # -- names ---------------------------------------------------------------------------------------------------
 
 #: Of OpenAI's, Ollama's and Anthropic's answers and clients, of Jupyter and of Python.
-FOREIGN = set(
-    "finish_reason length image_url usage prompt_tokens completion_tokens param retry-after x-request-id system tool "
-    "required base_url extra_body previous_response_id query documents default asyncio.gather await .gguf -GGUF bodhi "
-    "OpenAI() AsyncOpenAI() jupyter_server_config.py SSL_CERT_FILE bodhi_ model curl top_k "
-    "bodhi/models bodhi/aliases gpu-box/its-model {expressions} c.BodhiExtension.…".split()
-) | {"new OpenAI()", 'stream_options={"include_usage": True}', "https://hub.example.org/user/<name>/v1"}
+FOREIGN = {
+    "finish_reason",
+    "length",
+    "image_url",
+    "usage",
+    "prompt_tokens",
+    "completion_tokens",
+    "param",
+    "retry-after",
+    "x-request-id",
+    "system",
+    "tool",
+    "required",
+    "base_url",
+    "extra_body",
+    "previous_response_id",
+    "query",
+    "documents",
+    "default",
+    "asyncio.gather",
+    "await",
+    ".gguf",
+    "-GGUF",
+    "bodhi",
+    "OpenAI()",
+    "AsyncOpenAI()",
+    "jupyter_server_config.py",
+    "SSL_CERT_FILE",
+    "bodhi_",
+    "model",
+    "curl",
+    "top_k",
+    "bodhi/models",
+    "bodhi/aliases",
+    "gpu-box/its-model",
+    "{expressions}",
+    "c.BodhiExtension.…",
+} | {"new OpenAI()", 'stream_options={"include_usage": True}', "https://hub.example.org/user/<name>/v1"}
 FIELDS = {*AliasFile.model_fields, *ContextParams.model_fields, *RequestParams.model_fields, *ChatRequest.model_fields}
 
 
@@ -193,7 +224,7 @@ def test_a_section_is_there(where: str, text: str) -> None:
         ("context_exceeded", "1024 tokens", None),
         ("context_length", "1024 tokens", None),
         ("platforms", "Python 3.11", None),
-        ("guide", "2 MB", None),
+        ("guide", "1 MB", None),
     ],
 )
 def test_a_number_is_right(topic: str, words: str, value: tuple[str, object] | None) -> None:
@@ -201,29 +232,3 @@ def test_a_number_is_right(topic: str, words: str, value: tuple[str, object] | N
     if value:
         assert getattr(BodhiExtension(), value[0]) == value[1]
     assert PROJECT["requires-python"] == ">=3.11"
-
-
-# -- the data ------------------------------------------------------------------------------------------------
-
-
-def test_there_are_many_topics_and_each_is_asked_in_many_ways() -> None:
-    topics = data.topics()
-
-    assert len(topics) >= 60
-    for topic in topics:
-        assert len(topic.ask) >= 6, topic.name
-        assert len(topic.kept_out) >= 3, topic.name
-
-
-def test_answers_are_short_and_unlike_each_other() -> None:
-    beginnings = [topic.answer[:24] for topic in data.topics()]
-
-    assert len(set(beginnings)) == len(beginnings)
-    assert max(len(text) for _, text in TEXTS) < 640
-
-
-def test_python_in_answers_is_whole() -> None:
-    for block in blocks("python"):
-        ast.parse(block.code) if "await " not in block.code else compile(
-            block.code, block.where, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        )

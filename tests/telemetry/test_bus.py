@@ -12,8 +12,8 @@ import pytest
 from jsonschema import ValidationError
 from jupyter_events import EventLogger
 
-from tests.tiny_random import write_tiny_random
 from bodhi_jupyter.telemetry.bus import MODEL, EventBus
+from tests.tiny_random import write_tiny_random
 
 
 class Heard:

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from . import data
 
 #: Shares of the conversations; the rest is single questions.
-_OFF_TOPIC = 0.22
-_FOLLOW_UP = 0.14
-_TOOLS = 0.12
+_OFF_TOPIC = 0.16
+_FOLLOW_UP = 0.10
+_TOOLS = 0.09
 #: Of single questions: those with a turn before that says nothing on them, and those with a system prompt.
-_TURN_BEFORE = 0.12
-_SYSTEM = 0.2
+_TURN_BEFORE = 0.08
+_SYSTEM = 0.15
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SHARED = re.compile(r"\{(\w+)\}")
 _BEFORE = (
     "hi, ", "hello, ", "hey, ", "please, ", "sorry, ", "ok, ", "so ", "and ", "quick question: ", "one question: ",
-    "can you tell me ", "could you explain ", "i want to know ", "tell me ", "i'm new here. ", "help: ", "just wondering, ",
+    "can you tell me ", "could you explain ", "i want to know ", "tell me ",
+    "i'm new here. ", "help: ", "just wondering, ",
     "do you know ", "i would like to know ", "please tell me ", "um ", "well, ",
 )  # fmt: skip
 _AFTER = (
@@ -38,7 +39,35 @@ _AFTER = (
     " for me",
     " in my case",
 )
-_FILLERS = frozenset("a an the my is are do does i can to of for it this that with in on me you and so please".split())
+#: Words that may be missing.
+_FILLERS = frozenset(
+    (
+        "a",
+        "an",
+        "the",
+        "my",
+        "is",
+        "are",
+        "do",
+        "does",
+        "i",
+        "can",
+        "to",
+        "of",
+        "for",
+        "it",
+        "this",
+        "that",
+        "with",
+        "in",
+        "on",
+        "me",
+        "you",
+        "and",
+        "so",
+        "please",
+    )
+)
 _SYNONYMS = {
     word: group
     for group in (

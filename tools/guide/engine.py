@@ -49,7 +49,7 @@ class Engine:
 def running(path: Path) -> Iterator[Engine]:
     """An engine with this file, until the context is left."""
     launcher = EmbeddedLauncher()
-    configuration = launcher.configuration(EngineSpec(path.stem, path, ContextParams(n_threads=2)), _KEY)
+    configuration = launcher.configuration(EngineSpec(path.stem, path, ContextParams(n_threads=1)), _KEY)
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(

@@ -11,7 +11,7 @@ from .network import Network
 from .tokens import CONTROLS, END, MARKS, TEMPLATE, Tokenizer
 
 NAME = "guide"
-DESCRIPTION = "A 2 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
+DESCRIPTION = "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
 
 
 def write(path: Path, network: Network, tokenizer: Tokenizer) -> None:

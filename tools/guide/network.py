@@ -14,10 +14,10 @@ class Shape:
     """The sizes; `context` is what the file promises, in tokens."""
 
     vocabulary: int
-    width: int = 192
-    heads: int = 6
-    layers: int = 4
-    feed_forward: int = 512
+    width: int = 128
+    heads: int = 4
+    layers: int = 3
+    feed_forward: int = 384
     context: int = 1024
     epsilon: float = 1e-5
     rope_base: float = 10000.0
@@ -54,19 +54,18 @@ class _Layer(nn.Module):
         self.gate, self.up = (nn.Linear(shape.width, shape.feed_forward, bias=False) for _ in range(2))
         self.down = nn.Linear(shape.feed_forward, shape.width, bias=False)
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, dropout: float) -> Tensor:
-        x = x + functional.dropout(self.attention(self.attention_norm(x), cosine, sine), dropout, self.training)
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cosine, sine)
         y = self.norm(x)
-        y = self.down(functional.silu(self.gate(y)) * self.up(y))
-        return x + functional.dropout(y, dropout, self.training)
+        return x + self.down(functional.silu(self.gate(y)) * self.up(y))
 
 
 class Network(nn.Module):
     """Token ids in, logits out; the embedding is the output matrix too."""
 
-    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.shape, self.dropout = shape, dropout
+        self.shape = shape
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.width, shape.epsilon)
@@ -80,14 +79,14 @@ class Network(nn.Module):
 
     def forward(self, ids: Tensor, wanted: Tensor) -> Tensor:
         """Logits at the places that `wanted` marks: (marked places, vocabulary)."""
-        x = functional.dropout(self.embedding(ids), self.dropout, self.training)
+        x = self.embedding(ids)
         cosine, sine = self.cosine[: ids.shape[1]], self.sine[: ids.shape[1]]
         for layer in self.layers:
-            x = layer(x, cosine, sine, self.dropout)
+            x = layer(x, cosine, sine)
         return functional.linear(self.norm(x[wanted]), self.embedding.weight)
 
 
 def rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary positions: neighbouring dimensions (0, 1), (2, 3) … are a pair, as llama.cpp has it for this architecture."""
+    """Rotary positions: neighbouring dimensions (0, 1), (2, 3) … are a pair, as in llama.cpp's llama."""
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2)
