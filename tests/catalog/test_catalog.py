@@ -79,7 +79,7 @@ def test_a_configured_default_that_is_not_there_is_named_and_not_replaced() -> N
     async def test() -> None:
         catalog = Catalog([Source("gpu", "big")], ["gpu"], "bigg")
         assert names(await catalog.aliases()) == ["big"]
-        with pytest.raises(ModelNotFound, match="The model 'bigg' does not exist. Did you mean 'big'"):
+        with pytest.raises(ModelNotFound, match=r"The model 'bigg' does not exist\. Did you mean 'big'"):
             await catalog.resolve("default")
 
     run(test)
