@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from . import data
 
 #: Shares of the conversations; the rest is single questions.
-_OFF_TOPIC = 0.16
+_OFF_TOPIC = 0.14
 _FOLLOW_UP = 0.10
-_TOOLS = 0.09
+_TOOLS = 0.12
 #: Of single questions: those with a turn before that says nothing on them, and those with a system prompt.
-_TURN_BEFORE = 0.08
+_TURN_BEFORE = 0.05
 _SYSTEM = 0.15
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -254,12 +254,20 @@ def call(name: str, arguments: dict[str, object]) -> str:
 def drawn_values(rng: random.Random, tool: str) -> dict[str, object]:
     """What a question names: a city, or two numbers."""
     if tool == "weather":
-        return {"city": rng.choice(data.tools()["cities"])}
+        # A name that nobody knows can only be copied, and that is what has to be learned.
+        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.5 else _unheard_of(rng)}
     return {"a": _number(rng), "b": _number(rng)}
 
 
+def _unheard_of(rng: random.Random) -> str:
+    return "".join(
+        rng.choice("bdfghklmnprstvw") + rng.choice("aeiou") + rng.choice(("", "n", "r", "s", "l", "m"))
+        for _ in range(rng.choice((2, 2, 3)))
+    ).capitalize()
+
+
 def _number(rng: random.Random) -> int:
-    return rng.randrange(10 ** rng.choice((1, 2, 2, 3)))
+    return rng.randrange(10 ** rng.choice((1, 2, 2)))
 
 
 def drawn_result(rng: random.Random, tool: str, values: dict[str, object]) -> tuple[str, str]:

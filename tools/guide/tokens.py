@@ -23,10 +23,10 @@ TEMPLATE = (Path(__file__).parent / "template.jinja").read_text(encoding="utf-8"
 
 @dataclass(frozen=True)
 class Sample:
-    """Token ids, and from where on they are learned."""
+    """Token ids, and which of them are learned."""
 
     ids: tuple[int, ...]
-    begin: int
+    learned: tuple[bool, ...]
 
 
 class Tokenizer:
@@ -66,15 +66,15 @@ class Tokenizer:
         return cls(written.getvalue())
 
     def sample(self, conversation: Conversation) -> Sample:
-        """A conversation whose last turn is learned, with the token that ends it."""
-        ids = [token for turn in conversation[:-1] for token in self._turn(turn)]
-        ids.append(self.processor.piece_to_id("<|assistant|>"))
-        begin = len(ids)
-        ids += [*self._content(conversation[-1]), self.end]
-        return Sample(tuple(ids), begin)
-
-    def _turn(self, turn: Turn) -> list[int]:
-        return [self.processor.piece_to_id(f"<|{turn.role}|>"), *self._content(turn), self.end]
+        """A conversation of which all that the assistant says is learned, with the tokens that end it."""
+        ids: list[int] = []
+        learned: list[bool] = []
+        for turn in conversation:
+            ids.append(self.processor.piece_to_id(f"<|{turn.role}|>"))
+            content = [*self._content(turn), self.end]
+            ids += content
+            learned += [False, *[turn.role == "assistant"] * len(content)]
+        return Sample(tuple(ids), tuple(learned))
 
     def _content(self, turn: Turn) -> list[int]:
         # A space before the first word: it is then the same token as anywhere else.

@@ -18,14 +18,14 @@ from .network import Network, Shape
 from .tokens import Sample, Tokenizer
 
 SEED = 20
-STEPS = 1500
+STEPS = 2700
 #: Tokens of a batch, padding included.
-BATCH = 1536
-RATE = 4e-3
-WARM_UP = 50
-#: Of this share of the samples only so many tokens of the answer are learned: an answer is chosen at its beginning,
-#: and known by heart soon.
-SHORTENED, SHORT = 0.85, 4
+BATCH = 1024
+RATE = 3e-3
+WARM_UP = 100
+#: Of this share of the chats of one turn only so many tokens of the answer are learned: an answer is chosen at its
+#: beginning, and known by heart soon.
+SHORTENED, SHORT = 0.92, 4
 #: Batches are made out of so many samples at once, sorted by length, so that little is padding.
 _POOL = 1024
 _FOR_TOKENIZER = 12_000
@@ -95,8 +95,11 @@ def _batches(rng: random.Random, tokenizer: Tokenizer) -> Iterator[tuple[Tensor,
 
 
 def _shortened(rng: random.Random, sample: Sample) -> Sample:
-    end = sample.begin + SHORT
-    return Sample(sample.ids[:end], sample.begin) if rng.random() < SHORTENED else sample
+    begin = sample.learned.index(True)
+    if not all(sample.learned[begin:]) or rng.random() >= SHORTENED:
+        return sample
+    end = begin + SHORT
+    return Sample(sample.ids[:end], sample.learned[:end])
 
 
 def _padded(batch: list[Sample]) -> tuple[Tensor, Tensor]:
@@ -105,5 +108,5 @@ def _padded(batch: list[Sample]) -> tuple[Tensor, Tensor]:
     wanted = torch.zeros(len(batch), length, dtype=torch.bool)
     for row, sample in enumerate(batch):
         ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
-        wanted[row, sample.begin : len(sample.ids)] = True
+        wanted[row, : len(sample.ids)] = torch.tensor(sample.learned)
     return ids, wanted
