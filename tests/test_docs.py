@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from bodhi_jupyter.access.environment import FAMILIES
+from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
 from bodhi_jupyter.extension import BodhiExtension
+from bodhi_jupyter.wire.usage import GROUPS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 #: Traits of the server application's own, not of what it does.
@@ -32,6 +38,7 @@ def test_every_setting_is_documented_and_nothing_else():
 def test_defaults_are_as_documented(name, monkeypatch):
     monkeypatch.delenv("BODHI_BACKEND_URL", raising=False)
     monkeypatch.delenv("BODHI_BACKEND_API_KEY", raising=False)
+    monkeypatch.delenv("BODHI_LIMITS_STORAGE", raising=False)
     default = getattr(BodhiExtension(), name)
     spelt = f"{default:g}" if isinstance(default, float) else '""' if default == "" else str(default)
 
@@ -47,6 +54,16 @@ def test_the_alias_in_the_documentation_is_one():
     (text,) = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL)
 
     assert parse_text(text.encode()).alias == "tutor"
+
+
+def test_the_limits_in_the_documentation_are_some():
+    text = CONFIGURATION + (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^c\.BodhiExtension\.limits = (\{.*?^\})", text, re.DOTALL | re.MULTILINE)
+    examples += re.findall(r"--BodhiExtension\.limits=(\{.*\})'", text)
+
+    assert len(examples) == 3
+    for example in examples:
+        assert list(parse_limits(ast.literal_eval(example)).limits_of("ann", "toy"))
 
 
 def test_links_lead_somewhere():
@@ -68,3 +85,39 @@ def test_the_rooms_in_the_documentation_are_those_there_are():
     rooms = {path.parent.name for path in (ROOT / "bodhi_jupyter").glob("*/__init__.py")}
 
     assert {name for name in rooms if f"`{name}/`" in ARCHITECTURE} == rooms
+
+
+def metric_names() -> set[str]:
+    """Ours, as Prometheus names them."""
+    suffix = {"counter": "_total"}
+    families = [family for family in REGISTRY.collect() if family.name.startswith("bodhi_")]
+    return {family.name + suffix.get(family.type, "") for family in families}
+
+
+def test_every_metric_is_documented_and_nothing_else():
+    assert set(re.findall(r"`(bodhi_\w+)`", MONITORING)) == metric_names()
+
+
+def test_the_dashboard_shows_metrics_that_there_are():
+    dashboard = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    shown = {
+        re.sub(r"_(bucket|count|sum)$", "", name)
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+        for name in re.findall(r"bodhi_\w+", target["expr"])
+    }
+    assert shown <= metric_names()
+    assert len(shown) > 15
+    places = [tuple(panel["gridPos"][name] for name in "xy") for panel in dashboard["panels"]]
+    assert len(set(places)) == len(places)
+
+
+def test_every_event_is_documented():
+    schemas = (ROOT / "bodhi_jupyter" / "telemetry" / "events").glob("*.yaml")
+    names = {re.search(r'"\$id": (\S+)', schema.read_text(encoding="utf-8"))[1] for schema in schemas}
+    assert set(re.findall(r"`(https://events\.\S+)`", MONITORING)) == names
+
+
+def test_the_usage_that_is_documented_is_what_may_be_asked():
+    (groups,) = re.findall(r"^\| `by` \| some of (.*?), with", MONITORING, re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)`", groups)) == GROUPS

@@ -1,5 +1,7 @@
 """The extension's configuration."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -51,3 +53,22 @@ class TestSelfSigned:
         await extension._start_jupyter_server_extension(jp_serverapp)
         assert extension.kernel_access.base_url is None
         assert "c.BodhiExtension.kernel_url" in caplog.text
+
+
+class TestLimits:
+    def test_what_makes_no_sense_is_refused_at_the_start(self) -> None:
+        with pytest.raises(TraitError, match=r"limits\.user\.requests_per_minute"):
+            BodhiExtension(limits={"user": {"requests_per_minute": -1}})
+
+    def test_the_storage_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("BODHI_LIMITS_STORAGE", "redis://:secret@redis")
+        assert BodhiExtension().limits_storage == "redis://:secret@redis"
+
+    def test_without_limits_nothing_is_imported(self) -> None:
+        code = (
+            "import sys, bodhi_jupyter.extension as extension; "
+            "extension.BodhiExtension(limits={'user': {'streams': 1}}); "
+            "print({'limits', 'redis'} & set(sys.modules))"
+        )
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert result.stdout.strip() == "set()"

@@ -38,11 +38,16 @@ class Windows:
         used = await self._storage.get(key)
         return Count(used, await self._reset(key, seconds)) if used else Count(0, 0.0)
 
-    async def add(self, limit: Limit, amount: int) -> Count:
-        """Count `amount` more; what was used with them."""
+    async def count(self, limit: Limit) -> Count:
+        """Count one more; what was used with it."""
         key, seconds = _key(limit)
-        used = await self._storage.incr(key, seconds, amount)
+        used = await self._storage.incr(key, seconds)
         return Count(used, await self._reset(key, seconds))
+
+    async def charge(self, limit: Limit, amount: int) -> None:
+        """Count `amount` more."""
+        key, seconds = _key(limit)
+        await self._storage.incr(key, seconds, amount)
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less."""

@@ -42,8 +42,11 @@ class Counters(Protocol):
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
 
-    async def add(self, limit: Limit, amount: int) -> Count:
-        """Count `amount` more, and what was used with them; the first ones begin the window."""
+    async def count(self, limit: Limit) -> Count:
+        """Count one more, and what was used with it; the first one begins the window."""
+
+    async def charge(self, limit: Limit, amount: int) -> None:
+        """Count `amount` more; the first ones begin the window."""
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less, for a request that another limit refused."""
@@ -164,7 +167,7 @@ class Limits:
 
     async def _count_request(self, admission: Admission) -> None:
         for limit in admission.request_limits:
-            standing = Standing(limit, await self._counters.add(limit, 1))
+            standing = Standing(limit, await self._counters.count(limit))
             if standing.count.used > limit.amount:
                 for counted in admission.requests:
                     await self._counters.take_back(counted.limit)
@@ -199,7 +202,7 @@ class Limits:
             await self._counters.free_place(limit, admission.place)
         if tokens:
             for limit in admission.token_limits:
-                await self._counters.add(limit, tokens)
+                await self._counters.charge(limit, tokens)
 
 
 def _headers(what: str, standings: list[Standing]) -> dict[str, str]:

@@ -70,9 +70,13 @@ class RedisCounters:
         """What was used so far."""
         return await self._ask(lambda: self._windows.read(limit), lambda: self._own.read(limit))
 
-    async def add(self, limit: Limit, amount: int) -> Count:
-        """Count `amount` more; what was used with them."""
-        return await self._ask(lambda: self._windows.add(limit, amount), lambda: self._own.add(limit, amount))
+    async def count(self, limit: Limit) -> Count:
+        """Count one more; what was used with it."""
+        return await self._ask(lambda: self._windows.count(limit), lambda: self._own.count(limit))
+
+    async def charge(self, limit: Limit, amount: int) -> None:
+        """Count `amount` more."""
+        await self._ask(lambda: self._windows.charge(limit, amount), lambda: self._own.charge(limit, amount))
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less."""

@@ -17,6 +17,7 @@ from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .leased import leased_document
 from .native import native_stream
 from .relay import assemble_stream, pass_stream
@@ -51,7 +52,7 @@ class AnthropicHandler(GatewayHandler):
         return named_event(self.render_error(error))
 
 
-class MessagesHandler(AnthropicHandler):
+class MessagesHandler(CountedHandler, AnthropicHandler):
     """``POST /v1/messages``."""
 
     @web.authenticated

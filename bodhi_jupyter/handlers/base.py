@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -19,11 +18,10 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder
-from ..access.limits import Admission
 from ..access.person import person_of
 from ..catalog.alias import Alias
-from ..wire.client import client_of
 from ..wire.errors import (
+    BackendError,
     BodyTooLarge,
     GatewayError,
     InternalError,
@@ -35,8 +33,10 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
+from ..wire.record import CURRENT
 from ..wire.sse import comment, data_event, event_count
+from .arrival import new_record
+from .failures import failure_line
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
@@ -75,7 +75,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._refusal: GatewayError | web.HTTPError | None = None
         self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
-        self._admission: Admission | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -188,21 +187,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.model = name
         alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
         self.record.alias, self.record.backend = alias.name, alias.target.backend
-        return alias
-
-    async def resolve_to_run(self, name: str) -> Alias:
-        """`resolve`, for a request that makes the model work: it counts against the limits.
-
-        Raises:
-            RateLimited: a limit is reached.
-            GatewayError: as `resolve`.
-        """
-        alias = await self.resolve(name)
-        limits = self.gateway.limits
-        if limits is not None:
-            assert self.record.person is not None
-            self._admission = await limits.admit(self.record.person, alias.name)
-            self._set_headers(self._admission.headers)
         return alias
 
     # -- the work --------------------------------------------------------------------------------------------
@@ -319,16 +303,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
         super().set_default_headers()
         if not hasattr(self, "record"):
-            self.record = self._new_record()
+            self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
         self.set_header("x-request-id", self.record.request_id)
-
-    def _new_record(self) -> RequestRecord:
-        path = f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}"
-        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{self.request.method} {path}", dialect_of(path))
-        record.started = time.time()
-        record.route = self.gateway.routes.name(str(self.request.method), api_path(path))
-        record.client, record.client_version = client_of(self.request.headers)
-        return record
 
     def update_api_activity(self) -> None:
         """Jupyter's; a query that cannot be read must not keep the answer from being finished."""
@@ -381,6 +357,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.error, self.record.error_kind = error.code, error.default_code
         self.record.field = error.param
         self.record.end = "failed"
+        if isinstance(error, BackendError | InternalError):
+            self.log.warning("%s", failure_line(error, self.record))
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Render whatever was raised, in this handler's dialect."""
@@ -390,14 +368,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         error = self.error_of(exc_info[1] if exc_info else None, status_code)
         self.note_error(error)
         self.set_status(self.error_status(error))
-        if self._admission is not None:
-            self._set_headers(self._admission.headers)
-        self._set_headers(response_headers(error))
-        self.answer_json(self.render_error(error))
-
-    def _set_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
+        for name, value in response_headers(error).items():
             self.set_header(name, value)
+        self.answer_json(self.render_error(error))
 
     def log_exception(
         self,
@@ -413,12 +386,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def on_finish(self) -> None:
         """Close the request's record and log it in one line."""
         super().on_finish()
-        self.record.estimate_tokens()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.info("%s", self.record.line())
-        if self._admission is not None:
-            self._admission.end(self.record.tokens)
         self.gateway.recorder.record(self.record)
 
 

@@ -20,12 +20,12 @@ from ..wire.infill import InfillGuard, cannot_infill, check_probe, infill_body, 
 from ..wire.json_text import forwarded
 from ..wire.refusals import about
 from ..wire.validation import parse_object
-from .base import GatewayHandler
+from .counted import CountedHandler
 from .leased import leased_document
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
 
 
-class CompletionsHandler(GatewayHandler):
+class CompletionsHandler(CountedHandler):
     """``POST /v1/completions``."""
 
     @web.authenticated

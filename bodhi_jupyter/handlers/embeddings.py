@@ -15,6 +15,7 @@ from ..wire.hosted import HOSTED_ONLY
 from ..wire.rerank import RerankRequest, with_documents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .leased import leased_document
 
 #: Inputs sent to the engine at once: it does not notice a caller that leaves, but between two batches we do; and
@@ -23,7 +24,7 @@ BATCH = 64
 _NOT_FORWARDED = HOSTED_ONLY | {"dimensions"}
 
 
-class EmbeddingsHandler(GatewayHandler):
+class EmbeddingsHandler(CountedHandler):
     """``POST /v1/embeddings``."""
 
     @web.authenticated
@@ -62,7 +63,7 @@ class EmbeddingsHandler(GatewayHandler):
         )
 
 
-class RerankHandler(GatewayHandler):
+class RerankHandler(CountedHandler):
     """``POST /v1/rerank``."""
 
     @web.authenticated

@@ -9,7 +9,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..telemetry.usage import usage, usage_csv
-from ..wire.errors import NotSupported
+from ..wire.errors import RouteNotFound
 from ..wire.usage import parse_usage_query
 from .base import GatewayHandler
 
@@ -25,7 +25,7 @@ class UsageHandler(GatewayHandler):
         query = parse_usage_query(arguments, time.time())
         ledger = self.gateway.ledger
         if ledger is None:
-            raise NotSupported("No ledger is kept: it is switched off by c.BodhiExtension.ledger.")
+            raise RouteNotFound("No ledger is kept: it is switched off by c.BodhiExtension.ledger.")
         await asyncio.to_thread(ledger.flush)
         if query.format == "json":
             self.answer_json(await asyncio.to_thread(usage, ledger.folder, query))

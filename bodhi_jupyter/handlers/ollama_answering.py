@@ -15,6 +15,7 @@ from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
 from ..wire.ollama_options import context_length_asked, ollama_defaults
 from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
 from ..wire.sse import event_count
+from .counted import CountedHandler
 from .lease import timed_lease
 from .leased import document_at
 from .native import context_tokens
@@ -29,7 +30,7 @@ Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 _SENSES = {"image_url": "vision", "input_audio": "audio"}
 
 
-class AnsweringHandler(OllamaHandler):
+class AnsweringHandler(CountedHandler, OllamaHandler):
     """Base of both.
 
     Attributes:

@@ -15,6 +15,7 @@ from ..wire.embeddings import batches, read_vectors, shorten
 from ..wire.errors import BackendFailed, GatewayError, InvalidField
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
+from .counted import CountedHandler
 from .embeddings import BATCH, note_prompt_tokens
 from .lease import timed_lease
 from .leased import leased_document
@@ -31,7 +32,7 @@ _TOO_LONG = "the input length exceeds the context length"
 _USUAL_BATCH = 512
 
 
-class _EmbeddingHandler(OllamaHandler):
+class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def load(self, alias: Alias, keep_alive: float | None) -> None:
         """Nothing is asked: load the model, or with a `keep_alive` of 0 unload it."""
         if keep_alive == 0:

@@ -24,6 +24,7 @@ from ..wire.repair import must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .leased import leased_document
@@ -39,7 +40,7 @@ LARGE_BODY_BYTES = 2**20
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
 
 
-class ChatCompletionsHandler(GatewayHandler):
+class ChatCompletionsHandler(CountedHandler):
     """``POST /v1/chat/completions``."""
 
     @web.authenticated

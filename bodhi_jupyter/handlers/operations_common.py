@@ -45,7 +45,10 @@ PROBLEMS = [
     Problem("The name is taken.", AliasExists("tutor")),
     Problem("It was changed since `If-Match` was seen.", AliasChanged("tutor")),
     Problem("The body passes the configured limit.", BodyTooLarge("The request body is larger than the limit.")),
-    Problem("Too many wait for a model, or one has waited too long.", Busy("The queue is full.", retry_after=1.0)),
+    Problem(
+        "A limit is reached; or too many wait for a model, or one has waited too long.",
+        Busy("The queue is full.", retry_after=1.0),
+    ),
     Problem("The disk is too full for what is to be got.", NotEnoughSpace.measured(8 * 10**9, 10**9)),
     Problem("A defect of the gateway's.", InternalError("The gateway failed; the server's log has the details.")),
     Problem(

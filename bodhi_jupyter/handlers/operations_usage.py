@@ -16,7 +16,9 @@ _PARAMETERS = [
     Parameter("since", "query", f"The first moment; a week before `until` unless given. {_MOMENT}"),
     Parameter("until", "query", f"The moment after the last; now unless given. {_MOMENT}"),
     Parameter("bucket", "query", "The series's step, in UTC.", {"enum": list(get_args(Bucket)), "default": "day"}),
-    Parameter("by", "query", f"What each step is split by, with commas between: {', '.join(GROUPS)}."),
+    Parameter(
+        "by", "query", f"What each step is split by, with commas between: {', '.join(GROUPS)}; `alias` unless given."
+    ),
     Parameter("format", "query", "CSV has the series alone.", {"enum": list(get_args(Format)), "default": "json"}),
 ]
 _TOTALS = {"requests": 2, "errors": 1, "prompt_tokens": 30, "completion_tokens": 5, "disconnects": 0}
@@ -83,7 +85,7 @@ OPERATIONS = [
         dialect=OPENAI,
         parameters=_PARAMETERS,
         replies={200: Reply("The usage.", Usage, _USAGE)},
-        errors=(400, 501, *ALWAYS),
+        errors=(400, 404, *ALWAYS),
     ),
     Operation(
         route="GET /bodhi/v1/errors/recent",

@@ -15,6 +15,7 @@ from ..wire.lenient import Lenient
 from ..wire.openai import parse_chat
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .leased import leased_document
 from .relay import note_tokens
 
@@ -60,7 +61,7 @@ class InputTokensHandler(GatewayHandler):
         )
 
 
-class NativeRouteHandler(GatewayHandler):
+class NativeRouteHandler(CountedHandler):
     """``POST`` to one of `NATIVE_ROUTES`."""
 
     @web.authenticated

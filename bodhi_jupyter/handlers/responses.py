@@ -20,6 +20,7 @@ from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_eng
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
+from .counted import CountedHandler
 from .native import context_tokens, native_stream
 from .relay import assemble_stream, pass_stream
 
@@ -27,7 +28,7 @@ from .relay import assemble_stream, pass_stream
 NAMES = {"messages": "input", "response_format": "text.format"}
 
 
-class ResponsesHandler(GatewayHandler):
+class ResponsesHandler(CountedHandler):
     """``POST /v1/responses``."""
 
     events: ResponseEvents

@@ -13,7 +13,7 @@ _PATIENCE = 60.0
 
 def usage(
     *,
-    by: str = "",
+    by: str = "alias",
     bucket: str = "day",
     since: float | str | None = None,
     until: float | str | None = None,
@@ -23,7 +23,7 @@ def usage(
     """Usage over time, from the Jupyter server beside this kernel.
 
     Args:
-        by: what to split by, with commas between: ``alias``, ``notebook``, ``client``, ``error`` ...
+        by: what to split by, with commas between: ``alias``, ``notebook``, ``client``, ``error`` ...; empty for none.
         bucket: the step, ``hour`` or ``day``.
         since: seconds since the epoch, or an ISO 8601 date or time; a week before `until` unless given.
         until: the same; now unless given.
@@ -40,14 +40,15 @@ def usage(
     import httpx
 
     asked = {"by": by, "bucket": bucket, "since": since, "until": until}
-    parameters = {name: str(value) for name, value in asked.items() if value not in {None, ""}}
+    parameters = {name: str(value) for name, value in asked.items() if value is not None}
     headers = {"Authorization": f"Bearer {key or os.environ.get('OPENAI_API_KEY', '')}", "User-Agent": "bodhi-jupyter"}
     # A proxy of the environment must not see the key.
     with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
         response = client.get(_base(url) + _PATH, params=parameters, headers=headers)
     if response.status_code != 200:
         raise RuntimeError(_refusal(response))
-    return _table(response.json()["series"])
+    found = response.json()
+    return _table(found["series"], ["start", "time", *found["by"], *found["totals"]])
 
 
 def _base(url: str | None) -> str:
@@ -64,12 +65,11 @@ def _refusal(response: Any) -> str:
         return f"The server answered {response.status_code}: it has no {_PATH}."
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
+def _table(rows: list[dict[str, Any]], columns: list[str]) -> Any:
     if importlib.util.find_spec("pandas") is None:
         return rows
     import pandas as pd
 
-    frame = pd.DataFrame(rows)
-    if rows:
-        frame["time"] = pd.to_datetime(frame["time"], utc=True)
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["time"] = pd.to_datetime(frame["time"], utc=True)
     return frame

@@ -23,7 +23,9 @@ FLUSH_SECONDS = 0.5
 MAX_WAITING = 10_000
 #: Until the next attempt after one that failed.
 RETRY_SECONDS = 5.0
+#: Age and size are looked at after so long, or so many rows.
 TRIM_SECONDS = 3600.0
+TRIM_ROWS = 1000
 #: Characters kept of what a caller chose: a path, a field.
 _LONGEST = 200
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
@@ -66,6 +68,7 @@ class Ledger:
         self._thread: threading.Thread | None = None
         self._failing = False
         self._next_trim = 0.0
+        self._untrimmed = 0
 
     def record(self, record: RequestRecord) -> None:
         """Take it; requests for management are not counted, a panel asks for them all the time."""
@@ -111,13 +114,19 @@ class Ledger:
             return
         try:
             self._file.write([_row(record) for record in batch])
+            self._untrimmed += len(batch)
             batch = []
-            if time.monotonic() >= self._next_trim:
-                self._next_trim = time.monotonic() + TRIM_SECONDS
+            if time.monotonic() >= self._next_trim or self._untrimmed >= TRIM_ROWS:
+                self._next_trim, self._untrimmed = time.monotonic() + TRIM_SECONDS, 0
                 self._file.trim()
-        except (OSError, sqlite3.Error) as error:
-            self._put_back(batch)
-            self._note_failure(error)
+        except Exception as error:
+            if _is_trouble(error):
+                self._put_back(batch)
+                self._note_failure(error)
+            else:
+                # A defect of ours: the same rows would fail again, and those behind them with them.
+                self._on_lost(len(batch))
+                self._log.exception("%d requests are not in the ledger", len(batch))
         else:
             self._note_success()
 
@@ -132,8 +141,7 @@ class Ledger:
 
     def _note_failure(self, error: Exception) -> None:
         self._on_failure()
-        # Only what is no special case of it: "file is not a database", "database disk image is malformed".
-        if type(error) is sqlite3.DatabaseError:
+        if _is_damage(error):
             self._file.set_aside()
         self._file.close()
         if not self._failing:
@@ -150,12 +158,24 @@ class Ledger:
             self._log.info("The ledger is written again.")
 
 
+def _is_trouble(error: Exception) -> bool:
+    """Whether it is the disk's or the file's, as opposed to a row's."""
+    return isinstance(error, OSError | sqlite3.OperationalError) or _is_damage(error)
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is not, or no more, a database: SQLite has a class for everything else."""
+    return type(error) is sqlite3.DatabaseError
+
+
 def _row(record: RequestRecord) -> Row:
     """The record as a row, in the order of `COLUMNS`."""
     values = {
         **{name: getattr(record, name) for name in COLUMNS if hasattr(record, name)},
         "endpoint": record.route,
         "path": record.endpoint[:_LONGEST],
+        # Whoever comes with Jupyter's token has a new name each time: the person lasts.
+        "user": record.person or record.user,
         "error": record.error and record.error[:_LONGEST],
         "field": record.field and _INDEX.sub("[]", record.field)[:_LONGEST],
         "between_tokens_seconds": record.seconds_between_tokens,

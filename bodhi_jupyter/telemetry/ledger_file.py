@@ -28,7 +28,6 @@ COLUMNS = {
     "endpoint": "TEXT NOT NULL",
     "path": "TEXT NOT NULL",
     "user": "TEXT",
-    "person": "TEXT",
     "kernel": "TEXT",
     "notebook": "TEXT",
     "client": "TEXT NOT NULL",
@@ -53,7 +52,8 @@ COLUMNS = {
 NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 TABLE = "requests ({})".format(", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items()))
 PATTERN = f"requests-v{VERSION}-*.sqlite3"
-_ANY_VERSION = "requests-v*.sqlite3*"
+#: Those of other versions, and those that were set aside.
+_ANY_FILES = ("requests-v*.sqlite3", "requests-v*.damaged")
 _INSERT = f"INSERT INTO requests ({NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our own names
 
 #: Seconds that a write waits for a reader.
@@ -62,6 +62,8 @@ _BUSY_SECONDS = 5.0
 _PLACES = 64
 #: Without locks a file that was not written for so long has no server.
 _ABANDONED_SECONDS = 86400.0
+#: Files that are set aside: more would be the file system's fault, and fill it.
+_MOST_DAMAGED = 8
 #: The part of the rows that goes when the file is too large.
 _SHED = 10
 
@@ -108,9 +110,9 @@ class LedgerFile:
         self._shrink(connection)
 
     def set_aside(self) -> None:
-        """Leave a damaged file alone, under a name of its own, and begin another."""
+        """Leave a damaged file alone, under a name of its own, and begin another; not without end."""
         self.close()
-        if self._path is not None:
+        if self._path is not None and len(list(self._folder.glob("*.damaged"))) < _MOST_DAMAGED:
             with suppress(OSError):
                 self._path.rename(self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.damaged"))
 
@@ -176,14 +178,14 @@ class LedgerFile:
         others = sorted(self._others(), key=_modified)
         for path in others:
             if now - _modified(path) > self._max_age or (self._total_bytes() > self._max_bytes and _is_abandoned(path)):
-                with suppress(OSError):
-                    path.unlink()
+                _remove(path)
 
     def _others(self) -> list[Path]:
-        return [path for path in self._folder.glob(_ANY_VERSION) if path != self._path and path.suffix != ".lock"]
+        files = [path for pattern in _ANY_FILES for path in self._folder.glob(pattern)]
+        return [path for path in files if path != self._path]
 
     def _total_bytes(self) -> int:
-        return sum(_size(path) for path in self._folder.glob(_ANY_VERSION))
+        return sum(_size(path) for path in self._folder.glob("requests-v*"))
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
         """Let go of the oldest rows while there is too much, and this file has more than its share."""
@@ -198,7 +200,8 @@ class LedgerFile:
                     "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests ORDER BY started LIMIT ?)",
                     (max(1, count // _SHED),),
                 )
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # As a script: executed as a statement it gives back one page and stops (measured).
+            connection.executescript("PRAGMA incremental_vacuum")
 
 
 def _lock_of(path: Path) -> BaseFileLock:
@@ -216,6 +219,13 @@ def _is_abandoned(path: Path) -> bool:
         return time.time() - _modified(path) > _ABANDONED_SECONDS
     lock.release()
     return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a file and what lies beside it, the file first: a journal without its file does no harm."""
+    for suffix in ("", "-journal", ".lock"):
+        with suppress(OSError):
+            path.with_name(f"{path.name}{suffix}").unlink()
 
 
 def _modified(path: Path) -> float:

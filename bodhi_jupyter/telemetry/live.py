@@ -13,13 +13,15 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, get_args
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
+
+from ..wire.record import Dialect
 
 _log = logging.getLogger(__name__)
 
@@ -85,8 +87,9 @@ class LiveCollector(Collector):
         """The state now, and what engines said last."""
         sources = list(self._watches)
         streams = GaugeMetricFamily("bodhi_streams_open", "Streams that are open.", labels=["dialect"])
-        for dialect, count in Counter(one for source in sources for one in source.streams()).items():
-            streams.add_metric([dialect], count)
+        counts = Counter(one for source in sources for one in source.streams())
+        for dialect in get_args(Dialect):
+            streams.add_metric([dialect], counts[dialect])
         waiting: Counter[str] = Counter()
         for source in sources:
             waiting.update(source.waiting())
@@ -130,9 +133,10 @@ class _Watch:
         return self._readings
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
     async def _ask(self) -> None:
         try:

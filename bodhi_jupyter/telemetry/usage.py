@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +50,7 @@ Rows = list[dict[str, Any]]
 def usage(folder: Path, query: UsageQuery) -> dict[str, Any]:
     """What the ledgers say, as JSON; blocks. A file that cannot be read now is counted in ``files_skipped``."""
     with _merged(folder, query) as (connection, read, skipped):
+        times, times_of = _times(connection, query.by)
         return {
             "object": "usage",
             "since": query.since,
@@ -55,9 +58,9 @@ def usage(folder: Path, query: UsageQuery) -> dict[str, Any]:
             "bucket": query.bucket,
             "by": list(query.by),
             "totals": _select(connection, f"SELECT {_COUNTS} FROM requests")[0],  # noqa: S608 - our own names
-            "times": _times(connection, ())[()],
+            "times": times,
             "series": _series(connection, query),
-            "groups": _groups(connection, query.by) if query.by else [],
+            "groups": _groups(connection, query.by, times_of),
             "disconnects": _disconnects(connection),
             "validation_failures": _failures(connection, '"endpoint", "field", "error"', "status IN (400, 422)"),
             "incompatibilities": _failures(connection, '"path", "field", "error"', f"error IN {_INCOMPATIBLE}"),
@@ -122,43 +125,48 @@ def _series(connection: sqlite3.Connection, query: UsageQuery) -> Rows:
     return [{"start": row["start"], "time": _iso(row["start"]), **row} for row in rows]
 
 
-def _groups(connection: sqlite3.Connection, by: Sequence[str]) -> Rows:
+def _groups(connection: sqlite3.Connection, by: Sequence[str], times: Mapping[tuple[Any, ...], Any]) -> Rows:
     """Totals and times of each combination of what is grouped by, the most requests first."""
+    if not by:
+        return []
     columns = ", ".join(f'"{name}"' for name in by)
     rows = _select(
         connection,
         f"SELECT {columns}, {_COUNTS} FROM requests GROUP BY {columns} ORDER BY requests DESC, {columns}",  # noqa: S608
     )
-    times = _times(connection, by)
     return [{**row, "times": times[tuple(row[name] for name in by)]} for row in rows]
 
 
-def _times(connection: sqlite3.Connection, by: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Percentiles by nearest rank: each is a value that occurred; null where nothing was measured."""
-    none: dict[str, Any] = {"count": 0, **dict.fromkeys(_PERCENTILES), "max": None}
-    keys = "".join(f'"{name}", ' for name in by)
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    if not by:
-        found[()] = {name: dict(none) for name in _TIMES}
-    for measure in _TIMES:
-        ranks = ", ".join(
-            # Nearest rank: the smallest value that is not below the percentile's part of all.
-            f"MIN(CASE WHEN place >= {part} * total THEN value END) AS {name}"
-            for name, part in _PERCENTILES.items()
-        )
-        partition = f"PARTITION BY {keys.rstrip(', ')}" if by else ""
-        rows = _select(
-            connection,
-            f"SELECT {keys} MAX(total) AS count, {ranks}, MAX(value) AS max FROM ("  # noqa: S608 - our own names
-            f" SELECT {keys} {measure} AS value, ROW_NUMBER() OVER ({partition} ORDER BY {measure}) AS place,"
-            f" COUNT(*) OVER ({partition}) AS total FROM requests WHERE {measure} IS NOT NULL)"
-            + (f" GROUP BY {keys.rstrip(', ')}" if by else ""),
-        )
-        for row in rows:
-            key = tuple(row.pop(name) for name in by)
-            if row["count"]:
-                found.setdefault(key, {name: dict(none) for name in _TIMES})[measure] = row
-    return found
+def _times(connection: sqlite3.Connection, by: Sequence[str]) -> tuple[dict[str, Any], dict[tuple[Any, ...], Any]]:
+    """The times of all requests, and those of each group.
+
+    In one pass and sorted here: SQLite's window functions took ten times as long (measured, with 400,000 rows).
+    """
+    columns = ", ".join(f'"{name}"' for name in (*by, *_TIMES))
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    groups: dict[tuple[Any, ...], list[array[float]]] = {}
+    for row in cursor.execute(f"SELECT {columns} FROM requests"):  # noqa: S608 - our own names
+        values = groups.get(key := row[: len(by)])
+        if values is None:
+            values = groups[key] = [array("d") for _ in _TIMES]
+        for one, seconds in zip(values, row[len(by) :], strict=True):
+            if seconds is not None:
+                one.append(seconds)
+    everything = [[one for values in groups.values() for one in values[index]] for index in range(len(_TIMES))]
+    return _named(everything), {key: _named(values) for key, values in groups.items()}
+
+
+def _named(values: Iterable[Iterable[float]]) -> dict[str, Any]:
+    return {name: _percentiles(sorted(one)) for name, one in zip(_TIMES, values, strict=True)}
+
+
+def _percentiles(ordered: list[float]) -> dict[str, Any]:
+    """By nearest rank: each is a value that occurred, the smallest one that is not below its part of all."""
+    if not ordered:
+        return {"count": 0, **dict.fromkeys(_PERCENTILES), "max": None}
+    ranks = {name: math.ceil(part * len(ordered)) - 1 for name, part in _PERCENTILES.items()}
+    return {"count": len(ordered), **{name: ordered[rank] for name, rank in ranks.items()}, "max": ordered[-1]}
 
 
 def _disconnects(connection: sqlite3.Connection) -> Rows:

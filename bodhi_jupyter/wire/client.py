@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 #: Where the headers name nothing that is known.
 UNKNOWN = "unknown"
@@ -34,7 +35,7 @@ _AGENT = re.compile(
     "|".join(f"(?P<_{index}>{pattern})" for index, pattern in enumerate(_AGENTS.values())), re.IGNORECASE
 )
 _NAMES = tuple(_AGENTS)
-_VERSION = re.compile(r"/v?(\d{1,5}(?:\.\d{1,5}){0,3})")
+_VERSION = re.compile(r"[/ ]v?(\d{1,5}(?:\.\d{1,5}){0,3})")
 #: Stainless generates both companies' SDKs, which say their language and version whatever the ``User-Agent`` is.
 _LANGUAGES = {
     "python": "python",
@@ -52,21 +53,23 @@ FAMILIES = frozenset(
 )
 
 
+#: Characters of a header that are looked at.
+_LOOKED_AT = 200
+
+
 def client_of(headers: Mapping[str, str]) -> tuple[str, str | None]:
     """The library's family, one of `FAMILIES`, and its version or None."""
-    agent = headers.get("User-Agent", "")
-    language = _LANGUAGES.get(headers.get("x-stainless-lang", "").lower())
+    sdk = "anthropic" if "anthropic-version" in headers else "openai"
+    told = ("User-Agent", "x-stainless-lang", "x-stainless-package-version")
+    return _client(sdk, *(headers.get(name, "")[:_LOOKED_AT] for name in told))
+
+
+@lru_cache(maxsize=256)
+def _client(sdk: str, agent: str, language: str, package: str) -> tuple[str, str | None]:
     found = _AGENT.match(agent)
-    if found is None or found.lastgroup is None:
-        return (_by_stainless(language, headers), _version_in(headers)) if language else (UNKNOWN, None)
-    version = _VERSION.match(agent, found.end())
-    return _NAMES[int(found.lastgroup[1:])], version.group(1) if version else None
-
-
-def _by_stainless(language: str, headers: Mapping[str, str]) -> str:
-    return f"{'anthropic' if 'anthropic-version' in headers else 'openai'}-{language}"
-
-
-def _version_in(headers: Mapping[str, str]) -> str | None:
-    version = _VERSION.match(f"/{headers.get('x-stainless-package-version', '')}")
-    return version.group(1) if version else None
+    version = _VERSION.match(agent, found.end()) if found else None
+    known = version or _VERSION.match(f"/{package}")
+    if found is not None and found.lastgroup is not None:
+        return _NAMES[int(found.lastgroup[1:])], known[1] if known else None
+    name = _LANGUAGES.get(language.lower())
+    return (f"{sdk}-{name}", known[1] if known else None) if name else (UNKNOWN, None)

@@ -34,7 +34,7 @@ import copy
 from collections.abc import Mapping
 from typing import ClassVar
 
-#: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again at once (OpenAI's sources).
+#: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again much sooner (their sources).
 _LONGEST_WAIT_SECONDS = 60
 
 

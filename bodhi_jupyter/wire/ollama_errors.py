@@ -19,8 +19,10 @@ class WrongOptionType(InvalidField):
     status = 500
     default_code = "invalid_type"
 
-    def __init__(self, option: str, kind: str) -> None:
-        super().__init__(f'option "{option}" must be of type {kind}', param=f"options.{option}")
+    @classmethod
+    def of(cls, option: str, kind: str) -> WrongOptionType:
+        """The error for this option, which should have been of Go's type `kind`."""
+        return cls(f'option "{option}" must be of type {kind}', param=f"options.{option}")
 
 
 def ollama_status(error: GatewayError) -> int:

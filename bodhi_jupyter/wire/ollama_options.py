@@ -64,13 +64,13 @@ def check_options(options: Mapping[str, Any]) -> None:
 def _check_type(name: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _INTEGERS and not number:
-        raise WrongOptionType(name, "integer")
+        raise WrongOptionType.of(name, "integer")
     if name in _FLOATS and not number:
-        raise WrongOptionType(name, "float32")
+        raise WrongOptionType.of(name, "float32")
     if name in _BOOLEANS and not isinstance(value, bool):
-        raise WrongOptionType(name, "boolean")
+        raise WrongOptionType.of(name, "boolean")
     if name == "stop" and not _is_stop(value):
-        raise WrongOptionType(name, "array")
+        raise WrongOptionType.of(name, "array")
 
 
 def _is_stop(value: Any) -> bool:

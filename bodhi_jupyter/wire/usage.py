@@ -13,7 +13,7 @@ Bucket = Literal["hour", "day"]
 Format = Literal["json", "csv"]
 
 #: What the series may be split by.
-GROUPS = ("alias", "user", "person", "notebook", "kernel", "endpoint", "dialect", "error", "client", "backend", "end")
+GROUPS = ("alias", "user", "notebook", "kernel", "endpoint", "dialect", "error", "client", "backend", "end")
 #: How far back is looked when nothing is said.
 DEFAULT_SECONDS = 7 * 86400.0
 
@@ -33,7 +33,7 @@ class UsageQuery:
     since: float
     until: float
     bucket: Bucket = "day"
-    by: tuple[str, ...] = ()
+    by: tuple[str, ...] = ("alias",)
     format: Format = "json"
 
 
@@ -47,7 +47,7 @@ def parse_usage_query(arguments: Mapping[str, str], now: float) -> UsageQuery:
     if unknown:
         raise InvalidField(f"There is no parameter {unknown[0][:64]!r}.", param=unknown[0], code="invalid_value")
     until = _moment(arguments, "until", now)
-    by = tuple(dict.fromkeys(filter(None, arguments.get("by", "").split(","))))
+    by = tuple(dict.fromkeys(filter(None, arguments.get("by", "alias").split(","))))
     for name in by:
         if name not in GROUPS:
             raise _not_one_of("by", name, GROUPS)

@@ -220,6 +220,7 @@ def test_our_secrets_are_dropped_and_nothing_else() -> None:
         "BODHI_HUB_TOKEN": "x",
         "Bodhi_Client_Secret": "x",
         "BODHI_DB_PASSWORD": "x",
+        "BODHI_LIMITS_STORAGE": "redis://127.0.0.1:6379",
         "BODHI_APIKEY": "x",
         "BODHI_OTHER_URL": "http://ann:secret@127.0.0.1:8080",
     }

@@ -47,9 +47,9 @@ async def test_while_it_is_silent_this_server_counts_for_itself(redis_server, sa
 async def test_when_it_is_back_counts_are_shared_again(redis_server, said: list[str]) -> None:
     first, second = (RedisCounters(redis_server.url, said.append, pause=0) for _ in range(2))
     redis_server.stop()
-    assert [(await counters.add(REQUESTS, 1)).used for counters in (first, second, first)] == [1, 1, 2]
+    assert [(await counters.count(REQUESTS)).used for counters in (first, second, first)] == [1, 1, 2]
     redis_server.start()
-    assert [(await counters.add(REQUESTS, 1)).used for counters in (first, second, first)] == [1, 2, 3]
+    assert [(await counters.count(REQUESTS)).used for counters in (first, second, first)] == [1, 2, 3]
     assert [line.split(":")[0] for line in said] == [
         *["The limits' Redis is silent (ConnectionError)"] * 2,
         *["The limits' Redis answers again"] * 2,
@@ -96,7 +96,7 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
 
 async def test_a_refusal_of_redis_counts_as_silence(redis_server, said: list[str]) -> None:
     counters = RedisCounters(f"redis://:secret@127.0.0.1:{redis_server.port}", said.append)
-    assert (await counters.add(REQUESTS, 1)).used == 1
+    assert (await counters.count(REQUESTS)).used == 1
     await counters.close()
     assert len(said) == 1
     assert "secret" not in said[0]

@@ -16,7 +16,8 @@ from traitlets.config import Config
 from bodhi_jupyter.catalog.alias_file import AliasFile, parse_text
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.catalog.request_params import RequestParams
-from bodhi_jupyter.extension import ROUTES, BodhiExtension
+from bodhi_jupyter.extension import BodhiExtension
+from bodhi_jupyter.routes import ROUTES
 from bodhi_jupyter.wire.openai import ChatRequest
 from tests.guide.blocks import Block, blocks, spans
 from tests.guide.conftest import ALIAS

@@ -54,6 +54,30 @@ async def test_a_defect_of_ours_in_mid_stream_is_an_error_event(client, fake, mo
     assert "a bug" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        (behave.stall_before_headers(), ["failed=BackendTimeout", "sent_chunks=0", "because="]),
+        (behave.die_between_chunks(), ["failed=BackendFailed", "backend='backend'", "alias='fake-model'", "because="]),
+        (behave.die_without_finish(), ["failed=BackendFailed", "code=backend_failed", "lease_seconds="]),
+    ],
+)
+async def test_a_failure_of_the_backends_is_explained_in_the_log(client, fake, caplog, behaviour, says) -> None:
+    fake.script = [behaviour]
+    response = await client.post(PATH, json={**BODY, "stream": True})
+    (line,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING" and "failed=" in entry.message]
+    assert f"request_id={response.headers['x-request-id']} " in line
+    for part in says:
+        assert part in line
+    for internal in ("hello", "Once", fake.url, "backend-secret"):
+        assert internal not in line
+
+
+async def test_what_a_caller_did_wrong_is_no_warning(client, caplog) -> None:
+    await client.post(PATH, json={})
+    assert not [entry for entry in caplog.records if entry.levelname == "WARNING" and "failed=" in entry.message]
+
+
 async def test_one_choice_that_finishes_twice_is_not_two_that_finish(client, fake, error_of) -> None:
     twice = [behave.chat_chunk({}, "stop"), behave.chat_chunk({}, "stop"), behave.DONE]
     fake.script = [behave.stream([*behave.chat_events()[:3], *twice])] * 2

@@ -209,18 +209,22 @@ class TestTokens:
         assert await remaining(client, "tokens") == 1000 - 35
         assert not records[0].estimated
 
-    @pytest.mark.parametrize("stream", [True, False])
+    @pytest.mark.parametrize(
+        ("path", "stream", "tokens"),
+        [(PATH, True, 4), (PATH, False, 4), ("/api/chat", True, 3), ("/api/chat", False, 3)],
+    )
     async def test_what_the_caller_left_is_charged_by_its_events(
-        self, client, fake, extension, records, eventually, stream: bool
+        self, client, fake, extension, records, eventually, path: str, stream: bool, tokens: int
     ) -> None:
+        # The role, which is no line of Ollama's, and three words.
         fake.script = [behave.stall_mid_stream(4)]
-        request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": stream}))
-        await eventually(lambda: [record.chunks for record in extension.gateway.in_flight.values()] == [4])
+        request = asyncio.create_task(client.post(path, json={**BODY, "stream": stream}))
+        await eventually(lambda: [record.chunks for record in extension.gateway.in_flight.values()] == [tokens])
         request.cancel()
         await eventually(lambda: records)
         (record,) = records
-        assert (record.end, record.estimated, record.completion_tokens) == ("client left", True, 4)
-        assert await remaining(client, "tokens") == 1000 - 4
+        assert (record.end, record.estimated, record.completion_tokens) == ("client left", True, tokens)
+        assert await remaining(client, "tokens") == 1000 - tokens
 
     async def test_a_stream_that_failed_is_charged_too(self, client, fake, records) -> None:
         fake.script = [behave.die_between_chunks(4)]
@@ -233,6 +237,11 @@ class TestTokens:
         assert (await client.post(PATH, json=BODY)).status_code == 400
         assert await remaining(client, "tokens") == 1000
         assert not records[0].estimated
+
+    async def test_lines_that_no_model_made_are_no_tokens(self, client, records) -> None:
+        made = await client.post("/api/create", json={"model": "mine", "from": "fake-model", "system": "Be brief."})
+        assert made.text.count("\n") > 1
+        assert (records[0].chunks > 1, records[0].estimated, records[0].tokens) == (True, False, 0)
 
     async def test_tools_with_logprobs_are_charged_though_they_do_not_stream(self, client) -> None:
         tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}

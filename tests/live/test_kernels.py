@@ -176,11 +176,15 @@ def test_always_replaces_what_the_user_has_set(start_server):
 
 
 def test_the_backends_key_never_reaches_a_kernel(start_server):
-    env: dict[str, Any] = {"BODHI_BACKEND_API_KEY": "backend-secret", "OPENAI_API_KEY": "sk-mine"}
+    env: dict[str, Any] = {
+        "BODHI_BACKEND_API_KEY": "backend-secret",
+        "BODHI_LIMITS_STORAGE": "redis://redis",
+        "OPENAI_API_KEY": "sk-mine",
+    }
     server = start_server(env=env)
     with Kernel(server) as kernel:
         environment = kernel.environment()
 
-    assert "BODHI_BACKEND_API_KEY" not in environment
+    assert not {"BODHI_BACKEND_API_KEY", "BODHI_LIMITS_STORAGE"} & set(environment)
     assert not [name for name, value in environment.items() if "backend-secret" in value]
     assert "backend-secret" not in server.log()

@@ -12,7 +12,8 @@ import pytest
 from jsonschema import ValidationError
 from jupyter_events import EventLogger
 
-from bodhi_jupyter.telemetry.bus import MODEL, EventBus
+from bodhi_jupyter.telemetry.bus import LIMIT, MODEL, REQUEST, EventBus
+from tests.telemetry.records import record
 from tests.tiny_random import write_tiny_random
 
 
@@ -70,6 +71,59 @@ def test_what_the_schema_does_not_know_is_refused() -> None:
 
 def test_without_a_listener_nothing_happens() -> None:
     EventBus(EventLogger()).model("loaded", "m", seconds=1.0)
+
+
+def heard_of(schema: str, test: Callable[[EventBus], None]) -> list[dict[str, Any]]:
+    """What a listener of another schema hears."""
+    events: list[dict[str, Any]] = []
+
+    async def hear(logger: EventLogger, schema_id: str, data: dict[str, Any]) -> None:
+        events.append(data)
+
+    async def main() -> None:
+        event_logger = EventLogger()
+        bus = EventBus(event_logger)
+        event_logger.add_listener(schema_id=schema, listener=hear)
+        test(bus)
+        await event_logger.gather_listeners()
+
+    asyncio.run(main())
+    return events
+
+
+def test_a_request_that_is_over_is_told_of_and_who_asked_is_not() -> None:
+    def tell(bus: EventBus) -> None:
+        bus.record(record(request_id="req_1", kernel="k1"))
+        bus.record(record(request_id="req_2", status=200, end="client left", alias=None, first_token_seconds=0.5))
+        bus.record(record(request_id="req_3", status=400, end="failed", error="invalid_value", field="model"))
+        bus.record(record(dialect="bodhi"))
+
+    first, second, third = heard_of(REQUEST, tell)
+    assert first == {
+        "request_id": "req_1",
+        "dialect": "openai",
+        "endpoint": "POST /v1/chat/completions",
+        "alias": "tutor",
+        "client": "openai-python",
+        "status": 200,
+        "end": "finished",
+        "seconds": 1.0,
+        "prompt_tokens": 30,
+        "completion_tokens": 5,
+    }
+    assert (second["end"], second["first_token_seconds"]) == ("client left", 0.5)
+    assert (third["error"], third["field"]) == ("invalid_value", "model")
+
+
+def test_a_limit_that_is_reached_is_told_of() -> None:
+    def tell(bus: EventBus) -> None:
+        bus.limit_reached("requests per minute", person="ann", alias="tutor", retry_after=3.5)
+        bus.limit_reached("streams", person=None, alias=None, retry_after=None)
+
+    assert heard_of(LIMIT, tell) == [
+        {"limit": "requests per minute", "person": "ann", "alias": "tutor", "retry_after": 3.5},
+        {"limit": "streams"},
+    ]
 
 
 class TestServer:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from bodhi_jupyter.wire.duration import parse_duration
+from bodhi_jupyter.wire.duration import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,23 @@ def test_what_go_refuses_is_refused(value):
 def test_other_values_are_refused(value):
     with pytest.raises(ValueError, match="expected seconds"):
         parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.0001, "1ms"),
+        (0.12, "120ms"),
+        (1, "1s"),
+        (1.2, "2s"),
+        (59.1, "1m0s"),
+        (360, "6m0s"),
+        (3600, "1h0m0s"),
+        (86399.5, "24h0m0s"),
+        (7384, "2h3m4s"),
+    ],
+)
+def test_as_openai_spells_it(seconds, text):
+    assert format_duration(seconds) == text
+    assert parse_duration(text) >= seconds

@@ -11,6 +11,7 @@ from bodhi_jupyter.wire.sse import (
     EventTooLong,
     comment,
     data_event,
+    event_count,
     is_done,
     iter_events,
 )
@@ -202,3 +203,17 @@ def test_a_comment_holds_no_event(text: str) -> None:
     written = comment(text)
     assert feed_all([written]) == ([written], b"")
     assert [event.data for event in iter_events(written)] == [None] * (1 + len(text.splitlines()[1:]))
+
+
+@pytest.mark.parametrize(
+    ("block", "count"),
+    [
+        (b"", 0),
+        (data_event(b"{}"), 1),
+        (data_event(b"{}") * 3, 3),
+        (b"event: ping\ndata: {}\n\n" * 2, 2),
+        (b'{"response":"a"}\n' * 2, 2),
+    ],
+)
+def test_events_and_lines_are_counted(block: bytes, count: int) -> None:
+    assert event_count(block) == count

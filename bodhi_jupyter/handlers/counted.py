@@ -1,0 +1,57 @@
+"""Requests that make a model work: they count against the limits, wait for a place, and are charged at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..access.limits import Admission
+from ..catalog.alias import Alias
+from .base import GatewayHandler
+
+
+class CountedHandler(GatewayHandler):
+    """Base of every route that runs a model; what only observes or manages is a plain `GatewayHandler`."""
+
+    _runs_model = False
+    _admission: Admission | None = None
+    _has_place = False
+
+    async def resolve_to_run(self, name: str) -> Alias:
+        """`resolve`; then the request is counted, if anything is limited, and waits for its place.
+
+        Raises:
+            RateLimited: a limit is reached.
+            Busy: too many requests are being answered, and wait.
+            GatewayError: as `resolve`.
+        """
+        alias = await self.resolve(name)
+        self._runs_model = True
+        limits = self.gateway.limits
+        if limits is not None:
+            assert self.record.person is not None
+            self._admission = await limits.admit(self.record.person, alias.name)
+            self._set_headers(self._admission.headers)
+        self.record.queue_seconds = await self.gateway.admission.enter()
+        self._has_place = True
+        return alias
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """The headers of the limits are on failures, too."""
+        if self._admission is not None:
+            self._set_headers(self._admission.headers)
+        super().write_error(status_code, **kwargs)
+
+    def on_finish(self) -> None:
+        """Charge what was used."""
+        if self._runs_model:
+            self.record.estimate_tokens()
+        super().on_finish()
+        if self._has_place:
+            self.gateway.admission.leave()
+        if self._admission is not None:
+            self._admission.end(self.record.tokens)
+
+    def _set_headers(self, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            self.set_header(name, value)

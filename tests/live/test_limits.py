@@ -1,0 +1,59 @@
+"""Limits of several servers that share a Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import httpx
+
+from tests.live.conftest import StartServer
+from tests.live.server import PATIENCE, LiveServer
+from tests.redis_server import RedisServer
+
+CHAT = {"model": "default", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+
+
+async def ask(servers: list[LiveServer], count: int) -> list[httpx.Response]:
+    """As many chats at once, in turn of each server."""
+    clients = [
+        httpx.AsyncClient(
+            base_url=server.url,
+            headers={"Authorization": f"Bearer {server.token}"},
+            timeout=PATIENCE,
+            trust_env=False,
+        )
+        for server in servers
+    ]
+    chats = (clients[turn % len(clients)].post("/v1/chat/completions", json=CHAT) for turn in range(count))
+    responses = await asyncio.gather(*chats)
+    for client in clients:
+        await client.aclose()
+    return responses
+
+
+def statuses(servers: list[LiveServer], count: int) -> Counter[int]:
+    return Counter(response.status_code for response in asyncio.run(ask(servers, count)))
+
+
+def test_two_servers_count_together_and_alone_while_redis_is_down(
+    start_server: StartServer, redis_server: RedisServer
+) -> None:
+    limits = {"user": {"requests_per_minute": 60, "tokens_per_day": 10**6, "streams": 300}}
+    options: dict[str, Any] = {
+        "config": {"BodhiExtension": {"limits": limits}},
+        "env": {"BODHI_LIMITS_STORAGE": redis_server.url, "JUPYTERHUB_USER": "ann"},
+    }
+    servers = [start_server(**options) for _ in range(2)]
+
+    assert statuses(servers, 200) == {200: 60, 429: 140}
+
+    redis_server.stop()
+    assert statuses(servers, 200) == {200: 120, 429: 80}
+    for server in servers:
+        log = server.log()
+        assert log.count("The limits' Redis is silent") == 1
+        assert f":{redis_server.port}" not in log
+        assert "person='ann'" in log
+        assert "Traceback" not in log
