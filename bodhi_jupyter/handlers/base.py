@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Coroutine
@@ -64,6 +65,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     #: The content type of streams.
     stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
+    #: Of the line that tells of a request.
+    line_level = logging.INFO
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
         """Prepare what must exist however early the request fails."""
@@ -388,7 +391,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         super().on_finish()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
-        self.log.info("%s", self.record.line())
+        self.log.log(self.line_level, "%s", self.record.line())
         self.gateway.recorder.record(self.record)
 
 

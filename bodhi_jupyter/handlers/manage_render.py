@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from jupyter_server.auth.decorator import authorized
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +27,9 @@ class RenderRequest(BaseModel):
 
 class RenderHandler(GatewayHandler):
     """``POST /bodhi/render``."""
+
+    # Several come each second while an answer streams.
+    line_level = logging.DEBUG
 
     @property
     def max_body_bytes(self) -> int:

@@ -184,8 +184,8 @@ OPERATIONS = [
         route="POST /bodhi/render",
         tag=SERVER,
         summary="Render Markdown",
-        description="Model text as HTML that runs nothing and loads nothing; at most 64 KB. With `growing` the text is not "
-        "at its end: `html` has its finished blocks, `rest` and `rest_html` what may still change.",
+        description="Model text as HTML that runs nothing and loads nothing; at most 64 KB. With `growing` the text is "
+        "not at its end: `html` has its finished blocks, `rest` and `rest_html` what may still change.",
         dialect=OPENAI,
         request=RenderRequest,
         examples={"A text": {"text": "**Hello**"}, "A text that grows": {"text": "One.\n\nTwo", "growing": True}},

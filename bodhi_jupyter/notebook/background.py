@@ -1,7 +1,7 @@
 """An event loop beside the kernel's own, for what widgets ask of the server.
 
-Messages of the browser come on several threads of a kernel, each with a loop of its own (JupyterLab's subshells), and the
-kernel's main one stands still while a cell runs. Connections belong to one loop.
+Messages of the browser come on several threads of a kernel, each with a loop of its own (JupyterLab's subshells), and
+the kernel's main one stands still while a cell runs. Connections belong to one loop.
 """
 
 from __future__ import annotations

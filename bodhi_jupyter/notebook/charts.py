@@ -16,6 +16,10 @@ from .text import element, markup
 _WIDTH, _HEIGHT = 360, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 6, 10, 16
 _ROW = 34
+#: What the panel's style sheet says better, for outputs that stand without it.
+_AXIS = {"fill": "gray", "font_size": 11}
+_LABEL = {"fill": "currentColor", "font_size": 12}
+_SIZE = "max-width: 520px"
 #: Rows of a chart of bars; what is smaller is left out.
 _ROWS = 6
 _NAME_LENGTH = 40
@@ -49,8 +53,8 @@ def columns(title: str, marks: Sequence[Mark], unit: str) -> str:
         # The latest stands at the right, however few there are.
         x = _LEFT + (places - len(marks) + at) * step + (step - width) / 2
         drawn.append(_bar(mark, x, _HEIGHT - _BOTTOM - height, width, height))
-    drawn.append(element("text", unit, x=_LEFT, y=_HEIGHT - 3, class_="bodhi-ui-axis"))
-    drawn.append(element("text", "latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, class_="bodhi-ui-axis", text_anchor="end"))
+    drawn.append(_axis(unit, x=_LEFT, y=_HEIGHT - 3))
+    drawn.append(_axis("latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, text_anchor="end"))
     return _figure(title, marks, _HEIGHT, drawn)
 
 
@@ -61,9 +65,11 @@ def bars(title: str, marks: Sequence[Mark]) -> str:
     drawn = []
     for at, mark in enumerate(largest):
         y = at * _ROW
-        drawn.append(element("text", _shortened(mark.name), x=0, y=y + 12, class_="bodhi-ui-label"))
-        drawn.append(element("text", mark.said, x=_WIDTH, y=y + 12, class_="bodhi-ui-axis", text_anchor="end"))
-        drawn.append(markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-ui-groove"))
+        drawn.append(element("text", _shortened(mark.name), x=0, y=y + 12, class_="bodhi-ui-label", **_LABEL))
+        drawn.append(_axis(mark.said, x=_WIDTH, y=y + 12, text_anchor="end"))
+        drawn.append(
+            markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-ui-groove", fill="#8883")
+        )
         drawn.append(_bar(mark, 0, y + 18, max(_WIDTH * mark.value / top, 3), 7))
     return _figure(title, largest, max(len(largest), 1) * _ROW, drawn)
 
@@ -83,9 +89,12 @@ def nice_ceiling(value: float) -> float:
 
 def _gridline(value: float, top: float) -> str:
     y = round(_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / top, 1)
-    return markup("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="bodhi-ui-grid") + element(
-        "text", _axis_text(value), x=_LEFT - 6, y=y + 4, class_="bodhi-ui-axis", text_anchor="end"
-    )
+    line = markup("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="bodhi-ui-grid", stroke="#8886")
+    return line + _axis(_axis_text(value), x=_LEFT - 6, y=y + 4, text_anchor="end")
+
+
+def _axis(text: str, **place: object) -> str:
+    return element("text", text, class_="bodhi-ui-axis", **place, **_AXIS)
 
 
 def _axis_text(value: float) -> str:
@@ -102,12 +111,15 @@ def _bar(mark: Mark, x: float, y: float, width: float, height: float) -> str:
         height=round(height, 1),
         rx=min(3, round(height / 2, 1)),
         class_="bodhi-ui-mark",
+        fill="#1976d2",
     )
 
 
 def _figure(title: str, marks: Sequence[Mark], height: int, drawn: Sequence[str]) -> str:
     told = "; ".join(f"{mark.name}: {mark.said}" for mark in marks)
-    svg = markup("svg", *drawn, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=f"{title}. {told}")
+    svg = markup(
+        "svg", *drawn, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=f"{title}. {told}", style=_SIZE
+    )
     return markup("figure", element("figcaption", title), svg)
 
 

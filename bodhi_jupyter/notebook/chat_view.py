@@ -29,18 +29,18 @@ class ChatView(anywidget.AnyWidget):
 
     Attributes:
         messages: of the chat that is shown, in OpenAI's shape: ``role``, ``content`` (a text, or a list of parts),
-            ``tool_calls``. Answers have more, which is never sent back: ``reasoning``, a text, and ``stats``, with the keys
-            of `last` but ``text``.
+            ``tool_calls``. Answers have more, which is never sent back: ``reasoning``, a text, and ``stats``, with the
+            keys of `last` but ``text``.
         chats: the chats that are put aside: ``id``, ``messages``, ``system``.
         chat: the ``id`` of the chat that is shown.
         model: the name that answers.
-        models: what the person may choose from: ``id``, ``description``, ``state``, ``capabilities``, ``n_ctx`` in tokens,
-            and ``defaults``, the alias's parameters. While it is empty the browser asks the server.
+        models: what the person may choose from, which the browser asks the server for: ``id``, ``description``,
+            ``state``, ``capabilities``, ``n_ctx`` in tokens, and ``defaults``, the alias's parameters.
         system: the system prompt; with none the alias's own holds.
         parameters: what goes into requests in OpenAI's names, as in ``{"temperature": 0.2}``.
         tools: functions that the model may call, as OpenAI describes them; `offer` adds one.
-        attachments: what goes with the next message: ``kind`` (``text`` or ``image``), ``name``, and ``text`` or ``url``,
-            which is a ``data:`` URL.
+        attachments: what goes with the next message: ``kind`` (``text`` or ``image``), ``name``, and ``text`` or
+            ``url``, a ``data:`` URL.
         last: the last answer: ``text``, ``model``, ``prompt_tokens``, ``completion_tokens``, ``tokens_per_second``,
             ``first_token_seconds``, ``seconds``, ``finish_reason`` (``stopped`` where the person stopped it).
         status: ``state``, one of ``ready``, ``answering``, ``failed``, ``no server``; and ``detail``, a sentence.

@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 
-
 #: What the server appends for programs' logs: whoever is at the notebook knows what was asked.
 _CONTEXT = re.compile(r" \([A-Z]+ /[^()]*\)$")
 

@@ -33,8 +33,8 @@ class Refused(Exception):
 class KernelSide:
     """Answers the browser's messages, each in a task of its own.
 
-    A message has a ``kind`` (``request``, ``render``, ``run_tool``) and an ``id``; ``cancel`` ends the one of that id. The
-    answer is any number of ``chunk`` with ``text``, and then ``end``, or ``error`` with ``message`` and ``status``.
+    A message has a ``kind`` (``request``, ``render``, ``run_tool``) and an ``id``; ``cancel`` ends the one of that id.
+    The answer is any number of ``chunk`` with ``text``, and then ``end``, or ``error`` with ``message`` and ``status``.
 
     Args:
         send: gives a message to the browser.

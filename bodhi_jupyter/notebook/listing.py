@@ -23,11 +23,10 @@ class Listing:
         self._rows = [row_of(model) for model in models]
 
     def __repr__(self) -> str:
-        lines = [_HEADS, *map(_cells, self._rows)]
+        lines = [_HEADS, *(tuple(map(printable, _cells(row))) for row in self._rows)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
         return "\n".join(
-            printable("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-            for line in lines
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         )
 
     def _repr_html_(self) -> str:

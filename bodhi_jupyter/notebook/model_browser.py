@@ -96,8 +96,9 @@ class ModelBrowser(widgets.VBox):
 
     def close(self) -> None:
         """End it, and what it has begun."""
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
+        start(self._management.close())
         self._pulse.close()
         super().close()
 

@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from .answer import Speed, SpeedLog, speeds
+from .background import start
 from .charts import Mark, bars, columns, nothing
 from .client import Server, connect
 from .errors import NotebookError, RequestRefused
@@ -60,6 +61,7 @@ class Plots(widgets.VBox):
         """End it."""
         self._log.unlisten(self._draw_speeds)
         self._pulse.close()
+        start(self._management.close())
         super().close()
 
     async def look(self) -> None:

@@ -70,9 +70,8 @@ class NotebookScreen:
 class TerminalScreen:
     """Text, written on as it comes."""
 
-    cell: int | None = None
-
-    def __init__(self) -> None:
+    def __init__(self, cell: int | None) -> None:
+        self.cell = cell
         self._written = 0
 
     def show(self, text: str, reasoning: str) -> None:  # noqa: ARG002
@@ -106,7 +105,7 @@ def screen() -> Screen:
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
-    return NotebookScreen(shell) if hasattr(shell, "kernel") else TerminalScreen()
+    return NotebookScreen(shell) if hasattr(shell, "kernel") else TerminalScreen(getattr(shell, "execution_count", None))
 
 
 def printable(text: str) -> str:

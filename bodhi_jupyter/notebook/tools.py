@@ -36,7 +36,7 @@ class Tools:
             return f"Error: there is no function {name!r}."
         try:
             # Checks the arguments against the function's types, and calls it.
-            result = TypeAdapter(function).validate_json(arguments or "{}")
+            result = _adapter(function).validate_json(arguments or "{}")
             if inspect.isawaitable(result):
                 result = await result
         except asyncio.CancelledError:
@@ -49,9 +49,13 @@ class Tools:
 
 
 def _described(function: Callable[..., Any]) -> dict[str, Any]:
-    parameters = TypeAdapter(function).json_schema()
+    parameters = _adapter(function).json_schema()
     described = {"name": function.__name__, "description": inspect.getdoc(function) or "", "parameters": parameters}
     return {"type": "function", "function": described}
+
+
+def _adapter(function: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(function)
 
 
 def _reasons(error: ValidationError) -> str:

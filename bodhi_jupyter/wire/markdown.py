@@ -23,7 +23,7 @@ def render_markdown(text: str) -> str:
 
 
 def render_growing(text: str) -> dict[str, str]:
-    """A text that is not at its end: its finished blocks in `html`, and what may still change in `rest` and `rest_html`.
+    """A text that is not at its end: its finished blocks in `html`, what may still change in `rest` and `rest_html`.
 
     Whoever shows it keeps `html`, and asks again with `rest` and what has come since.
     """

@@ -9,7 +9,7 @@ import re
 from functools import cache
 from html import escape, unescape
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import tostring
 
 import mistune
 import nh3
@@ -92,7 +92,8 @@ _VALUES = {
 
 def render(text: str) -> str:
     """See `render_markdown`."""
-    html = _markdown()(text)
+    # Half of a character is none: nothing below could encode it.
+    html = _markdown()(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     assert isinstance(html, str)
     return nh3.clean(
         html,
@@ -127,7 +128,7 @@ class _Renderer(mistune.HTMLRenderer):
         return f'<pre class="bodhi-code" data-language="{escape(language)}"><code>{shown}</code></pre>\n'
 
 
-_FORMATTER: HtmlFormatter[str] = HtmlFormatter(nowrap=True, classprefix="bodhi-")
+_FORMATTER = HtmlFormatter(nowrap=True, classprefix="bodhi-")
 
 # Without blank lines inside, as in LaTeX, and so never across two blocks.
 _BLOCK_FORMULA = (
@@ -144,12 +145,12 @@ _INLINE_FORMULA = (
 _DISPLAYED = {"formula_display", "formula_bracket", "formula_dollars", "formula_brackets"}
 
 
-def _formulas(markdown: mistune.Markdown) -> None:
+def _formulas(md: mistune.Markdown) -> None:
     """A plugin of mistune's: dollars, and LaTeX's own parentheses and brackets."""
-    markdown.block.register("block_formula", _BLOCK_FORMULA, _parse_formula, before="list")
-    markdown.inline.register("formula", _INLINE_FORMULA, _parse_formula, before="escape")
-    assert markdown.renderer is not None
-    markdown.renderer.register("formula", lambda _, text, display: _formula(text, display=display))
+    md.block.register("block_formula", _BLOCK_FORMULA, _parse_formula, before="list")
+    md.inline.register("formula", _INLINE_FORMULA, _parse_formula, before="escape")
+    assert md.renderer is not None
+    md.renderer.register("formula", lambda _, text, display: _formula(text, display=display))
 
 
 def _parse_formula(_parser: Any, match: re.Match[str], state: Any) -> int:
@@ -169,7 +170,7 @@ def _formula(latex: str, *, display: bool) -> str:
     for element in root.iter():
         # Symbols are character references in it; its own way of writing them would let tags through.
         element.text = unescape(element.text or "")
-    return ElementTree.tostring(root, encoding="unicode")
+    return tostring(root, encoding="unicode")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -30,7 +31,10 @@ class NotebookPage:
     def __init__(
         self, lab: LiveServer, page: Page, *cells: str, name: str = "chat.ipynb", route: str = "lab/tree"
     ) -> None:
+        from playwright.sync_api import TimeoutError as TimedOut
+
         self.page = page
+        self._timed_out = TimedOut
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
         (lab.root / name).write_text(nbformat.writes(notebook), encoding="utf-8")
@@ -49,23 +53,40 @@ class NotebookPage:
     def cell(self, index: int) -> Locator:
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
 
+    def prompts(self) -> list[str]:
+        return self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
+
     def run(self, index: int) -> None:
         """Run a cell, and do not wait for its end."""
-        self.cell(index).locator(".cm-content").click()
-        self.page.keyboard.press("Control+Enter")
-        self.cell(index).locator(".jp-InputPrompt", has_text="[*]").or_(
-            self.cell(index).locator(".jp-InputPrompt", has_text="]:").filter(has_not_text="[ ]")
-        ).wait_for()
+        self._run(index, r"\[[*]\]|\[\d+\]")
 
     def run_to_end(self, index: int) -> str:
         """Run a cell; what it printed."""
-        self.run(index)
-        self.page.wait_for_function(
-            r"""index => /\[\d+\]/.test(document.querySelectorAll('.jp-Notebook .jp-CodeCell')[index]
-                .querySelector('.jp-InputPrompt').textContent)""",
-            arg=index,
-        )
+        self._run(index, r"\[\d+\]")
         return "\n".join(self.cell(index).locator(".jp-OutputArea-output").all_inner_texts())
+
+    def _run(self, index: int, prompt: str) -> None:
+        """Run a cell until its prompt is another one, of this kind."""
+        before = self.prompts()[index]
+        for _ in range(5):
+            self.cell(index).locator(".cm-content").click()
+            self.page.keyboard.press("Control+Enter")
+            with suppress(self._timed_out):
+                self._wait_for_prompt(index, before, ".", 5_000)
+                break
+        # Right after the page was opened a key may be lost.
+        self._wait_for_prompt(index, before, prompt, 60_000)
+
+    def _wait_for_prompt(self, index: int, before: str, kind: str, milliseconds: float) -> None:
+        self.page.wait_for_function(
+            """([index, before, kind]) => {
+                const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[index];
+                const prompt = cell.querySelector('.jp-InputPrompt').innerText;
+                return prompt !== before && new RegExp(kind).test(prompt);
+            }""",
+            arg=[index, before, kind],
+            timeout=milliseconds,
+        )
 
     def set_source(self, index: int, source: str) -> None:
         self.cell(index).locator(".cm-content").click()
@@ -75,6 +96,8 @@ class NotebookPage:
     def interrupt(self) -> None:
         self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
         self.page.get_by_text("Interrupt Kernel").click()
+        # What is run before it is over would be dropped.
+        self.page.wait_for_function("!document.querySelector('.jp-Notebook').innerText.includes('[*]')")
 
     def save(self) -> None:
         """Save the notebook, and wait until it is."""

@@ -149,7 +149,7 @@ def test_markdown_is_rendered():
 def test_a_terminal_obeys_nothing(monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr(screens.sys, "stdout", written)
-    screen = TerminalScreen()
+    screen = TerminalScreen(None)
 
     screen.show("a\x1b[2J", "")
     screen.finish("a\x1b[2Jb\tc", "", "note")

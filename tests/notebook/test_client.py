@@ -140,7 +140,12 @@ def test_openais_clients_are_led_here(make):
 
 @pytest.mark.parametrize(
     ("url", "proxied"),
-    [("http://127.0.0.1:9", False), ("http://localhost:9", False), ("http://[::1]:9", False), ("http://192.0.2.7", True)],
+    [
+        ("http://127.0.0.1:9", False),
+        ("http://localhost:9", False),
+        ("http://[::1]:9", False),
+        ("http://192.0.2.7", True),
+    ],
 )
 def test_a_proxy_of_the_environment_sees_nothing_of_this_machines(url, proxied, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")

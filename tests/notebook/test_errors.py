@@ -12,7 +12,7 @@ from bodhi_jupyter.notebook.errors import RequestRefused, unreachable
     ("body", "message", "param", "code"),
     [
         (
-            b'{"error":{"message":"No such model. (POST /v1/chat/completions, model \'x\')","param":"model","code":"a"}}',
+            b'{"error":{"message":"No such model. (POST /v1/chat, model \'x\')","param":"model","code":"a"}}',
             "No such model.",
             "model",
             "a",

@@ -50,6 +50,8 @@ def test_other_names_are_not():
 
 
 def test_the_package_itself_loads_nothing():
-    ended = python("import bodhi_jupyter, sys; print(*[name for name in sys.modules if name.startswith('bodhi_jupyter.')])")
+    ended = python(
+        "import bodhi_jupyter, sys; print(*[name for name in sys.modules if name.startswith('bodhi_jupyter.')])"
+    )
 
     assert ended.stdout.strip() == ""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ENTRY = "chat.js"
+#: In this order: what is said of narrow cells comes last.
+STYLES = ("messages.css", "settings.css", "chat.css")
 _FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./([\w-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
@@ -18,8 +20,8 @@ def view_module() -> str:
 
 
 def style() -> str:
-    """The style sheet."""
-    return (_FOLDER / "chat.css").read_text(encoding="utf-8")
+    """The chat's style sheet."""
+    return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in STYLES)
 
 
 def join(sources: Mapping[str, str], entry: str) -> str:

@@ -86,9 +86,15 @@ class Chat {
   }
 
   key(event) {
-    if (event.key !== "Escape" || !this.session.running) return;
-    event.preventDefault();
-    this.session.stop();
+    if (event.key === "Escape" && this.session.running) {
+      event.preventDefault();
+      this.session.stop();
+    }
+    if (event.key === "Enter" && event.shiftKey && event.target.tagName === "TEXTAREA") {
+      // JupyterLab swallows line breaks in outputs.
+      event.preventDefault();
+      document.execCommand("insertText", false, "\n");
+    }
   }
 
   follow(what, detail) {
@@ -152,7 +158,8 @@ class Chat {
 
   showCalls() {
     const open = openCalls(this.session.messages);
-    for (const view of this.views) view.showCalls(open, this.session.runningCalls);
+    const last = this.views.findLast(({ message }) => message.role === "assistant");
+    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls);
   }
 
   // To the end, once per frame, for whoever has not scrolled away from it.
@@ -217,8 +224,9 @@ class Chat {
   takeBack() {
     const { messages } = this.session;
     this.session.undo();
-    const gone = messages.findLast((message) => message.role === "user" && !this.session.messages.includes(message));
-    if (gone && !this.composer.area.value) this.composer.write(textOf(gone));
+    const kept = this.session.messages;
+    const isShorter = kept.length < messages.length && kept.every((message, index) => message === messages[index]);
+    if (isShorter && !this.composer.area.value) this.composer.write(textOf(messages[kept.length]));
   }
 
   toggleSettings() {

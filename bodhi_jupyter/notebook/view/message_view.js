@@ -4,7 +4,7 @@ import { copyText, h, iconButton, textButton } from "./dom.js";
 import { GrowingMarkdown } from "./growing.js";
 import { attachedTo, textOf } from "./conversation.js";
 
-const NAMES = { user: "You", system: "System", tool: "Result", developer: "System" };
+const NAMES = { user: "You", system: "System prompt", developer: "System prompt", tool: "Result" };
 
 export class MessageView {
   // `actions`: what a person can do with it; `render`: Markdown to HTML.
@@ -30,7 +30,7 @@ export class MessageView {
 
   showName() {
     const { role, model } = this.message;
-    this.name.textContent = role === "assistant" ? model || "Assistant" : (NAMES[role] ?? role);
+    this.name.textContent = role === "assistant" ? model || "Assistant" : role === "user" ? NAMES.user : "";
   }
 
   fillAnswer(render) {
@@ -89,7 +89,7 @@ export class MessageView {
 
   showFooter() {
     const { message, actions } = this;
-    if (message.role === "assistant" && !message.stats && !textOf(message)) return this.footer.replaceChildren();
+    if (message.role === "assistant" ? !message.stats && !textOf(message) : message.role !== "user") return;
     this.footer.replaceChildren(
       h("span", { class: "bodhi-stats" }, message.stats ? numbers(message.stats) : ""),
       h(
@@ -152,8 +152,7 @@ export class MessageView {
 }
 
 function folded(message) {
-  const name = message.role === "tool" ? "Result" : "System prompt";
-  return h("details", { class: "bodhi-reasoning" }, h("summary", {}, name), h("div", { class: "bodhi-plain" }, textOf(message)));
+  return h("details", { class: "bodhi-reasoning" }, h("summary", {}, NAMES[message.role] ?? message.role), h("div", { class: "bodhi-plain" }, textOf(message)));
 }
 
 function attachment(part) {

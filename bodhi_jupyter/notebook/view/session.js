@@ -5,6 +5,7 @@ import { KernelTransport, ServerError, findTransport, listModels } from "./trans
 import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const MAX_UNDO = 50;
+const MAX_BUSY = 25; // milliseconds
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
 
 export class Session {
@@ -20,6 +21,8 @@ export class Session {
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
+    // Of a page that was left in the middle of an answer.
+    if (model.get("status").state === "answering") this.set({ status: this.status });
     this.connecting = this.connect();
   }
 
@@ -172,13 +175,30 @@ export class Session {
     const transport = await this.connected();
     if (!transport) throw new ServerError(this.status.detail);
     const events = new EventReader();
+    let rested = performance.now();
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
-      for (const data of events.push(chunk)) {
-        if (data === "[DONE]") continue;
+      this.take(answer, events.push(chunk));
+      // However fast it comes: the page has to paint, and to hear of a click on Stop.
+      if (performance.now() - rested > MAX_BUSY) {
+        await new Promise((resolve) => setTimeout(resolve));
+        rested = performance.now();
+      }
+    }
+  }
+
+  // All that a chunk brought, as one change of the page.
+  take(answer, events) {
+    const added = { content: "", reasoning: "" };
+    try {
+      for (const data of events.filter((data) => data !== "[DONE]")) {
         const event = JSON.parse(data);
         if (event.error) throw new ServerError(event.error.message);
-        this.tell("delta", { message: answer.message, ...answer.take(event) });
+        const { content, reasoning } = answer.take(event);
+        added.content += content ?? "";
+        added.reasoning += reasoning ?? "";
       }
+    } finally {
+      this.tell("delta", { message: answer.message, ...added });
     }
   }
 
@@ -190,9 +210,10 @@ export class Session {
       if (!this.running) this.setStatus("ready");
       return;
     }
+    // Half of a call must not be run.
+    if (isStopped || failure) delete message.tool_calls;
     if (answer.isEmpty) this.show(this.messages.filter((other) => other !== message));
     else this.tell("finished", message);
-    if (isStopped) delete message.tool_calls;
     const { model } = message;
     const last = { text: message.content, model, ...message.stats };
     this.set({ messages: [...this.messages], last });

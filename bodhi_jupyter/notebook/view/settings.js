@@ -38,10 +38,10 @@ export class Settings {
     const defaults = this.session.get("models").find(({ id }) => id === this.session.get("model"))?.defaults ?? {};
     this.system.value = this.session.get("system");
     this.system.placeholder = defaults.system_prompt ?? "None";
-    for (const [name, { input, written }] of this.fields) {
+    for (const [name, { input, written, empty }] of this.fields) {
       if (input === document.activeElement) continue;
       input.value = written(parameters[name]);
-      input.placeholder = defaults[name] === undefined ? "Model's own" : `Default ${written(defaults[name])}`;
+      input.placeholder = defaults[name] === undefined ? empty : `Default ${written(defaults[name])}`;
       this.complain(name, "");
     }
     const others = Object.entries(parameters).filter(([name]) => !OWN.has(name));
@@ -59,7 +59,7 @@ export class Settings {
       if (step === 1 && !Number.isInteger(value)) throw new Error("Expected a whole number.");
       return value;
     };
-    return this.field(name, label, input, hint, read, (value) => value ?? "");
+    return this.field(name, label, input, hint, read, (value) => value ?? "", "Model's own");
   }
 
   stop() {
@@ -83,10 +83,10 @@ export class Settings {
     return this.field("response_format", "JSON schema", input, "answers are JSON that fits it", read, written);
   }
 
-  // `read` gives the parameter's value, null for none, or throws what is wrong with it.
-  field(name, label, input, hint, read, written) {
+  // `read` gives the parameter's value, null for none, or throws what is wrong with it; `written` is its way back.
+  field(name, label, input, hint, read, written, empty = "None") {
     const error = h("div", { class: "bodhi-error", role: "alert" });
-    this.fields.set(name, { input, error, written });
+    this.fields.set(name, { input, error, written, empty });
     input.addEventListener("change", () => {
       try {
         this.store(name, read());

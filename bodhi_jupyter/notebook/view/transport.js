@@ -135,7 +135,8 @@ export class KernelTransport {
 // The way that works, and the models that it found; throws the kernel's words where none does.
 export async function findTransport(kernel) {
   const base = pageBase();
-  if (base) {
+  // Without that cookie the page may look, but not ask.
+  if (base && cookie("_xsrf")) {
     const page = new PageTransport(base);
     try {
       return { transport: page, models: await listModels(page) };
