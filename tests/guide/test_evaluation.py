@@ -9,8 +9,9 @@ from tools.guide.evaluate import Score, evaluate, table
 
 #: Other processors round differently, and a close call may fall the other way.
 MARGIN = 0.03
+#: The table's shares.
 EXPECTED: dict[str, float] = {
-    "Questions: the right topic"s answer, word for word": 0.845,
+    "Questions: the right topic's answer, word for word": 0.845,
     "Questions: not refused as foreign": 0.996,
     "The same below system prompts that were kept out too": 0.789,
     "Foreign questions: an honest refusal": 0.812,
