@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -98,6 +97,10 @@ class BodhiExtension(ExtensionApp):
     backends = Dict(
         help='Several servers by name: {"gpu-box": {"url": "http://gpu-box:8080", "api_key": "..."}}. The first '
         "one's first model is the default.",
+    ).tag(config=True)
+    default_model = Unicode(
+        help="The model that `default` stands for, as /v1/models lists it. Without one, the first model of the first "
+        "configured server, or the guide in the box."
     ).tag(config=True)
     read_timeout = Float(
         600.0, help="Seconds that a backend may stay silent, before the first byte and between two."
@@ -224,10 +227,10 @@ class BodhiExtension(ExtensionApp):
             aliases, folders, model_folders, caches, self._log_broken, [remote.name for remote in remotes]
         )
         from_disk = FileSource(folders, self._log_broken)
-        box = BoxedModel(Path(jupyter_data_dir()) / "bodhi" / "box", Path(tempfile.gettempdir()) / "bodhi-box")
+        box = BoxedModel()
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
-        catalog = Catalog(sources, defaults=[*(remote.name for remote in remotes), box.name])
+        catalog = Catalog(sources, [*(remote.name for remote in remotes), box.name], self.default_model)
         self.gateway = Gateway(
             catalog=catalog,
             aliases=aliases,

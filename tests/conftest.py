@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from bodhi_jupyter.models import box
 from tests.redis_server import RedisServer, need_redis
+from tests.tiny_random import NAME, write_tiny_random
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
@@ -19,8 +22,22 @@ def bodhi_config() -> dict[str, Any]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def tiny_random(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that goes on for as long as it may, in words."""
+    path = tmp_path_factory.mktemp("box") / f"{NAME}.gguf"
+    write_tiny_random(path)
+    return path
+
+
 @pytest.fixture
-def jp_server_config(bodhi_config: dict[str, Any]) -> dict[str, Any]:
+def boxed_model(tiny_random: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights in the place of the guide, which knows when to stop; tests of the guide itself override it."""
+    monkeypatch.setattr(box, "FILE", tiny_random)
+
+
+@pytest.fixture
+def jp_server_config(bodhi_config: dict[str, Any], boxed_model: None) -> dict[str, Any]:
     return {
         "ServerApp": {
             # The terminals extension has an undecorated route of its own, which would fail the check below.

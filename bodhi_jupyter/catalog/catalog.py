@@ -50,6 +50,7 @@ class Catalog:
         sources: where a name is looked for, in this order.
         defaults: names of the sources whose first alias may be the default model, in this order; without any,
             all sources in theirs.
+        default_model: the name of the default model, whatever the sources' order; "" for their own choice.
         fresh_seconds: how long a list is used without asking again.
     """
 
@@ -57,12 +58,14 @@ class Catalog:
         self,
         sources: Sequence[ModelSource],
         defaults: Sequence[str] = (),
+        default_model: str = "",
         fresh_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shelves = [_Shelf(source) for source in sources]
         by_name = {shelf.source.name: shelf for shelf in self._shelves}
         self._default_shelves = [by_name[name] for name in defaults] or self._shelves
+        self._default_model = default_model
         self._merged: _Merged | None = None
         self._closed = False
         self._fresh_seconds = fresh_seconds
@@ -95,7 +98,7 @@ class Catalog:
             await self._ask(self._shelves)
             found = self._find(name)
         if found is None:
-            raise await self._not_found(name)
+            raise await self._not_found(self._default_model or name if loose_name(name) == DEFAULT else name)
         return found
 
     async def close(self) -> None:
@@ -117,10 +120,10 @@ class Catalog:
             return found
         loose = loose_name(name)
         if loose == DEFAULT:
-            return self._default()
+            return merged.by_name.get(self._default_model) if self._default_model else self._first_alias()
         return merged.by_loose_name.get(loose) or find_pulled(name, merged.listed)
 
-    def _default(self) -> Alias | None:
+    def _first_alias(self) -> Alias | None:
         """The first alias, unless a source before it is silent: another model must not answer for it."""
         for shelf in self._default_shelves:
             if shelf.aliases:
@@ -145,8 +148,14 @@ class Catalog:
     def _merge(self) -> _Merged:
         """What the shelves hold together; worked out anew only when one of them was asked."""
         if self._merged is None:
-            self._merged = _merge(self._shelves, self._default())
+            self._merged = _merge(self._shelves, self._is_default())
         return self._merged
+
+    def _is_default(self) -> Callable[[Alias], bool]:
+        if self._default_model:
+            return lambda alias: alias.name == self._default_model
+        first = self._first_alias()
+        return lambda alias: first is not None and alias.target == first.target
 
     def _stale(self) -> list[_Shelf]:
         now = self._clock()
@@ -207,7 +216,7 @@ class _Merged:
     by_loose_name: dict[str, Alias]
 
 
-def _merge(shelves: Sequence[_Shelf], default: Alias | None) -> _Merged:
+def _merge(shelves: Sequence[_Shelf], is_default: Callable[[Alias], bool]) -> _Merged:
     offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if _is_at_backend(shelf, alias))
     listed: dict[str, Alias] = {}
     unlisted: dict[str, Alias] = {}
@@ -223,7 +232,7 @@ def _merge(shelves: Sequence[_Shelf], default: Alias | None) -> _Merged:
             else:
                 listed.setdefault(alias.name, offered)
                 unlisted.setdefault(full_name, offered)
-    in_order = sorted(listed.values(), key=lambda alias: default is None or alias.target != default.target)
+    in_order = sorted(listed.values(), key=lambda alias: not is_default(alias))
     by_name = {**unlisted, **listed}
     by_loose_name: dict[str, Alias] = {}
     for name in [*(alias.name for alias in in_order), *unlisted]:

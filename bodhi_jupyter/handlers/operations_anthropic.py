@@ -31,7 +31,7 @@ _MESSAGE = {
     "type": "message",
     "role": "assistant",
     "content": [{"type": "text", "text": "Rhine, Nile, Amazon."}],
-    "model": "tiny-random",
+    "model": "guide",
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "usage": {

@@ -9,24 +9,24 @@ from .operations_common import ALWAYS, MODEL, OPENAI
 TAG = "Models"
 
 _MODEL = {
-    "id": "tiny-random",
+    "id": "guide",
     "object": "model",
     "created": 1795387276,
     "owned_by": "bodhi-jupyter",
     "meta": {
         "backend": "local",
         "state": "idle",
-        "size": 595456,
-        "n_ctx": 4096,
-        "n_ctx_train": 8192,
-        "n_params": 278848,
-        "n_embd": 64,
+        "size": 2353088,
+        "n_ctx": 1024,
+        "n_ctx_train": 1024,
+        "n_params": 2164416,
+        "n_embd": 192,
         "architecture": "llama",
-        "quantization": "F16",
+        "quantization": "Q8_0",
         "modalities": ["text"],
         "capabilities": ["completion", "tools"],
     },
-    "description": "Random weights: it shows that everything works, and knows nothing.",
+    "description": "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
 }
 
 _FILTERS = [
@@ -74,9 +74,7 @@ OPERATIONS = [
         description="Answers once it is loaded; keep-alive counts from then.",
         dialect=OPENAI,
         parameters=[MODEL],
-        replies={
-            200: Reply("It is loaded.", LocalModelState, {"id": "tiny-random", "state": "loaded", "expires_in": 300.0})
-        },
+        replies={200: Reply("It is loaded.", LocalModelState, {"id": "guide", "state": "loaded", "expires_in": 300.0})},
         errors=(400, 404, 429, 503, *ALWAYS),
     ),
     Operation(
@@ -86,9 +84,7 @@ OPERATIONS = [
         description="Answers once nobody uses it any more and it is gone.",
         dialect=OPENAI,
         parameters=[MODEL],
-        replies={
-            200: Reply("It is gone.", LocalModelState, {"id": "tiny-random", "state": "idle", "expires_in": None})
-        },
+        replies={200: Reply("It is gone.", LocalModelState, {"id": "guide", "state": "idle", "expires_in": None})},
         errors=(400, 404, *ALWAYS),
     ),
 ]

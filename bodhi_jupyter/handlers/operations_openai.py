@@ -27,7 +27,7 @@ TEXT = "Completions, embeddings, reranking"
 
 _QUESTION = [{"role": "user", "content": "Name three rivers."}]
 _USAGE = {"prompt_tokens": 26, "completion_tokens": 6, "total_tokens": 32}
-_ID: dict[str, Any] = {"id": "chatcmpl-JeuAIIJrymLMQVZ7MdnfxCtNropoTcCe", "created": 1795387277, "model": "tiny-random"}
+_ID: dict[str, Any] = {"id": "chatcmpl-JeuAIIJrymLMQVZ7MdnfxCtNropoTcCe", "created": 1795387277, "model": "guide"}
 _WEATHER = {
     "name": "weather",
     "description": "The weather in a town.",
@@ -78,11 +78,11 @@ _CHAT = {
     ],
     "usage": _USAGE,
 }
-_CHAT_STREAM = """data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":""}}],"created":1795387277,"id":"chatcmpl-Je","model":"tiny-random","object":"chat.completion.chunk"}
+_CHAT_STREAM = """data: {"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":""}}],"created":1795387277,"id":"chatcmpl-Je","model":"guide","object":"chat.completion.chunk"}
 
-data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"Rhine"}}],"created":1795387277,"id":"chatcmpl-Je","model":"tiny-random","object":"chat.completion.chunk"}
+data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"Rhine"}}],"created":1795387277,"id":"chatcmpl-Je","model":"guide","object":"chat.completion.chunk"}
 
-data: {"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"created":1795387277,"id":"chatcmpl-Je","model":"tiny-random","object":"chat.completion.chunk"}
+data: {"choices":[{"finish_reason":"stop","index":0,"delta":{}}],"created":1795387277,"id":"chatcmpl-Je","model":"guide","object":"chat.completion.chunk"}
 
 data: [DONE]
 
@@ -93,9 +93,9 @@ _TEXT = {
     "choices": [{"index": 0, "text": " the sea.", "logprobs": None, "finish_reason": "stop"}],
     "usage": _USAGE,
 }
-_TEXT_STREAM = """data: {"choices":[{"text":" the","index":0,"logprobs":null,"finish_reason":null}],"created":1795387277,"model":"tiny-random","object":"text_completion","id":"cmpl-Je"}
+_TEXT_STREAM = """data: {"choices":[{"text":" the","index":0,"logprobs":null,"finish_reason":null}],"created":1795387277,"model":"guide","object":"text_completion","id":"cmpl-Je"}
 
-data: {"choices":[{"text":" sea.","index":0,"logprobs":null,"finish_reason":"stop"}],"created":1795387277,"model":"tiny-random","object":"text_completion","id":"cmpl-Je"}
+data: {"choices":[{"text":" sea.","index":0,"logprobs":null,"finish_reason":"stop"}],"created":1795387277,"model":"guide","object":"text_completion","id":"cmpl-Je"}
 
 data: [DONE]
 
@@ -103,7 +103,7 @@ data: [DONE]
 _EMBEDDINGS = {
     "object": "list",
     "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.0, 0.8]}],
-    "model": "tiny-random",
+    "model": "guide",
     "usage": {"prompt_tokens": 2, "total_tokens": 2},
 }
 _RANKING = {

@@ -44,7 +44,7 @@ _RESPONSE: dict[str, Any] = {
     "instructions": None,
     "max_output_tokens": 64,
     "metadata": {},
-    "model": "tiny-random",
+    "model": "guide",
     "output": [
         {
             "type": "message",

@@ -8,44 +8,27 @@ from pathlib import Path
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.sources import single_file
 from ..wire.errors import BackendUnavailable
-from .tiny_random import DESCRIPTION, write_tiny_random
 
-NAME = "tiny-random"
+#: Made by ``python -m tools.guide train``; docs/guide.md says how.
+FILE = Path(__file__).parent / "guide.gguf"
+NAME = FILE.stem
+DESCRIPTION = "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
 
 
 class BoxedModel:
-    """The source of the one model that needs no download: its file is written when it is first asked for.
-
-    Args:
-        folders: the first in which a file can be written is used.
-    """
+    """The source of the one model that needs no download: its file is part of the package."""
 
     name = "box"
 
-    def __init__(self, *folders: Path) -> None:
-        self._folders = folders
-        self._path: Path | None = None
-
     async def aliases(self) -> list[Alias]:
-        """The model, its file in place.
+        """The model.
 
         Raises:
-            BackendUnavailable: no folder can be written to.
+            BackendUnavailable: its file is missing from the installation.
         """
-        if self._path is None or not self._path.exists():
-            self._path = await asyncio.to_thread(self._write)
-        created = int(self._path.stat().st_mtime)
-        target = LocalTarget(single_file(NAME, self._path))
-        return [Alias(NAME, target, created, owned_by="bodhi-jupyter", description=DESCRIPTION)]
-
-    def _write(self) -> Path:
-        for folder in self._folders:
-            path = folder / f"{NAME}.gguf"
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                if not path.exists():
-                    write_tiny_random(path)
-            except OSError:
-                continue
-            return path
-        raise BackendUnavailable("The model in the box could not be written: no folder of Jupyter's is writable.")
+        try:
+            file = await asyncio.to_thread(single_file, FILE.stem, FILE)
+        except OSError:
+            raise BackendUnavailable("The model in the box is missing: the package is not installed whole.") from None
+        created = file.mtime_ns // 10**9
+        return [Alias(file.name, LocalTarget(file), created, owned_by="bodhi-jupyter", description=DESCRIPTION)]

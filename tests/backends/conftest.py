@@ -12,7 +12,7 @@ import pytest
 
 from bodhi_jupyter.backends.launch import EmbeddedLauncher, EngineSpec
 from bodhi_jupyter.backends.supervisor import EngineProcess
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 
 @pytest.fixture(scope="session")

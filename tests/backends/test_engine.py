@@ -15,7 +15,7 @@ import pytest
 
 from bodhi_jupyter.backends.launch import EngineSpec, Settings, child_environment
 from bodhi_jupyter.catalog.context import ContextParams
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 CHAT = "/v1/chat/completions"
 

@@ -206,11 +206,11 @@ def test_what_python_sets_is_shown(start, notebook, backend):
     notebook.set_source(
         1,
         "chat.messages = [{'role': 'user', 'content': 'from Python'}, {'role': 'assistant', 'content': '*yes*'}]\n"
-        "chat.model = 'tiny-random'; chat.parameters = {'temperature': 0.125, 'top_k': 9}",
+        "chat.model = 'guide'; chat.parameters = {'temperature': 0.125, 'top_k': 9}",
     )
     notebook.run_to_end(1)
     chat.answers.locator("em", has_text="yes").wait_for()
-    assert chat.model.input_value() == "tiny-random"
+    assert chat.model.input_value() == "guide"
     chat.page.get_by_role("button", name="Settings").click()
     assert chat.page.get_by_label("Temperature").input_value() == "0.125"
     assert chat.page.get_by_label("System prompt").input_value() == "Be kind."

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.browser.conftest import Visit, _lab
 from tests.browser.notebook_page import NotebookPage
 from tests.fakes.hub import FakeHub
 from tests.live.server import LiveServer, eventually
+from tests.tiny_random import write_tiny_random
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -125,7 +125,7 @@ def test_search_and_filters(notebook):
     notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("user")
     notebook.wait_for_names("tutor")
     notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("Any source")
-    notebook.wait_for_names("broken.Q4_0", "gemma.Q4_0", "mistral.Q4_K_M", "qwen.Q8_0", "tiny-random", "tutor")
+    notebook.wait_for_names("broken.Q4_0", "gemma.Q4_0", "guide", "mistral.Q4_K_M", "qwen.Q8_0", "tutor")
 
 
 def test_by_keys(notebook):

@@ -64,6 +64,27 @@ def test_the_first_source_wins_a_name_and_the_default_comes_first() -> None:
     run(test)
 
 
+def test_the_configured_default_wins_and_comes_first() -> None:
+    async def test() -> None:
+        sources = [Source("gpu", "big"), Source("box", "guide")]
+        catalog = Catalog(sources, ["gpu", "box"], "guide")
+        assert names(await catalog.aliases()) == ["guide", "big"]
+        assert (await catalog.resolve("default")).name == "guide"
+        assert (await catalog.resolve("Default:latest")).name == "guide"
+
+    run(test)
+
+
+def test_a_configured_default_that_is_not_there_is_named_and_not_replaced() -> None:
+    async def test() -> None:
+        catalog = Catalog([Source("gpu", "big")], ["gpu"], "bigg")
+        assert names(await catalog.aliases()) == ["big"]
+        with pytest.raises(ModelNotFound, match=r"The model 'bigg' does not exist\. Did you mean 'big'"):
+            await catalog.resolve("default")
+
+    run(test)
+
+
 def test_a_name_that_two_backends_share_is_listed_with_theirs() -> None:
     async def test() -> None:
         catalog = Catalog([Source("a", "llama", "x"), Source("b", "llama", "y")])

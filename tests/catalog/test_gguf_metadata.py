@@ -8,7 +8,7 @@ from bodhi_jupyter.catalog import gguf_metadata
 from bodhi_jupyter.catalog.discovery import ModelFile, ModelFolders
 from bodhi_jupyter.catalog.gguf_header import BadGGUF, read_header
 from bodhi_jupyter.catalog.gguf_metadata import MetadataCache, capabilities, read_metadata
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 TOOLS = "{% if tools %}{{ tools }}{% endif %}"
 FILL_IN = {f"tokenizer.ggml.fim_{part}_token_id": 1 for part in ("pre", "suf", "mid")}

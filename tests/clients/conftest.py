@@ -1,4 +1,4 @@
-"""Live servers for SDKs: one with the engine in the box, one in front of a backend that fails on command."""
+"""Live servers for SDKs: one with an engine of its own, one in front of a backend that fails on command."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.fakes.behaviours import Behaviour, ok
 from tests.fakes.hub import FakeHub
 from tests.fakes.llama import FakeLlama
-from tests.live.server import PATIENCE, LiveServer
+from tests.live.server import PATIENCE, LiveServer, with_tiny_random
+from tests.tiny_random import write_tiny_random
 
 #: What the stand-in of the hub has, in the words of `ollama pull`.
 PULLED = "hf.co/ann/tiny-GGUF:Q8_0"
@@ -66,7 +66,8 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def engine_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("engine")) as live:
+    folder = tmp_path_factory.mktemp("engine")
+    with LiveServer(folder, config=with_tiny_random(folder)) as live:
         yield live
 
 

@@ -15,11 +15,11 @@ import pytest
 from openai.lib.streaming.chat import ContentDoneEvent, FunctionToolCallArgumentsDoneEvent
 from pydantic import BaseModel
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.clients.conftest import BackgroundFake
 from tests.clients.strict import of_chat, of_chunks, strict
 from tests.fakes import behaviours
-from tests.live.server import PATIENCE, LiveServer
+from tests.live.server import PATIENCE, LiveServer, with_tiny_random
+from tests.tiny_random import write_tiny_random
 
 HELLO: Any = [{"role": "user", "content": "hello"}]
 #: Random weights would never begin a call by themselves; the tools' grammar goes on from here.
@@ -64,11 +64,10 @@ def options(server: LiveServer) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """With a model that has two slots, beside the one in the box."""
+    """With a model that has two slots, beside the default."""
     folder = tmp_path_factory.mktemp("answers")
-    live = LiveServer(folder)
-    for kind in ("models", "aliases"):
-        (folder / "data" / "bodhi" / kind).mkdir(parents=True)
+    live = LiveServer(folder, config=with_tiny_random(folder))
+    (folder / "data" / "bodhi" / "aliases").mkdir()
     write_tiny_random(folder / "data" / "bodhi" / "models" / "tiny.gguf")
     (folder / "data" / "bodhi" / "aliases" / "two-slots.yaml").write_text(
         "alias: two-slots\npath: tiny.gguf\ncontext_params:\n  n_parallel: 2\n"
@@ -317,7 +316,7 @@ def test_embeddings_asynchronously(server) -> None:
 
 def test_models(client, server) -> None:
     listed = list(client.models.list())
-    assert {model.id for model in listed} == {"tiny-random", "two-slots", "tiny"}
+    assert {model.id for model in listed} == {"tiny-random", "two-slots", "tiny", "guide"}
     for model in listed:
         # Beside OpenAI's four fields there may be ours.
         assert {"id", "object", "created", "owned_by"} <= model.model_fields_set

@@ -48,10 +48,10 @@ def failing(fake_server: LiveServer) -> Iterator[openai.OpenAI]:
 def test_list(client):
     models = list(client.models.list())
 
-    assert [model.id for model in models] == ["tiny-random"]
+    assert [model.id for model in models] == ["tiny-random", "guide"]
     assert models[0].object == "model"
     assert models[0].created > 1_600_000_000
-    assert "Random weights" in models[0].description
+    assert "knows bodhi-jupyter" in models[1].description
 
 
 def test_retrieve(client):
@@ -135,7 +135,7 @@ def test_async(engine_server):
     text, names = asyncio.run(main())
 
     assert text
-    assert names == ["tiny-random"]
+    assert names == ["tiny-random", "guide"]
 
 
 def test_several_at_once(engine_server):

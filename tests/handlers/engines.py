@@ -14,7 +14,7 @@ import pytest
 
 from bodhi_jupyter.backends.launch import EmbeddedLauncher, EngineSpec
 from bodhi_jupyter.catalog.context import ContextParams
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 KEY = "backend-secret"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from bodhi_jupyter.backends.launch import child_environment
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.fakes.llama import FakeLlama
+from tests.tiny_random import write_tiny_random
 
 CHAT = "/v1/chat/completions"
 KEY = "external-secret"

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 PATH = "/v1/chat/completions"
 

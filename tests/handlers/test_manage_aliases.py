@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 PATH = "/bodhi/v1/aliases"
 CHAT = "/v1/chat/completions"

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from bodhi_jupyter.catalog import details
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.fakes.llama import FakeLlama
+from tests.tiny_random import write_tiny_random
 
 URL = "/v1/models"
 

@@ -10,7 +10,7 @@ import gguf
 import httpx
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
+from tests.tiny_random import write_tiny_random
 
 HELLO = {"role": "user", "content": "hello"}
 CHAT: dict[str, Any] = {"model": "m", "messages": [HELLO], "options": {"num_predict": 4, "temperature": 0}}

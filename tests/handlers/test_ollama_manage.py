@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from tests.fakes.hub import PIECE, FakeHub, sha256
+from tests.tiny_random import write_tiny_random
 
 REPO = "org/tiny-GGUF"
 FILE = "tiny-Q4_K_M.gguf"

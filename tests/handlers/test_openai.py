@@ -21,7 +21,7 @@ async def test_models_are_listed_the_backends_first(client) -> None:
     for model in body["data"]:
         assert {"id", "object", "created", "owned_by"} <= set(model)
         assert (model["object"], type(model["created"]), type(model["owned_by"])) == ("model", int, str)
-    assert "knows nothing" in body["data"][1]["description"]
+    assert "knows bodhi-jupyter" in body["data"][1]["description"]
 
 
 class TestNames:

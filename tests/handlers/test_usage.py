@@ -188,7 +188,7 @@ class TestEngine:
 
     @pytest.fixture
     def models(self, jp_data_dir: Path) -> None:
-        from bodhi_jupyter.models.tiny_random import write_tiny_random
+        from tests.tiny_random import write_tiny_random
 
         folder = jp_data_dir / "bodhi" / "models"
         folder.mkdir(parents=True)

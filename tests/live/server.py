@@ -17,6 +17,8 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from tests.tiny_random import NAME, write_tiny_random
+
 #: What a developer's machine may have set, and what would then decide a test.
 _FOREIGN = (
     *("OPENAI_", "AZURE_OPENAI_", "ANTHROPIC_", "CLAUDE_CODE_", "OLLAMA_", "BODHI_", "LLAMA_"),
@@ -61,6 +63,14 @@ def eventually(condition: Any, what: str, seconds: float = PATIENCE) -> Any:
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
     return answer
+
+
+def with_tiny_random(folder: Path) -> dict[str, dict[str, Any]]:
+    """The configuration of a server below `folder` whose default model writes words for as long as it may."""
+    models = folder / "data" / "bodhi" / "models"
+    models.mkdir(parents=True)
+    write_tiny_random(models / f"{NAME}.gguf")
+    return {"BodhiExtension": {"default_model": NAME}}
 
 
 class LiveServer:

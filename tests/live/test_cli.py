@@ -27,7 +27,7 @@ def test_the_doctor_finds_all_well(server: LiveServer):
     assert said.returncode == 0, said.stderr
     assert "All is well." in said.stdout
     assert f"The server {server.url}, in {server.root}" in said.stdout
-    assert "The default model, tiny-random, answered in" in said.stdout
+    assert "The default model, guide, answered in" in said.stdout
     assert "WRONG" not in said.stdout
     assert server.token not in said.stdout + said.stderr
 
@@ -124,7 +124,7 @@ def test_the_exports_lead_a_terminals_programs_here(server: LiveServer):
     )
 
     assert said.returncode == 0, said.stderr
-    assert said.stdout == "answered by tiny-random\n"
+    assert said.stdout == "answered by guide\n"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_port_where_nobody_is(server: LiveServer):
 def test_jupyter_bodhi_serves_without_jupyterlab(start_server):
     server = start_server("bodhi")
 
-    assert server.get("/v1/models").json()["data"][0]["id"] == "tiny-random"
+    assert server.get("/v1/models").json()["data"][0]["id"] == "guide"
     assert server.chat().status_code == 200
     assert server.get("/lab").status_code == 404
 

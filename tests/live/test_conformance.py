@@ -25,7 +25,7 @@ from bodhi_jupyter.handlers.operations import OPERATIONS as DESCRIBED
 from bodhi_jupyter.handlers.operations import document
 from tests.live.server import LiveServer
 
-MODEL = "tiny-random"
+MODEL = "guide"
 #: The first example of an alias makes it.
 ALIAS = "tutor"
 #: How much is written, so that no answer takes long.

@@ -44,16 +44,17 @@ def test_the_quickstart_runs_from_top_to_bottom(server, kernel):
     outputs = {name: kernel.run(source) for name, source in code_cells().items()}
 
     assert f"{server.url}/v1/" in outputs["connect"]
-    assert outputs["models"].startswith("tiny-random - Random weights")
-    assert "written by tiny-random" in outputs["ask"]
-    assert outputs["stream"].strip()
+    assert outputs["models"].startswith("guide - A 1 MB model")
+    assert outputs["ask"].startswith("I answer questions about bodhi-jupyter")
+    assert "written by guide" in outputs["ask"]
+    assert "ollama.pull(name)" in outputs["stream"]
     forced = kernel.value("json.loads(answer.choices[0].message.content)")
     assert forced["colour"] in json.loads(CHOICE)
     assert isinstance(forced["sure"], bool)
 
 
 def test_its_answers_come_from_an_engine(kernel):
-    """A word that only the grammar of this very request can lead random weights to."""
+    """A word that only the grammar of this very request can lead the model to."""
     cells = code_cells()
     word = f"stone-{secrets.token_hex(6)}"
     assert CHOICE in cells["schema"]

@@ -55,14 +55,14 @@ class TestMagics:
         assert kernel.value("second.completion_tokens") == 5
 
     def test_models_and_status(self, kernel, server):
-        assert "tiny-random" in kernel.run("%bodhi models")
+        assert "guide" in kernel.run("%bodhi models")
         assert kernel.run("%bodhi status").startswith(f"{server.url}: all is well")
 
     def test_the_model_that_is_used(self, kernel):
-        kernel.run("%bodhi use tiny-random")
-        assert "tiny-random" in kernel.run("%bodhi status").splitlines()[-1]
+        kernel.run("%bodhi use guide")
+        assert "guide" in kernel.run("%bodhi status").splitlines()[-1]
 
-        assert kernel.value("__import__('bodhi_jupyter').chat('x', max_tokens=1, show=False).model") == "tiny-random"
+        assert kernel.value("__import__('bodhi_jupyter').chat('x', max_tokens=1, show=False).model") == "guide"
 
     @pytest.mark.parametrize(
         ("cell", "words"),

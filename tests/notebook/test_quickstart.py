@@ -40,5 +40,5 @@ def test_the_client_is_made_without_arguments(notebook):
 
 def test_it_says_what_the_first_model_is_and_how_to_get_another(notebook):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for words in ("random weights", "BODHI_BACKEND_URL", "c.BodhiExtension.backend_url", "jupyter bodhi doctor"):
+    for words in ("knows this extension", "BODHI_BACKEND_URL", "c.BodhiExtension.backend_url", "jupyter bodhi doctor"):
         assert words in text

@@ -12,9 +12,9 @@ import pytest
 from jsonschema import ValidationError
 from jupyter_events import EventLogger
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from bodhi_jupyter.telemetry.bus import LIMIT, MODEL, REQUEST, EventBus
 from tests.telemetry.records import record
+from tests.tiny_random import write_tiny_random
 
 
 class Heard:

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from bodhi_jupyter.wire.assemble import Assembler
 from bodhi_jupyter.wire.guard_events import EventGuard
 from bodhi_jupyter.wire.sse import iter_events
+from tests.tiny_random import write_tiny_random
 from tests.wire.test_assemble_real import ENGINE, TEMPLATE
 
 #: Random weights would never begin a call: the beginning is given, and the grammar of the tools does the rest.

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bodhi_jupyter.models.tiny_random import write_tiny_random
 from bodhi_jupyter.wire.assemble import ChatAssembler
 from bodhi_jupyter.wire.sse import EventSplitter, is_done, iter_events
+from tests.tiny_random import write_tiny_random
 
 ENGINE = """
 import sys, xllamacpp

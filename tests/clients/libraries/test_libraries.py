@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.guide.blocks import blocks
 from tests.live.kernel import Kernel
 from tests.live.server import LiveServer
 
@@ -67,6 +68,14 @@ def test_langchain(kernel) -> None:
     assert (name, city in CITIES) == ("weather", True)
     assert told["after"].strip()
     assert told["dimensions"] == [64, 64]
+
+
+@needs("langchain_openai")
+@pytest.mark.parametrize(
+    "block", [one for one in blocks("python") if "langchain" in one.code], ids=lambda one: one.where
+)
+def test_what_the_guide_says_of_langchain(kernel, block) -> None:
+    assert kernel.run(block.code).strip()
 
 
 @needs("llama_index.llms.openai_like")

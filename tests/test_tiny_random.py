@@ -5,8 +5,8 @@ from pathlib import Path
 import gguf
 import pytest
 
-from bodhi_jupyter.models import tiny_random
-from bodhi_jupyter.models.tiny_random import DESCRIPTION, NAME, write_tiny_random
+from tests import tiny_random
+from tests.tiny_random import DESCRIPTION, NAME, write_tiny_random
 
 
 def test_one_seed_gives_the_same_small_file_every_time(tmp_path: Path) -> None:

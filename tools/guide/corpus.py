@@ -1,0 +1,295 @@
+"""Conversations to learn from, drawn from the data: wordings, typing errors, system prompts, turns before, tools."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from . import data
+
+#: Shares of the conversations; the rest is single questions.
+_OFF_TOPIC = 0.14
+_FOLLOW_UP = 0.10
+_TOOLS = 0.12
+#: Of single questions: those with a turn before that says nothing on them, and those with a system prompt.
+_TURN_BEFORE = 0.05
+_SYSTEM = 0.15
+
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_SHARED = re.compile(r"\{(\w+)\}")
+_BEFORE = (
+    "hi, ", "hello, ", "hey, ", "please, ", "sorry, ", "ok, ", "so ", "and ", "quick question: ", "one question: ",
+    "can you tell me ", "could you explain ", "i want to know ", "tell me ",
+    "i'm new here. ", "help: ", "just wondering, ",
+    "do you know ", "i would like to know ", "please tell me ", "um ", "well, ",
+)  # fmt: skip
+_AFTER = (
+    " please",
+    " thanks",
+    ", please",
+    " here",
+    " exactly",
+    " again",
+    " now",
+    " today",
+    " then",
+    " for me",
+    " in my case",
+)
+#: Words that may be missing.
+_FILLERS = frozenset(
+    (
+        "a",
+        "an",
+        "the",
+        "my",
+        "is",
+        "are",
+        "do",
+        "does",
+        "i",
+        "can",
+        "to",
+        "of",
+        "for",
+        "it",
+        "this",
+        "that",
+        "with",
+        "in",
+        "on",
+        "me",
+        "you",
+        "and",
+        "so",
+        "please",
+    )
+)
+_SYNONYMS = {
+    word: group
+    for group in (
+        ("use", "work with", "employ", "utilise"),
+        ("make", "create", "build", "set up"),
+        ("delete", "remove", "get rid of", "erase"),
+        ("show", "display", "give me", "see"),
+        ("change", "modify", "adjust", "alter", "switch"),
+        ("start", "launch", "run", "begin"),
+        ("get", "obtain", "have"),
+        ("bigger", "larger", "better", "stronger", "smarter"),
+        ("answer", "reply", "response"),
+        ("error", "failure", "problem", "message"),
+        ("fast", "quick", "speedy"),
+        ("limit", "restrict", "cap"),
+        ("connect", "hook up", "attach", "link"),
+        ("explain", "describe", "tell me about"),
+        ("need", "require"),
+        ("works", "functions"),
+        ("computer", "machine", "laptop", "pc"),
+        ("send", "transmit", "pass"),
+        ("folder", "directory"),
+        ("setting", "option", "parameter"),
+        ("notebook", "jupyter notebook"),
+    )
+    for word in group
+    if " " not in word
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message: what role says what."""
+
+    role: str
+    text: str
+
+
+#: Turns in order; the last is what is learned.
+Conversation = tuple[Turn, ...]
+
+
+def draw(rng: random.Random) -> Conversation:
+    """One conversation of any kind."""
+    share = rng.random()
+    if share < _OFF_TOPIC:
+        refusal = data.off_topic()
+        return _single(rng, realise(rng, rng.choice(refusal.asked.ask)), refusal.answer)
+    if share < _OFF_TOPIC + _FOLLOW_UP:
+        return _follow_up(rng)
+    if share < _OFF_TOPIC + _FOLLOW_UP + _TOOLS:
+        return _tools(rng)
+    topic = rng.choice(data.topics())
+    return _single(rng, realise(rng, rng.choice(topic.ask)), topic.answer)
+
+
+def realise(rng: random.Random, pattern: str) -> str:
+    """One text of a pattern, its choices made."""
+    while found := _SHARED.search(pattern):
+        pattern = pattern[: found.start()] + rng.choice(data.shared()[found[1]]) + pattern[found.end() :]
+    while found := _CHOICE.search(pattern):
+        pattern = pattern[: found.start()] + rng.choice(found[1].split("|")) + pattern[found.end() :]
+    return " ".join(pattern.split())
+
+
+def varied(rng: random.Random, text: str) -> str:
+    """The text as somebody else types it."""
+    words = [_synonym(rng, word) for word in text.split()]
+    if len(words) > 3 and rng.random() < 0.2:
+        fillers = [place for place, word in enumerate(words) if word.lower() in _FILLERS]
+        if fillers:
+            del words[rng.choice(fillers)]
+    if rng.random() < 0.08:
+        place = rng.randrange(len(words))
+        words[place] = _mistyped(rng, words[place])
+    text = " ".join(words)
+    if rng.random() < 0.15:
+        text = rng.choice(_BEFORE) + text
+    if rng.random() < 0.08:
+        text += rng.choice(_AFTER)
+    return _spelt(rng, text)
+
+
+def _synonym(rng: random.Random, word: str) -> str:
+    group = _SYNONYMS.get(word.lower())
+    return rng.choice(group) if group and rng.random() < 0.25 else word
+
+
+def _mistyped(rng: random.Random, word: str) -> str:
+    if len(word) < 4 or not word.isalpha():
+        return word
+    place = rng.randrange(1, len(word) - 1)
+    if rng.random() < 0.5:
+        return word[:place] + word[place + 1 :]
+    return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+def _spelt(rng: random.Random, text: str) -> str:
+    text = text.rstrip("?.! ")
+    manner = rng.random()
+    if manner < 0.45:
+        text = text.lower()
+    elif manner < 0.9:
+        text = text[:1].upper() + text[1:]
+    elif manner < 0.93:
+        text = text.upper()
+    return text + rng.choice(("?", "?", "?", "", "", ".", "??", "!"))
+
+
+def _single(rng: random.Random, question: str, answer: str) -> Conversation:
+    turns = [Turn("user", varied(rng, question)), Turn("assistant", answer)]
+    if rng.random() < _TURN_BEFORE:
+        turns = [*_any_turn(rng), *turns]
+    return (*_system(rng), *turns)
+
+
+def _system(rng: random.Random) -> list[Turn]:
+    if rng.random() >= _SYSTEM:
+        return []
+    return [Turn("system", realise(rng, rng.choice(data.system_prompts().ask)))]
+
+
+def _any_turn(rng: random.Random) -> list[Turn]:
+    if rng.random() < 0.25:
+        refusal = data.off_topic()
+        return [
+            Turn("user", varied(rng, realise(rng, rng.choice(refusal.asked.ask)))),
+            Turn("assistant", refusal.answer),
+        ]
+    topic = rng.choice(data.topics())
+    return [Turn("user", varied(rng, realise(rng, rng.choice(topic.ask)))), Turn("assistant", topic.answer)]
+
+
+def _follow_up(rng: random.Random) -> Conversation:
+    topic = rng.choice([topic for topic in data.topics() if topic.follow])
+    kind = rng.choice(list(topic.follow))
+    question = realise(rng, rng.choice(data.follow_ups()[kind].ask))
+    before = [Turn("user", varied(rng, realise(rng, rng.choice(topic.ask)))), Turn("assistant", topic.answer)]
+    earlier = _any_turn(rng) if rng.random() < 0.1 else []
+    after = [Turn("user", _spelt(rng, question)), Turn("assistant", topic.follow[kind])]
+    return (*_system(rng), *earlier, *before, *after)
+
+
+def _tools(rng: random.Random) -> Conversation:
+    """A question with tools at hand: a call, its result, or an answer that needs none."""
+    offered = rng.sample(sorted(data.tools()["tools"]), rng.choice((1, 2, 2)))
+    lines = [signature(rng, tool) for tool in offered]
+    listed = Turn("tools", "\n".join(lines))
+    if rng.random() < 0.2:
+        return (listed, *_single(rng, *_plain(rng)))
+    place = rng.randrange(len(offered))
+    name = lines[place].partition("(")[0]
+    keys = lines[place].partition("(")[2].rstrip(")").split(", ")
+    tool = data.tools()["tools"][offered[place]]
+    values = drawn_values(rng, offered[place])
+    question = realise(rng, rng.choice(tool["ask"]).format(**values, **{key: f"{{{key}}}" for key in data.shared()}))
+    arguments = dict(zip(keys, values.values(), strict=True))
+    called = [*_system(rng), Turn("user", _spelt_with_names(rng, question)), Turn("assistant", call(name, arguments))]
+    if rng.random() < 0.5:
+        return (listed, *called)
+    result, answer = drawn_result(rng, offered[place], values)
+    return (listed, *called, Turn("tool", result), Turn("assistant", answer))
+
+
+def _plain(rng: random.Random) -> tuple[str, str]:
+    if rng.random() < 0.3:
+        refusal = data.off_topic()
+        return realise(rng, rng.choice(refusal.asked.ask)), refusal.answer
+    topic = rng.choice(data.topics())
+    return realise(rng, rng.choice(topic.ask)), topic.answer
+
+
+def signature(rng: random.Random, tool: str) -> str:
+    """A tool as the template writes it, under one of its names."""
+    entry = data.tools()["tools"][tool]
+    return f"{rng.choice(entry['names'])}({', '.join(rng.choice(entry['parameters']))})"
+
+
+def call(name: str, arguments: dict[str, object]) -> str:
+    """A call as the template writes it."""
+    return f'<tool_call>{{"name": "{name}", "arguments": {json.dumps(arguments)}}}</tool_call>'
+
+
+def drawn_values(rng: random.Random, tool: str) -> dict[str, object]:
+    """What a question names: a city, or two numbers."""
+    if tool == "weather":
+        # A name that nobody knows can only be copied, and that is what has to be learned.
+        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.5 else _unheard_of(rng)}
+    return {"a": _number(rng), "b": _number(rng)}
+
+
+def _unheard_of(rng: random.Random) -> str:
+    return "".join(
+        rng.choice("bdfghklmnprstvw") + rng.choice("aeiou") + rng.choice(("", "n", "r", "s", "l", "m"))
+        for _ in range(rng.choice((2, 2, 3)))
+    ).capitalize()
+
+
+def _number(rng: random.Random) -> int:
+    return rng.randrange(10 ** rng.choice((1, 2, 2)))
+
+
+def drawn_result(rng: random.Random, tool: str, values: dict[str, object]) -> tuple[str, str]:
+    """What a tool says, and the sentence that is made of it."""
+    if tool == "weather":
+        sky, degrees = rng.choice(data.tools()["skies"]), rng.randrange(-15, 40)
+        result = json.dumps(
+            {rng.choice(("temperature", "temp", "degrees")): degrees, rng.choice(("sky", "weather")): sky}
+        )
+        if rng.random() < 0.3:
+            result = f"{degrees} degrees, {sky}"
+        return result, f"It is {degrees} degrees and {sky} in {values['city']}."
+    total = str(_number(rng) + _number(rng))
+    return rng.choice((total, json.dumps({"result": int(total)}))), f"The result is {total}."
+
+
+def _spelt_with_names(rng: random.Random, text: str) -> str:
+    """Capitals stay: a city's name is taken over as it is written."""
+    text = text.rstrip("?.! ")
+    return (text[:1].upper() + text[1:] if rng.random() < 0.6 else text) + rng.choice(("?", "?", "", "."))
+
+
+def texts(conversations: Sequence[Conversation]) -> list[str]:
+    """The lines of all turns, for the tokenizer."""
+    return [line for turns in conversations for turn in turns for line in f" {turn.text}".split("\n") if line]

@@ -1,0 +1,83 @@
+"""The tokenizer: SentencePiece's byte-pair encoding, which llama.cpp reads as it is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+
+from .corpus import Conversation, Turn
+
+SIZE = 2048
+END = "<|end|>"
+#: Each begins a turn; `END` ends it.
+ROLES = ("system", "tools", "user", "assistant", "tool")
+CONTROLS = (END, *(f"<|{role}|>" for role in ROLES))
+#: Text that llama.cpp's parser looks for.
+MARKS = ("<tool_call>", "</tool_call>")
+TEMPLATE = (Path(__file__).parent / "template.jinja").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids, and which of them are learned."""
+
+    ids: tuple[int, ...]
+    learned: tuple[bool, ...]
+
+
+class Tokenizer:
+    """Pieces and their ids.
+
+    Args:
+        model: a serialised SentencePiece model.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.end: int = self.processor.piece_to_id(END)
+
+    @classmethod
+    def trained(cls, lines: Sequence[str]) -> Tokenizer:
+        """Learn the pieces that `lines` are made of; the same lines give the same pieces."""
+        written = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=written,
+            model_type="bpe",
+            vocab_size=SIZE,
+            byte_fallback=True,
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            normalization_rule_name="identity",
+            allow_whitespace_only_pieces=True,
+            split_digits=True,
+            character_coverage=1.0,
+            user_defined_symbols=[*CONTROLS, *MARKS],
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+        return cls(written.getvalue())
+
+    def sample(self, conversation: Conversation) -> Sample:
+        """A conversation of which all that the assistant says is learned, with the tokens that end it."""
+        ids: list[int] = []
+        learned: list[bool] = []
+        for turn in conversation:
+            ids.append(self.processor.piece_to_id(f"<|{turn.role}|>"))
+            content = [*self._content(turn), self.end]
+            ids += content
+            learned += [False, *[turn.role == "assistant"] * len(content)]
+        return Sample(tuple(ids), tuple(learned))
+
+    def _content(self, turn: Turn) -> list[int]:
+        # A space before the first word: it is then the same token as anywhere else.
+        text = turn.text if turn.text.startswith(MARKS[0]) else f" {turn.text}"
+        ids: list[int] = self.processor.encode(text)
+        return ids
