@@ -20,6 +20,7 @@ from typing import Any
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import (
     BackendError,
+    BackendDied,
     BackendFailed,
     BackendUnavailable,
     Busy,
@@ -82,7 +83,7 @@ class LocalPool:
         Raises:
             BackendUnavailable: it cannot be loaded; the message says why.
             Busy: too many wait, or the wait was too long.
-            BackendFailed, BackendUnavailable: raised inside the context because the engine died; says so then.
+            BackendDied, BackendUnavailable: raised inside the context because the engine died; says so then.
         """
         resident = await self._acquire(alias)
         engine = resident.engine
@@ -91,7 +92,8 @@ class LocalPool:
             yield Lease(engine.address, alias.name)
         except (BackendFailed, BackendUnavailable) as error:
             if await _has_died(engine):
-                raise type(error)(engine.why_it_died()) from None
+                kind = BackendDied if isinstance(error, BackendFailed) else type(error)
+                raise kind(engine.why_it_died()) from None
             raise
         finally:
             self._release(resident, self._keep_alive_of(alias, keep_alive))

@@ -146,20 +146,3 @@ def senses_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """The abilities that the parts of OpenAI's messages ask for."""
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
     return sorted({_SENSES[part["type"]] for part in parts if part["type"] in _SENSES})
-
-
-def is_overflow(error: RejectedByBackend) -> bool:
-    """Whether the engine refused because the prompt does not fit."""
-    return error.code == "context_length_exceeded"
-
-
-def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
-    """The tokens in an answer of ``/tokenize``.
-
-    Raises:
-        BackendFailed: there are none.
-    """
-    tokens = document.get("tokens")
-    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
-        raise BackendFailed(f"The backend {backend!r} sent what are no tokens.")
-    return tokens

@@ -213,7 +213,6 @@ class OllamaModelRequest(OllamaRequest):
 
     verbose: bool = False
     stream: bool = True
-    insecure: bool = False
 
 
 def parse_ollama(kind: type[Request], body: bytes) -> Request:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import BackendFailed, GatewayError, InvalidField, ModelNotFound
+from .errors import BackendDied, BackendFailed, GatewayError, InvalidField, ModelNotFound
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 RUNNER_DIED = (
@@ -46,8 +46,7 @@ def ollama_text(error: GatewayError, *, model: str | None, endpoint: str) -> str
         return BUSY
     if isinstance(error, ModelNotFound):
         return _not_found(model or "", endpoint)
-    died = isinstance(error, BackendFailed) and error.code == BackendFailed.default_code
-    if died and endpoint.endswith(_RUNNING_ENDPOINTS):
+    if isinstance(error, BackendDied) and endpoint.endswith(_RUNNING_ENDPOINTS):
         return RUNNER_DIED
     return error.message
 
