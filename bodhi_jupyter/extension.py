@@ -16,6 +16,7 @@ from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicod
 
 from . import __version__
 from .access import provisioner
+from .access.admission import AdmissionQueue
 from .access.environment import Mode, kernel_base_url
 from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
@@ -47,34 +48,13 @@ from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
 from .cli_keys import BodhiKey
-from .handlers import (
-    anthropic,
-    completions,
-    embeddings,
-    manage_aliases,
-    manage_docs,
-    manage_health,
-    manage_keys,
-    manage_models,
-    manage_pulls,
-    manage_usage,
-    models,
-    ollama_chat,
-    ollama_embed,
-    ollama_generate,
-    ollama_manage,
-    ollama_models,
-    openai,
-    passthrough,
-    responses,
-)
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
 from .handlers.live import live_source
 from .handlers.notebooks import Notebooks
-from .handlers.ollama_keyed import keyed
-from .handlers.routes import RouteNames
+from .handlers.route_names import RouteNames
 from .models.box import BoxedModel
+from .routes import KEYED_ROUTES, ROUTES
 from .telemetry.bus import EventBus
 from .telemetry.ledger import Ledger
 from .telemetry.live import LIVE
@@ -85,39 +65,6 @@ from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
-
-OLLAMA_ROUTES = [
-    *ollama_chat.default_handlers,
-    *ollama_generate.default_handlers,
-    *ollama_embed.default_handlers,
-    *ollama_models.default_handlers,
-    *ollama_manage.default_handlers,
-]
-
-V1_ROUTES = [
-    *models.default_handlers,
-    *completions.default_handlers,
-    *embeddings.default_handlers,
-    *passthrough.default_handlers,
-    *responses.default_handlers,
-    *anthropic.default_handlers,
-    *openai.default_handlers,
-]
-
-ROUTES = [
-    *OLLAMA_ROUTES,
-    *manage_health.default_handlers,
-    *manage_keys.default_handlers,
-    *manage_aliases.default_handlers,
-    *manage_models.default_handlers,
-    *manage_pulls.default_handlers,
-    *manage_usage.default_handlers,
-    *manage_docs.default_handlers,
-    *V1_ROUTES,
-]
-
-#: Again for clients that know an address and no key; some speak OpenAI's API to what they call Ollama.
-KEYED_ROUTES = keyed([*OLLAMA_ROUTES, *V1_ROUTES])
 
 #: The backend that `backend_url` is short for.
 BACKEND = "backend"
@@ -187,6 +134,12 @@ class BodhiExtension(ExtensionApp):
         help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "
         "engine: a path, or a name on PATH."
     ).tag(config=True)
+
+    max_requests = Integer(
+        1000, min=1, help="Requests that may be answered at once, by all models; those that come then wait in order."
+    ).tag(config=True)
+    admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
+    admission_timeout = Float(60.0, help="Seconds that a request may wait for that.").tag(config=True)
 
     limits = Dict(
         help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
@@ -286,6 +239,7 @@ class BodhiExtension(ExtensionApp):
             model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,
             keys=keys,
+            admission=AdmissionQueue(self.max_requests, self.admission_queue, self.admission_timeout),
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],

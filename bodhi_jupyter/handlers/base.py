@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -21,7 +20,6 @@ from tornado.iostream import StreamClosedError
 from ..access.keys import PREFIX, KeyHolder
 from ..access.person import person_of
 from ..catalog.alias import Alias
-from ..wire.client import client_of
 from ..wire.errors import (
     BackendError,
     BodyTooLarge,
@@ -35,8 +33,9 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.record import CURRENT, RequestRecord, api_path, dialect_of
+from ..wire.record import CURRENT
 from ..wire.sse import comment, data_event, event_count
+from .arrival import new_record
 from .failures import failure_line
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
@@ -299,18 +298,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
         super().set_default_headers()
         if not hasattr(self, "record"):
-            self.record = self._new_record()
+            self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
         self.set_header("x-request-id", self.record.request_id)
-
-    def _new_record(self) -> RequestRecord:
-        method, path = (
-            str(self.request.method),
-            f"/{self.request.path.removeprefix(self.settings.get('base_url', '/'))}",
-        )
-        record = RequestRecord(f"req_{uuid.uuid4().hex}", f"{method} {path}", dialect_of(path), time.time())
-        record.route = self.gateway.routes.name(method, api_path(path))
-        record.client, record.client_version = client_of(self.request.headers)
-        return record
 
     def update_api_activity(self) -> None:
         """Jupyter's; a query that cannot be read must not keep the answer from being finished."""

@@ -1,4 +1,4 @@
-"""Requests that make a model work: they count against the limits, and are charged at their end."""
+"""Requests that make a model work: they count against the limits, wait for a place, and are charged at their end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ class CountedHandler(GatewayHandler):
 
     _runs_model = False
     _admission: Admission | None = None
+    _has_place = False
 
     async def resolve_to_run(self, name: str) -> Alias:
-        """`resolve`; then the request is counted, if anything is limited.
+        """`resolve`; then the request is counted, if anything is limited, and waits for its place.
 
         Raises:
             RateLimited: a limit is reached.
+            Busy: too many requests are being answered, and wait.
             GatewayError: as `resolve`.
         """
         alias = await self.resolve(name)
@@ -30,6 +32,8 @@ class CountedHandler(GatewayHandler):
             assert self.record.person is not None
             self._admission = await limits.admit(self.record.person, alias.name)
             self._set_headers(self._admission.headers)
+        self.record.queue_seconds = await self.gateway.admission.enter()
+        self._has_place = True
         return alias
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -43,6 +47,8 @@ class CountedHandler(GatewayHandler):
         if self._runs_model:
             self.record.estimate_tokens()
         super().on_finish()
+        if self._has_place:
+            self.gateway.admission.leave()
         if self._admission is not None:
             self._admission.end(self.record.tokens)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..access.admission import AdmissionQueue
 from ..access.keys import KeyRing
 from ..access.limits import Limits
 from ..backends.base import Backend
@@ -22,7 +23,7 @@ from ..telemetry.ledger import Ledger
 from ..telemetry.recent import RecentErrors
 from ..wire.record import Recorder, RequestRecord
 from .notebooks import Notebooks
-from .routes import RouteNames
+from .route_names import RouteNames
 
 #: Where the application's settings hold the `Gateway`.
 GATEWAY = "bodhi_gateway"
@@ -54,6 +55,7 @@ class Gateway:
     model_files: ModelFiles
     upstream: Upstream
     keys: KeyRing
+    admission: AdmissionQueue
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]

@@ -12,7 +12,10 @@ def live_source(gateway: Gateway) -> LiveSource:
     pool = gateway.pool
     return LiveSource(
         streams=lambda: [record.dialect for record in gateway.in_flight.values() if record.streamed],
-        waiting=lambda: {"model": sum(state.waiting for state in pool.states().values())},
+        waiting=lambda: {
+            "admission": gateway.admission.waiting,
+            "model": sum(state.waiting for state in pool.states().values()),
+        },
         engines=lambda: {name: state.estimate for name, state in pool.states().items() if state.pid is not None},
         read_engines=lambda: read_engines(pool.engines(), gateway.upstream),
     )

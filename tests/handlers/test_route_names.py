@@ -6,7 +6,7 @@ import pytest
 
 from bodhi_jupyter.extension import ROUTES
 from bodhi_jupyter.handlers.fields import known_fields
-from bodhi_jupyter.handlers.routes import RouteNames
+from bodhi_jupyter.handlers.route_names import RouteNames
 
 
 @pytest.fixture(scope="module")
