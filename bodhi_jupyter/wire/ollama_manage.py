@@ -210,7 +210,7 @@ def _jinja(template: str) -> str:
 
 
 def _parse_jinja(template: str) -> None:
-    """Parse a chat template, whose language is Jinja with two additions of Hugging Face's (transformers, chat templates).
+    """Parse a chat template: Jinja with two additions of Hugging Face's (transformers, chat templates).
 
     Raises:
         ValueError: it is not well-formed.

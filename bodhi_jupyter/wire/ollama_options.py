@@ -88,9 +88,7 @@ def _check_range(name: str, value: Any) -> None:
 
 def as_go_has_them(options: Mapping[str, Any]) -> dict[str, Any]:
     """Checked options that are set: whole numbers where Go has them, whose fraction is cut off as Go does."""
-    return {
-        name: int(value) if name in _INTEGERS else value for name, value in options.items() if value is not None
-    }
+    return {name: int(value) if name in _INTEGERS else value for name, value in options.items() if value is not None}
 
 
 def sampling_fields(options: Mapping[str, Any], *, context_length: int | None) -> dict[str, Any]:
