@@ -1,4 +1,4 @@
-"""A chat that is too long, without its oldest messages: Ollama's ``truncate``, which is done here where it is asked for."""
+"""A chat that is too long, without its oldest messages: Ollama's ``truncate``."""
 
 from __future__ import annotations
 
