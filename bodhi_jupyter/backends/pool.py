@@ -19,8 +19,8 @@ from typing import Any
 
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import (
-    BackendError,
     BackendDied,
+    BackendError,
     BackendFailed,
     BackendUnavailable,
     Busy,

@@ -129,7 +129,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
         self.record.kernel = self.holder.kernel if self.holder else None
         self.gateway.notebooks.note(self.record)
-        if self._declared_length() > self.gateway.max_body_bytes:
+        if self._declared_length() > self.max_body_bytes:
             raise self._too_large()
 
     def _can_be_read_first(self) -> bool:
@@ -151,8 +151,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep the body while it fits; past the limit it is read and dropped, so that the answer arrives."""
-        if self._refusal is None and len(self._body) <= self.gateway.max_body_bytes:
+        if self._refusal is None and len(self._body) <= self.max_body_bytes:
             self._body += chunk
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The most that a body may have here."""
+        return self.gateway.max_body_bytes
 
     @property
     def body(self) -> bytes:
@@ -161,7 +166,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         Raises:
             BodyTooLarge: it passes the limit.
         """
-        if len(self._body) > self.gateway.max_body_bytes:
+        if len(self._body) > self.max_body_bytes:
             raise self._too_large()
         return bytes(self._body)
 
@@ -171,7 +176,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         return int(declared[:18]) if declared.isdecimal() else 0
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The request body is larger than the limit of {self.gateway.max_body_bytes} bytes.")
+        return BodyTooLarge(f"The request body is larger than the limit of {self.max_body_bytes} bytes.")
 
     async def resolve(self, name: str) -> Alias:
         """The alias that the caller means; the name goes into the request's record.

@@ -22,7 +22,7 @@ from ..wire.errors import InvalidField, NotSupported, RequestError
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaModelRequest, parse_ollama
 from ..wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest, check_create, created_document
-from .ollama_base import OllamaHandler
+from .ollama_base import NAMES_BYTES, OllamaHandler
 
 #: States in which an engine may be taken from under nobody.
 _FREE = frozenset({"idle", "failed", "loaded"})
@@ -36,6 +36,8 @@ class ModelInUse(RequestError):
 
 
 class _ManageHandler(OllamaHandler):
+    most_body_bytes = NAMES_BYTES
+
     async def tell(self, status: str) -> None:
         """One line of a stream."""
         await self.pass_line({"status": status})
@@ -81,7 +83,7 @@ class PullHandler(_ManageHandler):
         await self.work(self._pull())
 
     async def _pull(self) -> None:
-        request = parse_ollama(OllamaModelRequest, self.body)
+        request = await self.checked(lambda body: parse_ollama(OllamaModelRequest, body))
         self.record.model = request.model
         async with aclosing(self.gateway.pulls.follow(request.model)) as lines:
             async for line in lines:
@@ -96,6 +98,9 @@ class PullHandler(_ManageHandler):
 class CreateHandler(_ManageHandler):
     """``POST /api/create``."""
 
+    #: It may bring a system prompt and a template.
+    most_body_bytes = 2**20
+
     @web.authenticated
     @authorized
     async def post(self) -> None:
@@ -103,13 +108,15 @@ class CreateHandler(_ManageHandler):
         await self.work(self._create())
 
     async def _create(self) -> None:
-        request = parse_ollama(OllamaCreateRequest, self.body)
+        request = await self.checked(lambda body: parse_ollama(OllamaCreateRequest, body))
         source = check_create(request)
         self.record.model = source  # the one that may be missing
         name = _checked_name(request.model)
         alias = await self.resolve(source)
         self.record.model = request.model
-        await self.save(created_document(await self.document_for(alias, name), request))
+        # A template may take long to parse.
+        base = await self.document_for(alias, name)
+        await self.save(await asyncio.to_thread(created_document, base, request))
         if not request.stream:
             self.answer_json({"status": "success"})
             return
@@ -128,7 +135,7 @@ class CopyHandler(_ManageHandler):
         await self.work(self._copy())
 
     async def _copy(self) -> None:
-        request = parse_ollama(OllamaCopyRequest, self.body)
+        request = await self.checked(lambda body: parse_ollama(OllamaCopyRequest, body))
         if not request.source:
             raise InvalidField(f'source "{request.source}" is invalid', param="source")
         if not request.destination:
@@ -151,7 +158,7 @@ class DeleteHandler(_ManageHandler):
         await self.work(self._delete())
 
     async def _delete(self) -> None:
-        request = parse_ollama(OllamaModelRequest, self.body)
+        request = await self.checked(lambda body: parse_ollama(OllamaModelRequest, body))
         self.record.model = request.model
         alias = await self.resolve(request.model)
         if await self.stored_document(alias) is None:

@@ -18,7 +18,7 @@ from ..wire.errors import GatewayError
 from ..wire.ollama import OllamaModelRequest, parse_ollama
 from .leased import leased_answer
 from .native import context_tokens
-from .ollama_base import OllamaHandler
+from .ollama_base import NAMES_BYTES, OllamaHandler
 from .ollama_documents import running_document, show_document, tag_document
 
 #: Of Ollama's API what is spoken here; clients compare numbers.
@@ -112,6 +112,8 @@ class RunningHandler(OllamaHandler):
 
 class ShowHandler(OllamaHandler):
     """``POST /api/show``."""
+
+    most_body_bytes = NAMES_BYTES
 
     @web.authenticated
     @authorized

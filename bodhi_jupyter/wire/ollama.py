@@ -178,9 +178,12 @@ class OllamaGenerateRequest(Answering):
     images: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _raw_is_raw(self) -> OllamaGenerateRequest:
+    def _what_goes_together(self) -> OllamaGenerateRequest:
         if self.raw and (self.template or self.system or self.context):
             raise fault("raw", "raw mode does not support template, system, or context")
+        if self.think and (self.template or self.context):
+            # The answer is a text that goes on: what was thought cannot be told from it.
+            raise fault("think", "think is not available with template or context", code="unsupported")
         return self
 
     @classmethod

@@ -217,13 +217,60 @@ def test_create_makes_an_alias_and_create_again_replaces_it(client, jp_asyncio_l
         ({"messages": [{"role": "user", "content": "hi"}]}, 400, "'messages' are not supported"),
         ({"template": "{{ if .System }}{{ .System }}{{ end }}"}, 400, "Go syntax"),
         ({"parameters": {"heat": 1}}, 400, "unknown parameter 'heat'"),
-        ({"parameters": {"temperature": "hot"}}, 400, "request_params.temperature"),
+        ({"parameters": {"temperature": "hot"}}, 400, 'parameter "temperature" must be of type float32'),
+        ({"parameters": {"top_k": "x"}}, 400, 'parameter "top_k" must be of type integer'),
+        ({"parameters": {"num_ctx": True}}, 400, 'parameter "num_ctx" must be of type integer'),
+        ({"parameters": {"num_ctx": "4096"}}, 400, 'parameter "num_ctx" must be of type integer'),
+        ({"parameters": {"stop": 5}}, 400, 'parameter "stop" must be of type array'),
+        ({"template": "{{ bad"}, 400, "'template' is no Jinja template"),
+        ({"template": "{% for message in messages %}x"}, 400, "'template' is no Jinja template"),
+        ({"template": "{% if a %}" * 3000}, 400, "'template' is no Jinja template"),
     ],
 )
 def test_what_cannot_be_created(client, jp_asyncio_loop, model, fields, status, says):
     body = {"model": "mine", "from": model, **fields}
     answer = jp_asyncio_loop.run_until_complete(client.post("/api/create", json=body))
     assert says in error(answer, status)
+
+
+def test_whole_numbers_may_have_a_point_and_templates_may_be_those_of_hugging_face(client, jp_asyncio_loop, model):
+    template = (
+        "{% for message in messages %}{% if loop.index > 9 %}{% break %}{% endif %}"
+        "{% generation %}{{ message['content'] }}{% endgeneration %}{% endfor %}"
+    )
+    parameters = {"num_ctx": 512.0, "top_k": 7.0, "temperature": 1, "seed": None}
+    body = {"model": "mine", "from": model, "parameters": parameters, "template": template, "stream": False}
+
+    async def main() -> None:
+        assert (await client.post("/api/create", json=body)).json() == {"status": "success"}
+        made = await document(client, "mine")
+        assert made["context_params"] == {"n_ctx": 512, "chat_template": template}
+        assert made["request_params"] == {"top_k": 7, "temperature": 1}
+        assert (await chat(client, "mine")).status_code == 200
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limit"),
+    [
+        ("POST", "/api/pull", 64 * 2**10),
+        ("POST", "/api/copy", 64 * 2**10),
+        ("POST", "/api/show", 64 * 2**10),
+        ("DELETE", "/api/delete", 64 * 2**10),
+        ("POST", "/api/create", 2**20),
+    ],
+)
+def test_what_only_names_models_is_small(client, jp_asyncio_loop, model, method, path, limit):
+    async def send(size: int) -> httpx.Response:
+        body = json.dumps({"model": "absent", "source": "absent", "destination": "x", "from": "absent", "x": ""})
+        return await client.request(method, path, content=body.encode()[:-2] + b"x" * (size - len(body)) + b'"}')
+
+    async def main() -> None:
+        assert (await send(limit)).status_code != 413
+        assert f"the limit of {limit} bytes" in error(await send(limit + 1), 413)
+
+    jp_asyncio_loop.run_until_complete(main())
 
 
 def test_copied_and_copies_deleted(client, jp_asyncio_loop, model):
