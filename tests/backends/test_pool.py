@@ -473,13 +473,13 @@ def test_deaths_under_a_keep_alive_of_zero_are_a_loop_too() -> None:
 
 def test_a_defect_of_the_starter_fails_the_request_and_the_next_one_works(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
-        start = pool._start
+        start = pool._residents._start
 
         async def defective(name: str, target: LocalTarget) -> FakeEngine:
-            pool._start = start
+            pool._residents._start = start
             raise RuntimeError("can't start new thread")
 
-        pool._start = defective
+        pool._residents._start = defective
         with pytest.raises(BackendUnavailable, match="the log says why"):
             async with pool.lease(A):
                 pass
