@@ -9,7 +9,7 @@ from tornado.httputil import HTTPServerRequest
 
 from ..wire.client import client_of
 from ..wire.record import RequestRecord, api_path, dialect_of
-from .routes import RouteNames
+from .route_names import RouteNames
 
 
 def new_record(request: HTTPServerRequest, base_url: str, routes: RouteNames) -> RequestRecord:

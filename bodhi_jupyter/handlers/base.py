@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Coroutine
@@ -64,6 +65,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     #: The content type of streams.
     stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
+    #: Of the line that tells of a request.
+    line_level = logging.INFO
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
         """Prepare what must exist however early the request fails."""
@@ -94,6 +97,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def authorizer(self) -> Authorizer:
         """The server's own, or for a scoped key one that knows no server-specific users (JupyterHub's would crash)."""
         return SCOPED_AUTHORIZER if self.holder else super().authorizer
+
+    @property
+    def max_body_bytes(self) -> int:
+        """A larger body is refused."""
+        return self.gateway.max_body_bytes
 
     def caller_key(self) -> str:
         """The key in the request's headers, or ""."""
@@ -129,7 +137,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.person = person_of(self.holder, user.username, user.name, self.gateway.owner)
         self.record.kernel = self.holder.kernel if self.holder else None
         self.gateway.notebooks.note(self.record)
-        if self._declared_length() > self.gateway.max_body_bytes:
+        if self._declared_length() > self.max_body_bytes:
             raise self._too_large()
 
     def _can_be_read_first(self) -> bool:
@@ -151,7 +159,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep the body while it fits; past the limit it is read and dropped, so that the answer arrives."""
-        if self._refusal is None and len(self._body) <= self.gateway.max_body_bytes:
+        if self._refusal is None and len(self._body) <= self.max_body_bytes:
             self._body += chunk
 
     @property
@@ -161,7 +169,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         Raises:
             BodyTooLarge: it passes the limit.
         """
-        if len(self._body) > self.gateway.max_body_bytes:
+        if len(self._body) > self.max_body_bytes:
             raise self._too_large()
         return bytes(self._body)
 
@@ -171,7 +179,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         return int(declared[:18]) if declared.isdecimal() else 0
 
     def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The request body is larger than the limit of {self.gateway.max_body_bytes} bytes.")
+        return BodyTooLarge(f"The request body is larger than the limit of {self.max_body_bytes} bytes.")
 
     async def resolve(self, name: str) -> Alias:
         """The alias that the caller means; the name goes into the request's record.
@@ -383,7 +391,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         super().on_finish()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
-        self.log.info("%s", self.record.line())
+        self.log.log(self.line_level, "%s", self.record.line())
         self.gateway.recorder.record(self.record)
 
 
