@@ -26,7 +26,6 @@ from .access.limits import Limits
 from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
-from .backends.context_sizes import ContextSizes
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -234,7 +233,6 @@ class BodhiExtension(ExtensionApp):
             details=details,
             backends={backend.name: backend for backend in backends},
             pool=pool,
-            contexts=ContextSizes(pool.is_resident),
             pulls=Pulls(Hub(caches[0], os.environ), lambda: catalog.refresh(FileSource.name)),
             model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,

@@ -71,19 +71,29 @@ class LoadQueue:
             self.refuse(waiter, again(error))
 
     def _grant_all(self) -> list[Waiter]:
-        """Grant what can be granted; the first request for each name that has no engine is left."""
+        """Grant what can be granted; of the requests for each name that has no engine one is left to be loaded for."""
         wanted: dict[str, Waiter] = {}
         for waiter in list(self._waiters):
             resident = self._residents.by_name.get(waiter.name)
             if resident is None:
-                wanted.setdefault(waiter.name, waiter)
-            elif resident.target == waiter.target:
+                wanted[waiter.name] = _more_demanding(wanted.get(waiter.name, waiter), waiter)
+            elif resident.serves(waiter.alias):
                 if resident.state is State.LOADED:
                     self._grant(waiter, resident)
             elif resident.state is State.LOADED:
-                # The alias was edited: those who use the old engine keep it until they are done.
-                self._residents.drain(resident, "the alias was changed")
+                self._replace(resident, waiter)
         return list(wanted.values())
+
+    def _replace(self, resident: Resident, waiter: Waiter) -> None:
+        """Drain an engine that does not serve `waiter`, unless what it asks for would be refused."""
+        refusal = self._refusal(waiter)
+        if refusal is not None:
+            self.refuse(waiter, refusal)
+        elif resident.alias.target == waiter.alias.target:
+            self._residents.drain(resident, "for a larger context")
+        else:
+            # Those who use the old engine keep it until they are done.
+            self._residents.drain(resident, "the alias was changed")
 
     def _recall_victims(self) -> None:
         """Let victims stay when those they were to make room for have left."""
@@ -92,7 +102,7 @@ class LoadQueue:
         for resident in self._residents.by_name.values():
             if resident.makes_room and resident.state is State.DRAINING:
                 resident.makes_room = False
-                resident.state = State.LOADED
+                resident.state, resident.retiring = State.LOADED, ""
 
     def _grant(self, waiter: Waiter, resident: Resident) -> None:
         self._waiters.remove(waiter)
@@ -144,6 +154,12 @@ class LoadQueue:
             staying.remove(victim)
             victim.makes_room = True
             self._residents.drain(victim, f"to make room for {newcomer}")
+
+
+def _more_demanding(first: Waiter, second: Waiter) -> Waiter:
+    """The one whose engine serves both; the first where none would."""
+    same = first.alias.target == second.alias.target
+    return second if same and second.alias.wished_context > first.alias.wished_context else first
 
 
 def _too_big(name: str, estimate: int, budget: int) -> ModelNotLoadable:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import BackendFailed, BackendUnavailable, Busy
 from .base import Health, Lease
+from .context_sizes import enlarged
 from .load_queue import LoadQueue
 from .residency import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter, model_states
 from .residents import Residents
@@ -108,9 +110,15 @@ class LocalPool:
         """Unload the alias once its leases end, if it is loaded; does not wait."""
         self._residents.retire(name, reason)
 
-    def is_resident(self, name: str) -> bool:
-        """Whether an engine for the alias is there, or waited for."""
-        return name in self._residents.by_name or any(waiter.name == name for waiter in self._queue)
+    def as_held(self, alias: Alias) -> Alias:
+        """The alias with the context that its requests have now: the largest that was wished of its engine."""
+        target = alias.target
+        if not isinstance(target, LocalTarget):
+            return alias
+        resident = self._residents.by_name.get(alias.name)
+        held = resident.alias.wished_context if resident is not None and resident.alias.target == target else 0
+        wished = max(held, alias.wished_context)
+        return replace(alias, target=enlarged(target, wished)) if wished else alias
 
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
@@ -139,12 +147,12 @@ class LocalPool:
         await self._residents.close()
 
     async def _acquire(self, alias: Alias) -> Resident:
-        target = alias.target
-        assert isinstance(target, LocalTarget)
+        assert isinstance(alias.target, LocalTarget)
+        target = enlarged(alias.target, alias.wished_context)
         estimate = await self._estimate(target) if self._estimate else 0
         if self._closed:
             raise BackendUnavailable("The server is stopping.")
-        if len(self._queue) >= self.limits.max_queue and not self._is_ready(alias.name, target):
+        if len(self._queue) >= self.limits.max_queue and not self._is_ready(alias):
             raise Busy(f"Too many requests wait for a model ({self.limits.max_queue}).", retry_after=5.0)
         waiter = Waiter(alias, target, estimate, asyncio.get_running_loop().create_future())
         self._queue.append(waiter)
@@ -158,9 +166,9 @@ class LocalPool:
                 raise Busy(f"The model {alias.name!r} was not free in time.", retry_after=5.0) from None
             raise
 
-    def _is_ready(self, name: str, target: LocalTarget) -> bool:
-        resident = self._residents.by_name.get(name)
-        return resident is not None and resident.state is State.LOADED and resident.target == target
+    def _is_ready(self, alias: Alias) -> bool:
+        resident = self._residents.by_name.get(alias.name)
+        return resident is not None and resident.state is State.LOADED and resident.serves(alias)
 
     def _give_up(self, waiter: Waiter) -> None:
         if self._queue.leave(waiter):

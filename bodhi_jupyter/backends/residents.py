@@ -45,7 +45,7 @@ class Residents:
 
     def load(self, waiter: Waiter, keep_alive: float) -> None:
         """Begin to load what `waiter` waits for, to be kept so many seconds if nobody takes it."""
-        resident = Resident(waiter.name, waiter.target, waiter.estimate)
+        resident = Resident(waiter.alias, waiter.target, waiter.estimate)
         resident.keep_alive = keep_alive
         self.by_name[resident.name] = resident
         resident.task = self._spawn(self._load(resident))
@@ -63,7 +63,7 @@ class Residents:
         resident.keep_alive = keep_alive
         if resident.leases == 0:
             if resident.state is State.DRAINING:
-                self.stop(resident, "replaced")
+                self.stop(resident, resident.retiring)
             elif resident.state is State.LOADED:
                 self._await_idleness(resident)
 
@@ -81,7 +81,7 @@ class Residents:
 
     def drain(self, resident: Resident, reason: str) -> None:
         """No new leases; it stops when the last one ends."""
-        resident.state = State.DRAINING
+        resident.state, resident.retiring = State.DRAINING, reason
         if resident.leases == 0:
             self.stop(resident, reason)
 

@@ -188,7 +188,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             GatewayError: there is none, or its backend is silent.
         """
         self.record.model = name
-        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        alias = await self.gateway.catalog.resolve(name)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
 

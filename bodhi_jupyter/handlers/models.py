@@ -66,6 +66,7 @@ class ModelsHandler(GatewayHandler):
         wanted = self._filter()
         catalog, details = self.gateway.catalog, self.gateway.details
         aliases = await (catalog.refresh() if self._wants_refresh() else catalog.aliases())
+        aliases = [self.gateway.pool.as_held(alias) for alias in aliases]
         if wanted.capability:
             await details.read_all(aliases)
         details.fill(aliases)
@@ -90,7 +91,7 @@ class ModelHandler(GatewayHandler):
     @authorized
     async def get(self, name: str) -> None:
         """One alias as OpenAI's model object, its file read; a ``/`` in the id may be percent-encoded."""
-        alias = await self.resolve(name)
+        alias = self.gateway.pool.as_held(await self.resolve(name))
         await self.gateway.details.read_all([alias])
         state = self.gateway.pool.states().get(alias.name, _IDLE)
         self.answer_json(model_object(alias, state, self.gateway.details))

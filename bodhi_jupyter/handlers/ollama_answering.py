@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from ..backends.base import Lease
+from ..backends.context_sizes import wishing
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import apply_defaults
 from ..wire.errors import BackendFailed, InvalidField, RejectedByBackend
@@ -58,7 +59,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         wished = context_length_asked(request.options)
         if wished is not None and isinstance(alias.target, LocalTarget):
             metadata = await self.gateway.details.read(alias.target.file)
-            alias = self.gateway.contexts.wish(alias, wished, metadata.context_length if metadata else None)
+            alias = wishing(alias, wished, metadata.context_length if metadata else None)
         return alias, await context_tokens(self, alias)
 
     def _check_abilities(self, request: Request, abilities: Collection[str] | None, needed: Sequence[str]) -> None:
