@@ -60,6 +60,7 @@ from .telemetry.live import LIVE
 from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
 from .telemetry.recent import RecentErrors
 from .telemetry.recorders import Recorders
+from .wire.errors import ModelNotFound
 from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
@@ -376,6 +377,9 @@ class BodhiExtension(ExtensionApp):
 
 def _starter(launcher: Launcher, load_timeout: float) -> Starter:
     async def start(alias: str, target: LocalTarget) -> Engine:
+        if not await asyncio.to_thread(target.path.exists):
+            # It was deleted after the request was resolved.
+            raise ModelNotFound(f"The model '{alias}' does not exist any more.", param="model")
         spec = EngineSpec(alias, target.path, target.context)
         return await EngineProcess.start(launcher, spec, start_timeout=load_timeout)
 

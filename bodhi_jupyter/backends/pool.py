@@ -9,12 +9,12 @@ never cut, and two busy models cannot keep a third one out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from ..catalog.alias import Alias, LocalTarget
-from ..wire.errors import BackendFailed, BackendUnavailable, Busy
+from ..wire.errors import BackendFailed, BackendUnavailable, Busy, ModelNotFound
 from .base import Health, Lease
 from .context_sizes import enlarged
 from .load_queue import LoadQueue
@@ -60,6 +60,7 @@ class LocalPool:
         self._queue = LoadQueue(
             self._residents, self._troubles, self.limits, lambda alias: self._keep_alive_of(alias, None)
         )
+        self._withheld: set[str] = set()
         self._closed = False
 
     @asynccontextmanager
@@ -72,6 +73,7 @@ class LocalPool:
 
         Raises:
             BackendUnavailable: it cannot be loaded; the message says why.
+            ModelNotFound: its file is gone.
             Busy: too many wait, or the wait was too long.
             BackendFailed, BackendUnavailable: raised inside the context because the engine died; says so then.
         """
@@ -109,6 +111,15 @@ class LocalPool:
     def retire(self, name: str, reason: str) -> None:
         """Unload the alias once its leases end, if it is loaded; does not wait."""
         self._residents.retire(name, reason)
+
+    @contextmanager
+    def withheld(self, name: str) -> Iterator[None]:
+        """Nobody is let to the alias while the context is open: its file is about to go."""
+        self._withheld.add(name)
+        try:
+            yield
+        finally:
+            self._withheld.discard(name)
 
     def as_held(self, alias: Alias) -> Alias:
         """The alias with the context that its requests have now: the largest that was wished of its engine."""
@@ -152,6 +163,8 @@ class LocalPool:
         estimate = await self._estimate(target) if self._estimate else 0
         if self._closed:
             raise BackendUnavailable("The server is stopping.")
+        if alias.name in self._withheld:
+            raise ModelNotFound(f"The model '{alias.name}' is being deleted.", param="model")
         if len(self._queue) >= self.limits.max_queue and not self._is_ready(alias):
             raise Busy(f"Too many requests wait for a model ({self.limits.max_queue}).", retry_after=5.0)
         waiter = Waiter(alias, target, estimate, asyncio.get_running_loop().create_future())

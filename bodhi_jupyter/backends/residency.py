@@ -44,6 +44,7 @@ class Starter(Protocol):
 
         Raises:
             BackendUnavailable: the model could not be loaded.
+            ModelNotFound: its file is gone.
         """
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from ..wire.errors import BackendError, BackendUnavailable, GatewayError
+from ..wire.errors import BackendUnavailable, GatewayError
 from .residency import Engine, PoolEvent, Resident, Starter, State, Waiter
 from .trouble import HEALTHY_SECONDS, Troubles
 
@@ -113,7 +113,7 @@ class Residents:
             self._forget(resident)
             raise
         except Exception as error:
-            if not isinstance(error, BackendError):
+            if not isinstance(error, GatewayError):
                 _log.exception("The model %r could not be loaded", resident.name)
                 error = BackendUnavailable(f"The model {resident.name!r} could not be loaded; the log says why.")
             self._forget(resident)

@@ -14,7 +14,6 @@ from ..backends.launch import Settings
 from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
-from ..catalog.gguf_metadata import capabilities
 from ..wire.errors import InvalidField
 from ..wire.json_text import compact
 from .base import GatewayHandler
@@ -140,7 +139,7 @@ def _local_meta(target: LocalTarget, state: ModelState, details: Details) -> dic
     metadata = details.known(target.file)
     if metadata is None:
         return meta | ({"quantization": target.file.quant} if target.file.quant else {})
-    found = capabilities(metadata, details.known_projector(target))
+    found = details.capabilities(target) or ()
     return meta | {
         "n_ctx": Settings.of(target.context).context_per_request(metadata.context_length),
         "n_ctx_train": metadata.context_length,

@@ -17,7 +17,6 @@ from ..wire.ollama_options import context_length_asked, ollama_defaults
 from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
 from ..wire.sse import event_count
 from .counted import CountedHandler
-from .lease import timed_lease
 from .leased import document_at
 from .native import context_tokens
 from .ollama_base import OllamaHandler, full_name
@@ -73,14 +72,9 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             if ability not in abilities:
                 raise InvalidField(f"{full_name(request.model)} does not support {ability}", param="model")
 
-    async def load_or_unload(self, request: Request, alias: Alias) -> None:
-        """Answer a request that asks nothing: load the model, or with a `keep_alive` of 0 unload it."""
-        if request.keep_alive == 0:
-            self.gateway.pool.retire(alias.name, "asked to")
-        else:
-            async with timed_lease(self.gateway.backends[alias.target.backend], alias, request.keep_alive):
-                pass
-        reason = "unload" if request.keep_alive == 0 else "load"
+    async def answer_nothing_asked(self, request: Request, alias: Alias) -> None:
+        """Answer a request that asks nothing, once the model is loaded or being unloaded."""
+        reason = await self.load_or_unload(alias, request.keep_alive)
         answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
         self.answer_json(answer)
 

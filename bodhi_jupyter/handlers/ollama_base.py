@@ -10,12 +10,12 @@ from functools import lru_cache
 from typing import TypeVar
 
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.gguf_metadata import capabilities
 from ..wire.errors import GatewayError
 from ..wire.json_text import compact
 from ..wire.ollama_errors import ollama_status, ollama_text
 from ..wire.ollama_stream import Moments
 from .base import GatewayHandler
+from .lease import timed_lease
 from .openai import LARGE_BODY_BYTES
 
 T = TypeVar("T")
@@ -64,10 +64,26 @@ class OllamaHandler(GatewayHandler):
         if not isinstance(target, LocalTarget):
             return None
         await self.gateway.details.read_all([alias])
-        metadata = self.gateway.details.known(target.file)
-        if metadata is None:
-            return None
-        return frozenset(capabilities(metadata, self.gateway.details.known_projector(target)))
+        known = self.gateway.details.capabilities(target)
+        return None if known is None else frozenset(known)
+
+    async def load_or_unload(self, alias: Alias, keep_alive: float | None) -> str:
+        """What a request is for that asks nothing: load the model, or with a `keep_alive` of 0 unload it.
+
+        A configured server unloads its models itself.
+
+        Returns:
+            Which it was, as Ollama's `done_reason`.
+
+        Raises:
+            GatewayError: it cannot be loaded.
+        """
+        if keep_alive == 0:
+            if isinstance(alias.target, LocalTarget):
+                self.gateway.pool.retire(alias.name, "asked to")
+            return "unload"
+        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
+            return "load"
 
 
 def timestamp(seconds: float | None = None) -> str:

@@ -35,7 +35,7 @@ class ChatHandler(AnsweringHandler):
         needed = [*senses, "tools"] if request.tools else senses
         alias, context_length = await self.alias_for(request, *needed)
         if not request.messages:
-            await self.load_or_unload(request, alias)
+            await self.answer_nothing_asked(request, alias)
             return
         # Options that depend on the context are made once more, now that it is known.
         body = chat_body(request, context_length=context_length) if request.options else asked

@@ -17,7 +17,6 @@ from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
 from .counted import CountedHandler
 from .embeddings import BATCH, note_prompt_tokens
-from .lease import timed_lease
 from .leased import leased_document
 from .native import context_tokens
 from .ollama_answering import tokens_of
@@ -33,14 +32,6 @@ _USUAL_BATCH = 512
 
 
 class _EmbeddingHandler(CountedHandler, OllamaHandler):
-    async def load(self, alias: Alias, keep_alive: float | None) -> None:
-        """Nothing is asked: load the model, or with a `keep_alive` of 0 unload it."""
-        if keep_alive == 0:
-            self.gateway.pool.retire(alias.name, "asked to")
-            return
-        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
-            pass
-
     async def embed(
         self, alias: Alias, texts: Sequence[str], keep_alive: float | None, *, truncate: bool
     ) -> tuple[list[Vector], int]:
@@ -108,10 +99,10 @@ class EmbedHandler(_EmbeddingHandler):
         alias = await self.resolve_to_run(request.model)
         dimensions = request.dimensions if request.dimensions > 0 else None
         if not request.inputs:
-            await self.load(alias, request.keep_alive)
+            await self.load_or_unload(alias, request.keep_alive)
             self.answer_json({"model": request.model, "embeddings": []})
             return
-        await self.load(alias, None)
+        await self.load_or_unload(alias, None)
         moments.loaded = moments.clock()
         vectors, tokens = await self.embed(alias, request.inputs, request.keep_alive, truncate=request.truncate)
         answer = {
@@ -136,7 +127,7 @@ class EmbeddingsHandler(_EmbeddingHandler):
         request = await self.checked(lambda body: parse_ollama(OllamaEmbeddingsRequest, body))
         alias = await self.resolve_to_run(request.model)
         if not request.prompt:
-            await self.load(alias, request.keep_alive)
+            await self.load_or_unload(alias, request.keep_alive)
             self.answer_json({"embedding": []})
             return
         (vector,), _ = await self.embed(alias, [request.prompt], request.keep_alive, truncate=True)

@@ -39,7 +39,7 @@ class GenerateHandler(AnsweringHandler):
         alias, context_length = await self.alias_for(request, *needed)
         try:
             if not (request.prompt or request.suffix or request.images):
-                await self.load_or_unload(request, alias)
+                await self.answer_nothing_asked(request, alias)
             elif request.suffix:
                 body = gap_body(request, context_length=context_length)
                 await self._run(request, alias, "/infill", self.with_defaults(body, alias, context_length))
