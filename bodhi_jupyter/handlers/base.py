@@ -34,7 +34,6 @@ from ..wire.errors import (
     response_headers,
 )
 from ..wire.json_text import compact
-from ..wire.names import check_model_name
 from ..wire.record import CURRENT
 from ..wire.sse import comment, data_event, event_count
 from .arrival import new_record
@@ -182,17 +181,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than the limit of {self.max_body_bytes} bytes.")
 
-    def note_model(self, name: str) -> None:
-        """Put a model's name into the request's record; `InvalidModelName` where no model can be called so."""
-        self.record.model = check_model_name(name)
-
     async def resolve(self, name: str) -> Alias:
         """The alias that the caller means; the name goes into the request's record.
 
         Raises:
             GatewayError: there is none, or its backend is silent.
         """
-        self.note_model(name)
+        self.record.note_model(name)
         alias = await self.gateway.catalog.resolve(name)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias

@@ -101,7 +101,7 @@ class PullHandler(_ManageHandler):
 
     async def _pull(self) -> None:
         request = parse_ollama(OllamaModelRequest, self.body)
-        self.note_model(request.model)
+        self.record.note_model(request.model)
         async with aclosing(self.gateway.pulls.follow(request.model)) as lines:
             async for line in lines:
                 if request.stream:
@@ -124,10 +124,10 @@ class CreateHandler(_ManageHandler):
     async def _create(self) -> None:
         request = parse_ollama(OllamaCreateRequest, self.body)
         source = check_create(request)
-        self.note_model(source)  # the one that may be missing
+        self.record.note_model(source)  # the one that may be missing
         name = await self.name_to_make(request.model)
         alias = await self.resolve(source)
-        self.note_model(request.model)
+        self.record.note_model(request.model)
         await self.save(created_document(await self.document_for(alias, name), request))
         if not request.stream:
             self.answer_json({"status": "success"})
@@ -152,7 +152,7 @@ class CopyHandler(_ManageHandler):
             raise InvalidField(f'source "{request.source}" is invalid', param="source")
         if not request.destination:
             raise InvalidField(f'destination "{request.destination}" is invalid', param="destination")
-        self.note_model(request.source)
+        self.record.note_model(request.source)
         name = await self.name_to_make(request.destination)
         alias = await self.resolve(request.source)
         if name != alias.name:
@@ -171,7 +171,7 @@ class DeleteHandler(_ManageHandler):
 
     async def _delete(self) -> None:
         request = parse_ollama(OllamaModelRequest, self.body)
-        self.note_model(request.model)
+        self.record.note_model(request.model)
         alias = await self.gateway.catalog.resolve_exactly(request.model)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         if await self.stored_document(alias) is None:

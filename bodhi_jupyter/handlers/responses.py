@@ -42,7 +42,7 @@ class ResponsesHandler(CountedHandler):
     async def _answer(self) -> None:
         request = parse_request(ResponsesRequest, self.body)
         name = request.model or DEFAULT
-        self.note_model(name)
+        self.record.note_model(name)
         refuse_unsupported(request)
         alias = await self.resolve_to_run(name)
         self.events = ResponseEvents(
