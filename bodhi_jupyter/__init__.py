@@ -9,14 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .notebook.chat import chat
+    from .notebook.client import connect
+    from .notebook.model_browser import ModelBrowser
+    from .notebook.panel import Panel
     from .notebook.usage import usage
 
-__all__ = ["__version__", "usage"]
+__all__ = ["ModelBrowser", "Panel", "__version__", "chat", "connect", "usage"]
 
 __version__ = "0.1.0"
 
 #: What notebooks import from here, and where it is.
-_PUBLIC = {"usage": "usage"}
+_PUBLIC = {
+    "ModelBrowser": "model_browser",
+    "Panel": "panel",
+    "chat": "chat",
+    "connect": "client",
+    "usage": "usage",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +36,13 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.notebook.{_PUBLIC[name]}"), name)
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """``%load_ext bodhi_jupyter``: the magics ``%%chat`` and ``%bodhi``."""
+    from .notebook.magics import load
+
+    load(ipython)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

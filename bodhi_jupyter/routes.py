@@ -12,6 +12,7 @@ from .handlers import (
     manage_keys,
     manage_models,
     manage_pulls,
+    manage_render,
     manage_usage,
     models,
     ollama_chat,
@@ -52,6 +53,7 @@ ROUTES = [
     *manage_pulls.default_handlers,
     *manage_usage.default_handlers,
     *manage_docs.default_handlers,
+    *manage_render.default_handlers,
     *V1_ROUTES,
 ]
 

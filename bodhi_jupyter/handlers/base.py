@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Coroutine
@@ -64,6 +65,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     #: The content type of streams.
     stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
+    #: Of the line that tells of a request.
+    line_level = logging.INFO
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
         """Prepare what must exist however early the request fails."""
@@ -94,6 +97,11 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     def authorizer(self) -> Authorizer:
         """The server's own, or for a scoped key one that knows no server-specific users (JupyterHub's would crash)."""
         return SCOPED_AUTHORIZER if self.holder else super().authorizer
+
+    @property
+    def max_body_bytes(self) -> int:
+        """A larger body is refused."""
+        return self.gateway.max_body_bytes
 
     def caller_key(self) -> str:
         """The key in the request's headers, or ""."""
@@ -155,11 +163,6 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             self._body += chunk
 
     @property
-    def max_body_bytes(self) -> int:
-        """The most that a body may have here."""
-        return self.gateway.max_body_bytes
-
-    @property
     def body(self) -> bytes:
         """The request's body.
 
@@ -184,8 +187,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         Raises:
             GatewayError: there is none, or its backend is silent.
         """
-        self.record.model = name
-        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        self.record.note_model(name)
+        alias = await self.gateway.catalog.resolve(name)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
 
@@ -388,7 +391,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         super().on_finish()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
-        self.log.info("%s", self.record.line())
+        self.log.log(self.line_level, "%s", self.record.line())
         self.gateway.recorder.record(self.record)
 
 

@@ -17,7 +17,6 @@ from ..wire.ollama_options import ollama_defaults
 from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
 from ..wire.sse import event_count
 from .counted import CountedHandler
-from .lease import timed_lease
 from .leased import document_at
 from .native import context_tokens
 from .ollama_base import OllamaHandler, full_name
@@ -72,21 +71,11 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             if ability not in abilities:
                 raise InvalidField(f"{full_name(request.model)} does not support {ability}", param="model")
 
-    async def load(self, request: Request, alias: Alias) -> None:
-        """Answer a request that asks nothing."""
-        async with timed_lease(self.gateway.backends[alias.target.backend], alias, request.keep_alive):
-            pass
-        self.answer_json(loaded_answer(request.model, self.envelope, self.moments(), "load"))
-
-    async def unload(self, request: Request) -> None:
-        """Answer a request that asks nothing, with a `keep_alive` of 0; whatever the model can do.
-
-        Raises:
-            GatewayError: there is no such model.
-        """
-        alias = await self.resolve(request.model)
-        self.gateway.pool.retire(alias.name, "asked to")
-        self.answer_json(loaded_answer(request.model, self.envelope, self.moments(), "unload"))
+    async def answer_nothing_asked(self, request: Request, alias: Alias) -> None:
+        """Answer a request that asks nothing, once the model is loaded or being unloaded."""
+        reason = await self.load_or_unload(alias, request.keep_alive)
+        answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
+        self.answer_json(answer)
 
     @staticmethod
     def with_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:

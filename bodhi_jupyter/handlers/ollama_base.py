@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from ..backends.context_sizes import wishing
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.gguf_metadata import capabilities
 from ..wire.errors import GatewayError
 from ..wire.json_text import compact
 from ..wire.ollama_errors import ollama_status, ollama_text
 from ..wire.ollama_options import context_length_asked
 from ..wire.ollama_stream import Moments
 from .base import GatewayHandler
+from .lease import timed_lease
 from .openai import LARGE_BODY_BYTES
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class OllamaHandler(GatewayHandler):
         if asked is None or not isinstance(alias.target, LocalTarget):
             return alias
         metadata = await self.gateway.details.read(alias.target.file)
-        return self.gateway.contexts.wish(alias, asked, metadata.context_length if metadata else None)
+        return wishing(alias, asked, metadata.context_length if metadata else None)
 
     async def abilities(self, alias: Alias) -> frozenset[str] | None:
         """What the model can do, in Ollama's words; None where only its own server knows."""
@@ -83,10 +84,26 @@ class OllamaHandler(GatewayHandler):
         if not isinstance(target, LocalTarget):
             return None
         await self.gateway.details.read_all([alias])
-        metadata = self.gateway.details.known(target.file)
-        if metadata is None:
-            return None
-        return frozenset(capabilities(metadata, self.gateway.details.known_projector(target)))
+        known = self.gateway.details.capabilities(target)
+        return None if known is None else frozenset(known)
+
+    async def load_or_unload(self, alias: Alias, keep_alive: float | None) -> str:
+        """What a request is for that asks nothing: load the model, or with a `keep_alive` of 0 unload it.
+
+        A configured server unloads its models itself.
+
+        Returns:
+            Which it was, as Ollama's `done_reason`.
+
+        Raises:
+            GatewayError: it cannot be loaded.
+        """
+        if keep_alive == 0:
+            if isinstance(alias.target, LocalTarget):
+                self.gateway.pool.retire(alias.name, "asked to")
+            return "unload"
+        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
+            return "load"
 
 
 def timestamp(seconds: float | None = None) -> str:

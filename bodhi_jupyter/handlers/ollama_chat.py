@@ -34,13 +34,13 @@ class ChatHandler(AnsweringHandler):
     async def _answer(self) -> None:
         request, asked = await self.checked(_parse)
         if not request.messages and request.keep_alive == 0:
-            await self.unload(request)
+            await self.answer_nothing_asked(request, await self.resolve(request.model))
             return
         senses = senses_of(asked["messages"])
         needed = [*senses, "tools"] if request.tools else senses
         alias, context_length = await self.alias_for(request, *needed)
         if not request.messages:
-            await self.load(request, alias)
+            await self.answer_nothing_asked(request, alias)
             return
         # Options that depend on the context are made once more, now that it is known.
         body = {**asked, **sampling_fields(request.options, context_length=context_length)}

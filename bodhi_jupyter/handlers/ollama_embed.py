@@ -21,7 +21,6 @@ from ..wire.ollama_shortening import is_overflow
 from ..wire.ollama_stream import Moments
 from .counted import CountedHandler
 from .embeddings import BATCH, note_prompt_tokens
-from .lease import timed_lease
 from .leased import document_at, with_lease
 from .native import context_tokens
 from .ollama_base import JSON, OllamaHandler
@@ -38,19 +37,15 @@ _USUAL_BATCH = 512
 
 
 class _EmbeddingHandler(CountedHandler, OllamaHandler):
-    async def load_or_unload(self, request: Request) -> None:
-        """Nothing is asked: load the model, or with a `keep_alive` of 0 unload it.
+    async def nothing_asked(self, request: Request) -> None:
+        """Load the model, or with a `keep_alive` of 0 unload it.
 
         Raises:
             GatewayError: there is no such model, or it cannot be loaded.
         """
-        if request.keep_alive == 0:
-            alias = await self.resolve(request.model)
-            self.gateway.pool.retire(alias.name, "asked to")
-            return
-        alias = await self._alias_for(request)
-        async with timed_lease(self.gateway.backends[alias.target.backend], alias, request.keep_alive):
-            pass
+        is_to_go = request.keep_alive == 0
+        alias = await self.resolve(request.model) if is_to_go else await self._alias_for(request)
+        await self.load_or_unload(alias, request.keep_alive)
 
     async def embed(
         self, request: Request, texts: Sequence[str], moments: Moments, *, truncate: bool
@@ -130,7 +125,7 @@ class EmbedHandler(_EmbeddingHandler):
         request = await self.checked(lambda body: parse_ollama(OllamaEmbedRequest, body))
         dimensions = request.dimensions if request.dimensions > 0 else None
         if not request.inputs:
-            await self.load_or_unload(request)
+            await self.nothing_asked(request)
             self.answer_json({"model": request.model, "embeddings": []})
             return
         vectors, tokens = await self.embed(request, request.inputs, moments, truncate=request.truncate)
@@ -156,7 +151,7 @@ class EmbeddingsHandler(_EmbeddingHandler):
     async def _answer(self) -> None:
         request = await self.checked(lambda body: parse_ollama(OllamaEmbeddingsRequest, body))
         if not request.prompt:
-            await self.load_or_unload(request)
+            await self.nothing_asked(request)
             self.answer_json({"embedding": []})
             return
         (vector,), _ = await self.embed(request, [request.prompt], self.moments(), truncate=True)

@@ -47,13 +47,13 @@ class GenerateHandler(AnsweringHandler):
         request, chat = await self.checked(_parse)
         is_asked = bool(request.prompt or request.suffix or request.images)
         if not is_asked and request.keep_alive == 0:
-            await self.unload(request)
+            await self.answer_nothing_asked(request, await self.resolve(request.model))
             return
         needed = ["insert"] if request.suffix else senses_of(chat["messages"])
         alias, context_length = await self.alias_for(request, *needed)
         try:
             if not is_asked:
-                await self.load(request, alias)
+                await self.answer_nothing_asked(request, alias)
             elif request.suffix:
                 body = gap_body(request, context_length=context_length)
                 await self._run(request, alias, "/infill", self.with_defaults(body, alias, context_length))

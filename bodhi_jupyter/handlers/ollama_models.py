@@ -94,11 +94,7 @@ class RunningHandler(OllamaHandler):
     async def _loaded(self) -> list[Alias]:
         names = {name for name, state in self.gateway.pool.states().items() if state.state in _LOADED}
         aliases = await self.gateway.catalog.aliases()
-        return [
-            self.gateway.contexts.applied(alias)
-            for alias in aliases
-            if alias.name in names and isinstance(alias.target, LocalTarget)
-        ]
+        return [alias for alias in aliases if alias.name in names and isinstance(alias.target, LocalTarget)]
 
     def _render(self, loaded: Sequence[Alias], contexts: Sequence[int | None]) -> list[dict[str, Any]]:
         states, now = self.gateway.pool.states(), time.time()

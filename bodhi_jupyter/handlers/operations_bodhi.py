@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ..catalog.alias_file import AliasFile
 from ..wire.answers import Answer
-from ..wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument
+from ..wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument, Rendered
 from ..wire.openapi import Operation, Parameter, Reply
 from .manage_keys import KeyRequest
+from .manage_render import RenderRequest
 from .operations_common import ALWAYS, MODEL, OPENAI, WITH_BODY
 
 ALIASES = "Aliases"
@@ -178,6 +179,18 @@ OPERATIONS = [
         dialect=OPENAI,
         replies={200: Reply("The backends.", BackendList, _BACKENDS)},
         errors=ALWAYS,
+    ),
+    Operation(
+        route="POST /bodhi/render",
+        tag=SERVER,
+        summary="Render Markdown",
+        description="Model text as HTML that runs nothing and loads nothing; at most 64 KB. With `growing` the text is "
+        "not at its end: `html` has its finished blocks, `rest` and `rest_html` what may still change.",
+        dialect=OPENAI,
+        request=RenderRequest,
+        examples={"A text": {"text": "**Hello**"}, "A text that grows": {"text": "One.\n\nTwo", "growing": True}},
+        replies={200: Reply("The HTML.", Rendered, {"html": "<p><strong>Hello</strong></p>\n"})},
+        errors=WITH_BODY,
     ),
     Operation(
         route="GET /bodhi/openapi.json",

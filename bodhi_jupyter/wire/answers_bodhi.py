@@ -121,6 +121,14 @@ class Key(Answer):
     name: str
 
 
+class Rendered(Answer):
+    """Markdown as HTML; of a text that grows, what may still change apart."""
+
+    html: str
+    rest: str | None = None
+    rest_html: str | None = None
+
+
 class OpenApiDocument(Answer):
     """A description of the API."""
 

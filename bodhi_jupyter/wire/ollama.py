@@ -6,7 +6,6 @@ Bodies are parsed whatever the content type; unknown fields are ignored, null me
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from .duration import parse_duration
 from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound
+from .names import check_model_name
 from .ollama_messages import OllamaMessage, OllamaModel
 from .ollama_options import check_options
 from .schema import UnfitSchema, check_schema
@@ -23,7 +23,6 @@ from .validation import fault, render_path
 Request = TypeVar("Request", bound=OllamaModel)
 
 _LEVELS = ("low", "medium", "high", "max")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,511}", re.ASCII)
 #: Characters of a caller's value that an error repeats.
 _SHOWN = 64
 _GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
@@ -242,8 +241,7 @@ def parse_ollama(kind: type[Request], body: bytes) -> Request:
 def _check_model(request: OllamaRequest) -> None:
     if not request.model:
         raise request.without_model()
-    if not _NAME.fullmatch(request.model):
-        raise InvalidField("invalid model name", param="model")
+    check_model_name(request.model)
 
 
 def _parse_object(body: bytes, name: str) -> dict[str, Any]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser.notebook_page import ChatPage, NotebookPage
+from tests.browser.scripted import ScriptedBackend
 from tests.live.server import LiveServer
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ ARGUMENTS = [
 ]
 #: JupyterLab asks in a corner of the page whether it may fetch news.
 NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+IMPORT = "from bodhi_jupyter.notebook.chat_view import ChatView"
+ALIAS = """\
+alias: tutor
+backend: backend
+model: fake-model
+request_params: {temperature: 0.25, system_prompt: Explain as to a beginner.}
+"""
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
 
@@ -47,19 +56,27 @@ def _missing() -> str:
     return "" if Path(CHROMIUM).exists() else "there is no chromium"
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """One for each test: while Playwright's synchronous API is open no other event loop can run in this thread."""
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """Skips where something is missing."""
     if missing := _missing():
         if os.environ.get("BODHI_BROWSER_TESTS") == "1":
             pytest.fail(f"BODHI_BROWSER_TESTS=1, but {missing}")
         pytest.skip(missing)
+
+
+def chromium(installed: None) -> Iterator[Browser]:
+    """While Playwright's synchronous API is open no other event loop can run in this thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+module_browser = pytest.fixture(scope="module", name="module_browser")(chromium)
+browser = pytest.fixture(name="browser")(chromium)
 
 
 class Visit:
@@ -111,9 +128,77 @@ def lab(tmp_path: Path, browser: Browser) -> Iterator[LiveServer]:
 
 
 @contextmanager
-def _lab(folder: Path) -> Iterator[LiveServer]:
+def _lab(folder: Path, env: Mapping[str, str] | None = None, **traits: Any) -> Iterator[LiveServer]:
     settings = folder / "app-settings"
     settings.mkdir()
     (settings / "overrides.json").write_text(json.dumps(NO_NEWS))
-    with LiveServer(folder, "lab", config={"LabApp": {"app_settings_dir": str(settings)}}) as live:
+    config = {"LabApp": {"app_settings_dir": str(settings)}, "BodhiExtension": traits}
+    with LiveServer(folder, "lab", config=config, env=env) as live:
         yield live
+
+
+@pytest.fixture(autouse=True)
+def jp_asyncio_loop() -> None:
+    """Pytest-jupyter's is for servers in this process; it cannot be closed while Playwright's own loop runs."""
+
+
+@pytest.fixture(autouse=True)
+def jp_server_cleanup() -> None:
+    """As above: there is no server in this process."""
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[ScriptedBackend]:
+    with ScriptedBackend() as scripted:
+        yield scripted
+
+
+@pytest.fixture(scope="session")
+def scripted_lab(
+    tmp_path_factory: pytest.TempPathFactory, installed: None, backend: ScriptedBackend
+) -> Iterator[LiveServer]:
+    """JupyterLab, its models scripted, with an alias to choose; it takes longest to start."""
+    folder = tmp_path_factory.mktemp("lab")
+    aliases = folder / "data" / "bodhi" / "aliases"
+    aliases.mkdir(parents=True)
+    (aliases / "tutor.yaml").write_text(ALIAS)
+    with _lab(folder, backend_url=backend.url) as live:
+        yield live
+
+
+@pytest.fixture(scope="module")
+def module_visit(module_browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """A page for all tests of a module."""
+    with module_browser.new_context(viewport={"width": 1280, "height": 1400}) as context:
+        context.set_default_timeout(30_000)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        visit = Visit(context.new_page())
+        yield visit
+        visit.screenshot(request.node.name.removesuffix(".py").replace("/", "-"))
+
+
+@pytest.fixture(scope="module")
+def notebook(scripted_lab: LiveServer, module_visit: Visit, request: pytest.FixtureRequest) -> NotebookPage:
+    """A notebook with three cells, and a kernel of its own."""
+    name = f"{request.node.path.stem}.ipynb"
+    return NotebookPage(scripted_lab, module_visit.page, IMPORT, "", "", name=name)
+
+
+@pytest.fixture
+def start(notebook: NotebookPage, module_visit: Visit, backend: ScriptedBackend) -> Iterator[Callable[..., ChatPage]]:
+    """Shows a new chat, made by this Python; the page must have stayed quiet at the end."""
+    module_visit.errors.clear()
+    backend.fake.requests.clear()
+
+    def start(arguments: str = "", *before: str) -> ChatPage:
+        notebook.set_source(0, "\n".join([IMPORT, *before, f"chat = ChatView({arguments})", "chat"]))
+        notebook.run_to_end(0)
+        chat = ChatPage(notebook.page)
+        chat.message.wait_for()
+        # The models are there once the server has been found.
+        notebook.page.locator(".bodhi-models option", has_text="tutor").wait_for(state="attached")
+        return chat
+
+    yield start
+    assert module_visit.hosts == {"127.0.0.1"}
+    assert module_visit.errors == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bodhi_jupyter.handlers import ollama_answering
+from bodhi_jupyter.models.tiny_random import write_tiny_random
 from bodhi_jupyter.wire import ollama_messages
 from tests.fakes import behaviours as behave
 from tests.fakes.llama import FakeLlama
@@ -191,3 +193,53 @@ async def test_arguments_that_are_no_json_end_in_an_error(client, fake) -> None:
     body = {**CHAT, "tools": [{"type": "function", "function": {"name": "f"}}]}
     answer = await client.post("/api/chat", json=body)
     assert "not a JSON object" in json.loads(answer.text.splitlines()[-1])["error"]
+
+
+def offer(fake, *models: str) -> None:
+    entries = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in models]
+    fake.routes["/v1/models"] = lambda exchange: exchange.send_json(200, {"object": "list", "data": entries})
+
+
+async def test_models_are_reached_by_the_names_that_they_are_listed_with(client, fake) -> None:
+    offer(fake, "/models/foo.gguf", "C:\\models\\foo.gguf", "my model (1)", "Ünï", "@cf/x")
+    await client.get("/v1/models?refresh=true")
+    listed = [model["model"] for model in (await client.get("/api/tags")).json()["models"] if model["size"] == 0]
+    assert len(listed) == 5
+    for name in listed:
+        assert (await client.post("/api/show", json={"model": name})).status_code == 200
+        assert (await client.post("/api/chat", json={**CHAT, "model": name, "stream": False})).status_code == 200
+        assert fake.requests[-1].body["model"] == name.removesuffix(":latest")
+
+
+async def test_a_servers_model_is_not_confused_with_an_alias_of_its_name(
+    client, fake, extension, jp_data_dir: Path
+) -> None:
+    models, aliases = (jp_data_dir / "bodhi" / folder for folder in ("models", "aliases"))
+    for folder in (models, aliases):
+        folder.mkdir(parents=True)
+    write_tiny_random(models / "m.gguf", seed=1)
+    mine = aliases / "twin.yaml"
+    mine.write_text("alias: twin\npath: m.gguf\ncontext_params: {n_ctx: 512}\nrequest_params: {system_prompt: mine}\n")
+    offer(fake, "twin")
+    await client.get("/v1/models?refresh=true")
+    pool = extension.gateway.pool
+
+    chat = {**CHAT, "stream": False, "options": {"num_predict": 2, "num_ctx": 1024}}
+    assert (await client.post("/api/chat", json={**chat, "model": "twin"})).status_code == 200
+    for path in ("/api/chat", "/v1/chat/completions"):
+        answer = await client.post(path, json={**CHAT, "stream": False, "model": "backend/twin"})
+        assert answer.status_code == 200, answer.text
+    for path in ("/api/generate", "/api/embed"):
+        await client.post(path, json={"model": "backend/twin", "keep_alive": 0})
+    assert {name: state.state for name, state in pool.states().items()} == {"twin": "loaded"}
+
+    copied = await client.post("/api/copy", json={"source": "backend/twin", "destination": "copied"})
+    assert copied.status_code == 200
+    assert (aliases / "copied.yaml").read_text().splitlines() == ["alias: copied", "backend: backend", "model: twin"]
+    refused = await client.request("DELETE", "/api/delete", json={"model": "backend/twin"})
+    assert refused.status_code == 403
+    assert "belongs to the configured server" in said(refused)
+    assert mine.exists()
+    # An alias for the server's model has a name of its own, and none of the pool's business.
+    for path in ("/api/generate", "/api/chat"):
+        assert (await client.post(path, json={"model": "copied", "keep_alive": 0})).status_code == 200

@@ -1,0 +1,193 @@
+"""The form that makes and changes an alias; what may be said the server decides, and says at the field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from .errors import RequestRefused
+from .fields import Field, NumberField, ObjectField
+from .text import element
+
+#: What an alias may stand for, and the document's fields that say it.
+TARGETS = {
+    "A file on this disk": ("path",),
+    "A file of the Hugging Face cache": ("repo", "filename", "snapshot"),
+    "A model of a configured server": ("backend", "model"),
+}
+_REQUEST = "request_params"
+_CONTEXT = "context_params"
+
+
+class AliasForm(widgets.VBox):
+    """An alias as fields.
+
+    Args:
+        on_save: called with the document that the person wants.
+        on_cancel: called when they do not.
+    """
+
+    def __init__(self, on_save: Callable[[dict[str, Any]], None], on_cancel: Callable[[], None]) -> None:
+        self._on_save = on_save
+        self._rest: dict[str, Any] = {}
+        self._heading = widgets.HTML()
+        self._target = widgets.Dropdown(
+            options=list(TARGETS),
+            description="Stands for",
+            style={"description_width": "8.5em"},
+            layout={"width": "100%"},
+        )
+        self.fields = _fields()
+        self._more = {
+            _REQUEST: ObjectField("More, as JSON", '{"top_k": 40}'),
+            _CONTEXT: ObjectField("More, as JSON", '{"n_gpu_layers": -1}'),
+        }
+        self.problem = widgets.HTML()
+        self.problem.add_class("bodhi-ui-problem")
+        self.save = widgets.Button(description="Save", button_style="primary")
+        cancel = widgets.Button(description="Cancel")
+        self.save.on_click(lambda _: self._submit())
+        cancel.on_click(lambda _: on_cancel())
+        self._target.observe(lambda _: self._show_target(), "value")
+        super().__init__(
+            [
+                self._heading,
+                self.fields["alias"],
+                self.fields["description"],
+                self._target,
+                *(self.fields[name] for names in TARGETS.values() for name in names),
+                self.fields["tags"],
+                _section("Of requests, where the caller says nothing"),
+                *(field for path, field in self.fields.items() if path.startswith(_REQUEST)),
+                self._more[_REQUEST],
+                _section("How it is loaded"),
+                *(field for path, field in self.fields.items() if path.startswith(_CONTEXT)),
+                self.fields["keep_alive"],
+                self._more[_CONTEXT],
+                self.problem,
+                widgets.HBox([self.save, cancel]),
+            ]
+        )
+        self.add_class("bodhi-ui-form")
+        self.add_class("bodhi-ui-grid-form")
+        self._show_target()
+
+    def fill(self, document: Mapping[str, Any], heading: str) -> None:
+        """Show an alias; what has no field is kept as it is."""
+        self._heading.value = element("h3", heading)
+        self.complain(None)
+        rest = {name: dict(value) if isinstance(value, Mapping) else value for name, value in document.items()}
+        for path, field in self.fields.items():
+            field.text = _text(_taken(rest, path))
+        for name, field in self._more.items():
+            field.document = rest.pop(name, None) or {}
+        self._rest = rest
+        self._target.value = next(
+            (target for target, names in TARGETS.items() if document.get(names[0])), next(iter(TARGETS))
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The alias that the fields say.
+
+        Raises:
+            ValueError: what is to be JSON is not; it is said at the field.
+        """
+        document = dict(self._rest)
+        for name, field in self._more.items():
+            try:
+                document[name] = field.document
+            except ValueError as error:
+                field.complain(str(error))
+                raise
+        hidden = {name for target, names in TARGETS.items() if target != self._target.value for name in names}
+        for path, field in self.fields.items():
+            if field.text and path not in hidden:
+                _put(document, path, _value(path, field))
+        return {name: value for name, value in document.items() if value not in ({}, [])}
+
+    def complain(self, error: RequestRefused | None) -> None:
+        """Show the server's error at the field that it names; None takes all back."""
+        for field in (*self.fields.values(), *self._more.values()):
+            field.complain("")
+        self.problem.value = ""
+        if error is None:
+            return
+        param = error.param.partition("[")[0]
+        blamed = self.fields.get(param) or self._more.get(param.partition(".")[0])
+        if blamed is None or blamed.layout.display == "none":
+            self.problem.value = element("span", error, role="alert")
+        else:
+            blamed.complain(str(error))
+            blamed.focus()
+
+    def _submit(self) -> None:
+        self.complain(None)
+        try:
+            document = self.document()
+        except ValueError:
+            return
+        self._on_save(document)
+
+    def _show_target(self) -> None:
+        for target, names in TARGETS.items():
+            for name in names:
+                self.fields[name].layout.display = None if target == self._target.value else "none"
+
+
+def _fields() -> dict[str, Field]:
+    """All fields by their path in the document, in the order in which they are shown."""
+    return {
+        "alias": Field("Name", "what callers put into `model`"),
+        "path": Field("Path", "of a GGUF file"),
+        "repo": Field("Repository", "organisation/name"),
+        "filename": Field("File", "name.Q4_K_M.gguf"),
+        "snapshot": Field("Revision", "the newest"),
+        "backend": Field("Server", "its name in the configuration"),
+        "model": Field("Model", "its name on that server"),
+        "description": Field("Description"),
+        "tags": Field("Tags", "separated by commas"),
+        f"{_REQUEST}.system_prompt": Field("System prompt", lines=3),
+        f"{_REQUEST}.temperature": NumberField("Temperature", "0 to 2"),
+        f"{_REQUEST}.top_p": NumberField("Top p", "0 to 1"),
+        f"{_REQUEST}.max_tokens": NumberField("Longest answer", "in tokens"),
+        f"{_CONTEXT}.n_ctx": NumberField("Context", "in tokens, over all slots; 4096"),
+        f"{_CONTEXT}.n_parallel": NumberField("Slots", "requests answered at once; 1"),
+        "keep_alive": NumberField("Stays loaded", "after its last request: 10m, 300; -1 is for ever"),
+    }
+
+
+def _section(text: str) -> widgets.HTML:
+    heading = widgets.HTML(element("h4", text))
+    heading.add_class("bodhi-ui-section")
+    return heading
+
+
+def _taken(document: dict[str, Any], path: str) -> Any:
+    """The value at `path`, which is then no longer in the document."""
+    first, _, rest = path.partition(".")
+    if not rest:
+        return document.pop(first, None)
+    inner = document.get(first)
+    return inner.pop(rest, None) if isinstance(inner, dict) else None
+
+
+def _put(document: dict[str, Any], path: str, value: Any) -> None:
+    first, _, rest = path.partition(".")
+    if rest:
+        document[first] = {**document.get(first, {}), rest: value}
+    else:
+        document[first] = value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _value(path: str, field: Field) -> Any:
+    if path == "tags":
+        return [tag.strip() for tag in field.text.split(",") if tag.strip()]
+    return field.number if isinstance(field, NumberField) else field.text

@@ -1,0 +1,72 @@
+"""Things of a notebook as attachments of a message."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+from typing import Any
+
+MAX_TEXT = 200_000
+_IMAGES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+
+
+def attachment_of(thing: Any, name: str = "") -> dict[str, str]:
+    """A text, an image or a file, a table or whatever a cell can show, as `ChatView.attachments` has it.
+
+    Args:
+        thing: a text; bytes; a `Path`; a table with ``to_csv`` (pandas) or ``write_csv`` (polars); what ``%%capture``
+            caught; a figure, or any other object: what IPython would show of it, an image before text.
+        name: what the person and the model see it called.
+
+    Raises:
+        ValueError: the bytes are neither an image nor text.
+    """
+    if isinstance(thing, Path):
+        return _of_bytes(thing.read_bytes(), name or thing.name)
+    if isinstance(thing, bytes):
+        return _of_bytes(thing, name or "data")
+    if isinstance(thing, str):
+        return _text(thing, name or "text")
+    for write in ("to_csv", "write_csv"):
+        if callable(method := getattr(thing, write, None)):
+            return _text(str(method()), name or "table.csv")
+    if isinstance(stdout := getattr(thing, "stdout", None), str):
+        return _text(stdout, name or "output")
+    shown = _shown(thing)
+    for kind in ("image/png", "image/jpeg"):
+        if kind in shown:
+            return _image(shown[kind], kind, name or "image")
+    return _text(shown.get("text/markdown") or shown.get("text/plain") or repr(thing), name or type(thing).__name__)
+
+
+def _shown(thing: Any) -> dict[str, Any]:
+    """What IPython shows of it, by MIME type; without IPython what the object itself says."""
+    ipython = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if ipython is not None:
+        data, _ = ipython.display_formatter.format(thing)
+        return dict(data)
+    png = getattr(thing, "_repr_png_", None)
+    return {"image/png": png()} if callable(png) else {}
+
+
+def _of_bytes(data: bytes, name: str) -> dict[str, str]:
+    for magic, kind in _IMAGES.items():
+        if data.startswith(magic):
+            return _image(data, kind, name)
+    try:
+        return _text(data.decode(), name)
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} is neither text nor an image.") from None
+
+
+def _image(data: bytes | str, kind: str, name: str) -> dict[str, str]:
+    # IPython gives base64 already, with line breaks.
+    encoded = data.replace("\n", "") if isinstance(data, str) else base64.b64encode(data).decode()
+    return {"kind": "image", "name": name, "url": f"data:{kind};base64,{encoded}"}
+
+
+def _text(text: str, name: str) -> dict[str, str]:
+    if len(text) > MAX_TEXT:
+        text = f"{text[:MAX_TEXT]}\n… {len(text) - MAX_TEXT:,} characters more."
+    return {"kind": "text", "name": name, "text": text}

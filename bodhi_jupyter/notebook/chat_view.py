@@ -1,0 +1,93 @@
+"""The chat as a widget: what Python and the browser share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anywidget
+import httpx
+from traitlets import Dict, List, Unicode
+
+from .attach import attachment_of
+from .client import connect
+from .kernel_side import KernelSide
+from .tools import Tools
+from .view import style, view_module
+
+
+class ChatView(anywidget.AnyWidget):
+    """A chat in a notebook. What Python sets here the browser shows, and the other way round.
+
+    The browser talks to the server itself, so that a chat goes on while a cell runs. While an answer streams the
+    browser holds the truth; what was said arrives here once the kernel is free.
+
+    Args:
+        tools: functions that the model may ask for; each call is shown, and runs when the person says so.
+        http: makes a client for the server, for pages that cannot reach it themselves; by default `connect` finds it.
+        traits: the attributes below.
+
+    Attributes:
+        messages: of the chat that is shown, in OpenAI's shape: ``role``, ``content`` (a text, or a list of parts),
+            ``tool_calls``. Answers have more, which is never sent back: ``reasoning``, a text, and ``stats``, with the
+            keys of `last` but ``text``.
+        chats: the chats that are put aside: ``id``, ``messages``, ``system``.
+        chat: the ``id`` of the chat that is shown.
+        model: the name that answers.
+        models: what the person may choose from, which the browser asks the server for: ``id``, ``description``,
+            ``state``, ``capabilities``, ``n_ctx`` in tokens, and ``defaults``, the alias's parameters.
+        system: the system prompt; with none the alias's own holds.
+        parameters: what goes into requests in OpenAI's names, as in ``{"temperature": 0.2}``.
+        tools: functions that the model may call, as OpenAI describes them; `offer` adds one.
+        attachments: what goes with the next message: ``kind`` (``text`` or ``image``), ``name``, and ``text`` or
+            ``url``, a ``data:`` URL.
+        last: the last answer: ``text``, ``model``, ``prompt_tokens``, ``completion_tokens``, ``tokens_per_second``,
+            ``first_token_seconds``, ``seconds``, ``finish_reason`` (``stopped`` where the person stopped it).
+        status: ``state``, one of ``ready``, ``answering``, ``failed``, ``no server``; and ``detail``, a sentence.
+    """
+
+    _esm = view_module()
+    _css = style()
+
+    messages = List(Dict()).tag(sync=True)
+    chats = List(Dict()).tag(sync=True)
+    chat = Unicode("1").tag(sync=True)
+    model = Unicode("default").tag(sync=True)
+    models = List(Dict()).tag(sync=True)
+    system = Unicode().tag(sync=True)
+    parameters = Dict().tag(sync=True)
+    tools = List(Dict()).tag(sync=True)
+    attachments = List(Dict()).tag(sync=True)
+    last = Dict().tag(sync=True)
+    status = Dict({"state": "ready", "detail": ""}).tag(sync=True)
+
+    def __init__(
+        self,
+        tools: Sequence[Callable[..., Any]] = (),
+        *,
+        http: Callable[[], httpx.AsyncClient] | None = None,
+        **traits: Any,
+    ) -> None:
+        super().__init__(**traits)
+        self._tools = Tools()
+        self._kernel_side = KernelSide(self.send, http or (lambda: connect().async_http()), self._tools)
+        self.on_msg(lambda _, message, __: self._kernel_side.receive(message))
+        for function in tools:
+            self.offer(function)
+
+    def offer(self, function: Callable[..., Any]) -> None:
+        """Let the model ask for a function of the notebook; its docstring and its types say what it is for.
+
+        Raises:
+            pydantic.errors.PydanticUserError: a parameter's type has no JSON schema.
+        """
+        self._tools.add(function)
+        self.tools = self._tools.describe()
+
+    def attach(self, thing: Any, name: str = "") -> None:
+        """Put something with the next message: see `attachment_of`.
+
+        Raises:
+            ValueError: it is bytes that are neither an image nor text.
+        """
+        self.attachments = [*self.attachments, attachment_of(thing, name)]

@@ -1,0 +1,197 @@
+"""Where the server is, as a kernel finds it, and clients that are led there."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from .errors import PackageMissing, ServerNotFound
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+#: How all keys of ours begin; a key of another provider is never sent here.
+KEY_PREFIX = "bodhi-"
+
+#: Where an environment names us: the variable of the address, what it has after our base, the variable of the key.
+_VARIABLES = (
+    ("OPENAI_BASE_URL", "/v1", "OPENAI_API_KEY"),
+    ("OLLAMA_HOST", "", "OLLAMA_API_KEY"),
+    ("ANTHROPIC_BASE_URL", "", "ANTHROPIC_AUTH_TOKEN"),
+)
+#: Seconds until there is a connection, and between two bytes: a model may have to be loaded first.
+TIMEOUT = httpx.Timeout(600.0, connect=5.0)
+
+NO_SERVER = (
+    "No Jupyter server with bodhi-jupyter is known to this kernel. Start one with `jupyter lab` and open the notebook "
+    'there; or name a running one with `connect("http://127.0.0.1:8888", key)`: `jupyter bodhi key create` makes a key.'
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is, and what opens it.
+
+    Attributes:
+        url: without a trailing slash, and without ``/v1``.
+        key: a key of ours, or a Jupyter token.
+    """
+
+    url: str
+    key: str = field(repr=False)
+
+    def openai(self, **more: Any) -> OpenAI:
+        """OpenAI's client, led here; `more` goes to it.
+
+        Raises:
+            PackageMissing: `openai` is not installed.
+        """
+        sdk = _openai()
+        http_client = sdk.DefaultHttpxClient(**self.httpx_options())
+        client: OpenAI = sdk.OpenAI(**{**self._openai_options(), "http_client": http_client, **more})
+        return client
+
+    def async_openai(self, **more: Any) -> AsyncOpenAI:
+        """OpenAI's asynchronous client, led here; `more` goes to it.
+
+        Raises:
+            PackageMissing: `openai` is not installed.
+        """
+        sdk = _openai()
+        http_client = sdk.DefaultAsyncHttpxClient(**self.httpx_options())
+        client: AsyncOpenAI = sdk.AsyncOpenAI(**{**self._openai_options(), "http_client": http_client, **more})
+        return client
+
+    def http(self) -> httpx.Client:
+        """A client for our own routes, relative to the server's base."""
+        return httpx.Client(**self._our_options())
+
+    def async_http(self) -> httpx.AsyncClient:
+        """The same for a running event loop."""
+        return httpx.AsyncClient(**self._our_options())
+
+    def httpx_options(self) -> dict[str, Any]:
+        """How httpx is to connect: a proxy never sees what goes to this very machine, the key included."""
+        if not _is_loopback(self.url):
+            return {}
+        options: dict[str, Any] = {"trust_env": False}
+        if self.url.startswith("https://"):
+            # Not read where the environment is not trusted; a self-signed certificate is named there.
+            options["verify"] = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+        return options
+
+    def _our_options(self) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return {"base_url": self.url, "headers": headers, "timeout": TIMEOUT, **self.httpx_options()}
+
+    def _openai_options(self) -> dict[str, Any]:
+        # The SDK refuses to be made without a key; a server without a login asks for none.
+        return {"base_url": f"{self.url}/v1", "api_key": self.key or "none"}
+
+
+def connect(url: str | None = None, key: str | None = None) -> Server:
+    """The server for this kernel; one that is named here is also that of `chat`, the magics and new panels.
+
+    Args:
+        url: of the Jupyter server, with its base URL, with or without ``/v1``. Without one the kernel's environment is
+            looked at, and then the runtime file of the Jupyter server that started the kernel.
+        key: from ``jupyter bodhi key create``, or the server's token.
+
+    Raises:
+        ServerNotFound: none is known here.
+    """
+    if url is not None:
+        _chosen[:] = [Server(_base(url), key or "")]
+    return _chosen[0] if _chosen else find_server()
+
+
+#: The server that the person has named, if any.
+_chosen: list[Server] = []
+
+
+def find_server(env: Mapping[str, str] = os.environ, runtime_folder: Path | None = None) -> Server:
+    """The server that this kernel was started by.
+
+    Args:
+        env: the kernel's environment.
+        runtime_folder: where Jupyter servers say how they are reached; by default Jupyter's own.
+
+    Raises:
+        ServerNotFound: neither tells of one.
+    """
+    server = _from_environment(env) or _from_runtime_file(env, runtime_folder)
+    if server is None:
+        raise ServerNotFound(NO_SERVER)
+    return server
+
+
+def _from_environment(env: Mapping[str, str]) -> Server | None:
+    for url_variable, path, key_variable in _VARIABLES:
+        url, key = env.get(url_variable, ""), env.get(key_variable, "")
+        if url and key.startswith(KEY_PREFIX):
+            return Server(url.rstrip("/").removesuffix(path), key)
+    return None
+
+
+def _from_runtime_file(env: Mapping[str, str], folder: Path | None) -> Server | None:
+    """The file that Jupyter Server writes for its own process, which is the kernel's parent (``JPY_PARENT_PID``)."""
+    parent = env.get("JPY_PARENT_PID", "")
+    if not parent.isdecimal():
+        return None
+    if folder is None:
+        from jupyter_core.paths import jupyter_runtime_dir
+
+        folder = Path(jupyter_runtime_dir())
+    try:
+        info = json.loads((folder / f"jpserver-{parent}.json").read_text(encoding="utf-8"))
+        if info.get("sock"):
+            return None  # no SDK speaks to a Unix socket
+        scheme = "https" if info["secure"] else "http"
+        return Server(
+            f"{scheme}://{_host(info['hostname'])}:{info['port']}{info['base_url'].rstrip('/')}", info["token"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _host(name: str) -> str:
+    """Where to connect to, for a server on this machine that is bound to `name`."""
+    if name in {"", "*", "localhost", "0.0.0.0"}:  # noqa: S104 - compared with, never bound to
+        return "127.0.0.1"
+    if name == "::":
+        return "[::1]"
+    return f"[{name}]" if ":" in name else name
+
+
+def _base(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ServerNotFound(f"An address starts with http:// or https://, this one does not: {url!r}.")
+    address = urlsplit(url)
+    return address._replace(path=address.path.rstrip("/").removesuffix("/v1"), query="", fragment="").geturl()
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _openai() -> Any:
+    try:
+        import openai
+    except ImportError:
+        raise PackageMissing(
+            "OpenAI's client is not installed in this kernel's environment: `%pip install openai`."
+        ) from None
+    return openai

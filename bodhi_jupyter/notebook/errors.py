@@ -1,0 +1,87 @@
+"""What can go wrong in a kernel, told to the person at the notebook in a sentence.
+
+NotebookError
+├── ServerNotFound        no server is known here; the text says how to name one
+├── ServerUnreachable     it does not answer
+├── PackageMissing        something that is only wanted here is not installed
+└── RequestRefused        it answered with an error
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+
+#: What the server appends for programs' logs: whoever is at the notebook knows what was asked.
+_CONTEXT = re.compile(r" \([A-Z]+ /[^()]*\)$")
+
+
+class NotebookError(Exception):
+    """A sentence for the person at the notebook."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: under a cell stands the sentence, and no page of frames."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ServerNotFound(NotebookError):
+    """No server is known to this kernel."""
+
+
+class ServerUnreachable(NotebookError):
+    """The server does not answer, or stopped in the middle."""
+
+
+class PackageMissing(NotebookError):
+    """A package that is only wanted here is not installed."""
+
+
+class RequestRefused(NotebookError):
+    """The server answered with an error.
+
+    Attributes:
+        status: of the HTTP answer; 0 where the error came inside a stream.
+        param: the field that is wrong, as in ``request_params.temperature``, or "".
+        code: the machine-readable reason, or "".
+    """
+
+    def __init__(self, message: str, *, status: int = 0, param: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+    @classmethod
+    def of(cls, status: int, body: bytes) -> RequestRefused:
+        """The error in an answer's body: OpenAI's shape, Ollama's, or none that we know."""
+        try:
+            error = json.loads(body)["error"]
+        except (ValueError, TypeError, KeyError):
+            return cls(_unexplained(status), status=status)
+        return cls.told(error, status)
+
+    @classmethod
+    def told(cls, error: Any, status: int = 0) -> RequestRefused:
+        """The same out of the value of an answer's ``error``."""
+        if not isinstance(error, dict):
+            return cls(str(error), status=status)
+        message = _CONTEXT.sub("", str(error.get("message") or _unexplained(status)))
+        return cls(message, status=status, param=str(error.get("param") or ""), code=str(error.get("code") or ""))
+
+
+def _unexplained(status: int) -> str:
+    if status == 404:
+        return "This Jupyter server has no such route: install bodhi-jupyter where the server runs, and start it again."
+    return f"The server answered with status {status}."
+
+
+def unreachable(error: httpx.TransportError, url: str) -> ServerUnreachable:
+    """The sentence for what httpx raised."""
+    if isinstance(error, httpx.TimeoutException):
+        return ServerUnreachable(f"The server at {url} was silent for too long.")
+    if isinstance(error, httpx.ConnectError):
+        return ServerUnreachable(f"Nobody answers at {url}. Is the Jupyter server still running?")
+    return ServerUnreachable(f"The connection to the server at {url} broke off.")

@@ -1,0 +1,91 @@
+"""A form's fields: a label, what a person types, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import ipywidgets as widgets
+
+from .text import element
+
+
+class Field(widgets.VBox):
+    """A labelled input, with the error of the server beneath it.
+
+    Args:
+        label: what a person reads.
+        hint: what stands in it while it is empty.
+        lines: above 1 for longer texts.
+    """
+
+    def __init__(self, label: str, hint: str = "", lines: int = 1) -> None:
+        full = widgets.Layout(width="100%")
+        if lines == 1:
+            self.input = widgets.Text(placeholder=hint, layout=full, continuous_update=False)
+        else:
+            self.input = widgets.Textarea(placeholder=hint, rows=lines, layout=full, continuous_update=False)
+        # The input's own description is its label for screen readers too.
+        self.input.description = label
+        self.input.style.description_width = "8.5em"
+        self.problem = widgets.HTML()
+        self.problem.add_class("bodhi-ui-problem")
+        super().__init__([self.input, self.problem])
+        self.add_class("bodhi-ui-field")
+        if lines > 1:
+            self.add_class("bodhi-ui-wide")
+
+    @property
+    def text(self) -> str:
+        """What was typed, without blanks around it."""
+        return str(self.input.value).strip()
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self.input.value = text
+
+    def complain(self, reason: str) -> None:
+        """Say what is wrong; "" is nothing."""
+        self.problem.value = element("span", reason, role="alert") if reason else ""
+
+    def focus(self) -> None:
+        """Put the cursor there."""
+        self.input.focus()
+
+
+class NumberField(Field):
+    """A number. What is none goes to the server as it is: that says what is wrong with it."""
+
+    @property
+    def number(self) -> int | float | str:
+        """What was typed."""
+        try:
+            value = json.loads(self.text)
+        except ValueError:
+            return self.text
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else self.text
+
+
+class ObjectField(Field):
+    """A JSON object, for what has no field of its own."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What was typed.
+
+        Raises:
+            ValueError: it is no JSON object; the message says so.
+        """
+        if not self.text:
+            return {}
+        try:
+            document = json.loads(self.text)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ValueError('A JSON object is expected, such as {"top_k": 40}.')
+        return document
+
+    @document.setter
+    def document(self, document: dict[str, Any]) -> None:
+        self.text = json.dumps(document) if document else ""

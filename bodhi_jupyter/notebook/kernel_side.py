@@ -1,0 +1,117 @@
+"""What the browser asks of the kernel: to reach the server where the page cannot, and to run the person's functions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from ..wire.markdown import render_growing, render_markdown
+from .tools import Tools
+
+#: What may be asked of the server: the chat needs no more.
+ROUTES = {
+    ("GET", "v1/models"),
+    ("GET", "v1/models/default"),
+    ("GET", "bodhi/v1/aliases"),
+    ("POST", "v1/chat/completions"),
+}
+
+
+class Refused(Exception):
+    """A sentence for the person."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class KernelSide:
+    """Answers the browser's messages, each in a task of its own.
+
+    A message has a ``kind`` (``request``, ``render``, ``run_tool``) and an ``id``; ``cancel`` ends the one of that id.
+    The answer is any number of ``chunk`` with ``text``, and then ``end``, or ``error`` with ``message`` and ``status``.
+
+    Args:
+        send: gives a message to the browser.
+        http: makes a client for the server; raises what the person is told where there is none.
+        tools: the person's functions.
+    """
+
+    def __init__(
+        self, send: Callable[[dict[str, Any]], None], http: Callable[[], httpx.AsyncClient], tools: Tools
+    ) -> None:
+        self._send = send
+        self._http = http
+        self._tools = tools
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Begin to answer a message; called on the kernel's event loop."""
+        identity = str(message.get("id", ""))
+        if message.get("kind") == "cancel":
+            if task := self._running.get(identity):
+                task.cancel()
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(identity, message))
+        self._running[identity] = task
+        task.add_done_callback(lambda _: self._running.pop(identity, None))
+
+    async def _answer(self, identity: str, message: dict[str, Any]) -> None:
+        try:
+            async with aclosing(self._chunks(message)) as chunks:
+                async for text in chunks:
+                    self._send({"kind": "chunk", "id": identity, "text": text})
+        except httpx.HTTPError as error:
+            self._send(_error(identity, f"The server did not answer ({type(error).__name__}).", 0))
+        except Exception as error:  # the browser waits for an end
+            self._send(_error(identity, str(error), getattr(error, "status", 0)))
+        else:
+            self._send({"kind": "end", "id": identity})
+
+    async def _chunks(self, message: dict[str, Any]) -> AsyncGenerator[str, None]:
+        match message.get("kind"):
+            case "request":
+                async with aclosing(self._ask_server(message)) as chunks:
+                    async for text in chunks:
+                        yield text
+            case "render":
+                yield json.dumps(await asyncio.to_thread(_rendered, message))
+            case "run_tool":
+                result = await self._tools.run(str(message["name"]), str(message["arguments"]))
+                yield json.dumps({"content": result})
+            case kind:
+                raise Refused(f"The kernel does not know {kind!r}.")
+
+    async def _ask_server(self, message: dict[str, Any]) -> AsyncGenerator[str, None]:
+        method, path = message["method"], message["path"]
+        if (method, path) not in ROUTES:
+            raise Refused("The chat may not ask for that.")
+        async with (
+            self._http() as client,
+            client.stream(method, f"/{path}", json=message.get("body")) as response,
+        ):
+            if response.status_code != 200:
+                raise _refusal(response.status_code, await response.aread())
+            async for text in response.aiter_text():
+                yield text
+
+
+def _rendered(message: dict[str, Any]) -> dict[str, str]:
+    text = str(message["text"])
+    return render_growing(text) if message.get("growing") else {"html": render_markdown(text)}
+
+
+def _refusal(status: int, body: bytes) -> Refused:
+    try:
+        return Refused(str(json.loads(body)["error"]["message"]), status)
+    except (ValueError, TypeError, KeyError):
+        return Refused(f"The server answered with status {status}.", status)
+
+
+def _error(identity: str, message: str, status: int) -> dict[str, Any]:
+    return {"kind": "error", "id": identity, "message": message, "status": status}

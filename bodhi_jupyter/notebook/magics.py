@@ -1,0 +1,102 @@
+"""``%%chat`` and ``%bodhi``, loaded by ``%load_ext bodhi_jupyter``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.display import display
+
+from .chat import Choice, chat
+from .client import Server, connect
+from .listing import Listing, server_status
+from .management import read_data, read_document
+
+#: ``{{`` and ``}}`` stand for braces; what is between single ones may be an expression.
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}\n]+)\}")
+
+
+@magics_class
+class BodhiMagics(Magics):
+    """The magics of one IPython shell."""
+
+    shell: InteractiveShell
+
+    @cell_magic("chat")
+    @magic_arguments()
+    @argument("model", nargs="?", help="An alias; by default what `%%bodhi use` said, else `default`.")
+    @argument("-o", "--output", metavar="VARIABLE", help="Where the answer is kept.")
+    @argument("-s", "--system", nargs="+", default=[], help="A system prompt.")
+    @argument("-c", "--continue", dest="after", metavar="VARIABLE", help="An answer to ask on from.")
+    @argument("-t", "--temperature", type=float, help="From 0 to 2.")
+    @argument("-m", "--max-tokens", type=int, help="The longest answer, in tokens.")
+    def chat_cell(self, line: str, cell: str) -> None:
+        """Ask a model what the cell says; the answer appears below as it grows.
+
+        ``{expressions}`` are replaced by their values in this notebook. What is no expression, or names nothing that
+        is there, stays as it is; ``{{`` and ``}}`` stand for braces.
+        """
+        arguments = parse_argstring(self.chat_cell, line)
+        parameters = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
+        answer = chat(
+            fill(cell.strip(), self.shell.user_ns),
+            model=arguments.model,
+            system=fill(_unquoted(" ".join(arguments.system)), self.shell.user_ns),
+            after=self.shell.user_ns[arguments.after] if arguments.after else (),
+            **{name: value for name, value in parameters.items() if value is not None},
+        )
+        if arguments.output:
+            self.shell.user_ns[arguments.output] = answer
+
+    @line_magic("bodhi")  # type: ignore[arg-type]
+    def bodhi_line(self, line: str) -> None:
+        """``%bodhi`` shows the panel; ``models``, ``use <model>`` and ``status`` behind it do what they say."""
+        action, _, rest = line.strip().partition(" ")
+        if not action:
+            from .panel import Panel
+
+            display(Panel())
+        elif action == "models" and not rest:
+            display(Listing(read_data(connect(), "/v1/models")))
+        elif action == "use" and rest.strip():
+            _use(connect(), rest.strip())
+        elif action == "status" and not rest:
+            server = connect()
+            print(server_status(server.url, read_document(server, "/bodhi/health", also=503), Choice.model))  # noqa: T201
+        else:
+            print("Say `%bodhi` for the panel, `%bodhi models`, `%bodhi use <model>` or `%bodhi status`.")  # noqa: T201
+
+
+def _use(server: Server, name: str) -> None:
+    model = read_document(server, f"/v1/models/{quote(name, safe='')}")
+    Choice.model = name
+    meant = "" if model["id"] == name else f", which is {model['id']}"
+    print(f"Questions go to {name}{meant}.")  # noqa: T201
+
+
+def fill(text: str, namespace: Mapping[str, Any]) -> str:
+    """`text` with the values of its ``{expressions}``."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0][0]
+        try:
+            return str(eval(compile(match[1].strip(), "<prompt>", "eval"), dict(namespace)))  # noqa: S307 - the user's own cell
+        except (SyntaxError, NameError):
+            return match[0]
+
+    return _BRACES.sub(value, text)
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def load(shell: InteractiveShell) -> None:
+    """Give the magics to a shell."""
+    shell.register_magics(BodhiMagics)

@@ -1,0 +1,358 @@
+"""All models in a notebook: found, looked at, loaded, made, changed and got."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+import ipywidgets as widgets
+from traitlets import Unicode
+
+from .alias_form import AliasForm
+from .background import start
+from .client import Server, connect
+from .errors import NotebookError, RequestRefused
+from .fields import Field
+from .management import Document, Management
+from .model_details import ModelDetails, Rights
+from .model_table import ModelTable
+from .pulls_view import PullForm, PullsView
+from .pulse import Pulse
+from .rows import Filter, Row, capabilities_in, row_of, sources_in
+from .text import element
+
+#: Between two looks at the models and pulls, while somebody sees them.
+_SECONDS = 2.0
+#: Between two looks at what changes seldom, and costs the backends a question: health, alias files.
+_SELDOM_SECONDS = 15.0
+_LOCAL = "local"
+
+
+class ModelBrowser(widgets.VBox):
+    """The models of a server.
+
+    Args:
+        server: by default the one that `connect` finds.
+
+    Attributes:
+        selected: the model that is looked at, or "".
+        used: the model that the person chose to talk to, or "".
+
+    Raises:
+        ServerNotFound: none is known here.
+    """
+
+    selected = Unicode()
+    used = Unicode()
+
+    def __init__(self, server: Server | None = None) -> None:
+        self._management = Management(server or connect())
+        self._rows: list[Row] = []
+        self._stored: dict[str, Document] = {}
+        self._backends: dict[str, Document] = {}
+        self._told: dict[str, Document] = {}
+        self._looked = float("-inf")
+        self._lost = False
+        self._busy: set[str] = set()
+        self._tasks: set[Future[None]] = set()
+
+        self.search = widgets.Text(
+            placeholder="Search models", tooltip="Search models", layout={"flex": "1 1 12em", "width": "auto"}
+        )
+        self.capability = widgets.Dropdown(
+            options=[("Any capability", "")], tooltip="Capability", layout={"width": "10em"}
+        )
+        self.source = widgets.Dropdown(options=[("Any source", "")], tooltip="Source", layout={"width": "10em"})
+        self.table = ModelTable(empty="Looking for models …")
+        self.details = ModelDetails(
+            {
+                "Use": self._use,
+                "Load": self._load,
+                "Unload": self._unload,
+                "Edit": self._edit,
+                "Copy": self._ask_for_copy,
+                "Delete": self._ask_for_deletion,
+            }
+        )
+        self.pulls = PullsView(lambda identity: self._start(self._cancel_pull(identity)))
+        self.message = widgets.HTML()
+        self._summary = widgets.HTML()
+        self._drawer = widgets.VBox()
+        for widget, name in (
+            (self.message, "bodhi-ui-message"),
+            (self._summary, "bodhi-ui-summary"),
+            (self._drawer, "bodhi-ui-drawer"),
+        ):
+            widget.add_class(name)
+        self._pulse = Pulse(self.look, _SECONDS)
+        super().__init__([self._pulse, self._bar(), self._main(), self.pulls, self.message, self._summary])
+        self.add_class("bodhi-ui-browser")
+        for control in (self.search, self.capability, self.source):
+            control.observe(lambda _: self._show_rows(), "value")
+        widgets.link((self.table, "selected"), (self, "selected"))
+        self.observe(self._selection_changed, "selected")
+
+    def close(self) -> None:
+        """End it, and what it has begun."""
+        for task in list(self._tasks):
+            task.cancel()
+        start(self._management.close())
+        self._pulse.close()
+        super().close()
+
+    # -- what is seen ----------------------------------------------------------------------------------------
+
+    def _bar(self) -> widgets.Box:
+        create = widgets.Button(description="New alias")
+        pull = widgets.Button(description="Pull a model", tooltip="Get a model from the Hugging Face hub")
+        create.on_click(lambda _: self._open_form({}, "New alias"))
+        pull.on_click(lambda _: self._open(PullForm(self._pull, self._close_drawer)))
+        bar = widgets.Box([self.search, self.capability, self.source, create, pull])
+        bar.add_class("bodhi-ui-bar")
+        return bar
+
+    def _main(self) -> widgets.Box:
+        side = widgets.VBox([self._drawer, self.details])
+        side.add_class("bodhi-ui-side")
+        main = widgets.Box([self.table, side])
+        main.add_class("bodhi-ui-main")
+        return main
+
+    def _show_rows(self) -> None:
+        wanted = Filter(self.search.value, self.capability.value, self.source.value)
+        shown = [row for row in self._rows if wanted.admits(row)]
+        self.table.empty = "No model fits the search and the filters." if self._rows else "There is no model yet."
+        self.table.show(shown)
+        self._show_details()
+        self._summary.value = element("span", self._summary_text(len(shown)))
+
+    def _summary_text(self, shown: int) -> str:
+        count = f"{shown} of {len(self._rows)} models" if shown != len(self._rows) else f"{shown} models"
+        ill = [f"{name}: {backend['detail']}" for name, backend in self._backends.items() if not backend["ok"]]
+        return " · ".join([count, *(ill or ["all backends are well"])])
+
+    def _show_details(self) -> None:
+        row = next((row for row in self._rows if row.name == self.selected), None)
+        if row is None:
+            self.details.clear()
+            return
+        told = self._told.get(row.name)
+        if told is not None:
+            known = row_of(told, self._well())
+            # What the file says is read for one model only; what changes is in the list.
+            row = Row(**{**vars(known), "state": row.state, "reason": row.reason, "stale": row.stale})
+        stored = self._stored.get(row.name)
+        rights = Rights(row.backend == _LOCAL, stored is not None, stored is not None and not stored["read_only"])
+        self.details.show(row, rights, busy=row.name in self._busy)
+
+    def _well(self) -> dict[str, bool]:
+        return {name: bool(backend["ok"]) for name, backend in self._backends.items()}
+
+    def _say(self, text: str) -> None:
+        self.message.value = element("span", text, role="status")
+
+    def _complain(self, error: NotebookError) -> None:
+        self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
+
+    # -- news ------------------------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Ask the server for news, and show them."""
+        try:
+            await self._look()
+        except NotebookError as error:
+            self._complain(error)
+            self._lost, self.table.empty = True, ""
+        else:
+            if self._lost:
+                self._lost, self.message.value = False, ""
+
+    async def _look(self) -> None:
+        seldom = time.monotonic() - self._looked > _SELDOM_SECONDS
+        models = await self._management.models()
+        if seldom:
+            self._backends = {backend["id"]: backend for backend in await self._management.backends()}
+            self._stored = {alias["alias"]: alias for alias in await self._management.aliases()}
+            self._looked = time.monotonic()
+        self._rows = [row_of(model, self._well()) for model in models]
+        _set_options(self.capability, "Any capability", capabilities_in(self._rows))
+        _set_options(self.source, "Any source", sources_in(self._rows))
+        self._show_rows()
+        await self._look_at_pulls()
+
+    async def _look_at_pulls(self) -> None:
+        try:
+            self.pulls.show(await self._management.pulls())
+        except RequestRefused as error:
+            if error.status != 404:
+                raise
+
+    async def _look_again(self) -> None:
+        """What was just changed is to be seen."""
+        self._looked = float("-inf")
+        self._told.clear()
+        await self._look()
+
+    def _selection_changed(self, _change: object) -> None:
+        self._show_details()
+        if self.selected and self.selected not in self._told:
+            self._start(self._read(self.selected))
+
+    async def _read(self, name: str) -> None:
+        self._told[name] = await self._management.model(name)
+        self._show_details()
+
+    # -- what is done ----------------------------------------------------------------------------------------
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = start(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except NotebookError as error:
+            self._complain(error)
+
+    async def _with(self, name: str, doing: str, work: Coroutine[Any, Any, Any], done: str) -> None:
+        """Do something with a model, its buttons meanwhile disabled."""
+        self._busy.add(name)
+        self._say(f"{doing} {name} …")
+        self._show_details()
+        try:
+            await work
+        finally:
+            self._busy.discard(name)
+            self._show_details()
+        await self._look_again()
+        self._say(f"{name} {done}.")
+
+    def _use(self) -> None:
+        self.used = self.selected
+        self._say(f"Questions go to {self.used}.")
+
+    def _load(self) -> None:
+        name = self.selected
+        self._start(self._with(name, "Loading", self._management.load(name), "is loaded"))
+
+    def _unload(self) -> None:
+        name = self.selected
+        self._start(self._with(name, "Unloading", self._management.unload(name), "is unloaded"))
+
+    # -- the drawer ------------------------------------------------------------------------------------------
+
+    def _open(self, *content: widgets.Widget) -> None:
+        self._close_drawer()
+        self._drawer.children = content
+        # What is asked stands where the button was that asked for it.
+        self.details.layout.display = "none"
+
+    def _close_drawer(self) -> None:
+        content, self._drawer.children = self._drawer.children, ()
+        for widget in content:
+            widget.close()
+        self.details.layout.display = None
+
+    def _open_form(self, document: Document, heading: str, etag: str | None = None) -> None:
+        name = document.get("alias")
+        form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._close_drawer)
+        form.fill({name: value for name, value in document.items() if name not in {"read_only", "modified"}}, heading)
+        self._open(form)
+
+    async def _save(self, form: AliasForm, document: Document, name: str | None, etag: str | None) -> None:
+        form.save.disabled = True
+        try:
+            if name is None:
+                await self._management.create(document)
+            else:
+                await self._management.replace(name, document, etag or "")
+        except RequestRefused as error:
+            form.complain(error)
+            return
+        finally:
+            form.save.disabled = False
+        self._close_drawer()
+        await self._show_new(str(document["alias"]), "is saved")
+
+    async def _show_new(self, name: str, done: str) -> None:
+        await self._look_again()
+        self.selected = name
+        self._say(f"{name} {done}.")
+
+    def _edit(self) -> None:
+        self._start(self._fetch_and_edit(self.selected))
+
+    async def _fetch_and_edit(self, name: str) -> None:
+        document, etag = await self._management.alias(name)
+        self._open_form(document, f"Change {name}", etag)
+
+    def _ask_for_copy(self) -> None:
+        name = self.selected
+        field = Field("New name")
+        copy, cancel = widgets.Button(description="Copy", button_style="primary"), widgets.Button(description="Cancel")
+        copy.on_click(lambda _: self._start(self._copy(field, name)))
+        cancel.on_click(lambda _: self._close_drawer())
+        self._open(_form(f"Copy {name}", field, widgets.HBox([copy, cancel])))
+
+    async def _copy(self, field: Field, name: str) -> None:
+        new_name = field.text
+        try:
+            await self._management.copy(name, new_name)
+        except RequestRefused as error:
+            field.complain(str(error))
+            return
+        self._close_drawer()
+        await self._show_new(new_name, "is made")
+
+    def _ask_for_deletion(self) -> None:
+        name = self.selected
+        question = widgets.HTML(element("p", "Its file is removed. The model that it stands for stays."))
+        delete, keep = widgets.Button(description="Delete", button_style="danger"), widgets.Button(description="Keep")
+        delete.on_click(lambda _: self._start(self._delete(name)))
+        keep.on_click(lambda _: self._close_drawer())
+        self._open(_form(f"Delete the alias {name}?", question, widgets.HBox([delete, keep])))
+
+    async def _delete(self, name: str) -> None:
+        self._close_drawer()
+        await self._with(name, "Deleting", self._management.delete(name), "is deleted")
+        self.selected = ""
+
+    def _pull(self, name: str) -> None:
+        (form,) = self._drawer.children
+        self._start(self._follow_pull(form, name))
+
+    async def _follow_pull(self, form: PullForm, name: str) -> None:
+        form.name.complain("")
+        seen = 0.0
+        try:
+            async for _ in self._management.pull(name):
+                if time.monotonic() - seen > 0.5:
+                    seen = time.monotonic()
+                    await self._look_at_pulls()
+        except RequestRefused as error:
+            form.name.complain(str(error))
+            await self._look_at_pulls()
+            return
+        await self._look_again()
+        self._say(f"{name} is here.")
+
+    async def _cancel_pull(self, identity: str) -> None:
+        await self._management.cancel_pull(identity)
+        await self._look_at_pulls()
+
+
+def _form(heading: str, *content: widgets.Widget) -> widgets.VBox:
+    form = widgets.VBox([widgets.HTML(element("h3", heading)), *content])
+    form.add_class("bodhi-ui-form")
+    return form
+
+
+def _set_options(dropdown: widgets.Dropdown, everything: str, values: list[str]) -> None:
+    options = ((everything, ""), *((value, value) for value in values))
+    if tuple(dropdown.options) != options:
+        chosen = dropdown.value
+        dropdown.options = options
+        dropdown.value = chosen if chosen in values else ""

@@ -1,0 +1,70 @@
+"""The panel: a chat, the models, and what happened, in one widget with one state."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+from traitlets import Dict, List, Unicode
+
+from .answer import Speed, speeds
+from .chat import Choice
+from .chat_view import ChatView
+from .client import connect
+from .errors import ServerNotFound
+from .model_browser import ModelBrowser
+from .plots import Plots
+from .text import element
+
+_TITLES = ("Chat", "Models", "Activity")
+
+
+class Panel(widgets.VBox):
+    """A chat, a model browser and plots as tabs. What Python sets here the browser shows, and the other way round.
+
+    Attributes:
+        messages: of the chat, in OpenAI's shape.
+        model: who answers.
+        last: the last answer and its numbers; empty before there is one.
+        chat: the chat itself.
+        models: the model browser.
+        plots: the plots.
+    """
+
+    messages = List(Dict())
+    model = Unicode("default")
+    last = Dict()
+
+    def __init__(self) -> None:
+        try:
+            server = connect()
+        except ServerNotFound as error:
+            # Its state stays: a cell below that sets it need not fail too.
+            self._tabs = widgets.Tab()
+            super().__init__([widgets.HTML(element("p", error, role="alert"))])
+            return
+        self.chat = ChatView(model=Choice.model)
+        self.models = ModelBrowser(server)
+        self.plots = Plots(server)
+        self._tabs = widgets.Tab([self.chat, self.models, self.plots], titles=_TITLES)
+        self._tabs.add_class("bodhi-ui-panel")
+        super().__init__([self._tabs], model=self.chat.model)
+        for name in ("messages", "model", "last"):
+            widgets.link((self, name), (self.chat, name))
+        self.models.observe(self._use, "used")
+        self.observe(self._note_speed, "last")
+
+    def close(self) -> None:
+        """End it, and all of its parts."""
+        for part in self._tabs.children:
+            part.close()
+        super().close()
+
+    def _use(self, change: dict[str, str]) -> None:
+        self.model = change["new"]
+        self._tabs.selected_index = _TITLES.index("Chat")
+
+    def _note_speed(self, change: dict[str, dict[str, object]]) -> None:
+        last = change["new"]
+        tokens, seconds, first = (last.get(key) for key in ("completion_tokens", "seconds", "first_token_seconds"))
+        if isinstance(tokens, int) and isinstance(seconds, int | float):
+            waited = float(first) if isinstance(first, int | float) else None
+            speeds.add(Speed(str(last.get("model", "")), tokens, float(seconds), waited))

@@ -1,0 +1,141 @@
+"""What people would rather look at: how fast answers came, who was asked how much, what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+
+from .answer import Speed, SpeedLog, speeds
+from .background import start
+from .charts import Mark, bars, columns, nothing
+from .client import Server, connect
+from .errors import NotebookError, RequestRefused
+from .management import Document, Management
+from .pulse import Pulse
+from .rows import count_text
+from .text import element
+
+#: Between two looks at usage and errors, while somebody sees them.
+_SECONDS = 10.0
+#: Answers that are drawn.
+_DRAWN = 30
+
+_SPEED = "Tokens per second, last answers"
+_FIRST = "Seconds to the first token, last answers"
+_USAGE = "Tokens per model"
+_ERRORS = "Latest errors by kind"
+
+
+class Plots(widgets.VBox):
+    """Charts that are drawn again when there is something new.
+
+    Args:
+        server: by default the one that `connect` finds.
+        log: the answers whose speed is shown.
+
+    Raises:
+        ServerNotFound: none is known here.
+    """
+
+    def __init__(self, server: Server | None = None, log: SpeedLog = speeds) -> None:
+        self._management = Management(server or connect())
+        self._log = log
+        self._speed, self._first, self._usage, self._errors = (widgets.HTML() for _ in range(4))
+        self.message = widgets.HTML()
+        self._pulse = Pulse(self.look, _SECONDS)
+        charts = widgets.Box([self._speed, self._first, self._usage, self._errors])
+        charts.add_class("bodhi-ui-charts")
+        self.message.add_class("bodhi-ui-message")
+        super().__init__([self._pulse, charts, self.message])
+        self.add_class("bodhi-ui-plots")
+        log.listen(self._draw_speeds)
+        self._draw_speeds()
+        self._usage.value = nothing(_USAGE, "Nothing yet.")
+        self._errors.value = nothing(_ERRORS, "Nothing yet.")
+
+    def close(self) -> None:
+        """End it."""
+        self._log.unlisten(self._draw_speeds)
+        self._pulse.close()
+        start(self._management.close())
+        super().close()
+
+    async def look(self) -> None:
+        """Ask the server what was used and what went wrong, and draw it."""
+        try:
+            usage, errors = await asyncio.gather(
+                self._ask("/bodhi/v1/usage?by=alias"), self._ask("/bodhi/v1/errors/recent")
+            )
+        except NotebookError as error:
+            self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
+            return
+        self.message.value = ""
+        _put(self._usage, usage_chart(usage))
+        _put(self._errors, errors_chart(errors))
+
+    async def _ask(self, path: str) -> Document:
+        """What the route answers; nothing where the server keeps no such books (404), or was told not to (501)."""
+        try:
+            return await self._management.get(path)
+        except RequestRefused as error:
+            if error.status in {404, 501}:
+                return {}
+            raise
+
+    def _draw_speeds(self) -> None:
+        latest = list(self._log.entries)[-_DRAWN:]
+        _put(self._speed, speed_chart(latest))
+        _put(self._first, first_token_chart(latest))
+
+
+def speed_chart(latest: Sequence[Speed]) -> str:
+    """How fast the models wrote."""
+    return _of_answers(_SPEED, latest, lambda speed: speed.tokens_per_second, "tokens/s", "{:.0f} tokens/s")
+
+
+def first_token_chart(latest: Sequence[Speed]) -> str:
+    """How long the first tokens were waited for."""
+    return _of_answers(_FIRST, latest, lambda speed: speed.first_token_seconds, "seconds", "{:.2f} s")
+
+
+def usage_chart(usage: Mapping[str, Any]) -> str:
+    """Tokens read and written, by model, of what ``/bodhi/v1/usage?by=alias`` answered."""
+    tokens: Counter[str] = Counter()
+    for entry in usage.get("groups", ()):
+        if model := entry.get("alias"):
+            tokens[str(model)] += _count(entry, "prompt_tokens") + _count(entry, "completion_tokens")
+    marks = [Mark(model, float(count), f"{count_text(count)} tokens") for model, count in tokens.items() if count]
+    return bars(_USAGE, marks) if marks else nothing(_USAGE, "Nothing yet: ask a model something.")
+
+
+def errors_chart(errors: Mapping[str, Any]) -> str:
+    """The last failures by kind, of what ``/bodhi/v1/errors/recent`` answered."""
+    kinds = Counter(_kind(entry) for entry in errors.get("data", ()))
+    marks = [Mark(kind, float(count), str(count)) for kind, count in kinds.items()]
+    return bars(_ERRORS, marks) if marks else nothing(_ERRORS, "Nothing yet, and may it stay so.")
+
+
+def _of_answers(
+    title: str, latest: Iterable[Speed], value: Callable[[Speed], float | None], unit: str, words: str
+) -> str:
+    known = [(speed.model, number) for speed in latest if (number := value(speed)) is not None]
+    if not known:
+        return nothing(title, "Nothing yet: ask a model something.")
+    return columns(title, [Mark(model, number, words.format(number)) for model, number in known], unit)
+
+
+def _count(entry: Mapping[str, Any], name: str) -> int:
+    return int(entry.get(name) or 0)
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("error") or "unknown").replace("_", " ")
+
+
+def _put(widget: widgets.HTML, html: str) -> None:
+    if widget.value != html:
+        widget.value = html

@@ -1,0 +1,53 @@
+"""A part of a widget that is called again and again while a person can see it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from traitlets import Float
+
+from .background import start
+
+_VIEW = Path(__file__).parent / "view"
+
+
+class Pulse(anywidget.AnyWidget):
+    """Invisible; the browser drives it, so that nothing goes on where nobody looks.
+
+    Args:
+        on_beat: what is done; it raises nothing.
+        seconds: between two beats.
+    """
+
+    _esm = (_VIEW / "pulse.js").read_text(encoding="utf-8")
+    _css = (_VIEW / "panel.css").read_text(encoding="utf-8")
+
+    seconds = Float(2.0).tag(sync=True)
+
+    def __init__(self, on_beat: Callable[[], Awaitable[None]], seconds: float = 2.0) -> None:
+        super().__init__(seconds=seconds)
+        self._on_beat = on_beat
+        self._task: Future[None] | None = None
+        self.on_msg(self._hear)
+
+    def close(self) -> None:
+        """End it, and what it is doing."""
+        if self._task is not None:
+            self._task.cancel()
+        super().close()
+
+    def _hear(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
+        if content.get("kind") == "beat" and self._task is None:
+            self._task = start(self._beat())
+
+    async def _beat(self) -> None:
+        try:
+            await self._on_beat()
+        finally:
+            self._task = None
+            if self.comm is not None:
+                self.send({"kind": "answered"})

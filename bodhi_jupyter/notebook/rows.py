@@ -1,0 +1,141 @@
+"""Models as a list shows them: what is known in words, and which of them a person wants to see. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: States of the server's, in words for a person.
+_STATES = {
+    "idle": "idle",
+    "loading": "loading",
+    "loaded": "loaded",
+    "draining": "finishing",
+    "stopping": "stopping",
+    "failed": "failed",
+}
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model in words.
+
+    Attributes:
+        name: the alias.
+        description: one line, or "".
+        state: "" for a model that another server loads.
+        reason: why it failed, or "".
+        size: with its unit, or "".
+        quantization: as the file says, or "".
+        context: tokens of one request, with a unit, or "".
+        parameters: of the model, with a unit, or "".
+        source: where it comes from.
+        capabilities: as the server names them.
+        tags: the alias's.
+        stale: whether its source is silent, so that it may be gone.
+        backend: where it runs.
+        well: whether that backend is; None where nothing is known.
+    """
+
+    name: str
+    description: str = ""
+    state: str = ""
+    reason: str = ""
+    size: str = ""
+    quantization: str = ""
+    context: str = ""
+    parameters: str = ""
+    source: str = ""
+    capabilities: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    stale: bool = False
+    backend: str = ""
+    well: bool | None = None
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which models a person wants to see; an empty field admits all."""
+
+    text: str = ""
+    capability: str = ""
+    source: str = ""
+
+    def admits(self, row: Row) -> bool:
+        """Whether it is one of them: every word of the text is in its name, description, tags or quantization."""
+        known = " ".join((row.name, row.description, *row.tags, row.quantization)).casefold()
+        return (
+            all(word in known for word in self.text.casefold().split())
+            and (not self.capability or self.capability in row.capabilities)
+            and (not self.source or self.source == row.source)
+        )
+
+
+def row_of(model: Mapping[str, Any], backends: Mapping[str, bool] | None = None) -> Row:
+    """A model object of ``/v1/models`` in words.
+
+    Args:
+        model: the object.
+        backends: which backends are well.
+    """
+    meta = model.get("meta") or {}
+    backend = str(meta.get("backend") or "")
+    return Row(
+        name=str(model["id"]),
+        description=str(model.get("description") or ""),
+        state=_STATES.get(meta.get("state") or "", ""),
+        reason=str(meta.get("reason") or ""),
+        size=bytes_text(meta.get("size")),
+        quantization=str(meta.get("quantization") or ""),
+        context=tokens_text(meta.get("n_ctx") or meta.get("n_ctx_train")),
+        parameters=count_text(meta.get("n_params")),
+        source=str(model.get("owned_by") or ""),
+        capabilities=tuple(map(str, meta.get("capabilities") or ())),
+        tags=tuple(map(str, model.get("tags") or ())),
+        stale=bool(model.get("stale")),
+        backend=backend,
+        well=(backends or {}).get(backend),
+    )
+
+
+def capabilities_in(rows: Iterable[Row]) -> list[str]:
+    """All capabilities that a model among them has."""
+    return sorted({capability for row in rows for capability in row.capabilities})
+
+
+def sources_in(rows: Iterable[Row]) -> list[str]:
+    """All sources that a model among them comes from."""
+    return sorted({row.source for row in rows if row.source})
+
+
+def bytes_text(size: object) -> str:
+    """Bytes for a person: ``4.7 GB``; "" for what is no size."""
+    if not isinstance(size, int | float) or size <= 0:
+        return ""
+    value = float(size)
+    for unit in _UNITS:
+        if value < 999.5 or unit == _UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
+
+
+def tokens_text(tokens: object) -> str:
+    """Tokens of context for a person: ``8k``, ``32k``; "" for what is no number."""
+    if not isinstance(tokens, int) or tokens <= 0:
+        return ""
+    if tokens < 1024:
+        return str(tokens)
+    return f"{tokens / 1024:.3g}k" if tokens < 1024 * 1024 else f"{tokens / 1024 / 1024:.3g}M"
+
+
+def count_text(count: object) -> str:
+    """A large number for a person: ``7.6 B``, as model cards write it."""
+    if not isinstance(count, int) or count <= 0:
+        return ""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)

@@ -1,0 +1,62 @@
+"""Functions of a notebook as tools of a model."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+
+class Tools:
+    """Functions by name. Nothing runs by itself: whoever calls `run` has been asked by the person."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, Callable[..., Any]] = {}
+
+    def add(self, function: Callable[..., Any]) -> None:
+        """Offer a function; one of the same name is replaced."""
+        self._functions[function.__name__] = function
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The functions as OpenAI describes tools: their docstrings, and their parameters' types as JSON schema.
+
+        Raises:
+            pydantic.errors.PydanticUserError: a parameter's type has no JSON schema.
+        """
+        return [_described(function) for function in self._functions.values()]
+
+    async def run(self, name: str, arguments: str) -> str:
+        """Call a function with arguments as the model wrote them; what it returns, or why it did not, as text."""
+        function = self._functions.get(name)
+        if function is None:
+            return f"Error: there is no function {name!r}."
+        try:
+            # Checks the arguments against the function's types, and calls it.
+            result = _adapter(function).validate_json(arguments or "{}")
+            if inspect.isawaitable(result):
+                result = await result
+        except asyncio.CancelledError:
+            raise
+        except ValidationError as error:
+            return f"Error: {error.error_count()} of the arguments do not fit. {_reasons(error)}"
+        except Exception as error:  # the model is told what the person's function raised
+            return f"Error: {type(error).__name__}: {error}"
+        return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
+
+
+def _described(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = _adapter(function).json_schema()
+    described = {"name": function.__name__, "description": inspect.getdoc(function) or "", "parameters": parameters}
+    return {"type": "function", "function": described}
+
+
+def _adapter(function: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(function)
+
+
+def _reasons(error: ValidationError) -> str:
+    return " ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}." for detail in error.errors())

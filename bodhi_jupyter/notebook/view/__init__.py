@@ -1,0 +1,45 @@
+"""The browser's side of the chat: small modules, which are joined into one where they are loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+ENTRY = "chat.js"
+#: In this order: what is said of narrow cells comes last.
+STYLES = ("messages.css", "settings.css", "chat.css")
+_FOLDER = Path(__file__).parent
+_IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./([\w-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
+
+
+def view_module() -> str:
+    """The one module that a widget is given: browsers cannot follow imports out of it."""
+    return join({path.name: path.read_text(encoding="utf-8") for path in _FOLDER.glob("*.js")}, ENTRY)
+
+
+def style() -> str:
+    """The chat's style sheet."""
+    return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in STYLES)
+
+
+def join(sources: Mapping[str, str], entry: str) -> str:
+    """One module out of several: what a module imports stands before it, and its imports and exports are dropped.
+
+    A name at the top of a module has to be its own among all of them; the module would not load otherwise.
+
+    Raises:
+        KeyError: a module imports one that is not there.
+    """
+    order: list[str] = []
+    _place(entry, sources, order)
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", sources[name])) for name in order)
+
+
+def _place(name: str, sources: Mapping[str, str], order: list[str]) -> None:
+    if name in order:
+        return
+    for imported in _IMPORT.findall(sources[name]):
+        _place(imported, sources, order)
+    order.append(name)

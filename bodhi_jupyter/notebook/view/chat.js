@@ -1,0 +1,278 @@
+// The widget: lays out the chat, and brings its parts together.
+
+import { copyText, download, h, icon, iconButton, textButton } from "./dom.js";
+import { Session } from "./session.js";
+import { MessageView } from "./message_view.js";
+import { Composer } from "./composer.js";
+import { Settings } from "./settings.js";
+import { NOT_RUN, openCalls, textOf, titleOf } from "./conversation.js";
+import { asCells, asMarkdown, insertCells } from "./cells.js";
+
+class Chat {
+  constructor(session, manager) {
+    this.session = session;
+    this.manager = manager;
+    this.views = [];
+    this.announcer = h("div", { class: "bodhi-offscreen", role: "status" });
+    this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0 });
+    this.empty = h("div", { class: "bodhi-empty" }, "Ask something. The answer is made on your own machines.");
+    this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
+    this.meter = h("div", { class: "bodhi-meter" });
+    this.settings = new Settings(session);
+    this.composer = new Composer(session, {
+      send: (text) => session.send(text),
+      stop: () => session.stop(),
+      complain: (text) => this.complain(text),
+    });
+    this.element = h(
+      "div",
+      // JupyterLab's shortcuts are for cells, not for what is written here.
+      { class: "bodhi-chat", "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event) },
+      this.header(),
+      this.settings.element,
+      this.log,
+      this.notice,
+      this.composer.element,
+      this.meter,
+      this.announcer,
+    );
+    this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
+    this.showModels();
+    this.showChats();
+    this.showMessages();
+    this.showStatus();
+  }
+
+  header() {
+    const { session } = this;
+    this.picker = h("select", {
+      "aria-label": "Model",
+      class: "bodhi-select bodhi-models",
+      onchange: () => session.set({ model: this.picker.value }),
+      onfocus: () => session.refreshModels(),
+    });
+    this.about = h("span", { class: "bodhi-about" });
+    this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
+    this.toggle = iconButton("settings", "Settings", () => this.toggleSettings(), { "aria-expanded": "false" });
+    this.undo = iconButton("undo", "Undo", () => this.takeBack());
+    return h(
+      "div",
+      { class: "bodhi-header" },
+      h("div", { class: "bodhi-group" }, this.picker, this.about),
+      h("div", { class: "bodhi-group" }, this.chats, iconButton("add", "New chat", () => this.newChat()), this.undo, this.toggle, this.menu()),
+    );
+  }
+
+  menu() {
+    const item = (label, action) =>
+      textButton(label, () => {
+        menu.open = false;
+        action();
+      });
+    const menu = h(
+      "details",
+      { class: "bodhi-menu", onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
+      h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more")),
+      h(
+        "div",
+        { class: "bodhi-menu-items" },
+        item("Clear chat", () => this.session.clear()),
+        item("Delete chat", () => this.session.removeChat()),
+        item("Export to Markdown", () => download("chat.md", asMarkdown(this.session.messages))),
+        item("Export to cells", () => this.insert(asCells(this.session.messages))),
+      ),
+    );
+    return menu;
+  }
+
+  key(event) {
+    if (event.key === "Escape" && this.session.running) {
+      event.preventDefault();
+      this.session.stop();
+    }
+    if (event.key === "Enter" && event.shiftKey && event.target.tagName === "TEXTAREA") {
+      // JupyterLab swallows line breaks in outputs.
+      event.preventDefault();
+      document.execCommand("insertText", false, "\n");
+    }
+  }
+
+  follow(what, detail) {
+    if (what === "messages") this.showMessages();
+    else if (what === "delta") this.grow(detail);
+    else if (what === "finished") this.finish(detail);
+    else if (what === "calls") this.showCalls();
+    else if (what === "status") this.showStatus();
+    else if (what === "attachments") this.composer.showAttachments();
+    else if (what === "chats" || what === "chat") this.showChats();
+    else if (what === "models" || what === "model") this.showModels();
+    if (["parameters", "system", "models", "model"].includes(what)) this.settings.show();
+  }
+
+  // -- the conversation ------------------------------------------------------------------------------------
+
+  // A message that is shown stays as it is: only what is new is made.
+  showMessages() {
+    const { messages } = this.session;
+    const known = new Map(this.views.map((view) => [view.message, view]));
+    this.views = messages.map((message) => known.get(message) ?? this.view(message));
+    const elements = this.views.map(({ element }) => element);
+    for (const child of [...this.log.children]) if (!elements.includes(child)) child.remove();
+    elements.forEach((element, index) => {
+      if (this.log.children[index] !== element) this.log.insertBefore(element, this.log.children[index] ?? null);
+    });
+    if (!messages.length) this.log.append(this.empty);
+    this.undo.disabled = !this.session.before.length;
+    this.showCalls();
+    this.showMeter();
+    this.showChats();
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  view(message) {
+    const actions = {
+      regenerate: (other) => this.session.regenerate(other),
+      resend: (other, text) => this.session.resend(other, text),
+      run: (call) => this.session.runCall(call),
+      skip: (call) => this.session.answerCall(call, NOT_RUN),
+      insert: (cells) => this.insert(cells),
+      announce: (text) => this.announce(text),
+    };
+    const view = new MessageView(message, actions, (request) => this.session.render(request));
+    // What is finished, or is Python's, needs no more of it.
+    if (message.role === "assistant" && message !== this.session.running?.answer.message) view.finish();
+    view.markdown?.done.then(() => this.scroll());
+    return view;
+  }
+
+  grow({ message, content, reasoning }) {
+    this.views.find((view) => view.message === message)?.append({ content, reasoning });
+    this.scroll();
+  }
+
+  finish(message) {
+    this.views.find((view) => view.message === message)?.finish();
+    this.showCalls();
+    this.showMeter();
+  }
+
+  showCalls() {
+    const open = openCalls(this.session.messages);
+    const last = this.views.findLast(({ message }) => message.role === "assistant");
+    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls);
+  }
+
+  // To the end, once per frame, for whoever has not scrolled away from it.
+  scroll() {
+    if (this.frame) return;
+    const distance = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight;
+    if (distance > 120) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = null;
+      this.log.scrollTop = this.log.scrollHeight;
+    });
+  }
+
+  // -- beside it -------------------------------------------------------------------------------------------
+
+  showStatus() {
+    const { state, detail } = this.session.status;
+    const isRunning = state === "answering";
+    this.element.dataset.state = state;
+    this.log.setAttribute("aria-busy", String(isRunning));
+    this.composer.showRunning(isRunning);
+    if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
+    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.connected()));
+    else this.notice.hidden = true;
+  }
+
+  complain(text, ...more) {
+    this.notice.replaceChildren(h("span", {}, text), ...more);
+    this.notice.hidden = false;
+  }
+
+  announce(text) {
+    this.announcer.textContent = text;
+  }
+
+  showModels() {
+    const models = this.session.get("models");
+    const chosen = this.session.get("model");
+    const ids = models.map(({ id }) => id);
+    const options = ids.includes(chosen) ? ids : [chosen, ...ids];
+    this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, id)));
+    this.picker.value = chosen;
+    const model = models.find(({ id }) => id === chosen);
+    const abilities = (model?.capabilities ?? []).filter((name) => name !== "completion");
+    const context = model?.n_ctx ? [`${model.n_ctx.toLocaleString("en")} tokens`] : [];
+    this.about.textContent = [...context, ...abilities].join(" · ");
+    this.picker.title = model?.description ?? "";
+    this.showMeter();
+  }
+
+  showMeter() {
+    const models = this.session.get("models");
+    const context = (models.find(({ id }) => id === this.session.get("model")) ?? {}).n_ctx;
+    const stats = this.session.messages.findLast(({ stats: numbers }) => numbers?.prompt_tokens)?.stats;
+    const used = stats ? stats.prompt_tokens + (stats.completion_tokens ?? 0) : 0;
+    if (!context || !used) return this.meter.replaceChildren();
+    const words = `${used.toLocaleString("en")} of ${context.toLocaleString("en")} tokens of context`;
+    this.meter.replaceChildren(h("meter", { min: 0, max: context, high: context * 0.85, value: used, "aria-label": "Context", title: words }), words);
+  }
+
+  // What was sent and is undone can be written differently.
+  takeBack() {
+    const { messages } = this.session;
+    this.session.undo();
+    const kept = this.session.messages;
+    const isShorter = kept.length < messages.length && kept.every((message, index) => message === messages[index]);
+    if (isShorter && !this.composer.area.value) this.composer.write(textOf(messages[kept.length]));
+  }
+
+  toggleSettings() {
+    const { element } = this.settings;
+    element.hidden = !element.hidden;
+    this.toggle.setAttribute("aria-expanded", String(!element.hidden));
+  }
+
+  // -- several chats ---------------------------------------------------------------------------------------
+
+  showChats() {
+    const { session } = this;
+    const shown = { id: session.get("chat"), messages: session.messages };
+    const all = [...session.get("chats").filter(({ id }) => id !== shown.id), shown].sort((one, other) => Number(one.id) - Number(other.id));
+    this.chats.replaceChildren(...all.map(({ id, messages }) => h("option", { value: id }, titleOf(messages))));
+    this.chats.value = shown.id;
+  }
+
+  openChat() {
+    const chat = this.session.get("chats").find(({ id }) => id === this.chats.value);
+    if (chat) this.session.openChat(chat);
+  }
+
+  newChat() {
+    this.session.newChat();
+    this.composer.area.focus();
+  }
+
+  async insert(cells) {
+    if (insertCells(this.manager, this.element, cells)) return this.announce("Inserted below");
+    await copyText(cells.map(({ source }) => source).join("\n\n"));
+    this.complain("This page does not let the chat add cells. The text is copied: paste it into one.");
+  }
+}
+
+// One session for all views of a widget.
+export default () => {
+  let session;
+  return {
+    initialize({ model }) {
+      session = new Session(model);
+    },
+    render({ model, el }) {
+      const chat = new Chat(session, model.widget_manager);
+      el.append(chat.element);
+      return () => chat.unsubscribe();
+    },
+  };
+};

@@ -1,0 +1,141 @@
+// Where a person writes: text, what is attached to it, sending and stopping.
+
+import { h, icon, iconButton } from "./dom.js";
+
+const MAX_IMAGE = 10 * 2 ** 20;
+const MAX_TEXT = 512 * 2 ** 10;
+
+export class Composer {
+  // `send` is given the text; `complain` shows a sentence.
+  constructor(session, { send, stop, complain }) {
+    this.session = session;
+    this.send = send;
+    this.complain = complain;
+    this.area = h("textarea", {
+      class: "bodhi-input",
+      rows: 1,
+      "aria-label": "Message",
+      placeholder: "Ask something …",
+      onkeydown: (event) => this.key(event),
+      oninput: () => this.grow(),
+      onpaste: (event) => this.take(event, event.clipboardData),
+    });
+    this.chips = h("div", { class: "bodhi-chips" });
+    this.files = h("input", { type: "file", multiple: true, class: "bodhi-offscreen", tabindex: -1, "aria-label": "Files", onchange: () => this.pick() });
+    this.sendButton = h("button", { type: "button", class: "bodhi-round", "aria-label": "Send", title: "Send (Enter)", onclick: () => this.submit() }, icon("send"));
+    this.stopButton = h("button", { type: "button", class: "bodhi-round", "aria-label": "Stop", title: "Stop (Esc)", onclick: stop, hidden: true }, icon("stop"));
+    const attach = iconButton("attach", "Attach files", () => this.files.click());
+    this.element = h(
+      "div",
+      {
+        class: "bodhi-composer",
+        ondragover: (event) => event.preventDefault(),
+        ondrop: (event) => this.take(event, event.dataTransfer),
+      },
+      this.chips,
+      h("div", { class: "bodhi-writing" }, attach, this.files, this.area, this.sendButton, this.stopButton),
+    );
+    this.showAttachments();
+  }
+
+  key(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.submit();
+  }
+
+  submit() {
+    const text = this.area.value;
+    if (!text.trim() && !this.session.get("attachments").length) return;
+    if (this.session.running) return;
+    this.write("");
+    this.send(text);
+  }
+
+  write(text) {
+    this.area.value = text;
+    this.grow();
+  }
+
+  grow() {
+    this.area.style.height = "auto";
+    if (this.area.value) this.area.style.height = `${Math.min(this.area.scrollHeight, 240)}px`;
+  }
+
+  showRunning(isRunning) {
+    const held = this.element.contains(document.activeElement) && document.activeElement !== this.area;
+    this.sendButton.hidden = isRunning;
+    this.stopButton.hidden = !isRunning;
+    // A button that vanishes must not take the keyboard along.
+    if (held) this.area.focus();
+  }
+
+  showAttachments() {
+    const attachments = this.session.get("attachments");
+    this.chips.replaceChildren(
+      ...attachments.map((attachment) =>
+        h(
+          "span",
+          { class: "bodhi-chip" },
+          attachment.kind === "image" ? h("img", { src: shownUrl(attachment.url), alt: "" }) : null,
+          attachment.name,
+          iconButton("close", `Remove ${attachment.name}`, () => this.setAttachments(attachments.filter((other) => other !== attachment))),
+        ),
+      ),
+    );
+  }
+
+  setAttachments(attachments) {
+    this.session.set({ attachments });
+  }
+
+  take(event, data) {
+    if (!data?.files.length) return;
+    event.preventDefault();
+    this.attach([...data.files]);
+  }
+
+  pick() {
+    this.attach([...this.files.files]);
+    this.files.value = "";
+  }
+
+  async attach(files) {
+    for (const file of files) {
+      try {
+        const attachment = await readFile(file);
+        this.setAttachments([...this.session.get("attachments"), attachment]);
+      } catch (error) {
+        this.complain(error.message);
+      }
+    }
+  }
+}
+
+function shownUrl(url) {
+  return url.startsWith("data:image/") ? url : "";
+}
+
+async function readFile(file) {
+  const name = file.name || "pasted";
+  if (file.type.startsWith("image/")) {
+    if (file.size > MAX_IMAGE) throw new Error(`${name} is larger than 10 MB.`);
+    return { kind: "image", name, url: await dataUrl(file) };
+  }
+  if (file.size > MAX_TEXT) throw new Error(`${name} is larger than 512 KB.`);
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+    return { kind: "text", name, text };
+  } catch {
+    throw new Error(`${name} is neither text nor an image.`);
+  }
+}
+
+function dataUrl(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}

@@ -1,0 +1,120 @@
+// Markdown that grows. The server renders it: finished blocks once, the unfinished one at most four times a second.
+
+const PAUSE = 250;
+// Of text in one request; the server takes 64 KB.
+const SLICE = 10_000;
+
+export class GrowingMarkdown {
+  // `render` takes { text, growing }; `decorate` is given the elements of each finished piece.
+  constructor(render, decorate) {
+    this.render = render;
+    this.decorate = decorate;
+    this.pending = "";
+    this.ended = false;
+    this.asking = false;
+    this.timer = null;
+    this.asked = -Infinity;
+    this.element = document.createElement("div");
+    this.element.className = "bodhi-markdown";
+    this.finished = document.createElement("div");
+    this.unfinished = document.createElement("div");
+    this.tail = document.createElement("span");
+    this.tail.className = "bodhi-tail";
+    this.unfinished.append(this.tail);
+    this.element.append(this.finished, this.unfinished);
+    this.done = new Promise((resolve) => (this.resolve = resolve));
+  }
+
+  append(text) {
+    this.pending += text;
+    this.tail.append(text);
+    this.schedule();
+  }
+
+  // No more text comes; `done` resolves when all of it is rendered.
+  end() {
+    if (this.ended) return;
+    this.ended = true;
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.schedule();
+  }
+
+  schedule() {
+    if (this.asking || this.timer !== null) return;
+    if (!this.pending) {
+      if (this.ended) this.resolve();
+      return;
+    }
+    const wait = this.ended ? 0 : Math.max(0, this.asked + PAUSE - performance.now());
+    this.timer = setTimeout(() => this.ask(), wait);
+  }
+
+  async ask() {
+    this.timer = null;
+    this.asking = true;
+    this.asked = performance.now();
+    const text = this.slice();
+    const isAll = this.ended && text.length === this.pending.length;
+    try {
+      let piece = await this.render({ text, growing: !isAll });
+      // A block that is longer than a request is cut.
+      if (piece.rest === text && text.length < this.pending.length && text.length >= SLICE - 1) {
+        piece = await this.render({ text, growing: false });
+      }
+      this.show(piece, text);
+    } catch {
+      this.showPlain(text);
+    }
+    this.asking = false;
+    this.schedule();
+  }
+
+  slice() {
+    const text = this.pending.slice(0, SLICE);
+    const last = text.charCodeAt(text.length - 1);
+    const isHalf = last >= 0xd800 && last < 0xdc00;
+    // Half of a character waits for the other half, unless there is none.
+    if (isHalf && text.length > 1) return text.slice(0, -1);
+    return text.toWellFormed ? text.toWellFormed() : text;
+  }
+
+  show({ html, rest = "", rest_html: restHtml = "" }, text) {
+    const piece = parseFragment(html);
+    this.decorate(piece);
+    this.finished.append(piece);
+    this.pending = this.pending.slice(text.length - rest.length);
+    this.showRest(parseFragment(restHtml), this.pending.slice(rest.length));
+  }
+
+  showPlain(text) {
+    const plain = document.createElement("p");
+    plain.className = "bodhi-plain";
+    plain.textContent = text;
+    this.finished.append(plain);
+    this.pending = this.pending.slice(text.length);
+    this.showRest("", this.pending);
+  }
+
+  showRest(fragment, tail) {
+    this.unfinished.replaceChildren(fragment);
+    this.tail.replaceChildren(tail);
+    lastInline(this.unfinished).append(this.tail);
+  }
+}
+
+// What the server made, which has no scripts, in a document of its own where nothing runs.
+function parseFragment(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+const HOLDS_TEXT = new Set(["DIV", "P", "UL", "OL", "LI", "BLOCKQUOTE", "PRE", "CODE", "H1", "H2", "H3", "H4", "H5", "H6"]);
+
+// Where text that follows belongs: the paragraph, item or code that was begun last.
+function lastInline(element) {
+  const last = element.lastElementChild;
+  const isLast = last && HOLDS_TEXT.has(last.tagName) && !(last.tagName === "CODE" && element.tagName !== "PRE");
+  return isLast ? lastInline(last) : element;
+}

@@ -1,0 +1,126 @@
+// The list of models. A row stays the same element for as long as its model is listed, so that neither the scroll
+// position nor what a person points at moves when there is news. All text goes in as text.
+const CELLS = ["name", "state", "capabilities", "size", "quantization", "context", "source"];
+const HEADS = ["Model", "State", "Can", "Size", "Quantization", "Context", "Source"];
+
+function cell(name, ...children) {
+  const element = document.createElement("span");
+  element.className = `bodhi-ui-cell bodhi-ui-${name}`;
+  element.append(...children);
+  return element;
+}
+
+function span(className, text) {
+  const element = document.createElement("span");
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+function cellOf(name, row) {
+  if (name === "name") {
+    const under = row.stale ? "its source is silent" : row.description;
+    return cell(name, span("bodhi-ui-title", row.name), ...(under ? [span("bodhi-ui-under", under)] : []));
+  }
+  if (name === "state") {
+    const shown = cell(name, span(`bodhi-ui-dot bodhi-ui-${row.mark}`, ""), span("", row.state));
+    if (row.reason) shown.title = row.reason;
+    return shown;
+  }
+  if (name === "capabilities") {
+    return cell(name, ...row.capabilities.map((capability) => span("bodhi-ui-chip", capability)));
+  }
+  return cell(name, row[name]);
+}
+
+function fill(element, row) {
+  const known = JSON.stringify(row);
+  if (element.bodhiRow === known) return;
+  element.bodhiRow = known;
+  element.replaceChildren(...CELLS.map((name) => cellOf(name, row)));
+}
+
+let lists = 0;
+
+function render({ model, el }) {
+  const list = document.createElement("div");
+  const heads = document.createElement("div");
+  const empty = span("bodhi-ui-empty", "");
+  const own = `bodhi-ui-models-${(lists += 1)}`;
+  const elements = new Map();
+  let made = 0;
+
+  el.classList.add("bodhi-ui-table");
+  heads.className = "bodhi-ui-heads";
+  heads.setAttribute("aria-hidden", "true");
+  heads.append(...HEADS.map((head, at) => cell(CELLS[at], head)));
+  list.className = "bodhi-ui-list";
+  list.tabIndex = 0;
+  list.setAttribute("role", "listbox");
+  list.setAttribute("aria-label", "Models");
+  el.append(heads, list, empty);
+
+  const select = (name) => {
+    model.set("selected", name);
+    model.save_changes();
+  };
+  const create = (name) => {
+    const element = document.createElement("div");
+    element.className = "bodhi-ui-row";
+    element.id = `${own}-${(made += 1)}`;
+    element.setAttribute("role", "option");
+    element.title = name;
+    element.addEventListener("click", () => select(name));
+    elements.set(name, element);
+    return element;
+  };
+  const mark = () => {
+    const selected = model.get("selected");
+    for (const [name, element] of elements) element.setAttribute("aria-selected", String(name === selected));
+    const chosen = elements.get(selected);
+    if (chosen) list.setAttribute("aria-activedescendant", chosen.id);
+    else list.removeAttribute("aria-activedescendant");
+  };
+  const update = () => {
+    const rows = model.get("rows");
+    const names = new Set(rows.map((row) => row.name));
+    for (const [name, element] of elements) {
+      if (!names.has(name)) {
+        element.remove();
+        elements.delete(name);
+      }
+    }
+    rows.forEach((row, at) => {
+      const element = elements.get(row.name) ?? create(row.name);
+      fill(element, row);
+      if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
+    });
+    empty.textContent = rows.length ? "" : model.get("empty");
+    mark();
+  };
+  const follow = () => {
+    mark();
+    elements.get(model.get("selected"))?.scrollIntoView({ block: "nearest" });
+  };
+
+  list.addEventListener("keydown", (event) => {
+    const names = model.get("rows").map((row) => row.name);
+    const at = names.indexOf(model.get("selected"));
+    const steps = { ArrowDown: at + 1, ArrowUp: Math.max(at, 1) - 1, Home: 0, End: names.length - 1 };
+    const next = steps[event.key];
+    if (next === undefined || !names.length) return;
+    event.preventDefault();
+    event.stopPropagation();
+    select(names[Math.min(next, names.length - 1)]);
+    follow();
+  });
+  model.on("change:rows change:empty", update);
+  model.on("change:selected", follow);
+  update();
+  return () => {
+    model.off("change:rows change:empty", update);
+    model.off("change:selected", follow);
+  };
+}
+
+export default { render };

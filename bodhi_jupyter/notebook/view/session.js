@@ -1,0 +1,278 @@
+// The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
+
+import { EventReader } from "./events.js";
+import { KernelTransport, ServerError, findTransport, listModels } from "./transport.js";
+import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
+
+const MAX_UNDO = 50;
+const MAX_BUSY = 25; // milliseconds
+const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
+
+export class Session {
+  constructor(model) {
+    this.model = model;
+    this.kernel = new KernelTransport(model);
+    this.transport = null;
+    this.messages = model.get("messages");
+    this.before = [];
+    this.running = null;
+    this.runningCalls = new Map();
+    this.status = { state: "ready", detail: "" };
+    this.listeners = new Set();
+    model.on("change:messages", () => this.followMessages());
+    for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
+    // Of a page that was left in the middle of an answer.
+    if (model.get("status").state === "answering") this.set({ status: this.status });
+    this.connecting = this.connect();
+  }
+
+  // `listener` is called with what changed; returns how to stop that.
+  subscribe(listener) {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  tell(what, detail) {
+    for (const listener of this.listeners) listener(what, detail);
+  }
+
+  get(name) {
+    return this.model.get(name);
+  }
+
+  set(values) {
+    for (const [name, value] of Object.entries(values)) this.model.set(name, value);
+    this.model.save_changes();
+  }
+
+  setStatus(state, detail = "") {
+    this.status = { state, detail };
+    this.set({ status: this.status });
+    this.tell("status");
+  }
+
+  // -- the server ------------------------------------------------------------------------------------------
+
+  async connect() {
+    try {
+      const { transport, models } = await findTransport(this.kernel);
+      this.transport = transport;
+      this.set({ models });
+      if (this.status.state === "no server") this.setStatus("ready");
+    } catch (error) {
+      this.setStatus("no server", error.message);
+    }
+  }
+
+  async connected() {
+    if (!this.transport) await this.connecting;
+    if (!this.transport) await (this.connecting = this.connect());
+    return this.transport;
+  }
+
+  async refreshModels() {
+    const models = await listModels(await this.connected()).catch(() => null);
+    if (models && JSON.stringify(models) !== JSON.stringify(this.get("models"))) this.set({ models });
+  }
+
+  async render(request) {
+    const transport = await this.connected();
+    if (!transport) throw new ServerError("There is no server.");
+    return transport.render(request);
+  }
+
+  // -- the conversation ------------------------------------------------------------------------------------
+
+  // Python's words win, also over an answer that is streaming.
+  followMessages() {
+    const messages = this.model.get("messages");
+    if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
+    this.stop();
+    this.messages = messages;
+    this.tell("messages");
+  }
+
+  show(messages) {
+    this.messages = messages;
+    this.tell("messages");
+  }
+
+  change(messages) {
+    this.stop();
+    this.before = [...this.before, this.messages].slice(-MAX_UNDO);
+    this.show(messages);
+    this.set({ messages });
+  }
+
+  undo() {
+    if (!this.before.length) return;
+    this.stop();
+    this.show(this.before.pop());
+    this.set({ messages: this.messages });
+    this.setStatus("ready");
+  }
+
+  clear() {
+    this.change([]);
+    this.setStatus("ready");
+  }
+
+  async send(text) {
+    const message = userMessage(text, this.get("attachments"));
+    this.change([...withRefusedCalls(this.messages), message]);
+    this.set({ attachments: [] });
+    await this.answer();
+  }
+
+  async resend(message, text) {
+    this.change([...this.messages.slice(0, this.messages.indexOf(message)), withText(message, text)]);
+    await this.answer();
+  }
+
+  // Another answer in place of this one, to what stands before it.
+  async regenerate(message) {
+    const before = this.messages.slice(0, this.messages.indexOf(message));
+    this.change(before.slice(0, before.findLastIndex(({ role }) => role === "user") + 1));
+    await this.answer();
+  }
+
+  // After a failure: what came of the answer goes.
+  async retry() {
+    const last = this.messages.at(-1);
+    await (last?.role === "assistant" ? this.regenerate(last) : this.answer());
+  }
+
+  stop() {
+    this.running?.controller.abort();
+    for (const controller of this.runningCalls.values()) controller.abort();
+  }
+
+  // -- an answer -------------------------------------------------------------------------------------------
+
+  async answer() {
+    const answer = new Answer(this.get("model"));
+    const run = { answer, controller: new AbortController() };
+    this.running = run;
+    const asked = this.messages;
+    this.show([...asked, answer.message]);
+    this.setStatus("answering");
+    let failure = null;
+    try {
+      await this.stream(run, requestBody({ ...this.settings(), messages: asked }));
+    } catch (error) {
+      failure = error;
+    }
+    if (this.running === run) this.running = null;
+    this.finish(answer, run.controller.signal.aborted ? null : failure, run.controller.signal.aborted);
+  }
+
+  settings() {
+    const names = ["model", "system", "parameters", "tools"];
+    return Object.fromEntries(names.map((name) => [name, this.get(name)]));
+  }
+
+  async stream({ answer, controller }, body) {
+    const transport = await this.connected();
+    if (!transport) throw new ServerError(this.status.detail);
+    const events = new EventReader();
+    let rested = performance.now();
+    for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
+      this.take(answer, events.push(chunk));
+      // However fast it comes: the page has to paint, and to hear of a click on Stop.
+      if (performance.now() - rested > MAX_BUSY) {
+        await new Promise((resolve) => setTimeout(resolve));
+        rested = performance.now();
+      }
+    }
+  }
+
+  // All that a chunk brought, as one change of the page.
+  take(answer, events) {
+    const added = { content: "", reasoning: "" };
+    try {
+      for (const data of events.filter((data) => data !== "[DONE]")) {
+        const event = JSON.parse(data);
+        if (event.error) throw new ServerError(event.error.message);
+        const { content, reasoning } = answer.take(event);
+        added.content += content ?? "";
+        added.reasoning += reasoning ?? "";
+      }
+    } finally {
+      this.tell("delta", { message: answer.message, ...added });
+    }
+  }
+
+  finish(answer, failure, isStopped) {
+    const { message } = answer;
+    message.stats = answer.stats(isStopped ? "stopped" : failure ? "failed" : null);
+    if (!this.messages.includes(message)) {
+      // Python, an undo or another chat has taken its place.
+      if (!this.running) this.setStatus("ready");
+      return;
+    }
+    // Half of a call must not be run.
+    if (isStopped || failure) delete message.tool_calls;
+    if (answer.isEmpty) this.show(this.messages.filter((other) => other !== message));
+    else this.tell("finished", message);
+    const { model } = message;
+    const last = { text: message.content, model, ...message.stats };
+    this.set({ messages: [...this.messages], last });
+    // What was set is another list than ours, so that the model sees a change.
+    this.messages = this.model.get("messages");
+    if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message);
+    else this.setStatus("ready");
+  }
+
+  // -- tools -----------------------------------------------------------------------------------------------
+
+  // Runs it in the kernel; when no call is left open, the model goes on.
+  async runCall(call) {
+    const controller = new AbortController();
+    this.runningCalls.set(call.id, controller);
+    this.tell("calls");
+    const { name, arguments: given } = call.function;
+    let result;
+    try {
+      result = (await this.kernel.ask({ kind: "run_tool", name, arguments: given }, controller.signal)).content;
+    } catch (error) {
+      result = controller.signal.aborted ? null : `Error: ${error.message}`;
+    }
+    this.runningCalls.delete(call.id);
+    if (result === null) this.tell("calls");
+    else await this.answerCall(call, result);
+  }
+
+  async answerCall(call, content) {
+    if (!openCalls(this.messages).some(({ id }) => id === call.id)) return;
+    const messages = [...this.messages, toolMessage(call, content)];
+    this.show(messages);
+    this.set({ messages });
+    if (!openCalls(messages).length) await this.answer();
+  }
+
+  // -- several chats ---------------------------------------------------------------------------------------
+
+  newChat() {
+    if (this.messages.length) this.openChat({ id: String(Date.now()), messages: [], system: this.get("system") });
+  }
+
+  // The one that is shown is put aside, unless it is empty.
+  openChat({ id, messages, system }) {
+    this.stop();
+    const shown = { id: this.get("chat"), messages: this.messages, system: this.get("system") };
+    const others = this.get("chats").filter((chat) => chat.id !== id);
+    this.before = [];
+    this.show(messages);
+    this.set({ chats: shown.messages.length ? [...others, shown] : others, chat: id, messages, system });
+    this.setStatus("ready");
+  }
+
+  removeChat() {
+    this.stop();
+    const [next = { id: String(Date.now()), messages: [], system: "" }, ...others] = this.get("chats").toReversed();
+    this.before = [];
+    this.show(next.messages);
+    this.set({ chats: others.toReversed(), chat: next.id, messages: next.messages, system: next.system ?? "" });
+    this.setStatus("ready");
+  }
+}

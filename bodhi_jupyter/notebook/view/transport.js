@@ -1,0 +1,168 @@
+// How the chat reaches the server: from the page with its own login, or else through the kernel.
+
+export class ServerError extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
+
+// Of a page that Jupyter serves; null elsewhere.
+export function pageBase() {
+  const config = document.getElementById("jupyter-config-data");
+  try {
+    return config ? new URL(JSON.parse(config.textContent).baseUrl, location.href).href : null;
+  } catch {
+    return null;
+  }
+}
+
+function cookie(name) {
+  const found = document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`));
+  return found ? decodeURIComponent(found.slice(name.length + 1)) : "";
+}
+
+export class PageTransport {
+  constructor(base) {
+    this.base = base;
+  }
+
+  async json(method, path, body, signal) {
+    return (await this.request(method, path, body, signal)).json();
+  }
+
+  async *stream(path, body, signal) {
+    const response = await this.request("POST", path, body, signal);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    try {
+      while (true) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      reader.cancel().catch(() => {});
+    }
+  }
+
+  render(request) {
+    return this.json("POST", "bodhi/render", request);
+  }
+
+  async request(method, path, body, signal) {
+    const response = await fetch(this.base + path, {
+      method,
+      signal,
+      headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") },
+      body: body && JSON.stringify(body),
+    });
+    if (!response.ok) throw await refusal(response);
+    return response;
+  }
+}
+
+async function refusal(response) {
+  try {
+    return new ServerError((await response.json()).error.message, response.status);
+  } catch {
+    return new ServerError(`The server answered with status ${response.status}.`, response.status);
+  }
+}
+
+// Answers come as custom messages: `chunk` (text), then `end`, or `error` (message).
+export class KernelTransport {
+  constructor(model) {
+    this.model = model;
+    this.waiting = new Map();
+    this.count = 0;
+    // Replies go to all pages that show the chat.
+    this.prefix = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    model.on("msg:custom", (message) => this.waiting.get(message.id)?.(message));
+  }
+
+  async json(method, path, body, signal) {
+    let text = "";
+    for await (const chunk of this.exchange({ kind: "request", method, path, body }, signal)) text += chunk;
+    return JSON.parse(text);
+  }
+
+  stream(path, body, signal) {
+    return this.exchange({ kind: "request", method: "POST", path, body }, signal);
+  }
+
+  async render(request) {
+    return this.ask({ kind: "render", ...request });
+  }
+
+  // One JSON document as answer.
+  async ask(message, signal) {
+    let text = "";
+    for await (const chunk of this.exchange(message, signal)) text += chunk;
+    return JSON.parse(text);
+  }
+
+  async *exchange(message, signal) {
+    const id = `${this.prefix}-${(this.count += 1)}`;
+    const queue = [];
+    let wake = () => {};
+    const put = (item) => {
+      queue.push(item);
+      wake();
+    };
+    const cancel = () => {
+      this.model.send({ kind: "cancel", id });
+      put({ kind: "aborted" });
+    };
+    this.waiting.set(id, put);
+    signal?.addEventListener("abort", cancel);
+    try {
+      this.model.send({ ...message, id });
+      while (true) {
+        if (!queue.length) await new Promise((resolve) => (wake = resolve));
+        const item = queue.shift();
+        if (item.kind === "chunk") yield item.text;
+        else if (item.kind === "end") return;
+        else if (item.kind === "aborted") throw new DOMException("stopped", "AbortError");
+        else throw new ServerError(item.message, item.status);
+      }
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      this.waiting.delete(id);
+    }
+  }
+}
+
+// The way that works, and the models that it found; throws the kernel's words where none does.
+export async function findTransport(kernel) {
+  const base = pageBase();
+  // Without that cookie the page may look, but not ask.
+  if (base && cookie("_xsrf")) {
+    const page = new PageTransport(base);
+    try {
+      return { transport: page, models: await listModels(page) };
+    } catch (error) {
+      // 404: the extension is not in this server; the kernel may know another.
+      if (!(error instanceof ServerError) || ![403, 404].includes(error.status)) throw error;
+    }
+  }
+  return { transport: kernel, models: await listModels(kernel) };
+}
+
+// The models to choose from, each with its alias's defaults.
+export async function listModels(transport) {
+  const [models, aliases, standard] = await Promise.all([
+    transport.json("GET", "v1/models"),
+    transport.json("GET", "bodhi/v1/aliases").catch(() => ({ data: [] })),
+    transport.json("GET", "v1/models/default").catch(() => null),
+  ]);
+  const defaults = new Map(aliases.data.map((alias) => [alias.alias, alias.request_params ?? {}]));
+  const choices = models.data.map((model) => choice(model, defaults.get(model.id)));
+  if (!standard || choices.some(({ id }) => id === "default")) return choices;
+  const shown = choice(standard, defaults.get(standard.id));
+  return [{ ...shown, id: "default", description: `This is ${standard.id}. ${shown.description}`.trim() }, ...choices];
+}
+
+function choice({ id, description = "", meta = {} }, defaults = {}) {
+  const { state = "", capabilities = [], n_ctx: context = null } = meta;
+  return { id, description, state, capabilities, n_ctx: context, defaults };
+}

@@ -1,0 +1,87 @@
+"""A scripted llama.cpp for tests that have no event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+from tests.fakes.behaviours import DONE, Behaviour, chat_chunk, event, stream
+from tests.fakes.llama import FakeLlama
+
+IDENTITY = {"created": 1795381946, "id": "chatcmpl-scripted", "model": "fake-model", "object": "chat.completion.chunk"}
+
+
+class ScriptedBackend:
+    """`FakeLlama` on an event loop in a thread, until the context is left."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.fake = FakeLlama()
+        self._do(self.fake.__aenter__)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(lambda: self.fake.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        return self.fake.url
+
+    @property
+    def bodies(self) -> list[Any]:
+        """What was asked so far."""
+        return [request.body for request in self.fake.requests if request.method == "POST"]
+
+    def behave(self, behaviour: Behaviour) -> None:
+        self.fake.client_left.clear()
+        self.fake.script.clear()
+        self.fake.behave(behaviour)
+
+    def script(self, *behaviours: Behaviour) -> None:
+        self.fake.script[:] = behaviours
+
+    def _do(self, work: Callable[[], Any]) -> Any:
+        async def do() -> Any:
+            return await work()
+
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(30)
+
+
+def says(text: str, *, size: int = 4, pace: float = 0.0, reasoning: str = "", tokens: int | None = None) -> Behaviour:
+    """An answer with this text, in pieces of `size` characters, `pace` seconds apart."""
+    pieces = [text[index : index + size] for index in range(0, len(text), size)]
+    deltas = [{"role": "assistant", "content": None}]
+    deltas += [{"reasoning_content": reasoning}] if reasoning else []
+    deltas += [{"content": piece} for piece in pieces]
+    count = len(pieces) if tokens is None else tokens
+    usage = {"prompt_tokens": 30, "completion_tokens": count, "total_tokens": 30 + count}
+    timings = {"predicted_n": count, "predicted_per_second": 41.25, "prompt_n": 30}
+    end = [chat_chunk({}, "stop"), event({"choices": [], **IDENTITY, "usage": usage, "timings": timings}), DONE]
+    events = [*(chat_chunk(delta) for delta in deltas), *end]
+    return stream(events) if not pace else _paced(events, pace)
+
+
+def calls(name: str, arguments: str) -> Behaviour:
+    """An answer that asks for a function."""
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    usage = {"prompt_tokens": 30, "completion_tokens": 9, "total_tokens": 39}
+    end = [chat_chunk({}, "tool_calls"), event({"choices": [], **IDENTITY, "usage": usage}), DONE]
+    return stream([chat_chunk({"role": "assistant", "content": None}), chat_chunk({"tool_calls": [call]}), *end])
+
+
+def _paced(events: list[bytes], pace: float) -> Behaviour:
+    async def answer(exchange: Any) -> None:
+        await exchange.send_stream_head()
+        for data in events:
+            await exchange.send_chunk(data)
+            await asyncio.sleep(pace)
+        await exchange.send_chunk(b"")
+
+    return answer

@@ -1,0 +1,156 @@
+"""A person gives a chat things and functions of the notebook, and takes things out of it."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from tests.browser.scripted import calls, says
+from tests.fakes.behaviours import status
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+WEATHER = """\
+def weather(city: str, days: int = 1) -> str:
+    'The weather.'
+    ran.append(city)
+    return f'{days} x rain in {city}'
+"""
+#: Two pixels.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAAEUlEQVR4nGP8z8DwnwEImBigAAAfFwICgH3ifwAAAABJRU5ErkJggg=="
+)
+
+
+def test_tools_run_when_the_person_says_so(start, notebook, backend):
+    chat = start("[weather]", "ran = []", WEATHER)
+    backend.script(calls("weather", '{"city": "Oslo", "days": 3}'), says("It rains."))
+    chat.ask("How is the weather?")
+    card = chat.page.get_by_role("group", name="Call of weather")
+    card.get_by_text('"city": "Oslo"').wait_for()
+    (tool,) = backend.bodies[0]["tools"]
+    assert tool["function"]["name"] == "weather"
+    assert tool["function"]["parameters"]["required"] == ["city"]
+    assert notebook.value(1, "ran") == []
+
+    card.get_by_role("button", name="Run weather").click()
+    chat.answers.get_by_text("It rains.").wait_for()
+    assert notebook.value(1, "ran") == ["Oslo"]
+    asked = backend.bodies[-1]["messages"]
+    assert [message["role"] for message in asked] == ["user", "assistant", "tool"]
+    assert asked[-1] == {"role": "tool", "tool_call_id": "call_1", "content": "3 x rain in Oslo"}
+    assert card.get_by_role("button").count() == 0
+
+
+def test_tools_that_are_refused_or_fail_are_told_of(start, notebook, backend):
+    chat = start("[weather]", "def weather(city: str) -> str:\n    raise LookupError('no such city')")
+    backend.script(calls("weather", '{"city": "Oslo"}'), says("Then not."))
+    chat.ask("weather?")
+    chat.page.get_by_role("button", name="Skip weather").click()
+    chat.answers.get_by_text("Then not.").wait_for()
+    assert backend.bodies[-1]["messages"][-1]["content"] == "The user chose not to run this."
+
+    backend.script(calls("weather", '{"city": "Oslo"}'), says("A pity."))
+    chat.ask("again?")
+    chat.answers.last.get_by_role("button", name="Run weather").click()
+    chat.answers.get_by_text("A pity.").wait_for()
+    assert backend.bodies[-1]["messages"][-1]["content"] == "Error: LookupError: no such city"
+
+    # Who goes on without an answer to a call has refused it.
+    backend.script(calls("weather", '{"city": 1}'), says("Fine."))
+    chat.ask("and again?")
+    chat.page.get_by_role("button", name="Run weather").wait_for()
+    chat.ask("forget it")
+    chat.answers.get_by_text("Fine.").wait_for()
+    assert [message["role"] for message in backend.bodies[-1]["messages"]][-3:] == ["assistant", "tool", "user"]
+
+
+def test_things_are_attached_from_python_and_by_hand(start, notebook, backend, module_visit):
+    chat = start("", "class Table:\n    def to_csv(self):\n        return 'a,b\\n1,2\\n'")
+    page = chat.page
+    notebook.set_source(1, "chat.attach(Table(), 'numbers.csv'); chat.attach('plain text'); 6 * 7")
+    notebook.run_to_end(1)
+    notebook.set_source(2, "chat.attach(Out[max(Out)], 'the cell before')")
+    notebook.run_to_end(2)
+    page.locator(".bodhi-chip", has_text="the cell before").wait_for()
+    page.get_by_label("Files", exact=True).set_input_files(
+        [
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"remember"},
+            {"name": "dot.png", "mimeType": "image/png", "buffer": PNG},
+        ]
+    )
+    page.locator(".bodhi-chip", has_text="dot.png").wait_for()
+    page.get_by_label("Files", exact=True).set_input_files(
+        [{"name": "x.bin", "mimeType": "", "buffer": b"\xff\xfe\x00"}]
+    )
+    page.get_by_text("x.bin is neither text nor an image.").wait_for()
+    pasted = """([name, text]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([text], name, { type: "text/plain" }));
+        const area = document.querySelector(".bodhi-input");
+        const kind = name.startsWith("pasted")
+            ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+            : new DragEvent("drop", { dataTransfer: data, bubbles: true });
+        area.dispatchEvent(kind);
+    }"""
+    for name in ("pasted.py", "dropped.py"):
+        page.evaluate(pasted, [name, f"print({name!r})"])
+        page.locator(".bodhi-chip", has_text=name).wait_for()
+    page.get_by_role("button", name="Remove text").click()
+
+    backend.behave(status(400, {"error": {"code": 400, "message": "no images here", "type": "invalid_request_error"}}))
+    chat.ask("look")
+    page.locator(".bodhi-notice").wait_for()
+    (message,) = notebook.value(1, "chat.messages")
+    texts = [part.get("text") for part in message["content"]]
+    assert texts[0] == "look"
+    assert texts[1:4] == ["numbers.csv:\n\na,b\n1,2\n", "the cell before:\n\n42", "notes.txt:\n\nremember"]
+    assert message["content"][4]["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert "print('dropped.py')" in texts[-1]
+    assert page.get_by_alt_text("Attached image").is_visible()
+    assert page.locator(".bodhi-chip").count() == 0
+    # Chromium itself reports requests that were refused.
+    assert ["400" in text for text in module_visit.errors] == [True]
+    module_visit.errors.clear()
+
+
+def test_what_was_said_can_be_copied_and_made_into_cells(start, notebook, backend):
+    chat = start()
+    page = chat.page
+    text = "Look:\n\n```python\nx = [1,\n     2]\n```\n\nDone <img src=x onerror=alert(1)>."
+    backend.behave(says(text))
+    chat.ask("code please")
+    chat.answers.get_by_text("Done").wait_for()
+    chat.answers.get_by_role("button", name="Copy message").click()
+    chat.page.locator(".bodhi-icon.bodhi-done").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == text
+    page.get_by_role("button", name="Copy code").click()
+    page.locator(".bodhi-code-header .bodhi-icon.bodhi-done").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "x = [1,\n     2]"
+
+    page.get_by_role("button", name="Insert as cell below").click()
+    page.locator(".jp-Notebook .jp-Cell").nth(3).wait_for()
+    assert notebook.cell(1).locator(".cm-line").all_inner_texts() == ["x = [1,", "     2]"]
+
+    page.get_by_label("More", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export to Markdown").click()
+    exported = download.value.path().read_text(encoding="utf-8")
+    assert exported == f"**You**\n\ncode please\n\n**fake-model**\n\n{text}\n"
+
+    page.get_by_label("More", exact=True).click()
+    page.get_by_role("button", name="Export to cells").click()
+    page.locator(".jp-Notebook .jp-Cell").nth(9).wait_for()
+    kinds = page.locator(".jp-Notebook .jp-Cell").evaluate_all(
+        "cells => cells.map(cell => cell.classList.contains('jp-MarkdownCell') ? 'm' : 'c').join('')"
+    )
+    assert kinds == "cmmmmcmccc"
+    page.locator(".jp-MarkdownCell", has_text="onerror").locator(".jp-RenderedMarkdown").wait_for()
+    assert page.locator(".jp-Notebook img").count() == 0
+    # As the next test expects the notebook.
+    for _ in range(7):
+        page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-InputPrompt").click()
+        page.keyboard.press("d")
+        page.keyboard.press("d")
+    page.wait_for_function("document.querySelectorAll('.jp-Notebook .jp-Cell').length === 3")

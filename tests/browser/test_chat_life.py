@@ -1,0 +1,146 @@
+"""A chat while the kernel is busy, after a reload, without Jupyter's page, and over a long answer."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.browser.conftest import IMPORT
+from tests.browser.scripted import says
+from tests.live.server import eventually
+
+#: Notes the times between paints, and how much text is put into the page.
+WATCH = """() => {
+    const paints = [];
+    let last = performance.now();
+    let frame = requestAnimationFrame(function paint(now) {
+        paints.push(now - last);
+        last = now;
+        frame = requestAnimationFrame(paint);
+    });
+    window.added = 0;
+    const watcher = new MutationObserver((changes) => {
+        for (const change of changes) for (const node of change.addedNodes) window.added += node.textContent.length;
+    });
+    watcher.observe(document.querySelector(".bodhi-log"), { childList: true, subtree: true });
+    window.stopWatching = () => {
+        cancelAnimationFrame(frame);
+        watcher.disconnect();
+        return paints;
+    };
+}"""
+
+ENDLESS = says("xxxx " * 100_000, pace=0.02)
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+
+def test_it_keeps_working_while_a_cell_runs(start, notebook, backend):
+    chat = start()
+    notebook.set_source(1, "import time; time.sleep(60)")
+    notebook.run(1)
+    backend.behave(says("I am *awake*."))
+    chat.ask("are you there?")
+    chat.answers.locator("em", has_text="awake").wait_for()
+    chat.wait_for_end()
+    backend.behave(ENDLESS)
+    chat.ask("and can you be stopped?")
+    chat.answers.get_by_text("xxxx").wait_for()
+    chat.stop.click()
+    eventually(backend.fake.client_left.is_set, "the generation to stop")
+    chat.wait_for_end()
+    assert "[*]" in notebook.cell(1).locator(".jp-InputPrompt").inner_text()
+    notebook.interrupt()
+    # Once the kernel is free it hears of all that.
+    roles, reason = notebook.value(1, "[[message['role'] for message in chat.messages], chat.last['finish_reason']]")
+    assert roles == ["user", "assistant"] * 2
+    assert reason == "stopped"
+
+
+def test_a_reload_brings_the_conversation_back(start, notebook, backend):
+    chat = start()
+    backend.behave(says("I *stay*."))
+    chat.ask("do you stay?")
+    chat.wait_for_end()
+    assert notebook.value(1, "len(chat.messages)") == 2
+    notebook.save()
+    notebook.page.reload()
+    notebook.wait_for_kernel()
+    chat.answers.locator("em", has_text="stay").wait_for()
+    assert backend.bodies[-1]["messages"][-1]["content"] == "do you stay?"
+    backend.behave(says("as ever"))
+    chat.ask("and you work?")
+    chat.answers.get_by_text("as ever").wait_for()
+    assert len(backend.bodies[-1]["messages"]) == 3
+
+
+def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend):
+    notebook.page.evaluate("document.querySelector('#jupyter-config-data').id = 'hidden'")
+    try:
+        asked: list[str] = []
+        notebook.page.on("request", lambda request: asked.append(request.url))
+        chat = start()
+        backend.behave(says("by the *kernel*"))
+        chat.ask("who asks?")
+        chat.answers.locator("em", has_text="kernel").wait_for()
+        chat.wait_for_end()
+        backend.behave(ENDLESS)
+        chat.ask("go on")
+        chat.answers.get_by_text("xxxx").wait_for()
+        chat.stop.click()
+        eventually(backend.fake.client_left.is_set, "the generation to stop")
+        chat.wait_for_end()
+        assert not [url for url in asked if "/v1/" in url or "/bodhi/" in url]
+
+        notebook.set_source(
+            0,
+            f"{IMPORT}\ndef nowhere():\n    raise RuntimeError('Start one with `jupyter lab`.')\n"
+            "chat = ChatView(http=nowhere)\nchat",
+        )
+        notebook.run_to_end(0)
+        notebook.page.locator(".bodhi-notice", has_text="Start one with `jupyter lab`.").wait_for()
+        assert notebook.value(1, "chat.status['state']") == "no server"
+    finally:
+        notebook.page.evaluate("document.querySelector('#hidden').id = 'jupyter-config-data'")
+
+
+def test_the_engine_in_the_box_answers(start, notebook):
+    chat = start("parameters={'max_tokens': 24}")
+    # The box is the last of the sources.
+    names = chat.model.locator("option").all_inner_texts()
+    chat.model.select_option(names[-1])
+    chat.ask("hello")
+    chat.answers.last.locator(".bodhi-stats", has_text="tokens/s").wait_for()
+    last, messages = notebook.value(1, "[chat.last, chat.messages]")
+    assert last["model"] == names[-1]
+    assert 0 < last["completion_tokens"] <= 24
+    assert messages[-1]["content"] == last["text"] != ""
+
+
+def test_a_long_answer_stays_smooth(start, notebook, backend):
+    chat = start()
+    page = chat.page
+    block = "Word after word of a sentence that goes on for a while, as **models** like to write.\n\n"
+    text = block * 100
+    backend.behave(says(text, pace=0.002))
+    sizes: list[int] = []
+    page.on("request", lambda request: "/bodhi/render" in request.url and sizes.append(len(request.post_data or "")))
+    page.evaluate(WATCH)
+    began = time.monotonic()
+    chat.ask("a long one")
+    chat.wait_for_end()
+    seconds = time.monotonic() - began
+    page.wait_for_function("document.querySelectorAll('.bodhi-markdown strong').length === 100")
+    paints = page.evaluate("window.stopWatching()")
+    added = page.evaluate("window.added")
+    print(
+        f"{len(text) // 4} tokens in {seconds:.1f} s: longest time between paints {max(paints):.0f} ms, "
+        f"{sum(pause > 100 for pause in paints)} above 100 ms of {len(paints)}; "
+        f"{len(sizes)} renderings of {sum(sizes)} bytes, {added} characters put into the page for {len(text)}"
+    )
+    assert len(sizes) <= 4 * (seconds + 1) + 2
+    # What is finished is neither rendered nor put into the page again: only the last block is, each time.
+    unfinished = 2 * len(block) * len(sizes)
+    assert sum(sizes) < len(text) + unfinished + 64 * len(sizes)
+    assert added < 4 * len(text) + unfinished

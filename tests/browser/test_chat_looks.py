@@ -1,0 +1,156 @@
+"""How the chat looks: in both themes, in a narrow cell, and in Notebook 7."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.notebook_page import ChatPage, NotebookPage
+from tests.browser.scripted import calls, says
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+ANSWER = """\
+## Softmax in one minute
+
+It turns **scores** into *probabilities*; see [the article](https://example.org/softmax). It needs `numpy` only.
+
+1. Subtract the largest score, so that nothing overflows.
+2. Exponentiate, and divide by the sum:
+
+$$p_i = \\frac{e^{x_i - m}}{\\sum_{j=1}^n e^{x_j - m}}, \\quad m = \\max_j x_j$$
+
+```python
+import numpy as np
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    \"\"\"Probabilities.\"\"\"
+    powers = np.exp(scores - scores.max())  # stable
+    return powers / powers.sum()
+
+print(softmax(np.array([1.0, 2.0])), "done")
+```
+
+| score | probability |
+|---|---|
+| 1.0 | 0.269 |
+
+> The sum over $i$ of $p_i$ is 1.
+"""
+
+#: WCAG 2.2, 1.4.3: the contrast of each text with what is behind it.
+CONTRASTS = """() => {
+    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    const rgba = (colour) => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data];
+    };
+    const light = (channels) => {
+        const linear = (share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+        const [r, g, b] = channels.map((channel) => linear(channel / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (element) => {
+        for (let one = element; one; one = one.parentElement) {
+            const [r, g, b, alpha] = rgba(getComputedStyle(one).backgroundColor);
+            if (alpha === 255) return [r, g, b];
+        }
+        return [255, 255, 255];
+    };
+    const poor = [];
+    let count = 0;
+    const measure = (element, colour) => {
+        const [one, other] = [light(rgba(colour).slice(0, 3)), light(behind(element))].sort((a, b) => b - a);
+        count += 1;
+        const contrast = (one + 0.05) / (other + 0.05);
+        const text = (element.textContent || element.placeholder || "").slice(0, 30);
+        if (contrast < 4.5) poor.push([contrast.toFixed(2), String(element.className), text]);
+    };
+    for (const element of document.querySelectorAll(".bodhi-chat *")) {
+        if (!element.checkVisibility() || element.matches(":disabled, .bodhi-offscreen, svg *")) continue;
+        const texts = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+        const hasText = texts.some((node) => node.textContent.trim());
+        if (hasText || element.matches("svg")) measure(element, getComputedStyle(element).color);
+        if (element.placeholder) measure(element, getComputedStyle(element, "::placeholder").color);
+    }
+    return [count, poor];
+}"""
+
+
+def fill(chat: ChatPage, backend) -> None:
+    """A conversation with everything in it, and the settings open."""
+    backend.script(says(ANSWER, reasoning="The user wants it short."), calls("weather", '{"city": "Oslo"}'))
+    chat.ask("Explain softmax, with code and a formula.")
+    chat.answers.get_by_text("The sum over").wait_for()
+    chat.wait_for_end()
+    chat.page.locator(".bodhi-code-header").wait_for()
+    chat.ask("And the weather in Oslo?")
+    chat.page.get_by_role("button", name="Run weather").wait_for()
+    chat.page.get_by_text("Reasoning", exact=True).click()
+
+
+def shoot(visit: Visit, name: str) -> None:
+    log = visit.page.locator(".bodhi-log")
+    log.evaluate("log => { log.style.maxHeight = 'none'; }")
+    visit.page.mouse.move(0, 0)
+    visit.screenshot(name)
+    log.evaluate("log => { log.style.maxHeight = ''; }")
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_texts_are_readable_in_both_themes(start, notebook, backend, module_visit, theme):
+    page = notebook.page
+    page.get_by_role("menuitem", name="Settings", exact=True).click()
+    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
+    page.locator(".lm-Menu-itemLabel", has_text=f"JupyterLab {theme}").filter(has_not_text="Contrast").click()
+    page.locator(f"body[data-jp-theme-light='{str(theme == 'Light').lower()}']").wait_for(state="attached")
+    chat = start()
+    fill(chat, backend)
+    shoot(module_visit, f"chat-{theme.lower()}")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Temperature").fill("9")
+    page.get_by_label("Top p").click()
+    shoot(module_visit, f"chat-settings-{theme.lower()}")
+    count, poor = page.evaluate(CONTRASTS)
+    assert count > 60
+    assert poor == []
+
+
+def test_it_fits_into_a_narrow_cell(start, notebook, backend, module_visit):
+    page = notebook.page
+    page.set_viewport_size({"width": 640, "height": 1400})
+    try:
+        chat = start()
+        fill(chat, backend)
+        page.get_by_role("button", name="Settings").click()
+        shoot(module_visit, "chat-narrow")
+        wide = page.locator(".bodhi-chat").evaluate(
+            "chat => [chat, ...chat.querySelectorAll('.bodhi-header, .bodhi-log, .bodhi-composer, .bodhi-settings')]"
+            ".filter(part => part.scrollWidth > part.clientWidth + 1).map(part => part.className)"
+        )
+        assert wide == []
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 1400})
+
+
+def test_it_works_in_notebook_7(scripted_lab, module_visit, module_browser, backend):
+    with module_browser.new_context(viewport={"width": 1280, "height": 1200}) as context:
+        context.set_default_timeout(60_000)
+        visit = Visit(context.new_page())
+        source = "from bodhi_jupyter.notebook.chat_view import ChatView\nchat = ChatView()\nchat"
+        notebook = NotebookPage(scripted_lab, visit.page, source, "", name="seven.ipynb", route="notebooks")
+        # Notebook 7 has errors of its own while it starts.
+        visit.errors.clear()
+        notebook.run_to_end(0)
+        chat = ChatPage(visit.page)
+        chat.message.wait_for()
+        fill(chat, backend)
+        shoot(visit, "chat-notebook-7")
+        visit.page.get_by_role("button", name="Insert as cell below").click()
+        visit.page.locator(".jp-Notebook .jp-CodeCell").nth(2).wait_for()
+        assert "import numpy as np" in notebook.cell(1).inner_text()
+        assert notebook.value(2, "[message['role'] for message in chat.messages]") == ["user", "assistant"] * 2
+        assert visit.hosts == {"127.0.0.1"}
+        assert visit.errors == []

@@ -1,0 +1,107 @@
+"""The chat's Python side."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
+from bodhi_jupyter.notebook.chat_view import ChatView
+
+PNG = b"\x89PNG\r\n\x1a\n and more"
+URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    path.write_bytes(PNG)
+    return path
+
+
+def test_everything_can_be_set_before_it_is_shown():
+    chat = ChatView(model="m", system="Be kind.", messages=[{"role": "user", "content": "hi"}])
+    chat.parameters = {"temperature": 0.5}
+    state = chat.get_state()
+    assert (state["model"], state["system"], state["parameters"]) == ("m", "Be kind.", {"temperature": 0.5})
+    assert state["messages"] == [{"role": "user", "content": "hi"}]
+    assert "export default" in state["_esm"]
+
+
+def test_functions_are_offered():
+    def one() -> None:
+        """First."""
+
+    def two(x: int) -> int:
+        return x
+
+    chat = ChatView([one])
+    chat.offer(two)
+    assert [tool["function"]["name"] for tool in chat.tools] == ["one", "two"]
+
+
+def test_what_is_attached_waits_for_the_next_message(picture):
+    chat = ChatView()
+    chat.attach("text")
+    chat.attach(picture)
+    assert chat.attachments == [
+        {"kind": "text", "name": "text", "text": "text"},
+        {"kind": "image", "name": "picture.png", "url": URL},
+    ]
+
+
+class Drawing:
+    def _repr_png_(self) -> bytes:
+        return PNG
+
+
+@pytest.mark.parametrize(
+    ("thing", "name", "attachment"),
+    [
+        ("words", "", {"kind": "text", "name": "text", "text": "words"}),
+        ("words", "notes", {"kind": "text", "name": "notes", "text": "words"}),
+        (b"words", "a.txt", {"kind": "text", "name": "a.txt", "text": "words"}),
+        (PNG, "", {"kind": "image", "name": "data", "url": URL}),
+        (SimpleNamespace(to_csv=lambda: "a,b\n"), "", {"kind": "text", "name": "table.csv", "text": "a,b\n"}),
+        (SimpleNamespace(write_csv=lambda: "a,b\n"), "", {"kind": "text", "name": "table.csv", "text": "a,b\n"}),
+        (SimpleNamespace(stdout="printed\n"), "", {"kind": "text", "name": "output", "text": "printed\n"}),
+        (Drawing(), "", {"kind": "image", "name": "image", "url": URL}),
+        ([1, 2], "", {"kind": "text", "name": "list", "text": "[1, 2]"}),
+    ],
+)
+def test_what_can_be_attached(thing: Any, name: str, attachment: dict[str, str]):
+    assert attachment_of(thing, name) == attachment
+
+
+def test_what_is_neither_text_nor_an_image_is_refused():
+    with pytest.raises(ValueError, match=r"x\.bin is neither text nor an image"):
+        attachment_of(b"\xff\xfe\x00", "x.bin")
+
+
+def test_long_text_is_cut_and_says_so():
+    text = attachment_of("x" * (MAX_TEXT + 1234))["text"]
+    assert text.endswith("… 1,234 characters more.")
+
+
+def test_it_needs_no_jupyter_server():
+    code = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"jupyter_server", "tornado", "jupyterlab"}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocker())
+from bodhi_jupyter.notebook.chat_view import ChatView
+from bodhi_jupyter.wire.markdown import render_markdown
+ChatView().attach("x")
+assert render_markdown("*x*") == "<p><em>x</em></p>\\n"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,49 @@
+"""Errors as the person at the notebook reads them."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from bodhi_jupyter.notebook.errors import RequestRefused, unreachable
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "param", "code"),
+    [
+        (
+            b'{"error":{"message":"No such model. (POST /v1/chat, model \'x\')","param":"model","code":"a"}}',
+            "No such model.",
+            "model",
+            "a",
+        ),
+        (b'{"error":"model not found"}', "model not found", "", ""),
+        (b'{"error":{"message":null}}', "The server answered with status 400.", "", ""),
+        (b"<html>", "The server answered with status 400.", "", ""),
+        (b"[]", "The server answered with status 400.", "", ""),
+    ],
+)
+def test_what_an_answer_says(body, message, param, code):
+    error = RequestRefused.of(400, body)
+
+    assert (str(error), error.param, error.code, error.status) == (message, param, code, 400)
+
+
+def test_a_route_that_is_not_there_means_an_old_server_or_none_of_ours():
+    assert "install bodhi-jupyter" in str(RequestRefused.of(404, b"<html>"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ConnectError("[Errno 111]"), "Nobody answers at http://127.0.0.1:1."),
+        (httpx.ReadTimeout(""), "silent for too long"),
+        (httpx.RemoteProtocolError("peer closed"), "broke off"),
+    ],
+)
+def test_what_httpx_says_is_put_into_a_sentence(error, words):
+    assert words in str(unreachable(error, "http://127.0.0.1:1"))
+
+
+def test_under_a_cell_stands_a_sentence_and_no_frames():
+    assert RequestRefused("No.")._render_traceback_() == ["RequestRefused: No."]

@@ -1,0 +1,186 @@
+"""What the browser asks of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from bodhi_jupyter.notebook.kernel_side import KernelSide
+from bodhi_jupyter.notebook.tools import Tools
+
+Handler = Callable[[httpx.Request], Any]
+
+
+class Browser:
+    """Keeps what it is sent.
+
+    Args:
+        handler: the server's side; raises where there is no server.
+    """
+
+    def __init__(self, handler: Handler | Exception) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.tools = Tools()
+        self._handler = handler
+        self.side = KernelSide(self.heard.append, self._http, self.tools)
+
+    def _http(self) -> httpx.AsyncClient:
+        if isinstance(self._handler, Exception):
+            raise self._handler
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._handler), base_url="http://server/base")
+
+    async def ask(self, **message: Any) -> list[dict[str, Any]]:
+        self.side.receive({"id": "1", **message})
+        async with asyncio.timeout(20):
+            while not (self.heard and self.heard[-1]["kind"] in {"end", "error"}):
+                await asyncio.sleep(0.005)
+        return self.heard
+
+
+def text_of(heard: list[dict[str, Any]]) -> str:
+    assert heard[-1] == {"kind": "end", "id": "1"}
+    return "".join(message["text"] for message in heard[:-1])
+
+
+async def test_a_stream_comes_in_chunks():
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/base/v1/chat/completions"
+        assert json.loads(request.content) == {"model": "m"}
+        return httpx.Response(200, text="data: 1\n\ndata: 2\n\n")
+
+    heard = await Browser(handler).ask(kind="request", method="POST", path="v1/chat/completions", body={"model": "m"})
+    assert text_of(heard) == "data: 1\n\ndata: 2\n\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "status"),
+    [
+        (httpx.Response(404, json={"error": {"message": "no such model"}}), "no such model", 404),
+        (httpx.Response(502, text="<h1>Bad gateway</h1>"), "The server answered with status 502.", 502),
+        (httpx.ConnectError("refused"), "The server did not answer (ConnectError).", 0),
+    ],
+)
+async def test_failures_are_a_sentence(answer, message, status):
+    def handler(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    heard = await Browser(handler).ask(kind="request", method="GET", path="v1/models")
+    assert heard == [{"kind": "error", "id": "1", "message": message, "status": status}]
+
+
+async def test_without_a_server_it_says_what_helps():
+    heard = await Browser(RuntimeError("Start `jupyter lab`.")).ask(kind="request", method="GET", path="v1/models")
+    assert heard == [{"kind": "error", "id": "1", "message": "Start `jupyter lab`.", "status": 0}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "api/contents"), ("POST", "v1/models"), ("GET", "../v1/models"), ("DELETE", "v1/models")],
+)
+async def test_only_the_chats_own_routes_are_asked(method, path):
+    def handler(request: httpx.Request) -> httpx.Response:
+        pytest.fail("was asked")
+
+    heard = await Browser(handler).ask(kind="request", method=method, path=path)
+    assert [message["kind"] for message in heard] == ["error"]
+
+
+async def test_cancelling_ends_the_request():
+    ended = asyncio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    browser = Browser(handler)
+    browser.side.receive({"id": "1", "kind": "request", "method": "GET", "path": "v1/models"})
+    await asyncio.sleep(0.05)
+    assert not ended.is_set()
+    browser.side.receive({"id": "other", "kind": "cancel"})
+    browser.side.receive({"id": "1", "kind": "cancel"})
+    async with asyncio.timeout(20):
+        await ended.wait()
+    assert browser.heard == []
+
+
+async def test_markdown_is_rendered_here():
+    browser = Browser(RuntimeError("no server"))
+    assert json.loads(text_of(await browser.ask(kind="render", text="*a* <b>"))) == {
+        "html": "<p><em>a</em> &lt;b&gt;</p>\n"
+    }
+    browser.heard.clear()
+    grown = json.loads(text_of(await browser.ask(kind="render", text="a\n\nb", growing=True)))
+    assert grown["rest"] == "b"
+
+
+async def test_what_is_not_known_is_refused():
+    heard = await Browser(RuntimeError()).ask(kind="dance")
+    assert heard[-1]["kind"] == "error"
+
+
+# -- tools ------------------------------------------------------------------------------------------------------
+
+
+def weather(city: str, days: int = 1) -> dict[str, Any]:
+    """The weather of a city."""
+    return {"city": city, "days": days}
+
+
+async def later(text: str) -> str:
+    await asyncio.sleep(0)
+    return text.upper()
+
+
+def fails() -> None:
+    raise LookupError("no such city")
+
+
+@pytest.fixture
+def tools() -> Tools:
+    tools = Tools()
+    for function in (weather, later, fails):
+        tools.add(function)
+    return tools
+
+
+def test_functions_are_described_as_openai_does(tools):
+    described = tools.describe()[0]["function"]
+    assert (described["name"], described["description"]) == ("weather", "The weather of a city.")
+    assert described["parameters"]["required"] == ["city"]
+    assert described["parameters"]["properties"]["days"] == {"default": 1, "title": "Days", "type": "integer"}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "result"),
+    [
+        ("weather", '{"city": "Oslo"}', '{"city": "Oslo", "days": 1}'),
+        ("weather", '{"city": "Oslo", "days": "3"}', '{"city": "Oslo", "days": 3}'),
+        ("later", '{"text": "a"}', "A"),
+        ("fails", "", "Error: LookupError: no such city"),
+        ("gone", "{}", "Error: there is no function 'gone'."),
+    ],
+)
+async def test_functions_run_with_the_models_arguments(tools, name, arguments, result):
+    assert await tools.run(name, arguments) == result
+
+
+@pytest.mark.parametrize("arguments", ['{"town": "Oslo"}', "{", "[1]", '{"city": "a", "days": "many"}'])
+async def test_arguments_that_do_not_fit_are_told_of(tools, arguments):
+    assert (await tools.run("weather", arguments)).startswith("Error: ")
+
+
+async def test_the_browser_runs_a_function():
+    browser = Browser(RuntimeError())
+    browser.tools.add(later)
+    heard = await browser.ask(kind="run_tool", name="later", arguments='{"text": "a"}')
+    assert json.loads(text_of(heard)) == {"content": "A"}

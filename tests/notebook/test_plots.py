@@ -1,0 +1,132 @@
+"""Charts: what is drawn, in words too, and that nothing in them is markup of others."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+
+import httpx
+import pytest
+
+from bodhi_jupyter.notebook.answer import Speed, SpeedLog
+from bodhi_jupyter.notebook.background import start
+from bodhi_jupyter.notebook.charts import Mark, bars, columns, nice_ceiling, nothing
+from bodhi_jupyter.notebook.plots import Plots, errors_chart, first_token_chart, speed_chart, usage_chart
+from tests.notebook.servers import ScriptedServer, refusal
+
+HOSTILE = '"><script>alert(1)</script>'
+USAGE = {
+    "groups": [
+        {"alias": "tutor", "prompt_tokens": 700, "completion_tokens": 300, "requests": 3},
+        {"alias": "coder", "prompt_tokens": 2_000, "completion_tokens": None, "requests": 1},
+        {"alias": None, "prompt_tokens": 5, "completion_tokens": 5, "requests": 1},
+    ]
+}
+ERRORS = {"data": [{"error": "model_not_found"}, {"error": "model_not_found"}, {"error": None}]}
+
+
+def svg(html: str) -> ET.Element:
+    (figure,) = [ET.fromstring(html)]
+    found = figure.find("svg")
+    assert found is not None
+    return found
+
+
+def marks(html: str) -> list[ET.Element]:
+    return [rect for rect in svg(html).iter("rect") if rect.get("class") == "bodhi-ui-mark"]
+
+
+@pytest.mark.parametrize(
+    ("value", "ceiling"),
+    [(0, 1), (-1, 1), (math.nan, 1), (0.3, 0.5), (1, 1), (1.01, 2), (7, 10), (180, 200), (54321, 100_000)],
+)
+def test_axes_end_at_round_numbers(value, ceiling):
+    assert nice_ceiling(value) == pytest.approx(ceiling)
+
+
+def test_columns_are_as_high_as_their_values_and_the_latest_is_at_the_right():
+    low, high = marks(columns("Speed", [Mark("a", 25, "25/s"), Mark("b", 50, "50/s")], "tokens/s"))
+
+    assert float(high.get("height")) == pytest.approx(2 * float(low.get("height")))
+    assert float(high.get("x")) > float(low.get("x")) > 250
+    assert high.find("title").text == "b: 50/s"
+
+
+def test_the_largest_bars_are_shown_and_in_order():
+    drawn = marks(bars("Usage", [Mark(f"m{value}", value, str(value)) for value in (1, 9, 3, 4, 5, 6, 7, 8)]))
+
+    assert [mark.find("title").text for mark in drawn] == ["m9: 9", "m8: 8", "m7: 7", "m6: 6", "m5: 5", "m4: 4"]
+
+
+def test_a_screen_reader_hears_all_of_it():
+    assert svg(bars("Usage", [Mark("a", 2, "2 tokens")])).get("aria-label") == "Usage. a: 2 tokens"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        bars(HOSTILE, [Mark(HOSTILE, 1, HOSTILE)]),
+        columns(HOSTILE, [Mark(HOSTILE, 1, HOSTILE)], HOSTILE),
+        nothing(HOSTILE, HOSTILE),
+    ],
+)
+def test_no_text_is_markup(html):
+    assert "script" not in {element.tag for element in ET.fromstring(html).iter()}
+
+
+def test_usage_adds_up_what_was_read_and_written():
+    titles = [mark.find("title").text for mark in marks(usage_chart(USAGE))]
+
+    assert titles == ["coder: 2 k tokens", "tutor: 1 k tokens"]
+
+
+def test_errors_are_counted_by_kind():
+    titles = [mark.find("title").text for mark in marks(errors_chart(ERRORS))]
+
+    assert titles == ["model not found: 2", "unknown: 1"]
+
+
+@pytest.mark.parametrize("html", [usage_chart({}), errors_chart({}), speed_chart([]), first_token_chart([])])
+def test_without_anything_it_says_so(html):
+    assert "Nothing yet" in html
+
+
+def test_answers_without_a_speed_are_left_out_of_it():
+    latest = [Speed("a", 11, 2.0, 1.0), Speed("a", 1, 1.0, 1.0)]
+
+    assert len(marks(speed_chart(latest))) == 1
+    assert len(marks(first_token_chart(latest))) == 2
+
+
+def answer(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=USAGE if request.url.path.endswith("usage") else ERRORS)
+
+
+def shown(plots: Plots) -> str:
+    return " ".join(chart.value for chart in plots.children[1].children)
+
+
+def test_they_are_drawn_when_there_is_something_new():
+    log = SpeedLog()
+    plots = Plots(ScriptedServer(answer=answer), log)
+    assert shown(plots).count("Nothing yet") == 4
+
+    log.add(Speed("tutor", 11, 2.0, 1.0))
+    assert "tutor: 10 tokens/s" in shown(plots)
+
+    start(plots.look()).result(10)
+    assert "coder: 2 k tokens" in shown(plots)
+    assert "model not found" in shown(plots)
+
+    plots.close()
+    log.add(Speed("unheard", 11, 2.0, 1.0))
+    assert "unheard" not in shown(plots)
+
+
+@pytest.mark.parametrize(("status", "message"), [(404, ""), (501, ""), (503, "The database is away.")])
+def test_a_server_without_books_has_nothing_to_show(status, message):
+    plots = Plots(ScriptedServer(answer=lambda _: refusal(status, "The database is away.")), SpeedLog())
+
+    start(plots.look()).result(10)
+
+    assert (message in plots.message.value) if message else plots.message.value == ""

@@ -1,0 +1,132 @@
+"""Models in words, and which of them a person wants to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from bodhi_jupyter.notebook.listing import Listing, server_status
+from bodhi_jupyter.notebook.rows import (
+    Filter,
+    Row,
+    bytes_text,
+    capabilities_in,
+    count_text,
+    row_of,
+    sources_in,
+    tokens_text,
+)
+
+LOCAL = {
+    "id": "tutor",
+    "owned_by": "user",
+    "description": "Explains",
+    "tags": ["teaching"],
+    "meta": {
+        "backend": "local",
+        "state": "failed",
+        "reason": "It is cut off.",
+        "size": 4_700_000_000,
+        "quantization": "Q4_K_M",
+        "n_ctx": 8192,
+        "n_params": 7_600_000_000,
+        "capabilities": ["completion", "tools"],
+    },
+}
+
+
+def test_a_local_model():
+    assert row_of(LOCAL, {"local": True}) == Row(
+        name="tutor",
+        description="Explains",
+        state="failed",
+        reason="It is cut off.",
+        size="4.7 GB",
+        quantization="Q4_K_M",
+        context="8k",
+        parameters="7.6 B",
+        source="user",
+        capabilities=("completion", "tools"),
+        tags=("teaching",),
+        backend="local",
+        well=True,
+    )
+
+
+@pytest.mark.parametrize("model", [{"id": "a"}, {"id": "a", "meta": None}, {"id": "a", "meta": {"size": None}}])
+def test_little_may_be_known(model):
+    assert row_of(model) == Row(name="a")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "admitted"),
+    [
+        (Filter(), True),
+        (Filter("TUT"), True),
+        (Filter("teach q4_k"), True),
+        (Filter("explains nothing"), False),
+        (Filter(capability="tools"), True),
+        (Filter(capability="vision"), False),
+        (Filter(source="user"), True),
+        (Filter("tutor", "tools", "local"), False),
+    ],
+)
+def test_filters(wanted, admitted):
+    assert wanted.admits(row_of(LOCAL)) == admitted
+
+
+def test_what_can_be_filtered_by():
+    rows = [row_of(LOCAL), Row("b", source="box", capabilities=("vision",)), Row("c")]
+
+    assert (capabilities_in(rows), sources_in(rows)) == (["completion", "tools", "vision"], ["box", "user"])
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, ""),
+        (0, ""),
+        (999, "999 B"),
+        (999_600, "1 MB"),
+        (594_944, "595 kB"),
+        (1_234_567_890, "1.23 GB"),
+        (5e15, "5000 TB"),
+    ],
+)
+def test_bytes(size, text):
+    assert bytes_text(size) == text
+
+
+@pytest.mark.parametrize(("tokens", "text"), [(None, ""), (512, "512"), (4096, "4k"), (131072, "128k"), (2**20, "1M")])
+def test_tokens(tokens, text):
+    assert tokens_text(tokens) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [("x", ""), (12, "12"), (279_000, "279 k"), (7_600_000_000, "7.6 B")])
+def test_counts(count, text):
+    assert count_text(count) == text
+
+
+def test_a_table_for_any_front_end():
+    listing = Listing([LOCAL, {"id": "<b>\x1b[2J"}])
+
+    assert repr(listing).splitlines()[1] == "tutor   failed  4.7 GB  Q4_K_M        8k       user"
+    assert "\x1b" not in repr(listing)
+    assert "&lt;b&gt;" in listing._repr_html_()
+    assert "<b>" not in listing._repr_html_()
+
+
+def test_the_servers_state_in_lines():
+    health = {
+        "status": "degraded",
+        "backends": {"gpu-box": {"ok": False, "detail": "cannot be reached"}},
+        "models": {"tutor": {"state": "loaded"}},
+        "broken_files": [{"name": "x.yaml", "reason": "line 3: no"}],
+    }
+
+    assert server_status("http://127.0.0.1:8888", health, "tutor").splitlines() == [
+        "http://127.0.0.1:8888: not all is well",
+        "  gpu-box: cannot be reached",
+        "  tutor: loaded",
+        "  x.yaml: line 3: no",
+        "Questions go to tutor.",
+    ]

@@ -1,0 +1,75 @@
+"""The chat's browser side as a module: joined from its sources, and of one piece."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bodhi_jupyter.notebook import view
+
+FOLDER = Path(view.__file__).parent
+SOURCES = sorted(FOLDER.glob("*.js"))
+
+
+def node() -> str:
+    """Node, of the machine or in Playwright's package."""
+    if found := shutil.which("node"):
+        return found
+    try:
+        import playwright
+    except ImportError:
+        pass
+    else:
+        bundled = Path(playwright.__file__).parent / "driver" / "node"
+        if bundled.exists():
+            return str(bundled)
+    if os.environ.get("BODHI_BROWSER_TESTS") == "1":
+        pytest.fail("BODHI_BROWSER_TESTS=1, but there is no node")
+    pytest.skip("there is no node")
+
+
+def check(source: str, tmp_path: Path) -> str:
+    """What Node has against a module; "" for nothing."""
+    path = tmp_path / "module.mjs"
+    path.write_text(source, encoding="utf-8")
+    ended = subprocess.run([node(), "--check", path], capture_output=True, text=True, timeout=60, check=False)
+    return ended.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_each_source_is_a_module(path, tmp_path):
+    assert check(path.read_text(encoding="utf-8"), tmp_path) == ""
+
+
+def test_the_joined_module_is_one_too(tmp_path):
+    assert check(view.view_module(), tmp_path) == ""
+
+
+def test_the_joined_module_needs_nothing_else():
+    module = view.view_module()
+    assert not re.search(r"^\s*import\b", module, re.MULTILINE)
+    assert re.findall(r"^export .*$", module, re.MULTILINE) == ["export default () => {"]
+
+
+def test_the_style_loads_nothing():
+    assert not re.search(r"url\(|@import", view.style())
+
+
+def test_imports_come_first_and_once():
+    sources = {
+        "a.js": 'import { b } from "./b.js";\nimport { c } from "./c.js";\nexport default b + c;\n',
+        "b.js": 'import { c } from "./c.js";\nexport const b = c;\n',
+        "c.js": "export const c = 1;\n",
+        "unused.js": "export const d = 1;\n",
+    }
+    assert view.join(sources, "a.js").split("\n\n") == ["const c = 1;", "const b = c;", "export default b + c;\n"]
+
+
+def test_a_module_that_is_not_there_is_named():
+    with pytest.raises(KeyError, match=r"b\.js"):
+        view.join({"a.js": 'import { b } from "./b.js";\n'}, "a.js")
