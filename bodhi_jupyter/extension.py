@@ -25,7 +25,6 @@ from .access.limits import Limits
 from .access.person import server_owner
 from .access.provisioner import KernelAccess
 from .backends.base import Backend
-from .backends.context_sizes import ContextSizes
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -60,6 +59,7 @@ from .telemetry.live import LIVE
 from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
 from .telemetry.recent import RecentErrors
 from .telemetry.recorders import Recorders
+from .wire.errors import ModelNotFound
 from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
@@ -237,7 +237,6 @@ class BodhiExtension(ExtensionApp):
             details=details,
             backends={backend.name: backend for backend in backends},
             pool=pool,
-            contexts=ContextSizes(pool.is_resident),
             pulls=Pulls(Hub(caches[0], os.environ), lambda: catalog.refresh(FileSource.name)),
             model_files=ModelFiles([*model_folders, *caches]),
             upstream=upstream,
@@ -381,6 +380,9 @@ class BodhiExtension(ExtensionApp):
 
 def _starter(launcher: Launcher, load_timeout: float) -> Starter:
     async def start(alias: str, target: LocalTarget) -> Engine:
+        if not await asyncio.to_thread(target.path.exists):
+            # It was deleted after the request was resolved.
+            raise ModelNotFound(f"The model '{alias}' does not exist any more.", param="model")
         spec = EngineSpec(alias, target.path, target.context)
         return await EngineProcess.start(launcher, spec, start_timeout=load_timeout)
 

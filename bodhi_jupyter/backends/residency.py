@@ -44,6 +44,7 @@ class Starter(Protocol):
 
         Raises:
             BackendUnavailable: the model could not be loaded.
+            ModelNotFound: its file is gone.
         """
 
 
@@ -123,9 +124,14 @@ class ModelState:
 
 @dataclass(eq=False)
 class Resident:
-    """One engine in the pool, from the decision to load it until its process has ended."""
+    """One engine in the pool, from the decision to load it until its process has ended.
 
-    name: str
+    Attributes:
+        alias: as it was asked for, with the largest context that was wished.
+        target: the alias's, with that context.
+    """
+
+    alias: Alias
     target: LocalTarget
     estimate: int
     state: State = State.LOADING
@@ -139,15 +145,30 @@ class Resident:
     task: asyncio.Task[None] | None = None
     watch: asyncio.Task[None] | None = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    #: Why it is to be unloaded once it is loaded, or "".
+    #: Why it drains, or is to be unloaded once it is loaded; or "".
     retiring: str = ""
     #: It drains for a load that waits, and stays if nobody waits any more.
     makes_room: bool = False
 
+    @property
+    def name(self) -> str:
+        """The alias's name."""
+        return self.alias.name
+
+    def serves(self, alias: Alias) -> bool:
+        """Whether requests for `alias` may be answered by it: it is the same, and its context is large enough."""
+        return self.alias.target == alias.target and self.alias.wished_context >= alias.wished_context
+
 
 @dataclass(eq=False)
 class Waiter:
-    """A request in the queue."""
+    """A request in the queue.
+
+    Attributes:
+        alias: what is asked for.
+        target: the alias's, with the context that is wished.
+        estimate: bytes that the target will need.
+    """
 
     alias: Alias
     target: LocalTarget

@@ -7,7 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..wire.errors import BackendError, BackendFailed, BackendTimeout, BackendUnavailable, BackendUnreachable
+from ..wire.errors import (
+    BackendDied,
+    BackendError,
+    BackendFailed,
+    BackendTimeout,
+    BackendUnavailable,
+    BackendUnreachable,
+)
 from .base import Address
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ class Answer:
 
         Raises:
             BackendTimeout: nothing came for the read timeout.
-            BackendFailed: the connection broke.
+            BackendDied: the connection broke.
         """
         assert hasattr(self._response.stream, "__aiter__")
         try:
@@ -53,7 +60,8 @@ class Answer:
 
         Raises:
             BackendTimeout: nothing came for the read timeout.
-            BackendFailed: the connection broke, or the body is larger.
+            BackendDied: the connection broke.
+            BackendFailed: the body is larger.
         """
         body = bytearray()
         async for chunk in self.chunks():
@@ -112,7 +120,8 @@ class Upstream:
         Raises:
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began within the read timeout.
-            BackendFailed: the connection broke before an answer began.
+            BackendDied: the connection broke before an answer began.
+            BackendFailed: what answers is no HTTP server.
         """
         headers = {
             **address.headers,
@@ -133,7 +142,8 @@ class Upstream:
         Raises:
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began in time.
-            BackendFailed: the connection broke before an answer began.
+            BackendDied: the connection broke before an answer began.
+            BackendFailed: what answers is no HTTP server.
         """
         async with self._send("GET", address.url + path, address.headers, None, backend, timeout) as answer:
             yield answer
@@ -223,9 +233,9 @@ def _translate(error: Exception, backend: str, *, answering: bool) -> BackendErr
     if isinstance(error, httpx.ReadTimeout) or isinstance(cause, aiohttp.SocketTimeoutError):
         return BackendTimeout(f"The backend {backend!r} was silent for longer than the read timeout.")
     if answering:
-        return BackendFailed(f"The backend {backend!r} closed the connection in the middle of its answer.")
+        return BackendDied(f"The backend {backend!r} closed the connection in the middle of its answer.")
     if _was_disconnected(error):
-        return BackendFailed(f"The backend {backend!r} closed the connection without an answer.")
+        return BackendDied(f"The backend {backend!r} closed the connection without an answer.")
     if isinstance(error, httpx.ConnectError | httpx.TimeoutException | OSError):
         return BackendUnreachable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
     return BackendFailed(f"The backend {backend!r} did not answer as an HTTP server.")

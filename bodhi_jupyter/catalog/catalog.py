@@ -10,14 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelNotFound
+from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelNotFound, RequestError
 from .alias import Alias, ModelSource
-from .pull_names import find_pulled
+from .pull_names import find_pulled, pulled_as
 
 _log = logging.getLogger(__name__)
 
 #: The name that always stands for the default model.
 DEFAULT = "default"
+
+
+class AmbiguousName(RequestError):
+    """The name stands for one of several, and what is asked for cannot be undone."""
+
+    status = 409
+    default_code = "ambiguous_model"
 
 
 @dataclass
@@ -101,6 +108,22 @@ class Catalog:
             raise await self._not_found(self._default_model or name if loose_name(name) == DEFAULT else name)
         return found
 
+    async def resolve_exactly(self, name: str) -> Alias:
+        """The same for what cannot be undone: a name that another model would answer to afterwards is refused.
+
+        Raises:
+            AmbiguousName: it is ``default``, or a repository of which several models are here.
+            ModelNotFound, BackendUnavailable: as `resolve`.
+        """
+        if loose_name(name) == DEFAULT:
+            raise AmbiguousName(f"'{DEFAULT}' stands for whichever model is the default: say which one", param="model")
+        found = await self.resolve(name)
+        merged = self._merge()
+        if merged.named(name) is None and len(several := pulled_as(name, merged.listed)) > 1:
+            here = _listed([alias.name for alias in several])
+            raise AmbiguousName(f"'{name}' stands for any of {here}: say which one", param="model")
+        return found
+
     async def close(self) -> None:
         """Stop asking, for good."""
         self._closed = True
@@ -116,12 +139,9 @@ class Catalog:
     def _find(self, name: str) -> Alias | None:
         merged = self._merge()
         found = merged.by_name.get(name)
-        if found is not None:
-            return found
-        loose = loose_name(name)
-        if loose == DEFAULT:
-            return merged.by_name.get(self._default_model) if self._default_model else self._first_alias()
-        return merged.by_loose_name.get(loose) or find_pulled(name, merged.listed)
+        if found is None and loose_name(name) == DEFAULT:
+            return merged.named(self._default_model) if self._default_model else self._first_alias()
+        return found or merged.named(name) or find_pulled(name, merged.listed)
 
     def _first_alias(self) -> Alias | None:
         """The first alias, unless a source before it is silent: another model must not answer for it."""
@@ -215,6 +235,10 @@ class _Merged:
     by_name: dict[str, Alias]
     by_loose_name: dict[str, Alias]
 
+    def named(self, name: str) -> Alias | None:
+        """What is called so, exactly or else loosely."""
+        return self.by_name.get(name) or self.by_loose_name.get(loose_name(name))
+
 
 def _merge(shelves: Sequence[_Shelf], is_default: Callable[[Alias], bool]) -> _Merged:
     offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if _is_at_backend(shelf, alias))
@@ -229,9 +253,11 @@ def _merge(shelves: Sequence[_Shelf], is_default: Callable[[Alias], bool]) -> _M
             elif offers[alias.name] > 1:
                 listed.setdefault(full_name, replace(offered, name=full_name))
                 unlisted.setdefault(alias.name, offered)
-            else:
-                listed.setdefault(alias.name, offered)
+            elif listed.setdefault(alias.name, offered) is offered:
                 unlisted.setdefault(full_name, offered)
+            else:
+                # Its own name is another's: by that name something else would be deleted, copied or unloaded.
+                unlisted.setdefault(full_name, replace(offered, name=full_name))
     in_order = sorted(listed.values(), key=lambda alias: not is_default(alias))
     by_name = {**unlisted, **listed}
     by_loose_name: dict[str, Alias] = {}

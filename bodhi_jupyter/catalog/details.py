@@ -10,7 +10,7 @@ from pathlib import Path
 from .alias import Alias, LocalTarget
 from .discovery import ModelFile
 from .gguf_header import BadGGUF
-from .gguf_metadata import GGUFMetadata, MetadataCache, read_metadata
+from .gguf_metadata import GGUFMetadata, MetadataCache, capabilities, read_metadata
 
 #: A reader in a thread competes with the event loop for the interpreter: it rests four times as long as it reads.
 _REST = 4.0
@@ -35,6 +35,13 @@ class Details:
     def known_projector(self, target: LocalTarget) -> GGUFMetadata | None:
         """What was read before of the target's multimodal projector; None without one, too. Never waits."""
         return self._projectors.get(target.context.mmproj or "")
+
+    def capabilities(self, target: LocalTarget) -> tuple[str, ...] | None:
+        """What the model can do with the template and the projector that it has here; None if its file was not read."""
+        metadata = self.known(target.file)
+        if metadata is None:
+            return None
+        return capabilities(metadata, self.known_projector(target), target.context.chat_template)
 
     async def read(self, file: ModelFile) -> GGUFMetadata | None:
         """What the file says, read now if need be; None where it cannot be read."""

@@ -121,18 +121,21 @@ class MetadataCache:
         return entry
 
 
-def capabilities(model: GGUFMetadata, projector: GGUFMetadata | None = None) -> tuple[str, ...]:
+def capabilities(
+    model: GGUFMetadata, projector: GGUFMetadata | None = None, template: str | None = None
+) -> tuple[str, ...]:
     """What the model can do, in Ollama's words, and ``rerank``, for which Ollama has none.
 
     Args:
         model: what its file says.
         projector: what the file of its multimodal projector says, if it has one.
+        template: Jinja, in place of the model's own.
     """
     if model.pooling == "rank":
         return ("rerank",)
     if _embeds(model):
         return ("embedding",)
-    template = model.chat_template or ""
+    template = template or model.chat_template or ""
     found = ["completion"]
     if "tools" in template:
         found.append("tools")

@@ -143,20 +143,29 @@ def find_pulled(name: str, aliases: Sequence[Alias]) -> Alias | None:
     Returns:
         None where `name` names no repository, or nothing of it is here.
     """
+    return min(pulled_as(name, aliases), key=lambda alias: _rank(_path_of(alias)), default=None)
+
+
+def pulled_as(name: str, aliases: Sequence[Alias]) -> list[Alias]:
+    """The models on this machine that `name` may mean: several where it leaves the quantisation open."""
     try:
         wanted = parse_pull_name(name)
     except InvalidPullName:
-        return None
-    here: list[tuple[str, Alias]] = []
-    for alias in aliases:
-        target = alias.target
-        # A person's own alias of the same file may say more (a system prompt) and is not what was pulled.
-        if isinstance(target, LocalTarget) and alias.name == target.file.name:
-            repo = target.file.repo
-            if repo is not None and repo.casefold() == wanted.repo.casefold():
-                here.append((target.path.as_posix(), alias))
-    found = _preferred(here, lambda item: item[0], wanted)
-    return None if found is None else found[1]
+        return []
+    return [alias for alias in aliases if _is_pulled_from(alias, wanted.repo) and _fits(_path_of(alias), wanted)]
+
+
+def _is_pulled_from(alias: Alias, repo: str) -> bool:
+    target = alias.target
+    # A person's own alias of the same file may say more (a system prompt) and is not what was pulled.
+    if not isinstance(target, LocalTarget) or alias.name != target.file.name or target.file.repo is None:
+        return False
+    return target.file.repo.casefold() == repo.casefold()
+
+
+def _path_of(alias: Alias) -> str:
+    assert isinstance(alias.target, LocalTarget)
+    return alias.target.path.as_posix()
 
 
 def _models(paths: Collection[str]) -> list[list[str]]:

@@ -63,7 +63,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
 
     async def _answer(self) -> None:
         request = parse_request(MessagesRequest, self.body)
-        self.record.model = request.model
+        self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve_to_run(request.model)
         if request.stream:
@@ -96,7 +96,7 @@ class CountTokensHandler(AnthropicHandler):
 
     async def _answer(self) -> None:
         request = parse_request(CountTokensRequest, self.body)
-        self.record.model = request.model
+        self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve(request.model)
         body = with_defaults(to_engine(parse_object(self.body), request), alias.request_params)

@@ -187,8 +187,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         Raises:
             GatewayError: there is none, or its backend is silent.
         """
-        self.record.model = name
-        alias = self.gateway.contexts.applied(await self.gateway.catalog.resolve(name))
+        self.record.note_model(name)
+        alias = await self.gateway.catalog.resolve(name)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
 

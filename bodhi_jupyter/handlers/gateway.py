@@ -9,7 +9,6 @@ from ..access.admission import AdmissionQueue
 from ..access.keys import KeyRing
 from ..access.limits import Limits
 from ..backends.base import Backend
-from ..backends.context_sizes import ContextSizes
 from ..backends.images import ImageFetcher
 from ..backends.pool import LocalPool
 from ..backends.transport import Upstream
@@ -50,7 +49,6 @@ class Gateway:
     details: Details
     backends: dict[str, Backend]
     pool: LocalPool
-    contexts: ContextSizes
     pulls: Pulls
     model_files: ModelFiles
     upstream: Upstream

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from ..backends.base import Lease
 from ..catalog.alias import Alias
@@ -13,8 +13,32 @@ from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
 from .lease import timed_lease
 
+T = TypeVar("T")
+
 #: Of a server that is asked about itself.
 _ANSWER_SECONDS = 5.0
+
+
+async def with_lease(
+    gateway: Gateway, alias: Alias, work: Callable[[Lease], Awaitable[T]], keep_alive: float | None = None
+) -> T:
+    """What `work` makes of a lease; an engine that died unnoticed is leased once more, as in `relay`.
+
+    `work` may run twice; `keep_alive` is in seconds, in place of the alias's.
+
+    Raises:
+        GatewayError: no lease, or whatever `work` raises.
+    """
+    backend = gateway.backends[alias.target.backend]
+
+    async def attempt() -> T:
+        async with timed_lease(backend, alias, keep_alive) as lease:
+            return await work(lease)
+
+    try:
+        return await attempt()
+    except BackendUnreachable:
+        return await attempt()
 
 
 async def leased_document(
@@ -25,29 +49,21 @@ async def leased_document(
     *,
     field: str,
     feature: str,
-    keep_alive: float | None = None,
 ) -> dict[str, Any]:
     """The JSON object that `path` answers, with `body` and the model's name there.
 
-    For what the engine answers at once; a generation goes through `relay`, where it can be stopped. As there, an
-    engine that died unnoticed is leased once more.
+    For what the engine answers at once; a generation goes through `relay`, where it can be stopped.
 
     `field` of the caller's request is named for what the engine finds too long or unknown; `feature` is what is
-    asked for, as in "embeddings"; `keep_alive` is in seconds, in place of the alias's.
+    asked for, as in "embeddings".
 
     Raises:
         GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
     """
-    backend = gateway.backends[alias.target.backend]
-
-    async def ask() -> dict[str, Any]:
-        async with timed_lease(backend, alias, keep_alive) as lease:
-            return await document_at(gateway, lease, backend.name, path, body, field=field, feature=feature)
-
-    try:
-        return await ask()
-    except BackendUnreachable:
-        return await ask()
+    backend = alias.target.backend
+    return await with_lease(
+        gateway, alias, lambda lease: document_at(gateway, lease, backend, path, body, field=field, feature=feature)
+    )
 
 
 async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from ..backends.launch import Settings
 from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
-from ..catalog.gguf_metadata import capabilities
 from ..wire.errors import InvalidField
 from ..wire.json_text import compact
 from .base import GatewayHandler
@@ -67,6 +66,7 @@ class ModelsHandler(GatewayHandler):
         wanted = self._filter()
         catalog, details = self.gateway.catalog, self.gateway.details
         aliases = await (catalog.refresh() if self._wants_refresh() else catalog.aliases())
+        aliases = [self.gateway.pool.as_held(alias) for alias in aliases]
         if wanted.capability:
             await details.read_all(aliases)
         details.fill(aliases)
@@ -97,7 +97,7 @@ class ModelHandler(GatewayHandler):
     @authorized
     async def get(self, name: str) -> None:
         """One alias as OpenAI's model object, its file read; a ``/`` in the id may be percent-encoded."""
-        alias = await self.resolve(name)
+        alias = self.gateway.pool.as_held(await self.resolve(name))
         await self.gateway.details.read_all([alias])
         state = self.gateway.pool.states().get(alias.name, _IDLE)
         self.answer_json(model_object(alias, state, self.gateway.details))
@@ -146,7 +146,7 @@ def _local_meta(target: LocalTarget, state: ModelState, details: Details) -> dic
     metadata = details.known(target.file)
     if metadata is None:
         return meta | ({"quantization": target.file.quant} if target.file.quant else {})
-    found = capabilities(metadata, details.known_projector(target))
+    found = details.capabilities(target) or ()
     return meta | {
         "n_ctx": Settings.of(target.context).context_per_request(metadata.context_length),
         "n_ctx_train": metadata.context_length,

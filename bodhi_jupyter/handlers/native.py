@@ -47,7 +47,7 @@ def _renamed(error: GatewayError, names: Mapping[str, str]) -> GatewayError:
 
 async def context_tokens(handler: GatewayHandler, alias: Alias) -> int | None:
     """Tokens that prompt and answer of one request may have together; None where that is not known."""
-    target = alias.target
+    target = handler.gateway.pool.as_held(alias).target
     if isinstance(target, LocalTarget):
         details = handler.gateway.details
         metadata = details.known(target.file) or await details.read(target.file)

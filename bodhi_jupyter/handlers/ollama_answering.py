@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from ..backends.base import Lease
-from ..catalog.alias import Alias, LocalTarget
+from ..catalog.alias import Alias
 from ..catalog.request_params import apply_defaults
-from ..wire.errors import BackendFailed, InvalidField, RejectedByBackend
+from ..wire.errors import InvalidField
 from ..wire.json_text import compact, forwarded
 from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
-from ..wire.ollama_options import context_length_asked, ollama_defaults
+from ..wire.ollama_options import ollama_defaults
 from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
 from ..wire.sse import event_count
 from .counted import CountedHandler
-from .lease import timed_lease
 from .leased import document_at
 from .native import context_tokens
 from .ollama_base import OllamaHandler, full_name
@@ -26,6 +26,8 @@ from .relay import Readable, leased_stream, watched
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
+#: Above this the lines of an answer are put together in a thread (measured: 7 milliseconds for a megabyte's tenth).
+_LARGE_ANSWER_BYTES = 100_000
 #: The ability that a part of a message asks for.
 _SENSES = {"image_url": "vision", "input_audio": "audio"}
 
@@ -55,10 +57,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         """
         alias = await self.resolve_to_run(request.model)
         self._check_abilities(request, await self.abilities(alias), needed)
-        wished = context_length_asked(request.options)
-        if wished is not None and isinstance(alias.target, LocalTarget):
-            metadata = await self.gateway.details.read(alias.target.file)
-            alias = self.gateway.contexts.wish(alias, wished, metadata.context_length if metadata else None)
+        alias = await self.with_context(alias, request.options)
         return alias, await context_tokens(self, alias)
 
     def _check_abilities(self, request: Request, abilities: Collection[str] | None, needed: Sequence[str]) -> None:
@@ -72,14 +71,9 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             if ability not in abilities:
                 raise InvalidField(f"{full_name(request.model)} does not support {ability}", param="model")
 
-    async def load_or_unload(self, request: Request, alias: Alias) -> None:
-        """Answer a request that asks nothing: load the model, or with a `keep_alive` of 0 unload it."""
-        if request.keep_alive == 0:
-            self.gateway.pool.retire(alias.name, "asked to")
-        else:
-            async with timed_lease(self.gateway.backends[alias.target.backend], alias, request.keep_alive):
-                pass
-        reason = "unload" if request.keep_alive == 0 else "load"
+    async def answer_nothing_asked(self, request: Request, alias: Alias) -> None:
+        """Answer a request that asks nothing, once the model is loaded or being unloaded."""
+        reason = await self.load_or_unload(alias, request.keep_alive)
         answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
         self.answer_json(answer)
 
@@ -133,7 +127,9 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             await self.pass_on(final)
             await self.finish_stream()
         else:
-            self.answer_json(whole_answer(b"".join([*collected, final])))
+            lines = b"".join([*collected, final])
+            small = len(lines) <= _LARGE_ANSWER_BYTES
+            self.answer_json(whole_answer(lines) if small else await asyncio.to_thread(whole_answer, lines))
 
     async def document(self, alias: Alias, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A short answer of the server that is leased for this request."""
@@ -146,20 +142,3 @@ def senses_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """The abilities that the parts of OpenAI's messages ask for."""
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
     return sorted({_SENSES[part["type"]] for part in parts if part["type"] in _SENSES})
-
-
-def is_overflow(error: RejectedByBackend) -> bool:
-    """Whether the engine refused because the prompt does not fit."""
-    return error.code == "context_length_exceeded"
-
-
-def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
-    """The tokens in an answer of ``/tokenize``.
-
-    Raises:
-        BackendFailed: there are none.
-    """
-    tokens = document.get("tokens")
-    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
-        raise BackendFailed(f"The backend {backend!r} sent what are no tokens.")
-    return tokens

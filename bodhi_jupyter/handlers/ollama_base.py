@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ..backends.context_sizes import wishing
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.gguf_metadata import capabilities
 from ..wire.errors import GatewayError
 from ..wire.json_text import compact
 from ..wire.ollama_errors import ollama_status, ollama_text
+from ..wire.ollama_options import context_length_asked
 from ..wire.ollama_stream import Moments
 from .base import GatewayHandler
+from .lease import timed_lease
 from .openai import LARGE_BODY_BYTES
 
 T = TypeVar("T")
 
 NDJSON = "application/x-ndjson"
-_JSON = "application/json; charset=utf-8"
+#: What a request that only names a model has at most.
+NAMES_BYTES = 64 * 2**10
+JSON = "application/json; charset=utf-8"
 
 
 class OllamaHandler(GatewayHandler):
     """Base of Ollama's routes. No line is ever empty: its Python client would fail on one, so none keeps alive."""
 
     stream_type = NDJSON
+    #: The most that a body may have, where names are all that it is to hold.
+    most_body_bytes: int | None = None
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The route's own limit, or the server's where that is smaller."""
+        limit = super().max_body_bytes
+        return limit if self.most_body_bytes is None else min(limit, self.most_body_bytes)
 
     def render_error(self, error: GatewayError) -> dict[str, object]:
         """One string, in Ollama's words."""
@@ -43,7 +55,7 @@ class OllamaHandler(GatewayHandler):
 
     def answer_json(self, document: object) -> None:
         """Finish with a JSON document, whose type Ollama's clients look for."""
-        self.finish(compact(document), set_content_type=_JSON)
+        self.finish(compact(document), set_content_type=JSON)
 
     async def checked(self, parse: Callable[[bytes], T]) -> T:
         """The request's body, parsed; in a thread where it is large.
@@ -58,16 +70,40 @@ class OllamaHandler(GatewayHandler):
         """The request's clock."""
         return Moments(time.perf_counter, timestamp, self._arrived)
 
+    async def with_context(self, alias: Alias, options: Mapping[str, Any]) -> Alias:
+        """The alias with the context that the caller's `num_ctx` asks for, if that is more than it has."""
+        asked = context_length_asked(options)
+        if asked is None or not isinstance(alias.target, LocalTarget):
+            return alias
+        metadata = await self.gateway.details.read(alias.target.file)
+        return wishing(alias, asked, metadata.context_length if metadata else None)
+
     async def abilities(self, alias: Alias) -> frozenset[str] | None:
         """What the model can do, in Ollama's words; None where only its own server knows."""
         target = alias.target
         if not isinstance(target, LocalTarget):
             return None
         await self.gateway.details.read_all([alias])
-        metadata = self.gateway.details.known(target.file)
-        if metadata is None:
-            return None
-        return frozenset(capabilities(metadata, self.gateway.details.known_projector(target)))
+        known = self.gateway.details.capabilities(target)
+        return None if known is None else frozenset(known)
+
+    async def load_or_unload(self, alias: Alias, keep_alive: float | None) -> str:
+        """What a request is for that asks nothing: load the model, or with a `keep_alive` of 0 unload it.
+
+        A configured server unloads its models itself.
+
+        Returns:
+            Which it was, as Ollama's `done_reason`.
+
+        Raises:
+            GatewayError: it cannot be loaded.
+        """
+        if keep_alive == 0:
+            if isinstance(alias.target, LocalTarget):
+                self.gateway.pool.retire(alias.name, "asked to")
+            return "unload"
+        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
+            return "load"
 
 
 def timestamp(seconds: float | None = None) -> str:

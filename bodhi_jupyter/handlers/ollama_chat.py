@@ -11,9 +11,11 @@ from ..catalog.alias import Alias
 from ..wire.errors import RejectedByBackend
 from ..wire.ollama import OllamaChatRequest, parse_ollama
 from ..wire.ollama_bodies import chat_body
+from ..wire.ollama_options import sampling_fields
 from ..wire.ollama_pieces import chat_piece
+from ..wire.ollama_shortening import is_overflow, shortened
 from ..wire.ollama_stream import ChatEnvelope, OllamaGuard
-from .ollama_answering import AnsweringHandler, is_overflow, senses_of
+from .ollama_answering import AnsweringHandler, senses_of
 from .openai import PATH
 
 
@@ -31,14 +33,17 @@ class ChatHandler(AnsweringHandler):
 
     async def _answer(self) -> None:
         request, asked = await self.checked(_parse)
+        if not request.messages and request.keep_alive == 0:
+            await self.answer_nothing_asked(request, await self.resolve(request.model))
+            return
         senses = senses_of(asked["messages"])
         needed = [*senses, "tools"] if request.tools else senses
         alias, context_length = await self.alias_for(request, *needed)
         if not request.messages:
-            await self.load_or_unload(request, alias)
+            await self.answer_nothing_asked(request, alias)
             return
         # Options that depend on the context are made once more, now that it is known.
-        body = chat_body(request, context_length=context_length) if request.options else asked
+        body = {**asked, **sampling_fields(request.options, context_length=context_length)}
         await self._chat(request, alias, self.with_defaults(body, alias, context_length))
 
     async def _chat(self, request: OllamaChatRequest, alias: Alias, body: dict[str, Any]) -> None:
@@ -53,33 +58,24 @@ class ChatHandler(AnsweringHandler):
                 moments,
                 alternatives=request.top_logprobs,
             )
+            answering = False
             try:
                 async with self.stream_from(request, alias, PATH, body, moments) as answer:
+                    answering = True
                     await self.relay(request, answer, guard)
                     return
             except RejectedByBackend as error:
-                messages: list[dict[str, Any]] = body["messages"]
-                if not (request.truncate and is_overflow(error) and _can_be_shortened(messages)):
+                # An answer that has begun does not begin again.
+                if answering or not (request.truncate and is_overflow(error)):
                     raise
-                body = {**body, "messages": _shortened(messages)}
+                if (fewer := shortened(body["messages"], error)) is None:
+                    raise
+            body = {**body, "messages": fewer}
 
 
 def _parse(body: bytes) -> tuple[OllamaChatRequest, dict[str, Any]]:
     request = parse_ollama(OllamaChatRequest, body)
     return request, chat_body(request, context_length=None)
-
-
-def _can_be_shortened(messages: list[dict[str, Any]]) -> bool:
-    return [message["role"] for message in messages if message["role"] != "system"][1:] != []
-
-
-def _shortened(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without the oldest message that is no instruction, and the tools' results that were for it."""
-    oldest = next(index for index, message in enumerate(messages) if message["role"] != "system")
-    rest = messages[oldest + 1 :]
-    while len(rest) > 1 and rest[0]["role"] == "tool":
-        rest = rest[1:]
-    return [*messages[:oldest], *rest]
 
 
 default_handlers = [(r"/api/chat", ChatHandler)]

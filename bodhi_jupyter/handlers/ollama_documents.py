@@ -12,7 +12,7 @@ from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
 from ..catalog.discovery import ModelFile
-from ..catalog.gguf_metadata import GGUFMetadata, capabilities
+from ..catalog.gguf_metadata import GGUFMetadata
 from ..wire.json_text import compact
 from ..wire.ollama_manage import ollama_parameters
 from .ollama_base import full_name, timestamp
@@ -37,8 +37,8 @@ def tag_document(alias: Alias, details: Details) -> dict[str, Any]:
         "digest": digest_of(alias),
         "details": details_of(alias, details),
     }
-    metadata = known_metadata(alias, details)
-    return document if metadata is None else {**document, "capabilities": list(capabilities_of(alias, details) or ())}
+    able = details.capabilities(alias.target) if isinstance(alias.target, LocalTarget) else None
+    return document if able is None else {**document, "capabilities": list(able)}
 
 
 def running_document(
@@ -79,6 +79,7 @@ def show_document(
         verbose: show long lists, too.
     """
     metadata = known_metadata(alias, details)
+    able = details.capabilities(alias.target) if isinstance(alias.target, LocalTarget) else None
     template = _template_of(alias, metadata, told)
     parameters = parameter_lines(alias)
     document: dict[str, Any] = {
@@ -87,7 +88,7 @@ def show_document(
         "template": template,
         "details": details_of(alias, details),
         "model_info": _model_info(alias, metadata, context=context, verbose=verbose),
-        "capabilities": list(capabilities_of(alias, details) or told_capabilities(alias, told)),
+        "capabilities": list(able or told_capabilities(alias, told)),
         "modified_at": timestamp(alias.created),
     }
     if system := alias.request_params.system_prompt:
@@ -101,14 +102,6 @@ def known_metadata(alias: Alias, details: Details) -> GGUFMetadata | None:
     """What was read of a local alias's file."""
     target = alias.target
     return details.known(target.file) if isinstance(target, LocalTarget) else None
-
-
-def capabilities_of(alias: Alias, details: Details) -> Sequence[str] | None:
-    """What a local model can do, with the template that its alias gives it; None where that is not known."""
-    metadata, target = known_metadata(alias, details), alias.target
-    if metadata is None or not isinstance(target, LocalTarget):
-        return None
-    return capabilities(metadata, details.known_projector(target))
 
 
 def told_capabilities(alias: Alias, told: Mapping[str, Any]) -> list[str]:

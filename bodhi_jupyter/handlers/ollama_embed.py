@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from ..backends.base import Lease
 from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.embeddings import batches, read_vectors, shorten
 from ..wire.errors import BackendFailed, GatewayError, InvalidField
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
+from ..wire.ollama_bodies import tokens_of
+from ..wire.ollama_shortening import is_overflow
+from ..wire.ollama_stream import Moments
 from .counted import CountedHandler
 from .embeddings import BATCH, note_prompt_tokens
-from .lease import timed_lease
-from .leased import leased_document
+from .leased import document_at, with_lease
 from .native import context_tokens
-from .ollama_answering import tokens_of
-from .ollama_base import OllamaHandler
+from .ollama_base import JSON, OllamaHandler
 
 if TYPE_CHECKING:
     from ..wire.embeddings import Vector
+
+Request = OllamaEmbedRequest | OllamaEmbeddingsRequest
 
 _PATH = "/v1/embeddings"
 _TOO_LONG = "the input length exceeds the context length"
@@ -33,58 +37,72 @@ _USUAL_BATCH = 512
 
 
 class _EmbeddingHandler(CountedHandler, OllamaHandler):
-    async def load(self, alias: Alias, keep_alive: float | None) -> None:
-        """Nothing is asked: load the model, or with a `keep_alive` of 0 unload it."""
-        if keep_alive == 0:
-            self.gateway.pool.retire(alias.name, "asked to")
-            return
-        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
-            pass
+    async def nothing_asked(self, request: Request) -> None:
+        """Load the model, or with a `keep_alive` of 0 unload it.
+
+        Raises:
+            GatewayError: there is no such model, or it cannot be loaded.
+        """
+        is_to_go = request.keep_alive == 0
+        alias = await self.resolve(request.model) if is_to_go else await self._alias_for(request)
+        await self.load_or_unload(alias, request.keep_alive)
 
     async def embed(
-        self, alias: Alias, texts: Sequence[str], keep_alive: float | None, *, truncate: bool
+        self, request: Request, texts: Sequence[str], moments: Moments, *, truncate: bool
     ) -> tuple[list[Vector], int]:
-        """The vectors, and the tokens they took.
+        """The vectors, and the tokens they took; one lease for all of them, so that the model stays for as long.
 
         Raises:
             InvalidField: a text is too long, and may not be cut.
-            GatewayError: no lease, or the server refused or failed.
+            GatewayError: no such model, no lease, or the server refused or failed.
         """
-        vectors: list[Vector] = []
-        tokens = 0
-        for batch in batches(texts, BATCH):
-            try:
-                document = await self._ask(alias, batch, keep_alive)
-            except GatewayError as error:
-                if error.code != "context_length_exceeded":
-                    raise
-                if not truncate:
-                    raise InvalidField(_TOO_LONG, param="input", code=error.code) from None
-                document = await self._ask(alias, await self._cut(alias, batch), keep_alive)
-            try:
-                vectors += await asyncio.to_thread(read_vectors, document, len(batch))
-            except ValueError:
-                raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
-            tokens += note_prompt_tokens(self, document)
-        return vectors, tokens
+        alias = await self._alias_for(request)
 
-    async def _ask(self, alias: Alias, batch: Sequence[Any], keep_alive: float | None) -> dict[str, Any]:
+        async def embedded(lease: Lease) -> tuple[list[Vector], int]:
+            moments.loaded = moments.clock()
+            vectors: list[Vector] = []
+            tokens = 0
+            for batch in batches(texts, BATCH):
+                document = await self._document(alias, lease, batch, truncate=truncate)
+                try:
+                    vectors += await asyncio.to_thread(read_vectors, document, len(batch))
+                except ValueError:
+                    raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
+                tokens += note_prompt_tokens(self, document)
+            return vectors, tokens
+
+        return await with_lease(self.gateway, alias, embedded, request.keep_alive)
+
+    async def _alias_for(self, request: Request) -> Alias:
+        return await self.with_context(await self.resolve_to_run(request.model), request.options)
+
+    async def _document(self, alias: Alias, lease: Lease, batch: Sequence[Any], *, truncate: bool) -> dict[str, Any]:
+        try:
+            return await self._ask(alias, lease, batch)
+        except GatewayError as error:
+            if not is_overflow(error):
+                raise
+            if not truncate:
+                raise InvalidField(_TOO_LONG, param="input", code=error.code) from None
+        return await self._ask(alias, lease, await self._cut(alias, lease, batch))
+
+    async def _ask(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> dict[str, Any]:
         body = {"input": batch, "encoding_format": "base64"}
-        return await leased_document(
-            self.gateway, alias, _PATH, body, field="input", feature="embeddings", keep_alive=keep_alive
+        return await document_at(
+            self.gateway, lease, alias.target.backend, _PATH, body, field="input", feature="embeddings"
         )
 
-    async def _cut(self, alias: Alias, batch: Sequence[Any]) -> list[list[int]]:
+    async def _cut(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> list[list[int]]:
         """The texts as tokens, no more of each than the engine takes at once."""
         limit = await self._limit(alias)
-        return [(await self._tokens(alias, text))[:limit] for text in batch]
+        return [(await self._tokens(alias, lease, text))[:limit] for text in batch]
 
-    async def _tokens(self, alias: Alias, text: str) -> list[int]:
+    async def _tokens(self, alias: Alias, lease: Lease, text: str) -> list[int]:
         body = {"content": text, "add_special": True}
-        document = await leased_document(
-            self.gateway, alias, "/tokenize", body, field="input", feature="the cutting of long inputs"
-        )
-        return tokens_of(document, alias.target.backend)
+        backend = alias.target.backend
+        feature = "the cutting of long inputs"
+        document = await document_at(self.gateway, lease, backend, "/tokenize", body, field="input", feature=feature)
+        return tokens_of(document, backend)
 
     async def _limit(self, alias: Alias) -> int:
         context = await context_tokens(self, alias)
@@ -105,22 +123,20 @@ class EmbedHandler(_EmbeddingHandler):
     async def _answer(self) -> None:
         moments = self.moments()
         request = await self.checked(lambda body: parse_ollama(OllamaEmbedRequest, body))
-        alias = await self.resolve_to_run(request.model)
         dimensions = request.dimensions if request.dimensions > 0 else None
         if not request.inputs:
-            await self.load(alias, request.keep_alive)
+            await self.nothing_asked(request)
             self.answer_json({"model": request.model, "embeddings": []})
             return
-        await self.load(alias, None)
-        moments.loaded = moments.clock()
-        vectors, tokens = await self.embed(alias, request.inputs, request.keep_alive, truncate=request.truncate)
-        answer = {
-            "model": request.model,
-            "embeddings": [shorten(vector, dimensions).tolist() for vector in vectors],
-            **moments.durations(),
-            "prompt_eval_count": tokens,
-        }
-        self.finish(await asyncio.to_thread(compact, answer), set_content_type="application/json; charset=utf-8")
+        vectors, tokens = await self.embed(request, request.inputs, moments, truncate=request.truncate)
+
+        def render() -> bytes:
+            # One by one: the encoder keeps all other threads waiting until it is done.
+            numbers = b",".join([compact(shorten(vector, dimensions).tolist()) for vector in vectors])
+            head, tail = {"model": request.model}, {**moments.durations(), "prompt_eval_count": tokens}
+            return b'%b,"embeddings":[%b],%b' % (compact(head)[:-1], numbers, compact(tail)[1:])
+
+        self.finish(await asyncio.to_thread(render), set_content_type=JSON)
 
 
 class EmbeddingsHandler(_EmbeddingHandler):
@@ -134,12 +150,11 @@ class EmbeddingsHandler(_EmbeddingHandler):
 
     async def _answer(self) -> None:
         request = await self.checked(lambda body: parse_ollama(OllamaEmbeddingsRequest, body))
-        alias = await self.resolve_to_run(request.model)
         if not request.prompt:
-            await self.load(alias, request.keep_alive)
+            await self.nothing_asked(request)
             self.answer_json({"embedding": []})
             return
-        (vector,), _ = await self.embed(alias, [request.prompt], request.keep_alive, truncate=True)
+        (vector,), _ = await self.embed(request, [request.prompt], self.moments(), truncate=True)
         self.answer_json({"embedding": vector.tolist()})
 
 

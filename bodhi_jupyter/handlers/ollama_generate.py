@@ -8,16 +8,26 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from ..backends.base import Lease
 from ..catalog.alias import Alias
+from ..catalog.request_params import apply_defaults
 from ..wire.errors import GatewayError
 from ..wire.ollama import OllamaGenerateRequest, parse_ollama
-from ..wire.ollama_bodies import completion_body, gap_body, generate_chat_body, template_body, text_of_prompt
+from ..wire.ollama_bodies import (
+    completion_body,
+    gap_body,
+    generate_chat_body,
+    template_body,
+    text_of_prompt,
+    tokens_of,
+)
+from ..wire.ollama_options import sampling_fields
 from ..wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_piece
 from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ..wire.ollama_template import render_template
 from ..wire.refusals import about
-from .lease import timed_lease
-from .ollama_answering import AnsweringHandler, Completion, senses_of, tokens_of
+from .leased import with_lease
+from .ollama_answering import AnsweringHandler, Completion, senses_of
 from .openai import PATH
 
 
@@ -35,26 +45,34 @@ class GenerateHandler(AnsweringHandler):
 
     async def _answer(self) -> None:
         request, chat = await self.checked(_parse)
+        is_asked = bool(request.prompt or request.suffix or request.images)
+        if not is_asked and request.keep_alive == 0:
+            await self.answer_nothing_asked(request, await self.resolve(request.model))
+            return
         needed = ["insert"] if request.suffix else senses_of(chat["messages"])
         alias, context_length = await self.alias_for(request, *needed)
         try:
-            if not (request.prompt or request.suffix or request.images):
-                await self.load_or_unload(request, alias)
+            if not is_asked:
+                await self.answer_nothing_asked(request, alias)
             elif request.suffix:
                 body = gap_body(request, context_length=context_length)
                 await self._run(request, alias, "/infill", self.with_defaults(body, alias, context_length))
             elif request.raw:
                 await self._complete(request, alias, request.prompt, context_length)
             elif request.template or request.context:
-                await self._go_on(request, alias, context_length)
+                await self._go_on(request, alias, chat, context_length)
             else:
-                await self._chat(request, alias, context_length)
+                await self._chat(request, alias, chat, context_length)
         except GatewayError as error:
             raise about(error, field="prompt", feature="generate") from None
 
-    async def _chat(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
+    async def _chat(
+        self, request: OllamaGenerateRequest, alias: Alias, chat: dict[str, Any], context_length: int | None
+    ) -> None:
         """Through the model's own template."""
-        body = self.with_defaults(generate_chat_body(request, context_length=context_length), alias, context_length)
+        # Options that depend on the context are made once more, now that it is known.
+        chat = {**chat, **sampling_fields(request.options, context_length=context_length)}
+        body = self.with_defaults(chat, alias, context_length)
         heard: list[str] = []
 
         async def completed(final: dict[str, Any]) -> dict[str, Any]:
@@ -68,18 +86,26 @@ class GenerateHandler(AnsweringHandler):
         goes_on = None if request.images else completed
         await self._run(request, alias, PATH, body, chat_piece, heard, goes_on)
 
-    async def _go_on(self, request: OllamaGenerateRequest, alias: Alias, context_length: int | None) -> None:
+    async def _go_on(
+        self, request: OllamaGenerateRequest, alias: Alias, chat: dict[str, Any], context_length: int | None
+    ) -> None:
         """Through the request's template, or where an earlier answer ended."""
-        backend = self.gateway.backends[alias.target.backend]
-        async with timed_lease(backend, alias) as self.lease:
-            if request.template:
-                text = render_template(request.template, system=request.system, prompt=request.prompt)
-            else:
-                chat = generate_chat_body(request, context_length=context_length)
-                body = template_body(self.with_defaults(chat, alias, context_length))
-                text = text_of_prompt(await self.document(alias, "/apply-template", body))
-            prompt = [*request.context, *await self._tokens(alias, text, is_start=not request.context)]
+
+        async def prompt_at(lease: Lease) -> list[int]:
+            self.lease = lease
+            text = await self._text_of(request, alias, chat)
+            return [*request.context, *await self._tokens(alias, text, is_start=not request.context)]
+
+        prompt = await with_lease(self.gateway, alias, prompt_at)
         await self._complete(request, alias, prompt, context_length)
+
+    async def _text_of(self, request: OllamaGenerateRequest, alias: Alias, chat: dict[str, Any]) -> str:
+        """The prompt that the request's template makes, or else the model's own."""
+        if request.template:
+            system = request.system or alias.request_params.system_prompt or ""
+            return render_template(request.template, system=system, prompt=request.prompt)
+        body = template_body(apply_defaults(chat, alias.request_params))
+        return text_of_prompt(await self.document(alias, "/apply-template", body))
 
     async def _complete(
         self, request: OllamaGenerateRequest, alias: Alias, prompt: str | list[int], context_length: int | None

@@ -21,9 +21,10 @@ from ..wire.errors import GatewayError, NotAuthenticated, RouteNotFound
 from .base import GatewayHandler
 from .identity import SCOPED_AUTHORIZER, ScopedIdentity
 
-#: Where a path says its key; base URLs may come before it.
-_KEY = re.compile(r"(?<=/bodhi/ollama/)[^/?#\s]+")
-_SCRUBBED = "***"
+#: Where a path says its key; base URLs may come before it, and addresses that were put together have doubled slashes.
+_KEY = re.compile(r"/+bodhi/+ollama/+([^/?#\s]+)")
+_MARK = "***"
+_SCRUBBED = f"/bodhi/ollama/{_MARK}"
 
 
 class KeyOnlyIdentity(ScopedIdentity):
@@ -43,7 +44,7 @@ class KeyInPath(GatewayHandler):
 
     def __init__(self, application: web.Application, request: httputil.HTTPServerRequest, **kwargs: Any) -> None:
         found = _KEY.search(request.path)
-        self._key_in_path = unquote(found.group()) if found else ""
+        self._key_in_path = unquote(found.group(1)) if found else ""
         _scrub(request)
         super().__init__(application, request, **kwargs)
 
@@ -102,7 +103,7 @@ class UnknownRouteHandler(_OllamaShaped):
     @authorized
     async def refuse(self) -> None:
         """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
-        raise RouteNotFound(f"There is no {self.request.path.partition(_SCRUBBED)[2]} here.")
+        raise RouteNotFound(f"There is no {self.request.path.partition(_MARK)[2]} here.")
 
     get = head = post = put = patch = delete = refuse
 
@@ -113,12 +114,13 @@ def keyed(routes: Iterable[tuple[str, type[GatewayHandler]]]) -> list[tuple[str,
     Args:
         routes: regular expressions of paths below the base URL, and their handlers.
     """
-    ours: list[tuple[str, type[GatewayHandler]]] = [(r"/?", GreetingHandler), (r"/.+", UnknownRouteHandler)]
-    twins: dict[type[GatewayHandler], type[GatewayHandler]] = {}
+    below: list[tuple[str, type[GatewayHandler]]] = [*routes, (r"/?", GreetingHandler), (r"/.+", UnknownRouteHandler)]
+    twins = {handler: _with_key_in_path(handler) for handler in {handler for _, handler in below}}
     return [
         # The group of the key is not captured: handlers get the arguments that they know.
-        (rf"/bodhi/ollama/[^/]+{pattern}", twins.setdefault(handler, _with_key_in_path(handler)))
-        for pattern, handler in [*routes, *ours]
+        *((rf"/+bodhi/+ollama/+[^/]+{pattern}", twins[handler]) for pattern, handler in below),
+        # Without a key, too, it is we who answer.
+        (r"/+bodhi/+ollama(?:/.*)?", twins[UnknownRouteHandler]),
     ]
 
 

@@ -14,6 +14,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..catalog.alias import Alias, LocalTarget
+from ..catalog.catalog import DEFAULT, loose_name
 from ..catalog.model_files import NotDeletable
 from ..catalog.names import check_alias_name
 from ..catalog.sources import AliasFileSource, FileSource, document_of
@@ -22,10 +23,7 @@ from ..wire.errors import InvalidField, NotSupported, RequestError
 from ..wire.json_text import compact
 from ..wire.ollama import OllamaModelRequest, parse_ollama
 from ..wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest, check_create, created_document
-from .ollama_base import OllamaHandler
-
-#: States in which an engine may be taken from under nobody.
-_FREE = frozenset({"idle", "failed", "loaded"})
+from .ollama_base import NAMES_BYTES, OllamaHandler
 
 
 class ModelInUse(RequestError):
@@ -36,6 +34,8 @@ class ModelInUse(RequestError):
 
 
 class _ManageHandler(OllamaHandler):
+    most_body_bytes = NAMES_BYTES
+
     async def tell(self, status: str) -> None:
         """One line of a stream."""
         await self.pass_line({"status": status})
@@ -65,6 +65,27 @@ class _ManageHandler(OllamaHandler):
         document = await self.stored_document(alias)
         return document_of(alias, name) if document is None else {**document, "alias": name}
 
+    async def name_to_make(self, name: str) -> str:
+        """The name under which a model that is to be called `name` is stored.
+
+        Names know no case: one that is there already is replaced, and keeps its spelling, as in Ollama. ``:latest``
+        says nothing, and every name has it.
+
+        Raises:
+            InvalidField: nothing can be called so.
+        """
+        bare = name[: -len(":latest")] if name.lower().endswith(":latest") else name
+        try:
+            wanted = loose_name(check_alias_name(bare))
+        except ValueError:
+            raise InvalidField("invalid model name", param="model") from None
+        if wanted == DEFAULT:
+            raise InvalidField(f"'{DEFAULT}' always stands for the default model, nothing else can be called so")
+        stored = [one.file.alias for one in (await asyncio.to_thread(self.store.list)).aliases]
+        listed = [alias.name for alias in await self.gateway.catalog.aliases()]
+        same = [name for name in [*stored, *listed] if loose_name(name) == wanted]
+        return bare if bare in same or not same else same[0]
+
     async def save(self, document: dict[str, Any]) -> None:
         """Write an alias, over one of the same name: Ollama's create and copy replace."""
         await asyncio.to_thread(_save, self.store, document)
@@ -81,8 +102,8 @@ class PullHandler(_ManageHandler):
         await self.work(self._pull())
 
     async def _pull(self) -> None:
-        request = parse_ollama(OllamaModelRequest, self.body)
-        self.record.model = request.model
+        request = await self.checked(lambda body: parse_ollama(OllamaModelRequest, body))
+        self.record.note_model(request.model)
         async with aclosing(self.gateway.pulls.follow(request.model)) as lines:
             async for line in lines:
                 if request.stream:
@@ -96,6 +117,9 @@ class PullHandler(_ManageHandler):
 class CreateHandler(_ManageHandler):
     """``POST /api/create``."""
 
+    #: It may bring a system prompt and a template.
+    most_body_bytes = 2**20
+
     @web.authenticated
     @authorized
     async def post(self) -> None:
@@ -103,13 +127,15 @@ class CreateHandler(_ManageHandler):
         await self.work(self._create())
 
     async def _create(self) -> None:
-        request = parse_ollama(OllamaCreateRequest, self.body)
+        request = await self.checked(lambda body: parse_ollama(OllamaCreateRequest, body))
         source = check_create(request)
-        self.record.model = source  # the one that may be missing
-        name = _checked_name(request.model)
+        self.record.note_model(source)  # the one that may be missing
+        name = await self.name_to_make(request.model)
         alias = await self.resolve(source)
-        self.record.model = request.model
-        await self.save(created_document(await self.document_for(alias, name), request))
+        self.record.note_model(request.model)
+        # A template may take long to parse.
+        base = await self.document_for(alias, name)
+        await self.save(await asyncio.to_thread(created_document, base, request))
         if not request.stream:
             self.answer_json({"status": "success"})
             return
@@ -128,13 +154,13 @@ class CopyHandler(_ManageHandler):
         await self.work(self._copy())
 
     async def _copy(self) -> None:
-        request = parse_ollama(OllamaCopyRequest, self.body)
+        request = await self.checked(lambda body: parse_ollama(OllamaCopyRequest, body))
         if not request.source:
             raise InvalidField(f'source "{request.source}" is invalid', param="source")
         if not request.destination:
             raise InvalidField(f'destination "{request.destination}" is invalid', param="destination")
-        self.record.model = request.source
-        name = _checked_name(request.destination)
+        self.record.note_model(request.source)
+        name = await self.name_to_make(request.destination)
         alias = await self.resolve(request.source)
         if name != alias.name:
             await self.save(await self.document_for(alias, name))
@@ -151,9 +177,10 @@ class DeleteHandler(_ManageHandler):
         await self.work(self._delete())
 
     async def _delete(self) -> None:
-        request = parse_ollama(OllamaModelRequest, self.body)
-        self.record.model = request.model
-        alias = await self.resolve(request.model)
+        request = await self.checked(lambda body: parse_ollama(OllamaModelRequest, body))
+        self.record.note_model(request.model)
+        alias = await self.gateway.catalog.resolve_exactly(request.model)
+        self.record.alias, self.record.backend = alias.name, alias.target.backend
         if await self.stored_document(alias) is None:
             await self._delete_files(alias)
         else:
@@ -173,15 +200,16 @@ class DeleteHandler(_ManageHandler):
         if needing:
             raise ModelInUse(f"model '{alias.name}' is what these are made from, delete them first: {needing}")
         self.gateway.model_files.check(target.file)
-        await self.gateway.pool.unload(alias.name)
-        await asyncio.to_thread(self.gateway.model_files.delete, target.file)
-        await self.gateway.catalog.refresh(FileSource.name)
+        with self.gateway.pool.withheld(alias.name):
+            await self.gateway.pool.unload(alias.name)
+            await asyncio.to_thread(self.gateway.model_files.delete, target.file)
+            await self.gateway.catalog.refresh(FileSource.name)
 
     def _refuse_used(self, aliases: Sequence[Alias]) -> None:
         states = self.gateway.pool.states()
         for alias in aliases:
             state = states.get(alias.name)
-            if state is not None and (state.leases or state.waiting or state.state not in _FREE):
+            if state is not None and (state.leases or state.waiting or state.state == "loading"):
                 raise ModelInUse(f"model '{alias.name}' is in use; try again when its requests have ended")
 
 
@@ -205,15 +233,6 @@ class PushHandler(UnsupportedHandler):
     """``POST /api/push``."""
 
     SUPPORTED_METHODS = ("POST", "OPTIONS")
-
-
-def _checked_name(name: str) -> str:
-    """The alias's name: ``:latest`` says nothing, and every name has it."""
-    bare = name[: -len(":latest")] if name.lower().endswith(":latest") else name
-    try:
-        return check_alias_name(bare)
-    except ValueError:
-        raise InvalidField("invalid model name", param="model") from None
 
 
 def _save(store: AliasStore, document: dict[str, Any]) -> None:

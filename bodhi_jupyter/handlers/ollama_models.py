@@ -18,7 +18,7 @@ from ..wire.errors import GatewayError
 from ..wire.ollama import OllamaModelRequest, parse_ollama
 from .leased import leased_answer
 from .native import context_tokens
-from .ollama_base import OllamaHandler
+from .ollama_base import NAMES_BYTES, OllamaHandler
 from .ollama_documents import running_document, show_document, tag_document
 
 #: Of Ollama's API what is spoken here; clients compare numbers.
@@ -94,11 +94,7 @@ class RunningHandler(OllamaHandler):
     async def _loaded(self) -> list[Alias]:
         names = {name for name, state in self.gateway.pool.states().items() if state.state in _LOADED}
         aliases = await self.gateway.catalog.aliases()
-        return [
-            self.gateway.contexts.applied(alias)
-            for alias in aliases
-            if alias.name in names and isinstance(alias.target, LocalTarget)
-        ]
+        return [alias for alias in aliases if alias.name in names and isinstance(alias.target, LocalTarget)]
 
     def _render(self, loaded: Sequence[Alias], contexts: Sequence[int | None]) -> list[dict[str, Any]]:
         states, now = self.gateway.pool.states(), time.time()
@@ -112,6 +108,8 @@ class RunningHandler(OllamaHandler):
 
 class ShowHandler(OllamaHandler):
     """``POST /api/show``."""
+
+    most_body_bytes = NAMES_BYTES
 
     @web.authenticated
     @authorized

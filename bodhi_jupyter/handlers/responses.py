@@ -41,9 +41,10 @@ class ResponsesHandler(CountedHandler):
 
     async def _answer(self) -> None:
         request = parse_request(ResponsesRequest, self.body)
-        self.record.model = request.model or DEFAULT
+        name = request.model or DEFAULT
+        self.record.note_model(name)
         refuse_unsupported(request)
-        alias = await self.resolve_to_run(self.record.model)
+        alias = await self.resolve_to_run(name)
         self.events = ResponseEvents(
             response_frame(request, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,

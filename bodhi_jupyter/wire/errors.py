@@ -12,6 +12,7 @@ GatewayError
 │   ├── MethodNotAllowed         405
 │   ├── BodyTooLarge             413
 │   └── RejectedByBackend        4xx  the model server refused the request
+│       └── ContextExceeded      400  the prompt does not fit
 ├── AccessError                  who is asking
 │   ├── NotAuthenticated         401
 │   └── NotAllowed               403
@@ -20,7 +21,8 @@ GatewayError
 │   │   ├── BackendUnreachable   503  nobody listens: nothing was begun
 │   │   └── ModelNotLoadable     503  and will not be without a change
 │   ├── BackendTimeout           504  silent for too long
-│   └── BackendFailed            502  died, or answered what is not an answer
+│   └── BackendFailed            502  failed, or answered what is not an answer
+│       └── BackendDied          502  its connection broke
 ├── Busy                         429  the queue is full, or the wait was too long
 ├── RateLimited                  429  as many requests as one may send, per minute or at once
 │   └── TokensSpent              429  as many tokens as one may use, per minute or per day
@@ -125,6 +127,21 @@ class RejectedByBackend(RequestError):
         self.status = status
 
 
+class ContextExceeded(RejectedByBackend):
+    """The prompt does not fit into the model's context.
+
+    Args:
+        message: as of every error.
+        prompt_tokens: the size of the prompt.
+        context_tokens: what there is for it.
+    """
+
+    def __init__(self, message: str, *, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(message, status=400, param="messages", code="context_length_exceeded")
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
 class AccessError(GatewayError):
     """The caller is unknown, or may not do that."""
 
@@ -180,9 +197,13 @@ class BackendTimeout(BackendError):
 
 
 class BackendFailed(BackendError):
-    """The model server died while answering, or sent what is not an answer."""
+    """The model server failed while answering, or sent what is not an answer."""
 
     default_code = "backend_failed"
+
+
+class BackendDied(BackendFailed):
+    """The connection broke before the answer was whole: as far as can be told, the model server died."""
 
 
 class Busy(GatewayError):

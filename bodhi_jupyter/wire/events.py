@@ -31,13 +31,17 @@ class EventReader:
         self.over = False
         self.failure: GatewayError | None = None
 
-    def read(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """The events that are complete now; comments are passed over. Ends early where the stream is `over`."""
+    def complete(self, chunk: bytes) -> bytes:
+        """The bytes of the events that are complete now, for `parsed`; none once the stream is `over`."""
         try:
             block = self._splitter.feed(chunk)
         except EventTooLong:
             self.fail(f"The backend {self._backend!r} sent an event that is too large.")
-            return
+            return b""
+        return b"" if self.over else block
+
+    def parsed(self, block: bytes) -> Iterator[dict[str, Any]]:
+        """Whole events; comments are passed over. Ends early where the stream is `over`."""
         for event in iter_events(block):
             if self.over:
                 return
@@ -52,11 +56,6 @@ class EventReader:
                 self.over = True
             else:
                 yield parsed
-
-    @property
-    def at_start(self) -> bool:
-        """Whether the next byte begins an event."""
-        return not self._splitter.pending
 
     def fail(self, reason: str) -> None:
         """Read no further; `reason` is a sentence."""

@@ -6,7 +6,6 @@ Bodies are parsed whatever the content type; unknown fields are ignored, null me
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from .duration import parse_duration
 from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound
+from .names import check_model_name
 from .ollama_messages import OllamaMessage, OllamaModel
 from .ollama_options import check_options
 from .schema import UnfitSchema, check_schema
@@ -23,7 +23,6 @@ from .validation import fault, render_path
 Request = TypeVar("Request", bound=OllamaModel)
 
 _LEVELS = ("low", "medium", "high", "max")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+-]{0,511}", re.ASCII)
 #: Characters of a caller's value that an error repeats.
 _SHOWN = 64
 _GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
@@ -178,9 +177,12 @@ class OllamaGenerateRequest(Answering):
     images: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _raw_is_raw(self) -> OllamaGenerateRequest:
+    def _what_goes_together(self) -> OllamaGenerateRequest:
         if self.raw and (self.template or self.system or self.context):
             raise fault("raw", "raw mode does not support template, system, or context")
+        if self.think and (self.template or self.context):
+            # The answer is a text that goes on: what was thought cannot be told from it.
+            raise fault("think", "think is not available with template or context", code="unsupported")
         return self
 
     @classmethod
@@ -213,7 +215,6 @@ class OllamaModelRequest(OllamaRequest):
 
     verbose: bool = False
     stream: bool = True
-    insecure: bool = False
 
 
 def parse_ollama(kind: type[Request], body: bytes) -> Request:
@@ -240,8 +241,7 @@ def parse_ollama(kind: type[Request], body: bytes) -> Request:
 def _check_model(request: OllamaRequest) -> None:
     if not request.model:
         raise request.without_model()
-    if not _NAME.fullmatch(request.model):
-        raise InvalidField("invalid model name", param="model")
+    check_model_name(request.model)
 
 
 def _parse_object(body: bytes, name: str) -> dict[str, Any]:

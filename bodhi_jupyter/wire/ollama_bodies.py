@@ -90,6 +90,18 @@ def text_of_prompt(document: Mapping[str, Any]) -> str:
     return prompt
 
 
+def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
+    """The tokens in the answer of ``/tokenize``.
+
+    Raises:
+        BackendFailed: there are none.
+    """
+    tokens = document.get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
+        raise BackendFailed(f"The backend {backend!r} sent what are no tokens.")
+    return tokens
+
+
 def _chat_fields(request: Answering, context_length: int | None) -> dict[str, Any]:
     body = {**_streamed(), **sampling_fields(request.options, context_length=context_length)}
     if isinstance(request.format, dict):

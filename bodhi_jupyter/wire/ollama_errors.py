@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .errors import BackendFailed, GatewayError, InvalidField, ModelNotFound
+from .errors import BackendDied, BackendFailed, GatewayError, InvalidField, ModelNotFound
+from .names import InvalidModelName
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 RUNNER_DIED = (
@@ -44,10 +45,11 @@ def ollama_text(error: GatewayError, *, model: str | None, endpoint: str) -> str
     """
     if error.code == "server_busy":
         return BUSY
+    if isinstance(error, InvalidModelName):
+        return "invalid model name"
     if isinstance(error, ModelNotFound):
         return _not_found(model or "", endpoint)
-    died = isinstance(error, BackendFailed) and error.code == BackendFailed.default_code
-    if died and endpoint.endswith(_RUNNING_ENDPOINTS):
+    if isinstance(error, BackendDied) and endpoint.endswith(_RUNNING_ENDPOINTS):
         return RUNNER_DIED
     return error.message
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from .errors import InvalidField, NotSupported
 from .ollama import OllamaRequest
 from .ollama_messages import OllamaModel
+from .ollama_options import as_go_has_them, check_options
 
 #: Ollama's names of what a request brings (Modelfile reference, "PARAMETER"), as an alias's `request_params`.
 _REQUEST = {
@@ -55,6 +56,9 @@ _UNSET_WHEN_NEGATIVE = frozenset({"seed", "num_predict"})
 
 #: What a Go template has and a Jinja one cannot: a field, a variable, or a control word in double braces.
 _GO_TEMPLATE = re.compile(r"\{\{-?\s*(?:[.$]|(?:if|else|end|range|with|define|block|template)\b)")
+
+#: Marks what the model wrote, for training; llama.cpp passes over it.
+_GENERATION = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 
 
 class OllamaCreateRequest(OllamaRequest):
@@ -118,10 +122,11 @@ def created_document(base: dict[str, Any], request: OllamaCreateRequest) -> dict
         request: one that `check_create` has passed.
 
     Raises:
-        InvalidField: a parameter is unknown, the template is Ollama's, or the model runs elsewhere and is loaded there.
+        InvalidField: a parameter is unknown or mistyped, the template is none that llama.cpp reads, or the model runs
+            elsewhere and is loaded there.
     """
     params, context = dict(base.get("request_params", {})), dict(base.get("context_params", {}))
-    added_params, added_context = _translated(request.parameters or {}, context.get("n_parallel") or 1)
+    added_params, added_context = _translated(_checked(request.parameters or {}), context.get("n_parallel") or 1)
     if request.system:
         added_params["system_prompt"] = request.system
     if request.template:
@@ -150,12 +155,23 @@ def ollama_parameters(params: dict[str, Any], context: dict[str, Any]) -> list[t
     return sorted(found)
 
 
+def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that are set, whole numbers where they have to be."""
+    try:
+        check_options(parameters)
+    except InvalidField as error:
+        # 400, where a request's options are 500 in Ollama: it does not look at these before the model is loaded.
+        field = (error.param or "").replace("options.", "parameters.", 1)
+        raise InvalidField(error.message.replace("option ", "parameter ", 1), param=field, code=error.code) from None
+    return as_go_has_them(parameters)
+
+
 def _translated(parameters: dict[str, Any], slots: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """`request_params` and `context_params`; their values are checked where the alias is."""
     request: dict[str, Any] = {}
     context: dict[str, Any] = {}
     for name, value in parameters.items():
-        if value is None or name in _IGNORED or (name in _UNSET_WHEN_NEGATIVE and _is_negative(value)):
+        if name in _IGNORED or (name in _UNSET_WHEN_NEGATIVE and _is_negative(value)):
             continue
         if name in _REQUEST:
             request[_REQUEST[name]] = value
@@ -186,7 +202,27 @@ def _jinja(template: str) -> str:
             "or send a Jinja template",
             param="template",
         )
+    try:
+        _parse_jinja(template)
+    except (ValueError, RecursionError) as error:
+        raise InvalidField(f"'template' is no Jinja template: {str(error)[:200]}", param="template") from None
     return template
+
+
+def _parse_jinja(template: str) -> None:
+    """Parse a chat template: Jinja with two additions of Hugging Face's (transformers, chat templates).
+
+    Raises:
+        ValueError: it is not well-formed.
+        RecursionError: it is nested too deeply.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"], autoescape=False)  # noqa: S701 - parsed only
+    try:
+        environment.parse(_GENERATION.sub("", template))
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(f"{error.message} (line {error.lineno})") from None
 
 
 def _is_negative(value: object) -> bool:

@@ -171,39 +171,6 @@ def _as_text(arguments: Mapping[str, Any], field: str) -> str:
         raise InvalidField(f"invalid value in {field}: a number is too large for JSON", param=field) from None
 
 
-def from_openai_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """An OpenAI message, a model's answer first of all, as Ollama has it; `content` is always there.
-
-    Raises:
-        BackendFailed: a call's arguments are not a JSON object.
-    """
-    text, images = _text_and_images(message.get("content"))
-    result: dict[str, Any] = {"role": message.get("role") or "assistant", "content": text}
-    if thinking := message.get("reasoning_content"):
-        result["thinking"] = thinking
-    if images:
-        result["images"] = images
-    if calls := message.get("tool_calls"):
-        result["tool_calls"] = tool_calls_from_openai(calls)
-    for theirs, ours in (("name", "tool_name"), ("tool_call_id", "tool_call_id")):
-        if result["role"] == "tool" and message.get(theirs):
-            result[ours] = message[theirs]
-    return result
-
-
-def _text_and_images(content: object) -> tuple[str, list[str]]:
-    if not isinstance(content, list):
-        return (content if isinstance(content, str) else ""), []
-    texts = [part["text"] for part in content if part["type"] == "text"]
-    return "".join(texts), [_base64_of(part) for part in content if part["type"] != "text"]
-
-
-def _base64_of(part: Mapping[str, Any]) -> str:
-    if part["type"] == "input_audio":
-        return str(part["input_audio"]["data"])
-    return _DATA_URL.sub("", part["image_url"]["url"], count=1)
-
-
 def tool_calls_from_openai(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Whole calls of an OpenAI message as Ollama has them: arguments as an object, whose keys keep their order.
 

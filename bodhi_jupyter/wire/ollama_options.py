@@ -86,6 +86,11 @@ def _check_range(name: str, value: Any) -> None:
         raise InvalidField(f'option "{name}" must be greater than 0', param=f"options.{name}")
 
 
+def as_go_has_them(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked options that are set: whole numbers where Go has them, whose fraction is cut off as Go does."""
+    return {name: int(value) if name in _INTEGERS else value for name, value in options.items() if value is not None}
+
+
 def sampling_fields(options: Mapping[str, Any], *, context_length: int | None) -> dict[str, Any]:
     """Checked options as fields of llama.cpp's ``/v1`` bodies: only those that the caller set.
 
@@ -94,10 +99,9 @@ def sampling_fields(options: Mapping[str, Any], *, context_length: int | None) -
         context_length: tokens of context that the model runs with, None where that is not known.
     """
     fields: dict[str, Any] = {}
-    for name, value in options.items():
-        if value is not None and name in _FIELDS:
-            whole = int(value) if name in _INTEGERS else value  # Go cuts a fraction off
-            fields[_FIELDS[name]] = _CONVERT[name](whole, context_length) if name in _CONVERT else whole
+    for name, value in as_go_has_them(options).items():
+        if name in _FIELDS:
+            fields[_FIELDS[name]] = _CONVERT[name](value, context_length) if name in _CONVERT else value
     return fields
 
 

@@ -22,7 +22,7 @@ class Piece(NamedTuple):
     content: str = ""
     thinking: str = ""
     calls: Sequence[Any] = ()
-    logprobs: Sequence[Any] = ()
+    logprobs: Sequence[Mapping[str, Any]] = ()
     finish: str | None = None
 
 
@@ -62,7 +62,7 @@ def infill_piece(chunk: Mapping[str, Any]) -> Piece:
     finish = None
     if chunk.get("stop"):
         finish = "length" if chunk.get("stop_type") == "limit" else "stop"
-    return Piece(_text(chunk.get("content")), logprobs=_list(chunk.get("completion_probabilities")), finish=finish)
+    return Piece(_text(chunk.get("content")), logprobs=objects_of(chunk.get("completion_probabilities")), finish=finish)
 
 
 def _choice(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -81,12 +81,12 @@ def _finish(choice: Mapping[str, Any]) -> str | None:
     return finish
 
 
-def _tokens(logprobs: object) -> Sequence[Any]:
+def _tokens(logprobs: object) -> Sequence[Mapping[str, Any]]:
     if logprobs is None:
         return ()
     if not isinstance(logprobs, dict):
         raise MalformedChunk("logprobs is not an object")
-    return _list(logprobs.get("content"))
+    return objects_of(logprobs.get("content"))
 
 
 def _text(value: object) -> str:
@@ -95,6 +95,18 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise MalformedChunk("a text is not a string")
     return value
+
+
+def objects_of(value: object) -> Sequence[Mapping[str, Any]]:
+    """An array of objects; none where it is null.
+
+    Raises:
+        MalformedChunk: it is something else.
+    """
+    items = _list(value)
+    if not all(isinstance(item, dict) for item in items):
+        raise MalformedChunk("not an object")
+    return items
 
 
 def _list(value: object) -> Sequence[Any]:

@@ -48,15 +48,6 @@ def render_template(template: str, *, system: str = "", prompt: str = "", suffix
     return _Renderer({"System": system, "Prompt": prompt, "Suffix": suffix, "Response": ""}).render(template)
 
 
-def check_template(template: str) -> None:
-    """Refuse a template that `render_template` could not use.
-
-    Raises:
-        InvalidField: as there.
-    """
-    render_template(template)
-
-
 class _Renderer:
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from .names import check_model_name
+
 Dialect = Literal["openai", "ollama", "anthropic", "bodhi"]
 End = Literal["finished", "client left", "failed"]
 
@@ -89,6 +91,14 @@ class RequestRecord:
     def tokens(self) -> int:
         """All that were used, as far as they are known."""
         return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+
+    def note_model(self, name: str) -> None:
+        """Keep the model's name as the caller wrote it.
+
+        Raises:
+            InvalidModelName: no model can be called so.
+        """
+        self.model = check_model_name(name)
 
     def estimate_tokens(self) -> None:
         """Where a stream was cut off before the engine told its counts, take an event for a token."""

@@ -7,7 +7,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .errors import BackendFailed, BackendTimeout, BackendUnavailable, Busy, GatewayError, RejectedByBackend
+from .errors import (
+    BackendFailed,
+    BackendTimeout,
+    BackendUnavailable,
+    Busy,
+    ContextExceeded,
+    GatewayError,
+    RejectedByBackend,
+)
 
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
@@ -139,4 +147,5 @@ def _context_exceeded(error: Mapping[str, Any], message: str) -> RejectedByBacke
             f"This model's maximum context length is {context} tokens. However, your messages resulted in {tokens} "
             f"tokens: the request exceeds the available context size."
         )
+        return ContextExceeded(message, prompt_tokens=tokens, context_tokens=context)
     return RejectedByBackend(message, status=400, param="messages", code="context_length_exceeded")

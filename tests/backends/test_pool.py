@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bodhi_jupyter.backends.residency import PoolEvent, PoolLimits
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.catalog.discovery import ModelFile
-from bodhi_jupyter.wire.errors import BackendError, BackendFailed, BackendUnavailable, Busy
+from bodhi_jupyter.wire.errors import BackendError, BackendFailed, BackendUnavailable, Busy, ModelNotLoadable
 
 
 class FakeEngine:
@@ -473,13 +474,13 @@ def test_deaths_under_a_keep_alive_of_zero_are_a_loop_too() -> None:
 
 def test_a_defect_of_the_starter_fails_the_request_and_the_next_one_works(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
-        start = pool._start
+        start = pool._residents._start
 
         async def defective(name: str, target: LocalTarget) -> FakeEngine:
-            pool._start = start
+            pool._residents._start = start
             raise RuntimeError("can't start new thread")
 
-        pool._start = defective
+        pool._residents._start = defective
         with pytest.raises(BackendUnavailable, match="the log says why"):
             async with pool.lease(A):
                 pass
@@ -573,3 +574,89 @@ def test_a_second_target_of_a_name_is_placed_when_the_first_is_refused() -> None
             pass
 
     run(scenario, memory_budget=5)
+
+
+def wishing(which: Alias, tokens: int) -> Alias:
+    return replace(which, wished_context=tokens)
+
+
+def test_a_wish_for_a_larger_context_loads_anew_once_and_is_everybodys_until_the_model_is_unloaded() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        def context() -> int | None:
+            target = pool.as_held(A).target
+            assert isinstance(target, LocalTarget)
+            return target.context.n_ctx
+
+        await pool.load(A)
+        await asyncio.gather(*(pool.load(wishing(A, 512) if each % 2 else A) for each in range(6)))
+        # One that was resolved before the wish, and one that wishes less.
+        await pool.load(A)
+        await pool.load(wishing(A, 256))
+        assert factory.started == ["a", "a"]
+        assert context() == 512
+        assert [event.reason for event in events] == ["", "for a larger context", ""]
+        await pool.unload("a")
+        assert context() is None
+        await pool.load(A)
+        assert context() is None
+
+    run(scenario)
+
+
+def test_who_waits_for_a_model_that_is_not_loaded_gets_the_largest_context_that_is_wished() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        done = asyncio.Event()
+        stream = asyncio.create_task(hold(pool, D, done))
+        await settle()
+        waiting = [asyncio.create_task(pool.load(which)) for which in (A, wishing(A, 512), A, wishing(A, 256))]
+        await settle()
+        done.set()
+        await asyncio.gather(stream, *waiting)
+        assert factory.started == ["d", "a"]
+
+    run(scenario, max_loaded=1)
+
+
+def test_a_context_that_can_never_fit_is_refused_and_the_model_stays_loaded() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        async def estimate(target: LocalTarget) -> int:
+            return target.context.n_ctx or 1
+
+        pool._estimate = estimate
+        await pool.load(A)
+        for _ in range(2):
+            with pytest.raises(ModelNotLoadable, match="model_memory_budget"):
+                await pool.load(wishing(A, 512))
+        # Waiting together for the model that is not loaded, they do not share the refusal.
+        with pytest.raises(ModelNotLoadable, match="model_memory_budget"):
+            _, refused = await asyncio.gather(pool.load(B), pool.load(wishing(B, 512)), return_exceptions=True)
+            raise refused  # type: ignore[misc]
+        assert factory.started == ["a", "b"]
+        assert {name: state.state for name, state in pool.states().items()} == {"a": "loaded", "b": "loaded"}
+
+    run(scenario, memory_budget=300)
+
+
+def test_a_file_that_says_more_wins_over_an_older_wish() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        await pool.load(wishing(alias("a", n_ctx=256), 512))
+        edited = alias("a", n_ctx=1024)
+        await pool.load(edited)
+        assert pool.as_held(edited) == edited
+        assert [event.reason for event in events if event.kind == "unloaded"] == ["the alias was changed"]
+
+    run(scenario)
+
+
+def test_what_drains_under_a_stream_is_logged_with_its_reason() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        done = asyncio.Event()
+        stream = asyncio.create_task(hold(pool, A, done))
+        await settle()
+        larger = asyncio.create_task(pool.load(wishing(A, 512)))
+        await settle()
+        done.set()
+        await asyncio.gather(stream, larger)
+        assert [event.reason for event in events if event.kind == "unloaded"] == ["for a larger context"]
+
+    run(scenario)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
-from bodhi_jupyter.catalog.alias import Alias, RemoteTarget
-from bodhi_jupyter.catalog.catalog import Catalog
+from bodhi_jupyter.catalog.alias import Alias, LocalTarget, RemoteTarget
+from bodhi_jupyter.catalog.catalog import AmbiguousName, Catalog
+from bodhi_jupyter.catalog.discovery import ModelFile
 from bodhi_jupyter.wire.errors import BackendUnavailable, ModelNotFound
 
 
@@ -60,6 +62,9 @@ def test_the_first_source_wins_a_name_and_the_default_comes_first() -> None:
         assert (await catalog.resolve("default")).name == "big"
         assert (await catalog.resolve("shared")).owned_by == "aliases"
         assert (await catalog.resolve("gpu/shared")).owned_by == "gpu"
+        # By the name that is another's, something else would be deleted or unloaded; one model has one name else.
+        assert (await catalog.resolve("gpu/shared")).name == "gpu/shared"
+        assert (await catalog.resolve("gpu/big")).name == "big"
 
     run(test)
 
@@ -92,6 +97,40 @@ def test_a_name_that_two_backends_share_is_listed_with_theirs() -> None:
         assert (await catalog.resolve("b/llama")).target == RemoteTarget("b", "llama")
         assert (await catalog.resolve("llama")).target == RemoteTarget("a", "llama")
         assert (await catalog.resolve("b/y")).target == RemoteTarget("b", "y")
+
+    run(test)
+
+
+def test_what_cannot_be_undone_needs_a_name_that_stands_for_one_model() -> None:
+    def pulled(quant: str) -> Alias:
+        path = Path(f"models--org--repo/snapshots/0/m-{quant}.gguf")
+        name = f"org/repo:{quant}"
+        return Alias(name, LocalTarget(ModelFile(name, path, 1, 0, "org/repo", quant, None, (path,))), 0, "org")
+
+    class Files:
+        name = "files"
+        here = (pulled("Q4_K_M"), pulled("Q8_0"))
+
+        async def aliases(self) -> list[Alias]:
+            return list(self.here)
+
+    async def test() -> None:
+        files = Files()
+        catalog = Catalog([files])
+        assert (await catalog.resolve("hf.co/org/repo")).name == "org/repo:Q4_K_M"
+        for name in ("hf.co/org/repo", "org/repo:latest", "default", "DEFAULT:latest"):
+            with pytest.raises(AmbiguousName) as refused:
+                await catalog.resolve_exactly(name)
+            assert refused.value.status == 409
+        with pytest.raises(AmbiguousName, match=r"'org/repo:Q4_K_M', 'org/repo:Q8_0'"):
+            await catalog.resolve_exactly("org/repo")
+        for name in ("org/repo:Q8_0", "ORG/repo:q8_0", "hf.co/org/repo:Q8_0", "org/repo/m-Q8_0.gguf"):
+            assert (await catalog.resolve_exactly(name)).name == "org/repo:Q8_0"
+        files.here = files.here[:1]
+        await catalog.refresh()
+        assert (await catalog.resolve_exactly("hf.co/org/repo")).name == "org/repo:Q4_K_M"
+        with pytest.raises(ModelNotFound):
+            await catalog.resolve_exactly("org/repo:Q8_0")
 
     run(test)
 

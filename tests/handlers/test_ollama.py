@@ -119,6 +119,60 @@ async def test_a_larger_num_ctx_loads_anew_and_stays_for_everybody(client, alias
     assert await running(client) == {"narrow:latest": 512}
 
 
+async def test_a_context_beyond_the_budget_is_refused_and_one_of_an_unloading_leaves_nothing(
+    client, aliases, extension
+) -> None:
+    (aliases / "narrow.yaml").write_text("alias: narrow\npath: m.gguf\ncontext_params: {n_ctx: 512}\n")
+    pool = extension.gateway.pool
+    chat = {**CHAT, "model": "narrow", "stream": False}
+    whole(await post(client, "/api/chat", **chat))
+    pid = pool.states()["narrow"].pid
+    pool.limits.memory_budget = pool.states()["narrow"].estimate + 10
+    refused = await post(client, "/api/chat", **{**chat, "options": {"num_predict": 1, "num_ctx": 1024}})
+    assert refused.status_code == 503
+    assert "model_memory_budget" in refused.json()["error"]
+    whole(await post(client, "/api/chat", **chat))
+    assert pool.states()["narrow"].pid == pid
+    pool.limits.memory_budget = None
+    await post(client, "/api/generate", model="narrow", keep_alive=0, options={"num_ctx": 1024})
+    whole(await post(client, "/api/chat", **chat))
+    assert await running(client) == {"narrow:latest": 512}
+
+
+async def test_a_larger_context_is_everybodys_in_the_lists_too(client, aliases) -> None:
+    (aliases / "narrow.yaml").write_text("alias: narrow\npath: m.gguf\ncontext_params: {n_ctx: 512}\n")
+    await client.get("/v1/models/narrow")
+    for wished, shown in ((256, 512), (1024, 1024)):
+        await post(client, "/api/generate", model="narrow", options={"num_ctx": wished})
+        listed = {model["id"]: model for model in (await client.get("/v1/models")).json()["data"]}
+        one = (await client.get("/v1/models/narrow")).json()
+        assert listed["narrow"]["meta"]["n_ctx"] == one["meta"]["n_ctx"] == shown
+
+
+# -- what a model can do -------------------------------------------------------------------------------------
+
+
+async def test_the_template_of_an_alias_says_what_it_can_do(client, aliases) -> None:
+    template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    made = {
+        "plain": (template, ["completion"]),
+        "tooled": (template + "{{ tools }}", ["completion", "tools"]),
+        "thinker": ("{% if enable_thinking %}<think>{% endif %}" + template, ["completion", "thinking"]),
+    }
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    for name, (text, expected) in made.items():
+        created = await post(client, "/api/create", model=name, **{"from": "m"}, template=text, stream=False)
+        assert created.status_code == 200
+        assert (await post(client, "/api/show", model=name)).json()["capabilities"] == expected
+        assert (await client.get(f"/v1/models/{name}")).json()["meta"]["capabilities"] == expected
+        tags = {tag["name"]: tag for tag in (await client.get("/api/tags")).json()["models"]}
+        assert tags[f"{name}:latest"]["capabilities"] == expected
+    for name, asked in (("plain", {"tools": [tool]}), ("plain", {"think": True}), ("thinker", {"tools": [tool]})):
+        refused = await post(client, "/api/chat", **{**CHAT, "model": name}, **asked)
+        assert (refused.status_code, "does not support" in refused.json()["error"]) == (400, True)
+    whole(await post(client, "/api/chat", **{**CHAT, "model": "thinker"}, think=True, stream=False))
+
+
 async def test_a_chat_that_does_not_fit_is_cut_only_where_that_is_asked_for(client, aliases) -> None:
     (aliases / "narrow.yaml").write_text("alias: narrow\npath: m.gguf\ncontext_params: {n_ctx: 256}\n")
     long = [{"role": "user", "content": "the sea and a hill " * 12}, {"role": "assistant", "content": "a day " * 30}]
@@ -173,7 +227,9 @@ BAD: list[tuple[str, dict[str, Any], int, str]] = [
     ("/api/embeddings", {"prompt": "x"}, 400, "model is required"),
     ("/api/generate", {"prompt": "x"}, 404, "model '' not found"),
     ("/api/embed", {"input": "x"}, 404, "model '' not found"),
-    ("/api/chat", {"model": "no such", "messages": [HELLO]}, 400, "invalid model name"),
+    ("/api/chat", {"model": "no such", "messages": [HELLO]}, 404, "model 'no such' not found"),
+    ("/api/chat", {**CHAT, "model": "n" * 513}, 400, "invalid model name"),
+    ("/api/chat", {**CHAT, "model": "no\nsuch"}, 400, "invalid model name"),
     ("/api/chat", {**CHAT, "model": "absent"}, 404, "model 'absent' not found"),
     ("/api/generate", {"model": "absent", "prompt": "x"}, 404, "model 'absent' not found"),
     ("/api/show", {"model": "absent"}, 404, "model 'absent' not found"),

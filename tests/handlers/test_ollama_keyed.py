@@ -167,7 +167,35 @@ async def test_a_body_above_the_limit_is_refused(anonymous, key) -> None:
 
 
 async def test_no_route_is_given_below_api(extension) -> None:
-    assert all(pattern.startswith("/bodhi/ollama/[^/]+") for pattern, _ in keyed(ROUTES))
+    assert all(pattern.startswith("/+bodhi/+ollama") for pattern, _ in keyed(ROUTES))
+
+
+async def test_handlers_have_one_twin_each() -> None:
+    (first, second, *_) = (handler for _, handler in keyed(ROUTES))
+    assert first is second
+
+
+@pytest.mark.parametrize("before", ["/bodhi/ollama//", "/bodhi/ollama///", "//bodhi/ollama/", "//bodhi//ollama//"])
+async def test_doubled_slashes_open_the_same(anonymous, server_url, key, before) -> None:
+    answer = await anonymous.get(f"{server_url}{before}{key}/api/echo")
+    assert answer.status_code == 200
+    assert answer.json()["path"].endswith("/bodhi/ollama/***/api/echo")
+    refused = await anonymous.get(f"{server_url}{before}{STRANGER}/api/echo")
+    assert refused.status_code == 401
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["", "/", "//", "///"])
+async def test_without_a_key_it_is_ollamas_shape_too(anonymous, method, path) -> None:
+    answer = await anonymous.request(method, f"/bodhi/ollama{path}")
+    assert answer.status_code == 401
+    assert "jupyter bodhi key create" in answer.json()["error"]
+
+
+async def test_jupyters_own_page_stays_where_it_is(client, server_url) -> None:
+    answer = await client.get(f"{server_url}/")
+    assert answer.text != "Ollama is running"
+    assert answer.status_code in {200, 302}
 
 
 EXTENSION = """
@@ -206,6 +234,33 @@ def test_a_live_servers_log_never_holds_a_key(tmp_path: Path) -> None:
     assert "500 GET /bodhi/ollama/***/api/boom (key:editor@127.0.0.1)" in log
     assert "user=key:editor" in log
     assert "/bodhi/ollama/***/page" in log
+
+
+def test_a_live_servers_log_never_holds_the_key_of_a_real_request(tmp_path: Path) -> None:
+    config = {
+        "ServerApp": {"jpserver_extensions": {"bodhi_jupyter": True}},
+        "Application": {"log_level": "DEBUG"},
+    }
+    # Whatever else speaks of the request says all it can, too.
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "sitecustomize.py").write_text("import logging\nlogging.basicConfig(level=1)\n")
+    chat = {"model": "tiny-random", "messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 2}}
+    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[2])])
+    with LiveServer(tmp_path / "server", config=config, env={"PYTHONPATH": paths}) as server:
+        key = KeyStore(tmp_path / "server" / "data" / "bodhi" / "keys.json").create("editor").key
+        for slashes in ("/", "//"):
+            own = f"{server.url}/bodhi/ollama{slashes}{key}"
+            answers = [
+                httpx.post(f"{own}/api/chat", json=chat, timeout=60, trust_env=False),
+                httpx.post(f"{own}/v1/chat/completions", json={**chat, "max_tokens": 2}, timeout=60, trust_env=False),
+                httpx.get(f"{own}/api/tags", headers={"Referer": f"{own}/api/ps"}, trust_env=False),
+                httpx.get(f"{own}/nowhere", trust_env=False),
+            ]
+            assert [answer.status_code for answer in answers] == [200, 200, 200, 404]
+        log = server.log()
+    assert "POST /bodhi/ollama/***/api/chat" in log
+    assert "\nDEBUG:" in log
+    assert key not in log
 
 
 def _ask_everything(url: str, key: str) -> list[int]:

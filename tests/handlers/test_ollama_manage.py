@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bodhi_jupyter.wire.errors import ModelNotFound
 from tests.fakes.hub import PIECE, FakeHub, sha256
 from tests.tiny_random import write_tiny_random
 
@@ -217,13 +218,60 @@ def test_create_makes_an_alias_and_create_again_replaces_it(client, jp_asyncio_l
         ({"messages": [{"role": "user", "content": "hi"}]}, 400, "'messages' are not supported"),
         ({"template": "{{ if .System }}{{ .System }}{{ end }}"}, 400, "Go syntax"),
         ({"parameters": {"heat": 1}}, 400, "unknown parameter 'heat'"),
-        ({"parameters": {"temperature": "hot"}}, 400, "request_params.temperature"),
+        ({"parameters": {"temperature": "hot"}}, 400, 'parameter "temperature" must be of type float32'),
+        ({"parameters": {"top_k": "x"}}, 400, 'parameter "top_k" must be of type integer'),
+        ({"parameters": {"num_ctx": True}}, 400, 'parameter "num_ctx" must be of type integer'),
+        ({"parameters": {"num_ctx": "4096"}}, 400, 'parameter "num_ctx" must be of type integer'),
+        ({"parameters": {"stop": 5}}, 400, 'parameter "stop" must be of type array'),
+        ({"template": "{{ bad"}, 400, "'template' is no Jinja template"),
+        ({"template": "{% for message in messages %}x"}, 400, "'template' is no Jinja template"),
+        ({"template": "{% if a %}" * 3000}, 400, "'template' is no Jinja template"),
     ],
 )
 def test_what_cannot_be_created(client, jp_asyncio_loop, model, fields, status, says):
     body = {"model": "mine", "from": model, **fields}
     answer = jp_asyncio_loop.run_until_complete(client.post("/api/create", json=body))
     assert says in error(answer, status)
+
+
+def test_whole_numbers_may_have_a_point_and_templates_may_be_those_of_hugging_face(client, jp_asyncio_loop, model):
+    template = (
+        "{% for message in messages %}{% if loop.index > 9 %}{% break %}{% endif %}"
+        "{% generation %}{{ message['content'] }}{% endgeneration %}{% endfor %}"
+    )
+    parameters = {"num_ctx": 512.0, "top_k": 7.0, "temperature": 1, "seed": None}
+    body = {"model": "mine", "from": model, "parameters": parameters, "template": template, "stream": False}
+
+    async def main() -> None:
+        assert (await client.post("/api/create", json=body)).json() == {"status": "success"}
+        made = await document(client, "mine")
+        assert made["context_params"] == {"n_ctx": 512, "chat_template": template}
+        assert made["request_params"] == {"top_k": 7, "temperature": 1}
+        assert (await chat(client, "mine")).status_code == 200
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limit"),
+    [
+        ("POST", "/api/pull", 64 * 2**10),
+        ("POST", "/api/copy", 64 * 2**10),
+        ("POST", "/api/show", 64 * 2**10),
+        ("DELETE", "/api/delete", 64 * 2**10),
+        ("POST", "/api/create", 2**20),
+    ],
+)
+def test_what_only_names_models_is_small(client, jp_asyncio_loop, model, method, path, limit):
+    async def send(size: int) -> httpx.Response:
+        body = json.dumps({"model": "absent", "source": "absent", "destination": "x", "from": "absent", "x": ""})
+        return await client.request(method, path, content=body.encode()[:-2] + b"x" * (size - len(body)) + b'"}')
+
+    async def main() -> None:
+        assert (await send(limit)).status_code != 413
+        assert f"the limit of {limit} bytes" in error(await send(limit + 1), 413)
+
+    jp_asyncio_loop.run_until_complete(main())
 
 
 def test_copied_and_copies_deleted(client, jp_asyncio_loop, model):
@@ -270,6 +318,111 @@ def test_a_model_is_not_deleted_from_under_a_request(client, jp_asyncio_loop, mo
         assert (await delete(client, model)).status_code == 200
         assert model not in gateway.pool.states()
         assert not path.exists()
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+def test_a_repository_of_which_several_models_are_here_is_not_deleted_one_by_one(client, jp_asyncio_loop, hub, content):
+    hub.add("org/multi", {"tiny-Q4_K_M.gguf": content, "tiny-Q8_0.gguf": content + b"\0" * 32})
+    several = {"org/multi:Q4_K_M", "org/multi:Q8_0"}
+
+    async def main() -> None:
+        for name in several:
+            await client.post("/api/pull", json={"model": name, "stream": False})
+        for name in ("hf.co/org/multi", "org/multi:latest"):
+            text = error(await delete(client, name), 409)
+            assert all(one in text for one in several)
+        assert "which one" in error(await delete(client, "default"), 409)
+        assert several <= set(await names(client))
+        assert (await delete(client, "hf.co/org/multi:Q8_0")).status_code == 200
+        assert (await delete(client, "hf.co/org/multi")).status_code == 200
+        assert error(await delete(client, "hf.co/org/multi"), 404) == "model 'hf.co/org/multi' not found"
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+def test_names_that_are_made_know_no_case(client, jp_asyncio_loop, model):
+    async def create(name: str, source: str) -> httpx.Response:
+        return await client.post("/api/create", json={"model": name, "from": source, "system": name, "stream": False})
+
+    async def main() -> None:
+        for name in ("Mine", "mine", "MINE:latest"):
+            assert (await create(name, model)).status_code == 200
+        assert [name for name in await names(client) if name.casefold() == "mine"] == ["Mine"]
+        assert (await document(client, "Mine"))["request_params"] == {"system_prompt": "MINE:latest"}
+        for name in ("default", "Default:latest"):
+            assert "'default' always stands for" in error(await create(name, model), 400)
+        # The same name in other letters is no copy.
+        assert (await client.post("/api/copy", json={"source": model, "destination": "FOUND"})).status_code == 200
+        assert [name for name in await names(client) if name.casefold() == "found"] == [model]
+        assert (await delete(client, "mine")).status_code == 200
+        assert "Mine" not in await names(client)
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/copy", {"source": "a" * 10_000, "destination": "b"}),
+        ("/api/copy", {"source": "a\nb", "destination": "b"}),
+        ("/api/create", {"model": "b", "from": "a" * 10_000}),
+        ("/api/pull", {"model": "a" * 10_000}),
+        ("/v1/chat/completions", {"model": "a" * 10_000, "messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/responses", {"model": "a" * 10_000, "input": "x"}),
+        ("/v1/messages", {"model": "a" * 10_000, "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_name_beyond_bounds_comes_back_in_no_error_and_no_log_line(
+    client, jp_asyncio_loop, extension, caplog, path, body
+):
+    with caplog.at_level("INFO", logger=extension.log.name):
+        answer = jp_asyncio_loop.run_until_complete(client.post(path, json=body))
+    assert answer.status_code == 400
+    assert "model" in answer.text
+    assert len(answer.content) < 500
+    assert max(len(record.getMessage()) for record in caplog.records) < 500
+
+
+def slow_to_stop(gateway: Any, name: str, seconds: float) -> None:
+    """Let the engine of this name take its time to end."""
+    engine = gateway.pool.engines()[name]
+    stop = engine.stop
+
+    async def slowly() -> None:
+        await asyncio.sleep(seconds)
+        await stop()
+
+    engine.stop = slowly
+
+
+def test_a_model_that_was_just_unloaded_is_deleted(client, jp_asyncio_loop, model, extension, jp_data_dir):
+    async def main() -> None:
+        assert (await chat(client, model)).status_code == 200
+        slow_to_stop(extension.gateway, model, 0.3)
+        await client.post("/api/generate", json={"model": model, "keep_alive": 0})
+        assert extension.gateway.pool.states()[model].state == "stopping"
+        assert (await delete(client, model)).status_code == 200
+        assert not (jp_data_dir / "bodhi" / "models" / "found.gguf").exists()
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+def test_a_request_during_a_deletion_finds_no_model(client, jp_asyncio_loop, model, extension, eventually):
+    gateway = extension.gateway
+
+    async def main() -> None:
+        assert (await chat(client, model)).status_code == 200
+        resolved = await gateway.catalog.resolve(model)
+        slow_to_stop(gateway, model, 0.5)
+        deletion = asyncio.create_task(delete(client, model))
+        await eventually(lambda: gateway.pool.states()[model].state == "stopping")
+        assert (await chat(client, model)).status_code == 404
+        assert (await deletion).status_code == 200
+        # One that had been resolved before, and asks for its engine only now.
+        with pytest.raises(ModelNotFound):
+            await gateway.pool.load(resolved)
 
     jp_asyncio_loop.run_until_complete(main())
 

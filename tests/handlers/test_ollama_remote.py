@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bodhi_jupyter.handlers import ollama_answering
+from bodhi_jupyter.wire import ollama_messages
 from tests.fakes import behaviours as behave
+from tests.fakes.llama import FakeLlama
+from tests.tiny_random import write_tiny_random
 
 HELLO = {"role": "user", "content": "hello"}
 CHAT: dict[str, Any] = {"model": "fake-model", "messages": [HELLO]}
@@ -68,7 +74,7 @@ async def test_what_is_forwarded(client, fake) -> None:
     ("failure", "status", "text"),
     [
         (behave.refuse, 503, "cannot be"),
-        (behave.status(500), 500, "model runner has unexpectedly stopped"),
+        (behave.status(500), 500, "failed: as scripted"),
         (behave.status(429), 503, "server busy, please try again.  maximum pending requests exceeded"),
         (behave.die_mid_chunk(), 500, "model runner has unexpectedly stopped"),
         (behave.stall_before_headers(), 504, "silent"),
@@ -92,6 +98,87 @@ async def test_a_failure_in_mid_stream_is_the_last_line(client, fake) -> None:
     assert not any(secret in answer.text for secret in SECRETS)
 
 
+def asked_for_chats(fake: FakeLlama) -> list[dict[str, Any]]:
+    return [request.body for request in fake.requests if request.path == "/v1/chat/completions"]
+
+
+OVERFLOW = {"type": "exceed_context_size_error", "message": "too long", "code": 400}
+
+
+async def test_an_answer_that_has_begun_does_not_begin_again(client, fake) -> None:
+    report = behave.event({"error": {**OVERFLOW, "n_prompt_tokens": 10, "n_ctx": 5}})
+    fake.behave(behave.stream([*behave.chat_events()[:2], report]))
+    body = {**CHAT, "messages": [HELLO, {"role": "assistant", "content": "a"}, HELLO], "truncate": True}
+    answer = await client.post("/api/chat", json=body)
+    said, last = (json.loads(line) for line in answer.text.splitlines())
+    assert said["message"]["content"] == "Once"
+    assert "maximum context length" in last["error"]
+    assert len(asked_for_chats(fake)) == 1
+    assert (await client.post("/api/chat", json={**body, "stream": False})).status_code == 400
+    assert len(asked_for_chats(fake)) == 2
+
+
+async def test_a_long_chat_is_shortened_in_few_steps(client, fake) -> None:
+    async def count(exchange: Any) -> None:
+        tokens = sum(len(message["content"]) for message in exchange.request.body["messages"])
+        if tokens < 20_000:
+            await behave.ok()(exchange)
+        else:
+            error = {**OVERFLOW, "n_prompt_tokens": tokens, "n_ctx": 20_000}
+            await exchange.send_json(400, {"error": error})
+
+    fake.behave(count)
+    system = {"role": "system", "content": "Hm."}
+    messages = [system, *({"role": "user", "content": "x" * (50 + number % 7 * 100)} for number in range(200)), HELLO]
+    answer = await client.post("/api/chat", json={**CHAT, "messages": messages, "truncate": True})
+    assert answer.status_code == 200
+    assert 1 < len(asked_for_chats(fake)) <= 4
+    sent = fake.requests[-1].body["messages"]
+    assert [sent[0], sent[-1]] == [system, HELLO]
+    # No more than was too much.
+    assert sum(len(message["content"]) for message in sent) > 18_000
+
+
+async def test_what_is_no_token_is_no_answer(client, fake) -> None:
+    choice = {"index": 0, "finish_reason": None, "delta": {"content": "x"}, "logprobs": {"content": ["x"]}}
+    fake.behave(behave.stream([behave.event({"choices": [choice]})]))
+    answer = await client.post("/api/chat", json={**CHAT, "logprobs": True})
+    assert answer.status_code == 500
+    assert said(answer) == "The backend 'backend' sent an event that is no part of an answer."
+
+
+async def test_images_are_looked_at_once(client, fake, monkeypatch) -> None:
+    looked_at: list[str] = []
+    media_part = ollama_messages._media_part
+    monkeypatch.setattr(
+        ollama_messages, "_media_part", lambda image, field: looked_at.append(field) or media_part(image, field)
+    )
+    options = {"top_k": 7, "repeat_last_n": -1}
+    image = {"images": ["iVBORw0KGgo="]}
+    chat = {**CHAT, "messages": [{**HELLO, **image}], "options": options}
+    assert (await client.post("/api/chat", json=chat)).status_code == 200
+    generate = {"model": "fake-model", "prompt": "x", **image, "options": options}
+    assert (await client.post("/api/generate", json=generate)).status_code == 200
+    assert looked_at == ["messages[0].images[0]", "images[0]"]
+    # What depends on the context is said in its terms.
+    assert [request.body["repeat_last_n"] for request in fake.requests[-2:]] == [4096, 4096]
+
+
+async def test_long_answers_are_put_together_off_the_loop(client, fake, monkeypatch) -> None:
+    threads: list[threading.Thread] = []
+    whole_answer = ollama_answering.whole_answer
+    monkeypatch.setattr(
+        ollama_answering,
+        "whole_answer",
+        lambda lines: threads.append(threading.current_thread()) or whole_answer(lines),
+    )
+    fake.script = [behave.ok("x" * 200_000), behave.ok("x")]
+    for _ in range(2):
+        answer = await client.post("/api/chat", json={**CHAT, "stream": False})
+        assert set(answer.json()["message"]["content"]) == {"x"}
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
 async def test_pings_of_the_backend_are_no_lines(client, fake) -> None:
     events = behave.chat_events()
     fake.behave(behave.stream([b": ping\n\n", events[0], b":\n\n", *events[1:]]))
@@ -106,3 +193,53 @@ async def test_arguments_that_are_no_json_end_in_an_error(client, fake) -> None:
     body = {**CHAT, "tools": [{"type": "function", "function": {"name": "f"}}]}
     answer = await client.post("/api/chat", json=body)
     assert "not a JSON object" in json.loads(answer.text.splitlines()[-1])["error"]
+
+
+def offer(fake, *models: str) -> None:
+    entries = [{"id": model, "object": "model", "created": 1, "owned_by": "x"} for model in models]
+    fake.routes["/v1/models"] = lambda exchange: exchange.send_json(200, {"object": "list", "data": entries})
+
+
+async def test_models_are_reached_by_the_names_that_they_are_listed_with(client, fake) -> None:
+    offer(fake, "/models/foo.gguf", "C:\\models\\foo.gguf", "my model (1)", "Ünï", "@cf/x")
+    await client.get("/v1/models?refresh=true")
+    listed = [model["model"] for model in (await client.get("/api/tags")).json()["models"] if model["size"] == 0]
+    assert len(listed) == 5
+    for name in listed:
+        assert (await client.post("/api/show", json={"model": name})).status_code == 200
+        assert (await client.post("/api/chat", json={**CHAT, "model": name, "stream": False})).status_code == 200
+        assert fake.requests[-1].body["model"] == name.removesuffix(":latest")
+
+
+async def test_a_servers_model_is_not_confused_with_an_alias_of_its_name(
+    client, fake, extension, jp_data_dir: Path
+) -> None:
+    models, aliases = (jp_data_dir / "bodhi" / folder for folder in ("models", "aliases"))
+    for folder in (models, aliases):
+        folder.mkdir(parents=True)
+    write_tiny_random(models / "m.gguf", seed=1)
+    mine = aliases / "twin.yaml"
+    mine.write_text("alias: twin\npath: m.gguf\ncontext_params: {n_ctx: 512}\nrequest_params: {system_prompt: mine}\n")
+    offer(fake, "twin")
+    await client.get("/v1/models?refresh=true")
+    pool = extension.gateway.pool
+
+    chat = {**CHAT, "stream": False, "options": {"num_predict": 2, "num_ctx": 1024}}
+    assert (await client.post("/api/chat", json={**chat, "model": "twin"})).status_code == 200
+    for path in ("/api/chat", "/v1/chat/completions"):
+        answer = await client.post(path, json={**CHAT, "stream": False, "model": "backend/twin"})
+        assert answer.status_code == 200, answer.text
+    for path in ("/api/generate", "/api/embed"):
+        await client.post(path, json={"model": "backend/twin", "keep_alive": 0})
+    assert {name: state.state for name, state in pool.states().items()} == {"twin": "loaded"}
+
+    copied = await client.post("/api/copy", json={"source": "backend/twin", "destination": "copied"})
+    assert copied.status_code == 200
+    assert (aliases / "copied.yaml").read_text().splitlines() == ["alias: copied", "backend: backend", "model: twin"]
+    refused = await client.request("DELETE", "/api/delete", json={"model": "backend/twin"})
+    assert refused.status_code == 403
+    assert "belongs to the configured server" in said(refused)
+    assert mine.exists()
+    # An alias for the server's model has a name of its own, and none of the pool's business.
+    for path in ("/api/generate", "/api/chat"):
+        assert (await client.post(path, json={"model": "copied", "keep_alive": 0})).status_code == 200

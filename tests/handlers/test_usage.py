@@ -201,7 +201,7 @@ class TestEngine:
         body = {**BODY, "model": "one", "max_tokens": 2}
         assert (await client.post(PATH, json=body)).status_code == 200
         pool = extension.gateway.pool
-        used = pool._residents["one"].last_used
+        used = pool._residents.by_name["one"].last_used
 
         text = ""
         while "llamacpp:" not in text:
@@ -210,7 +210,7 @@ class TestEngine:
         assert 'bodhi_engine_load_seconds_count{model="one"} 1.0' in text
         (line,) = [line for line in text.splitlines() if line.startswith('bodhi_engine_memory_bytes{model="one"}')]
         assert float(line.split()[-1]) > 10**6
-        assert pool._residents["one"].last_used == used
+        assert pool._residents.by_name["one"].last_used == used
 
         # A second model takes the only place.
         assert (await client.post(PATH, json={**body, "model": "two"})).status_code == 200

@@ -71,6 +71,14 @@ def with_names(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: there.get(name, value) for name, value in parameters.items()}
 
 
+def expected_status(route: str, example: dict[str, Any] | None, described: int) -> int:
+    """What the model in the box makes of an example."""
+    if route in LACKING:
+        return 501
+    # It has no tokens for what comes between two texts.
+    return 400 if route == "POST /api/generate" and "suffix" in (example or {}) else described
+
+
 def answer(server: LiveServer, case: Case) -> Response:
     """The answer, which is as the document says."""
     headers = {"Authorization": f"Bearer {server.token}"}
@@ -89,7 +97,7 @@ def test_examples_are_answered_as_described(server: LiveServer, route: str, exam
     response = answer(server, operation.Case(path_parameters=parameters, **body))
 
     described = next(one for one in DESCRIBED if one.route == route)
-    assert response.status_code == (501 if route in LACKING else next(iter(described.replies), 404))
+    assert response.status_code == expected_status(route, example, next(iter(described.replies), 404))
 
 
 @pytest.mark.parametrize("route", OPERATIONS)

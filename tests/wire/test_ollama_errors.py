@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bodhi_jupyter.wire.errors import (
+    BackendDied,
     BackendFailed,
     BackendTimeout,
     Busy,
@@ -26,7 +27,8 @@ LONG = b'{"error":{"type":"exceed_context_size_error","message":"too long","n_pr
     [
         (Busy("full"), 503, BUSY),
         (Busy("ten requests a minute", code="rate_limit_exceeded"), 429, "ten requests a minute"),
-        (BackendFailed("The backend 'local' closed the connection."), 500, RUNNER_DIED),
+        (BackendDied("The backend 'local' closed the connection."), 500, RUNNER_DIED),
+        (BackendFailed("The backend 'local' failed: out of memory"), 500, "The backend 'local' failed: out of memory"),
         (BackendFailed("not a JSON object", code="invalid_tool_call"), 500, "not a JSON object"),
         (NotAuthenticated("Send a key."), 401, "Send a key."),
         (BackendTimeout("silent"), 504, "silent"),
@@ -59,7 +61,7 @@ def test_no_such_model(endpoint, model, text) -> None:
 
 
 def test_a_failed_download_is_no_dead_runner() -> None:
-    error = BackendFailed("The download broke off.")
+    error = BackendDied("The download broke off.")
     assert ollama_text(error, model="m", endpoint="/api/pull") == "The download broke off."
     assert ollama_status(error) == 500
 

@@ -137,7 +137,7 @@ def test_broken_json(body, text) -> None:
         ({"keep_alive": "soon"}, "invalid keep_alive: "),
         ({"keep_alive": []}, "invalid keep_alive: "),
         ({"keep_alive": 10**400}, ""),
-        ({"model": "a b"}, "invalid model name"),
+        ({"model": "a" * 513}, "invalid model name"),
         ({"model": "a\u0000"}, "invalid model name"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "invalid role: 'wizard' in messages[0].role"),
         ({"messages": [{"content": "x"}]}, "invalid role: '' in messages[0].role"),

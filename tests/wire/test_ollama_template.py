@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bodhi_jupyter.wire.errors import InvalidField
-from bodhi_jupyter.wire.ollama_template import check_template, render_template
+from bodhi_jupyter.wire.ollama_template import render_template
 
 settings.register_profile("bodhi", deadline=None, database=None, max_examples=150, derandomize="CI" in os.environ)
 settings.load_profile("bodhi")
@@ -65,7 +65,7 @@ def test_what_is_written(template, written) -> None:
 )
 def test_what_is_refused(template) -> None:
     with pytest.raises(InvalidField, match=r"^invalid template: ") as info:
-        check_template(template)
+        render_template(template)
     assert (info.value.status, info.value.param) == (400, "template")
 
 
