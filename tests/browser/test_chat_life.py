@@ -78,9 +78,10 @@ def test_a_reload_brings_the_conversation_back(start, notebook, backend):
 def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend):
     notebook.page.evaluate("document.querySelector('#jupyter-config-data').id = 'hidden'")
     try:
+        chat = start()
+        # From here on: the chat that was here before may have asked for its last rendering meanwhile.
         asked: list[str] = []
         notebook.page.on("request", lambda request: asked.append(request.url))
-        chat = start()
         backend.behave(says("by the *kernel*"))
         chat.ask("who asks?")
         chat.answers.locator("em", has_text="kernel").wait_for()
