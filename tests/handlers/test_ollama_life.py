@@ -167,7 +167,7 @@ async def test_an_engine_that_died_unnoticed_is_started_again(client, extension,
 # -- the queue -----------------------------------------------------------------------------------------------
 
 
-async def test_a_full_queue_is_ollamas_503(client, models, extension) -> None:
+async def test_a_full_queue_is_ollamas_503(client, models, extension, eventually) -> None:
     for name in ("second", "third"):
         write_tiny_random(models / f"{name}.gguf", seed=5)
     await client.get("/v1/models?refresh=true")
@@ -175,8 +175,7 @@ async def test_a_full_queue_is_ollamas_503(client, models, extension) -> None:
     async with extension.gateway.backends["local"].lease(alias):
         # One model at a time: the second waits for the lease to end, and the third for a place in the queue.
         waiting = asyncio.create_task(client.post("/api/chat", json={**CHAT, "model": "second"}))
-        while not extension.gateway.pool.is_resident("second"):
-            await asyncio.sleep(0.01)
+        await eventually(lambda: "second" in extension.gateway.pool.states())
         answer = await client.post("/api/chat", json={**CHAT, "model": "third"})
         text = "server busy, please try again.  maximum pending requests exceeded"
         assert (answer.status_code, answer.json()) == (503, {"error": text})

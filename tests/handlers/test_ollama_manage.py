@@ -364,13 +364,13 @@ def test_names_that_are_made_know_no_case(client, jp_asyncio_loop, model):
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/api/copy", {"source": "a" * 10_000, "destination": "b"}),
+        ("/api/copy", {"source": "a" * 60_000, "destination": "b"}),
         ("/api/copy", {"source": "a\nb", "destination": "b"}),
-        ("/api/create", {"model": "b", "from": "a" * 10_000}),
-        ("/api/pull", {"model": "a" * 10_000}),
-        ("/v1/chat/completions", {"model": "a" * 10_000, "messages": [{"role": "user", "content": "x"}]}),
-        ("/v1/responses", {"model": "a" * 10_000, "input": "x"}),
-        ("/v1/messages", {"model": "a" * 10_000, "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}),
+        ("/api/create", {"model": "b", "from": "a" * 60_000}),
+        ("/api/pull", {"model": "a" * 60_000}),
+        ("/v1/chat/completions", {"model": "a" * 100_000, "messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/responses", {"model": "a" * 100_000, "input": "x"}),
+        ("/v1/messages", {"model": "a" * 100_000, "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}),
     ],
     ids=lambda value: str(value)[:30],
 )

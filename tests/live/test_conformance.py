@@ -75,8 +75,9 @@ def expected_status(route: str, example: dict[str, Any] | None, described: int) 
     """What the model in the box makes of an example."""
     if route in LACKING:
         return 501
-    # It has no tokens for what comes between two texts.
-    return 400 if route == "POST /api/generate" and "suffix" in (example or {}) else described
+    # It has no tokens for what comes between two texts, and no hub has its name.
+    needs_another = route == "POST /api/pull" or (route == "POST /api/generate" and "suffix" in (example or {}))
+    return 400 if needs_another else described
 
 
 def answer(server: LiveServer, case: Case) -> Response:
