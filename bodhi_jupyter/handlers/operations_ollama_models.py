@@ -127,7 +127,7 @@ OPERATIONS = [
         summary="Give a model a second name",
         dialect=OLLAMA,
         request=OllamaCopyRequest,
-        examples={"A copy": {"source": "tutor", "destination": "tutor-2"}},
+        examples={"A copy": {"source": "tutor", "destination": "tutor-short"}},
         replies={200: Reply("It has.")},
         errors=(404, 503, *WITH_BODY),
     ),

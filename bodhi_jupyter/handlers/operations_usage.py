@@ -75,6 +75,11 @@ _FAILURE = {
     "advice": "Send the field.",
 }
 
+_TABLE = """\
+start,time,alias,requests,errors,prompt_tokens,completion_tokens,disconnects
+1795640400,2026-11-25T21:00:00+00:00,guide,201,62,769,224,0
+"""
+
 OPERATIONS = [
     Operation(
         route="GET /bodhi/v1/usage",
@@ -84,7 +89,7 @@ OPERATIONS = [
         "rank; `validation_failures`, `incompatibilities` and `disconnects` list the twenty most frequent.",
         dialect=OPENAI,
         parameters=_PARAMETERS,
-        replies={200: Reply("The usage.", Usage, _USAGE)},
+        replies={200: Reply("The usage.", Usage, _USAGE, table=_TABLE)},
         errors=(400, 404, *ALWAYS),
     ),
     Operation(

@@ -61,6 +61,7 @@ class Reply:
         example: of the body.
         events: the answer to ``"stream": true``.
         lines: the answer unless ``"stream": false``.
+        table: the same as CSV, an example of it.
         media: of the body; any but JSON is text, whose model is not looked at.
         etag: whether it carries an entity tag.
     """
@@ -70,6 +71,7 @@ class Reply:
     example: object = None
     events: Events | None = None
     lines: Lines | None = None
+    table: str = ""
     media: str = "application/json"
     etag: bool = False
 
@@ -311,6 +313,8 @@ def _reply(reply: Reply, schemas: Schemas) -> dict[str, Any]:
         content["text/event-stream"] = {"schema": _event(reply.events, schemas), "example": reply.events.example}
     if reply.lines is not None:
         content["application/x-ndjson"] = {"schema": schemas.ref(reply.lines.data), "example": reply.lines.example}
+    if reply.table:
+        content["text/csv"] = {"schema": {"type": "string"}, "example": reply.table}
     if content:
         document["content"] = content
     return {**document, "headers": _headers("x-request-id", *(("ETag",) if reply.etag else ()))}

@@ -34,6 +34,8 @@ LIMITS = {
     "POST /v1/completions": {"max_tokens": 4},
     "POST /v1/responses": {"max_output_tokens": 4},
     "POST /v1/messages": {"max_tokens": 4},
+    "POST /api/chat": {"options": {"num_predict": 4}},
+    "POST /api/generate": {"options": {"num_predict": 4}},
 }
 #: What the model in the box cannot do.
 LACKING = {"POST /v1/rerank", "POST /v1/systemone"}
@@ -61,6 +63,8 @@ FALLIBLE = [operation.route for operation in DESCRIBED if operation.request] + [
 def tamed(route: str, body: dict[str, Any]) -> dict[str, Any]:
     """The same for a model that there is, and with little to say."""
     named = {"model": MODEL} if isinstance(body.get("model"), str) else {}
+    if isinstance(body.get("source"), str):
+        named = {"source": MODEL}
     few = {"n": min(body["n"], 2)} if isinstance(body.get("n"), int) else {}
     return {**body, **LIMITS.get(route, {}), **few, **named}
 
@@ -75,6 +79,8 @@ def expected_status(route: str, example: dict[str, Any] | None, described: int) 
     """What the model in the box makes of an example."""
     if route in LACKING:
         return 501
+    if route == "DELETE /bodhi/v1/pulls/{pull}":
+        return 404
     # It has no tokens for what comes between two texts, and no hub has its name.
     needs_another = route == "POST /api/pull" or (route == "POST /api/generate" and "suffix" in (example or {}))
     return 400 if needs_another else described

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -364,4 +365,9 @@ def test_every_kind_of_error_has_four_keys() -> None:
     kinds = [kind for kind in _kinds() if kind.__module__.startswith("bodhi_jupyter.")]
     assert len(kinds) > 15
     for kind in kinds:
-        has_four_keys(kind("no", status=418) if kind.__name__ == "RejectedByBackend" else kind("no"))
+        required = {
+            name: {"status": 418, "retry_after": 1, "headers": {}, "prompt_tokens": 2, "context_tokens": 1}[name]
+            for name, parameter in inspect.signature(kind).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        }
+        has_four_keys(kind("no", **required))
