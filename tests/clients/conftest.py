@@ -76,13 +76,13 @@ def stocked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSer
     """With the engine, the model ``found`` in a folder, the alias ``caller`` of it, and a hub to pull `PULLED` from."""
     folder = tmp_path_factory.mktemp("stocked")
     models, aliases = folder / "data" / "bodhi" / "models", folder / "data" / "bodhi" / "aliases"
-    models.mkdir(parents=True)
+    config = with_tiny_random(folder)
     aliases.mkdir()
     write_tiny_random(models / "found.gguf", seed=1)
     (aliases / "caller.yaml").write_text(CALLER)
     with FakeHub() as hub:
         hub.add("ann/tiny-GGUF", {"tiny-Q8_0.gguf": (models / "found.gguf").read_bytes()})
-        with LiveServer(folder, env={"HF_ENDPOINT": hub.url}) as live:
+        with LiveServer(folder, config=config, env={"HF_ENDPOINT": hub.url}) as live:
             yield live
 
 
