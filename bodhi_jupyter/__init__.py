@@ -1,4 +1,4 @@
-"""Local AI inside notebooks: OpenAI's and Anthropic's APIs beside the Jupyter server, answered by llama.cpp.
+"""Local AI inside notebooks: OpenAI's, Ollama's and Anthropic's APIs beside the Jupyter server, answered by llama.cpp.
 
 Importing this costs nothing: what the server and the notebook need is loaded when they ask for it.
 """

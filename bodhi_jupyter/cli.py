@@ -62,7 +62,8 @@ jupyter bodhi env | Out-String | iex   # PowerShell
             user = getpass.getuser()
         except (OSError, KeyError):  # a container's user without a name
             user = ""
-        return re.sub(r"[^\w.@-]", "-", user)[:64] or "terminal"
+        # The server takes such names alone.
+        return re.sub(r"[^A-Za-z0-9_.@-]", "-", user).lstrip("-.@")[:64] or "terminal"
 
     def start(self) -> None:
         """Ask the server for a key, and print the lines."""

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import ModelNotLoadable
@@ -44,7 +43,6 @@ class EngineProcess:
     Attributes:
         address: where it answers, and the key that opens it.
         pid: the process; with a llama-server binary, its watcher's.
-        started_at: seconds since the epoch.
         exited: set as soon as the process has ended, for whatever reason.
         returncode: from then on its exit code, negative for a signal; None when it could not even be started.
     """
@@ -53,7 +51,6 @@ class EngineProcess:
         """For `start`, which alone gives out instances."""
         self.address = Address("")
         self.pid = -1
-        self.started_at = time.time()
         self.exited = asyncio.Event()
         self.returncode: int | None = None
         self._alias = spec.alias

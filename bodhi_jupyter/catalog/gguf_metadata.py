@@ -40,7 +40,6 @@ class GGUFMetadata:
         type: ``model``, or ``mmproj``, ``adapter``, ``imatrix`` for what is not one.
         architecture: ``llama``, ``qwen3`` ...
         name: as its author calls it.
-        size_label: ``8B`` or ``8x7B``.
         parameter_count: elements of all tensors, of all parts.
         quantization: ``Q4_K_M`` ...
         context_length: tokens it was trained with.
@@ -56,7 +55,6 @@ class GGUFMetadata:
     type: str
     architecture: str
     name: str | None
-    size_label: str | None
     parameter_count: int
     quantization: str | None
     context_length: int | None
@@ -174,7 +172,6 @@ def _metadata(header: GGUFHeader, parameters: int) -> GGUFMetadata:
         type=_text(values.get("general.type")) or ("mmproj" if architecture == "clip" else "model"),
         architecture=architecture,
         name=_text(values.get("general.name")),
-        size_label=_text(values.get("general.size_label")),
         parameter_count=parameters,
         quantization=_quantization(header),
         context_length=_count(values.get(f"{architecture}.context_length")),

@@ -81,7 +81,6 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
                 await pass_stream(self, answer, guard)
             else:
                 message = await assemble_stream(self, answer, guard, MessageAssembler())
-                self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
                 self.answer_json(message)
 
 

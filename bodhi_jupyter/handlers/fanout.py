@@ -57,14 +57,14 @@ class MergedAnswer:
         Raises:
             GatewayError: one of the requests failed.
         """
-        queue: asyncio.Queue[dict[str, Any] | GatewayError | None] = asyncio.Queue(_WAITING_CHUNKS)
+        queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue(_WAITING_CHUNKS)
         places = asyncio.Semaphore(CONCURRENCY)
         tasks = [asyncio.create_task(self._ask(index, places, queue)) for index in range(len(self._bodies))]
         try:
             running = len(tasks)
             while running:
                 item = await queue.get()
-                if isinstance(item, GatewayError):
+                if isinstance(item, Exception):
                     raise item
                 if item is None:
                     running -= 1
@@ -79,7 +79,7 @@ class MergedAnswer:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(
-        self, index: int, places: asyncio.Semaphore, queue: asyncio.Queue[dict[str, Any] | GatewayError | None]
+        self, index: int, places: asyncio.Semaphore, queue: asyncio.Queue[dict[str, Any] | Exception | None]
     ) -> None:
         """Read one answer's stream into the queue; its end is None, or the reason of its failure."""
         try:
@@ -96,8 +96,10 @@ class MergedAnswer:
             await queue.put(None)
         except GatewayError as error:
             await queue.put(error)
-        except Exception:  # whatever it is, the reader of the queue must hear of it
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             await queue.put(BackendFailed("The backend sent what is no part of an answer."))
+        except Exception as error:  # a defect of ours: the reader of the queue must hear of it all the same
+            await queue.put(error)
 
     def _numbered(self, index: int, chunk: dict[str, Any]) -> dict[str, Any]:
         choices = [{**choice, "index": index} for choice in chunk.get("choices") or []]

@@ -32,7 +32,9 @@ SCOPED_AUTHORIZER = AllowAllAuthorizer()
 def not_authenticated(key: str) -> NotAuthenticated:
     """What a caller with this key, or with none, is told."""
     if key.startswith(PREFIX):
-        return NotAuthenticated("This key is no longer valid: the kernel or server it was made for has ended.")
+        return NotAuthenticated(
+            "This key is no longer valid: the kernel or server it was made for has ended, or it was revoked."
+        )
     if not key:
         return NotAuthenticated(
             "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from jupyter_server.auth.decorator import authorized
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from tornado import web
 
+from ..access.key_store import KeyName
 from ..wire.errors import NotAllowed
 from ..wire.validation import parse_request
 from .base import GatewayHandler
@@ -18,7 +17,7 @@ class KeyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.@ -]+$")]
+    name: KeyName
 
 
 class KeysHandler(GatewayHandler):

@@ -111,6 +111,9 @@ async def assemble_stream(
                         assembler.add(json.loads(event.data))
     except (ValueError, RecursionError):
         raise BackendFailed("The backend sent what is no part of an answer.") from None
+    finally:
+        # Also of an answer that failed: what was told by then was used.
+        handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
     result = assembler.result()
     note_tokens(handler, result)
     return result

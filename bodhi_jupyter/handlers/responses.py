@@ -66,7 +66,6 @@ class ResponsesHandler(CountedHandler):
                 await pass_stream(self, answer, guard)
             else:
                 response = await assemble_stream(self, answer, guard, ResponseAssembler())
-                self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
                 self.answer_json(response)
 
     def render_stream_error(self, error: GatewayError) -> bytes:

@@ -110,8 +110,17 @@ def connect(url: str | None = None, key: str | None = None) -> Server:
         ServerNotFound: none is known here.
     """
     if url is not None:
-        _chosen[:] = [Server(_base(url), key or "")]
+        _chosen[:] = [named_server(url, key)]
     return _chosen[0] if _chosen else find_server()
+
+
+def named_server(url: str, key: str | None) -> Server:
+    """The server at this address, with or without ``/v1``.
+
+    Raises:
+        ServerNotFound: it is no address.
+    """
+    return Server(_base(url), key or "")
 
 
 #: The server that the person has named, if any.

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from typing import Any
-
-_PATH = "/bodhi/v1/usage"
-#: Seconds: ledgers of many months take a moment.
-_PATIENCE = 60.0
+from urllib.parse import urlencode
 
 
 def usage(
@@ -27,42 +23,24 @@ def usage(
         bucket: the step, ``hour`` or ``day``.
         since: seconds since the epoch, or an ISO 8601 date or time; a week before `until` unless given.
         until: the same; now unless given.
-        url: the server's base, or its ``/v1``; ``OPENAI_BASE_URL`` unless given.
-        key: ``OPENAI_API_KEY`` unless given.
+        url: the server's base, or its ``/v1``; the server of `connect` unless given.
+        key: goes with `url`: a key of ours, or the server's token.
 
     Returns:
         A pandas DataFrame where pandas is installed, else a list of dicts: one row for each step and split, with
         ``requests``, ``errors``, ``prompt_tokens``, ``completion_tokens`` and ``disconnects``.
 
     Raises:
-        RuntimeError: no address is known, or the server refuses; the message is the server's.
+        NotebookError: no server is known, it does not answer, or it refuses; the message says which.
     """
-    import httpx
+    from .client import connect, named_server
+    from .management import read_document
 
+    server = connect() if url is None else named_server(url, key)
     asked = {"by": by, "bucket": bucket, "since": since, "until": until}
-    parameters = {name: str(value) for name, value in asked.items() if value is not None}
-    headers = {"Authorization": f"Bearer {key or os.environ.get('OPENAI_API_KEY', '')}", "User-Agent": "bodhi-jupyter"}
-    # A proxy of the environment must not see the key.
-    with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
-        response = client.get(_base(url) + _PATH, params=parameters, headers=headers)
-    if response.status_code != 200:
-        raise RuntimeError(_refusal(response))
-    found = response.json()
+    query = urlencode({name: str(value) for name, value in asked.items() if value is not None})
+    found = read_document(server, f"/bodhi/v1/usage?{query}")
     return _table(found["series"], ["start", "time", *found["by"], *found["totals"]])
-
-
-def _base(url: str | None) -> str:
-    known = url or os.environ.get("OPENAI_BASE_URL", "")
-    if not known:
-        raise RuntimeError("No server is known: OPENAI_BASE_URL is not set. Start the kernel again, or pass `url`.")
-    return known.rstrip("/").removesuffix("/v1").rstrip("/")
-
-
-def _refusal(response: Any) -> str:
-    try:
-        return str(response.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"The server answered {response.status_code}: it has no {_PATH}."
 
 
 def _table(rows: list[dict[str, Any]], columns: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The part of Go's text/template that templates of ``/api/generate`` and ``/api/create`` use (Ollama, Modelfile docs).
+"""The part of Go's text/template that templates of ``/api/generate`` use (Ollama, Modelfile docs).
 
 ``{{ .System }}``, ``{{ .Prompt }}``, ``{{ .Response }}``, ``{{ .Suffix }}``, ``{{ if .X }}…{{ else }}…{{ end }}``,
 comments and trim markers (``{{- … -}}``). What ranges over messages or tools is the model's own chat template's work.
@@ -36,7 +36,7 @@ class _Branch(NamedTuple):
     has_else: bool = False
 
 
-def render_template(template: str, *, system: str = "", prompt: str = "", suffix: str = "") -> str:
+def render_template(template: str, *, system: str = "", prompt: str = "") -> str:
     """The prompt that a template makes; all from ``{{ .Response }}`` on is left out, as it is the model's to write.
 
     A template without ``.Response`` ends with it, as in Ollama.
@@ -45,7 +45,7 @@ def render_template(template: str, *, system: str = "", prompt: str = "", suffix
         InvalidField: the template uses more of Go's language than is offered here, or is not well-formed; `param`
             is ``template``.
     """
-    return _Renderer({"System": system, "Prompt": prompt, "Suffix": suffix, "Response": ""}).render(template)
+    return _Renderer({"System": system, "Prompt": prompt, "Suffix": "", "Response": ""}).render(template)
 
 
 class _Renderer:

@@ -25,7 +25,6 @@ def metadata(**values: object) -> GGUFMetadata:
         type="model",
         architecture="llama",
         name=None,
-        size_label=None,
         parameter_count=8,
         quantization=None,
         context_length=8192,

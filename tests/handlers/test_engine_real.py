@@ -133,6 +133,6 @@ async def test_an_engine_killed_while_idle_is_replaced(client, extension, eventu
 
 async def test_stopping_the_server_stops_the_engine(client, extension) -> None:
     await ask(client)
-    resident = extension.gateway.backends["local"]._residents["tiny-random"]
+    resident = extension.gateway.backends["local"]._residents.by_name["tiny-random"]
     await extension.stop_extension()
     assert resident.engine.exited.is_set()

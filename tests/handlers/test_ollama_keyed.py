@@ -244,7 +244,7 @@ def test_a_live_servers_log_never_holds_the_key_of_a_real_request(tmp_path: Path
     # Whatever else speaks of the request says all it can, too.
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "sitecustomize.py").write_text("import logging\nlogging.basicConfig(level=1)\n")
-    chat = {"model": "tiny-random", "messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 2}}
+    chat = {"model": "default", "messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 2}}
     paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[2])])
     with LiveServer(tmp_path / "server", config=config, env={"PYTHONPATH": paths}) as server:
         key = KeyStore(tmp_path / "server" / "data" / "bodhi" / "keys.json").create("editor").key

@@ -20,6 +20,12 @@ CHAT: dict[str, Any] = {"model": "fake-model", "messages": [HELLO]}
 SECRETS = ("127.0.0.1", "http://", "backend-secret", "Traceback", "/tmp")
 
 
+@pytest.fixture
+def bodhi_config(bodhi_config) -> dict[str, Any]:
+    # An engine of our own answers here too, and a busy machine is slow.
+    return {**bodhi_config, "read_timeout": 3.0}
+
+
 def said(answer: Any) -> str:
     (text,) = answer.json().values()
     assert isinstance(text, str)

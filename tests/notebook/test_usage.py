@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import bodhi_jupyter
+from bodhi_jupyter.notebook.errors import NotebookError
 from tests.telemetry.records import record
 
 
@@ -59,13 +60,20 @@ async def test_with_pandas_it_is_a_table(counted, server_url, token, monkeypatch
 
 
 async def test_what_is_wrong_is_said_in_the_servers_words(server_url, token, monkeypatch) -> None:
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    with pytest.raises(RuntimeError, match="OPENAI_BASE_URL"):
+    for name in ("OPENAI_BASE_URL", "OLLAMA_HOST", "ANTHROPIC_BASE_URL", "JPY_PARENT_PID"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NotebookError, match="No Jupyter server"):
         await ask()
-    with pytest.raises(RuntimeError, match="Invalid value for 'by'"):
+    with pytest.raises(NotebookError, match="Invalid value for 'by'"):
         await ask(url=server_url, key=token, by="content")
-    with pytest.raises(RuntimeError, match="API key"):
+    with pytest.raises(NotebookError, match="API key"):
         await ask(url=server_url, key="wrong")
+
+
+async def test_another_providers_key_is_not_sent(server_url, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-somebodys-own-and-long-enough")
+    with pytest.raises(NotebookError, match="No key was sent"):
+        await ask(url=server_url)
 
 
 def test_only_what_is_there_can_be_asked_for() -> None:
