@@ -34,7 +34,7 @@ def resident_bytes(pids: list[int]) -> int:
 def _cpu_of(process: psutil.Process) -> float:
     if sys.platform == "linux":
         with suppress(OSError):
-            # The clock of another process, in nanoseconds (clock_getcpuclockid(3)); `cpu_times` counts in ticks of 10 ms.
+            # Another process's clock, in nanoseconds (clock_getcpuclockid(3)); `cpu_times` counts in ticks of 10 ms.
             return time.clock_gettime((~process.pid << 3) | 2)
     with suppress(psutil.NoSuchProcess):
         times = process.cpu_times()

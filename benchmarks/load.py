@@ -66,6 +66,11 @@ class Client(asyncio.Protocol):
             self.ended = True
             self._done(self)
 
+    def leave(self) -> None:
+        """Close, and tell nobody."""
+        self._done = lambda _: None
+        self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.ok = False
         self._done(self)
@@ -132,8 +137,7 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
         if client.ok:
             finished += 1
             client.ok = False
-            client._done = lambda _: None
-            client.transport.abort()
+            client.leave()
         if ended == job["count"] and not over.done():
             over.set_result(None)
 

@@ -43,8 +43,10 @@ def _table(table: Table) -> str:
 
 def _goals(verdicts: list[Verdict]) -> str:
     lines = ["### Goals", "", "| | measured | to reach | to aim for | |", "|---|---|---|---|---|"]
-    for one in verdicts:
-        lines.append(f"| {one.goal.name} | {_number(one.value)} | {one.goal.reach:g} | {one.goal.aim:g} | {one.word} |")
+    lines += [
+        f"| {one.goal.name} | {_number(one.value)} | {one.goal.reach:g} | {one.goal.aim:g} | {one.word} |"
+        for one in verdicts
+    ]
     return "\n".join(lines)
 
 

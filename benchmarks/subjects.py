@@ -48,7 +48,7 @@ class Subject:
     model: str = "fake-model"
 
     def request(self, *, stream: bool, chunks: int, rate: int = 0, padding: int = 0) -> bytes:
-        """A chat as it goes over the wire: `chunks` of an answer, `rate` of them a second, `padding` bytes of prompt."""
+        """A chat as it goes over the wire: `chunks` of answer, `rate` of them a second, `padding` bytes of prompt."""
         document: dict[str, Any] = {"model": self.model, "stream": stream}
         document["messages"] = [{"role": "user", "content": "word " * (padding // 5)}]
         if self.dialect == "openai":
@@ -186,7 +186,8 @@ def nginx(folder: Path, upstream_port: int, program: str) -> Iterator[Subject]:
     (folder / "nginx.conf").write_text(
         f"daemon off; worker_processes 1; pid {folder / 'pid'}; error_log {folder / 'error.log'};"
         "events { worker_connections 4096; }"
-        f"http {{ access_log off; keepalive_requests 100000000; {temporary} client_max_body_size 64m; client_body_buffer_size 1m;"
+        f"http {{ access_log off; keepalive_requests 100000000; {temporary} "
+        "client_max_body_size 64m; client_body_buffer_size 1m;"
         f"upstream model {{ server 127.0.0.1:{upstream_port}; keepalive 64; keepalive_requests 100000000; }}"
         f"server {{ listen 127.0.0.1:{port} backlog=2048; location / {{ proxy_pass http://model;"
         'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }'
