@@ -147,7 +147,7 @@ class NoRequest:
     """A handler whose connection is none that we know."""
 
     class application:  # noqa: N801
-        transforms: list[Any] = []
+        transforms = ()
 
     class request:  # noqa: N801
         version, method, connection = "HTTP/1.1", "POST", None

@@ -1,4 +1,4 @@
-"""The Jupyter token in a header, known without Jupyter's own look at it: who gets in is the same, and no cookie is made."""
+"""The Jupyter token in a header, known without Jupyter's own look: who gets in is the same, and no cookie is made."""
 
 from __future__ import annotations
 
