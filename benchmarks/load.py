@@ -115,7 +115,7 @@ async def requests(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def streams(job: dict[str, Any]) -> dict[str, Any]:
-    """Many streams at once; the window lasts from the last one's begin to the first one's end."""
+    """Many streams at once; the window lasts from the last one's begin to the first one's end, or is the `whole`."""
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
     clients: list[Client] = []
@@ -131,7 +131,7 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
 
     def done(client: Client) -> None:
         nonlocal finished, ended
-        if not closing:
+        if not closing and not job.get("whole"):
             closing.update(cpu=cpu(), marks=marks(), at=time.perf_counter())
         ended += 1
         if client.ok:
@@ -141,16 +141,19 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
         if ended == job["count"] and not over.done():
             over.set_result(None)
 
+    opening = {"cpu": cpu(), "marks": 0, "at": time.perf_counter()}
     for _ in range(job["count"]):
         _, client = await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
         clients.append(client)
         if job.get("ramp"):
             await asyncio.sleep(job["ramp"])
-    while not closing and any(client.first is None for client in clients):
+    while not (closing or over.done()) and any(client.first is None for client in clients):
         await asyncio.sleep(0.005)
-    opening = {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
+    if not job.get("whole"):
+        opening = {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
     grown = resident_bytes(job["pids"]) - resident
     await asyncio.wait_for(over, _PATIENCE)
+    closing = closing or {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
     first = [client.first - client.began for client in clients if client.first is not None]
     window = max(closing["at"] - opening["at"], 0.0)
     return {

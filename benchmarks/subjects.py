@@ -49,11 +49,13 @@ class Subject:
 
     def request(self, *, stream: bool, chunks: int, rate: int = 0, padding: int = 0) -> bytes:
         """A chat as it goes over the wire: `chunks` of answer, `rate` of them a second, `padding` bytes of prompt."""
-        document: dict[str, Any] = {"model": self.model, "stream": stream}
+        document: dict[str, Any] = {"model": self.model}
         document["messages"] = [{"role": "user", "content": "word " * (padding // 5)}]
+        # As the SDKs send it: OpenAI's says when it streams, Ollama's also when it does not.
         if self.dialect == "openai":
-            document |= {"max_tokens": chunks, "seed": rate}
+            document |= {"max_tokens": chunks, "seed": rate, **({"stream": True} if stream else {})}
         else:
+            document["stream"] = stream
             document["options"] = {"num_predict": chunks, "seed": rate}
         body = json.dumps(document).encode()
         # jupyter-server-proxy streams for nobody who does not say so.

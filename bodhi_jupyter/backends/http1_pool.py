@@ -100,9 +100,7 @@ class _Body(httpx.AsyncByteStream):
 async def _connect(place: Place, timeout: float | None) -> Connection:
     try:
         async with asyncio.timeout(timeout):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                Connection, *place, happy_eyeballs_delay=0.25
-            )
+            _, connection = await asyncio.get_running_loop().create_connection(Connection, *place)
     except TimeoutError:
         raise httpx.ConnectTimeout("nobody answers") from None
     except OSError:

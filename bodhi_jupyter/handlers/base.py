@@ -122,7 +122,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         if key.startswith(PREFIX):
             self.holder = self.gateway.keys.verify(key)
         elif (user := self.gateway.token_users.user_of(self, key)) is not None:
-            # Jupyter takes who is known already as they are; hosts, origins and the authorizer are still checked.
+            # Jupyter takes who is known as they are; hosts, origins and the authorizer are still checked.
             self._jupyter_current_user, self._token_authenticated = user, True
         await super().prepare()
         if self.request.method == "OPTIONS":
@@ -255,16 +255,14 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             self._stop_heartbeat()
         record.chunks += event_count(block)
         if self._framed is not None:
-            if block:
-                await write_chunk(self._framed, block)
-            return
+            return await write_chunk(self._framed, block)
         self._begin_stream()
         self.write(block)
         await self.flush()
         self._framed = framed(self)
 
     async def finish_stream(self) -> None:
-        """End the body at once: SDKs wait for it before they use the connection again."""
+        """End the body at once: SDKs wait for it."""
         await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:

@@ -31,12 +31,12 @@ async def write_chunk(stream: IOStream, block: bytes) -> None:
 
     Args:
         stream: from `framed`.
-        block: not empty: an empty chunk is the end of the body.
+        block: where it is empty nothing is sent: an empty chunk would be the end of the body.
 
     Raises:
         StreamClosedError: the client left.
     """
-    data = b"%x\r\n%b\r\n" % (len(block), block)
+    data = block and b"%x\r\n%b\r\n" % (len(block), block)
     # What is still to be sent of an earlier block goes first.
     sent = 0 if stream.closed() or stream.writing() else _send(stream, data)
     if sent < len(data):

@@ -149,9 +149,15 @@ class OllamaGuard:
 
     def feed(self, chunk: bytes) -> bytes:
         """The lines for what is complete now, without the final one and without errors: those are for `end` to tell."""
-        if (found := _TEXT_ALONE.fullmatch(chunk)) is not None and self._events.at_start and not self.over:
-            return self._text_line(found[1])
         lines = []
+        if self._events.at_start and not self.over:
+            end = 0
+            while (found := _TEXT_ALONE.match(chunk, end)) is not None:
+                lines.append(self._text_line(found[1]))
+                end = found.end()
+            if end == len(chunk):
+                return b"".join(lines)
+            chunk = chunk[end:]
         for event in self._events.read(chunk):
             try:
                 line = self._take(event)

@@ -129,8 +129,8 @@ class FakeStream:
 @pytest.mark.parametrize("room", range(14))
 async def test_what_the_socket_does_not_take_waits_in_the_stream(room) -> None:
     stream: Any = FakeStream(room)
-    await write_chunk(stream, b"hello")
-    await write_chunk(stream, b"abc")
+    for block in (b"hello", b"", b"abc"):
+        await write_chunk(stream, block)
     assert stream.socket.taken + stream.waiting == b"5\r\nhello\r\n3\r\nabc\r\n"
     assert len(stream.socket.taken) == room
 
