@@ -31,6 +31,7 @@ class Client(asyncio.Protocol):
         self._done = done
         self.first: float | None = None
         self.marks = 0
+        self.gap = self._last = 0.0
         self.ok = False
         self.transport: Any = None
 
@@ -58,8 +59,13 @@ class Client(asyncio.Protocol):
             self.ok = True
             found = _LENGTH.search(head)
             self._length = int(found[1]) if found else -1
-        if data and self.first is None:
-            self.first = time.perf_counter()
+        if data:
+            now = time.perf_counter()
+            if self.first is None:
+                self.first = now
+            elif now - self._last > self.gap:
+                self.gap = now - self._last
+            self._last = now
         self._seen += len(data)
         self.marks += data.count(_MARK)
         if self._seen == self._length or (self._length < 0 and data.endswith(b"0\r\n\r\n")):
@@ -163,6 +169,7 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
         "seconds": window,
         "first": _percentile(first, 0.5),
         "grown": grown,
+        "gap": max(client.gap for client in clients),
     }
 
 

@@ -134,13 +134,19 @@ def first_token(bench: Bench, subjects: list[Subject]) -> Table:
 
 def many(bench: Bench, subjects: list[Subject], *, count: int) -> Table:
     """Many slow streams: who finishes, and what an open one holds."""
-    columns = {"finished": f"finished of {count}", "memory": "KB/stream", "cpu": "CPU µs/chunk"}
+    columns = {"finished": f"finished of {count}", "memory": "KB/stream", "cpu": "CPU µs/chunk", "gap": "worst gap ms"}
     table = Table(f"{count} streams of 20 chunks/s", columns)
     for subject in subjects:
         request = subject.request(stream=True, chunks=200, rate=20)
         result = bench.load.run("streams", subject, request, count=count, ramp=0.006)
         cpu = 1e6 * result["cpu"] / max(result["chunks"], 1)
-        table.add(subject.name, finished=result["finished"], memory=result["grown"] / count / 1024, cpu=cpu)
+        table.add(
+            subject.name,
+            finished=result["finished"],
+            memory=result["grown"] / count / 1024,
+            cpu=cpu,
+            gap=1000 * result["gap"],
+        )
     return table
 
 

@@ -72,9 +72,8 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._arrived = time.perf_counter()
         self._body = bytearray()
         self._work: asyncio.Task[None] | None = None
-        self._client_left = False
+        self._client_left = self._streaming = False
         self._refusal: GatewayError | web.HTTPError | None = None
-        self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
         self._framed: IOStream | None = None
 
@@ -255,11 +254,12 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             self._stop_heartbeat()
         record.chunks += event_count(block)
         if self._framed is not None:
-            return await write_chunk(self._framed, block)
-        self._begin_stream()
-        self.write(block)
-        await self.flush()
-        self._framed = framed(self)
+            await write_chunk(self._framed, block)
+        else:
+            self._begin_stream()
+            self.write(block)
+            await self.flush()
+            self._framed = framed(self)
 
     async def finish_stream(self) -> None:
         """End the body at once: SDKs wait for it."""

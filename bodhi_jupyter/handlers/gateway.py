@@ -22,6 +22,7 @@ from ..catalog.store import AliasStore
 from ..telemetry.ledger import Ledger
 from ..telemetry.recent import RecentErrors
 from ..wire.record import Recorder, RequestRecord
+from .collector import PatientCollector
 from .notebooks import Notebooks
 from .route_names import RouteNames
 from .token_user import TokenUsers
@@ -58,6 +59,7 @@ class Gateway:
     upstream: Upstream
     keys: KeyRing
     admission: AdmissionQueue
+    collector: PatientCollector
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
