@@ -132,12 +132,12 @@ class Connection(asyncio.Protocol):
 
     def _flood(self) -> None:
         for _ in range(_CHUNKS_AT_ONCE):
-            if self._paused or not self._left:
+            if self._paused or not self._left or self._transport.is_closing():
                 break
             self._write(_WORD)
         if not self._left:
             self._end()
-        elif not self._paused:
+        elif not self._paused and not self._transport.is_closing():
             self._timer = asyncio.get_running_loop().call_soon(self._flood)
 
     def _write(self, data: bytes) -> None:

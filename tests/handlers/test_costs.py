@@ -62,7 +62,14 @@ class Client:
         await self._reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
 
     async def some(self) -> bytes:
-        return await self._reader.read(65536)
+        part = await self._reader.read(65536)
+        assert part, "the stream ended"
+        return part
+
+
+@pytest.fixture
+def bodhi_config(bodhi_config: dict[str, Any]) -> dict[str, Any]:
+    return {**bodhi_config, "read_timeout": 60}
 
 
 @pytest.fixture
