@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .goals import judge
 from .measure import run
-from .report import markdown, pictures
+from .report import goals_text, pictures, table_text
 
 
 def main() -> None:
@@ -20,14 +20,17 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=1000, help="how many streams at once for `many`")
     parser.add_argument("--pictures", type=Path, help="a folder for a picture of each table")
     arguments = parser.parse_args()
-    tables = run(
+    tables = []
+    for table in run(
         lambda line: print(line, file=sys.stderr, flush=True),
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         only=set(arguments.only),
         streams_at_once=arguments.streams,
-    )
-    print(markdown(tables, judge(tables)))
+    ):
+        print(table_text(table), flush=True, end="\n\n")
+        tables.append(table)
+    print(goals_text(judge(tables)))
     if arguments.pictures:
         for path in pictures(tables, arguments.pictures):
             print(f"wrote {path}", file=sys.stderr)

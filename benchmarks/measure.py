@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,7 @@ def engine(bench: Bench, folder: Path) -> Table:
             request = subject.request(stream=True, chunks=300, rate=7)
             bench.load.run("streams", subject, request, count=1)
             for _ in range(bench.rounds):
-                result = bench.load.run("streams", subject, request, count=4, alone=True)
+                result = bench.load.run("streams", subject, request, count=4, alone=True, whole=True)
                 if result["chunks"]:
                     cpu = 1e6 * result["cpu"] / result["chunks"]
                     table.add(name, cpu=cpu, rate=result["chunks"] / result["seconds"])
@@ -222,7 +222,6 @@ def run(
         folder = Path(temporary)
         with start.python("-m", "benchmarks.load") as process:
             bench = Bench(Load(process), direct, rounds, seconds)
-            tables: list[Table] = []
             with start.all_subjects(folder, direct, say) as found:
                 ours = [subject for subject in found if "scoped" in subject.name]
                 beside = [subject for subject in found if subject.name in {"nginx", "jupyter-server-proxy"}]
@@ -237,8 +236,8 @@ def run(
                     "departures": lambda: departures(bench, [*beside, *ours]),
                     "many": lambda: many(bench, [*beside, *ours], count=streams_at_once),
                 }
-                tables += _chosen(plan, only, say)
-            tables += _chosen(
+                yield from _chosen(plan, only, say)
+            yield from _chosen(
                 {
                     "overhead": lambda: overhead(bench, folder / "overhead"),
                     "engine": lambda: engine(bench, folder / "engine"),
@@ -247,16 +246,13 @@ def run(
                 only,
                 say,
             )
-            return tables
 
 
-def _chosen(plan: dict[str, Callable[[], Table]], only: set[str], say: Callable[[str], None]) -> list[Table]:
-    tables = []
+def _chosen(plan: dict[str, Callable[[], Table]], only: set[str], say: Callable[[str], None]) -> Iterator[Table]:
     for name, measure in plan.items():
         if not only or name in only:
             say(f"{name} ...")
-            tables.append(measure())
-    return tables
+            yield measure()
 
 
 def _settled(bench: Bench) -> dict[str, Any]:

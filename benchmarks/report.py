@@ -12,11 +12,6 @@ _BAR, _LABEL, _WIDTH = 22, 230, 720
 _OURS, _OTHERS = "#2b7a78", "#9aa5b1"
 
 
-def markdown(tables: list[Table], verdicts: list[Verdict]) -> str:
-    """All tables, then the goals."""
-    return "\n\n".join([*map(_table, tables), _goals(verdicts)]) + "\n"
-
-
 def pictures(tables: list[Table], folder: Path) -> list[Path]:
     """A picture of each table's first column, as SVG files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +23,8 @@ def pictures(tables: list[Table], folder: Path) -> list[Path]:
     return written
 
 
-def _table(table: Table) -> str:
+def table_text(table: Table) -> str:
+    """A table as Markdown."""
     base = table.median(*table.reference) if table.reference else None
     heads = ["", *table.columns.values(), *([f"x {table.reference[0]}"] if base and table.reference else [])]
     lines = [f"### {table.title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
@@ -41,7 +37,8 @@ def _table(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _goals(verdicts: list[Verdict]) -> str:
+def goals_text(verdicts: list[Verdict]) -> str:
+    """The goals as Markdown."""
     lines = ["### Goals", "", "| | measured | to reach | to aim for | |", "|---|---|---|---|---|"]
     lines += [
         f"| {one.goal.name} | {_number(one.value)} | {one.goal.reach:g} | {one.goal.aim:g} | {one.word} |"

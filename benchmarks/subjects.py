@@ -97,10 +97,10 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 @contextmanager
