@@ -216,8 +216,8 @@ def engine(bench: Bench, folder: Path) -> Table:
 
 def run(
     say: Callable[[str], None], *, rounds: int, seconds: float, only: set[str], streams_at_once: int
-) -> list[Table]:
-    """Everything, or what is named in `only`."""
+) -> Iterator[Table]:
+    """Everything, or what is named in `only`, each table as soon as it is there."""
     with tempfile.TemporaryDirectory(prefix="bodhi-benchmark-") as temporary, start.upstream() as direct:
         folder = Path(temporary)
         with start.python("-m", "benchmarks.load") as process:
