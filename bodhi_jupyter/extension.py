@@ -46,6 +46,7 @@ from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli import BodhiDoctor, BodhiEnv
 from .cli_keys import BodhiKey
+from .handlers.collector import PatientCollector
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
 from .handlers.live import live_source
@@ -143,6 +144,9 @@ class BodhiExtension(ExtensionApp):
     ).tag(config=True)
     admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
     admission_timeout = Float(60.0, help="Seconds that a request may wait for that.").tag(config=True)
+    gc_threshold = Integer(
+        0, min=0, help="Threshold of Python's garbage collector while models answer, in objects; 0 leaves it alone."
+    ).tag(config=True)
 
     limits = Dict(
         help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
@@ -242,6 +246,7 @@ class BodhiExtension(ExtensionApp):
             upstream=upstream,
             keys=keys,
             admission=AdmissionQueue(self.max_requests, self.admission_queue, self.admission_timeout),
+            collector=PatientCollector(self.gc_threshold),
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],

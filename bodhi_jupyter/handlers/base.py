@@ -16,7 +16,7 @@ from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder
 from ..access.person import person_of
@@ -38,6 +38,7 @@ from ..wire.record import CURRENT
 from ..wire.sse import comment, data_event, event_count
 from .arrival import new_record
 from .failures import failure_line
+from .framing import framed, write_chunk
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 
@@ -74,10 +75,10 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self._arrived = time.perf_counter()
         self._body = bytearray()
         self._work: asyncio.Task[None] | None = None
-        self._client_left = False
+        self._client_left = self._streaming = False
         self._refusal: GatewayError | web.HTTPError | None = None
-        self._streaming = False
         self._heartbeat: asyncio.Task[None] | None = None
+        self._framed: IOStream | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -127,6 +128,9 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         key = self.caller_key()
         if key.startswith(PREFIX):
             self.holder = self.gateway.keys.verify(key)
+        elif (user := self.gateway.token_users.user_of(self, key)) is not None:
+            # Jupyter takes who is known as they are; hosts, origins and the authorizer are still checked.
+            self._jupyter_current_user, self._token_authenticated = user, True
         await super().prepare()
         if self.request.method == "OPTIONS":
             return  # a browser asks without a key whether it may ask with one
@@ -257,12 +261,16 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
         record.chunks += event_count(block)
-        self._begin_stream()
-        self.write(block)
-        await self.flush()
+        if self._framed is not None:
+            await write_chunk(self._framed, block)
+        else:
+            self._begin_stream()
+            self.write(block)
+            await self.flush()
+            self._framed = framed(self)
 
     async def finish_stream(self) -> None:
-        """End the body at once: SDKs wait for it before they use the connection again."""
+        """End the body at once: SDKs wait for it."""
         await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:

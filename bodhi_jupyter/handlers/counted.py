@@ -34,6 +34,7 @@ class CountedHandler(GatewayHandler):
             self._set_headers(self._admission.headers)
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True
+        self.gateway.collector.hold()
         return alias
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -49,6 +50,7 @@ class CountedHandler(GatewayHandler):
         super().on_finish()
         if self._has_place:
             self.gateway.admission.leave()
+            self.gateway.collector.release()
         if self._admission is not None:
             self._admission.end(self.record.tokens)
 

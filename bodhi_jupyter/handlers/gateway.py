@@ -21,8 +21,10 @@ from ..catalog.store import AliasStore
 from ..telemetry.ledger import Ledger
 from ..telemetry.recent import RecentErrors
 from ..wire.record import Recorder, RequestRecord
+from .collector import PatientCollector
 from .notebooks import Notebooks
 from .route_names import RouteNames
+from .token_user import TokenUsers
 
 #: Where the application's settings hold the `Gateway`.
 GATEWAY = "bodhi_gateway"
@@ -41,6 +43,7 @@ class Gateway:
         routes: names for counting.
         notebooks: tells which notebook a kernel runs for.
         ledger: None where it is switched off.
+        token_users: who the Jupyter token stands for.
         in_flight: requests being answered now, by request id.
     """
 
@@ -54,6 +57,7 @@ class Gateway:
     upstream: Upstream
     keys: KeyRing
     admission: AdmissionQueue
+    collector: PatientCollector
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
@@ -64,4 +68,5 @@ class Gateway:
     notebooks: Notebooks
     ledger: Ledger | None
     recent_errors: RecentErrors
+    token_users: TokenUsers = field(default_factory=TokenUsers)
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)

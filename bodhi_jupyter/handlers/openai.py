@@ -36,6 +36,7 @@ PATH = "/v1/chat/completions"
 NO_DEFAULTS = RequestParams()
 #: Above this a body is handled in a thread: the event loop belongs to the notebook server.
 LARGE_BODY_BYTES = 2**20
+_AS_STREAM = b',"stream":true,"stream_options":{"include_usage":true}}'
 #: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
 
@@ -111,10 +112,20 @@ class Outgoing:
         (measured), and an answer that nobody waits for must stop.
         """
         unchanged = self._repaired is None and self._defaults == NO_DEFAULTS
-        if unchanged and self._request.stream and self._request.model == lease.model:
-            return self._body
+        if unchanged and self._request.model == lease.model:
+            if self._request.stream:
+                return self._body
+            if self._says_nothing_of_streams():
+                # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
+                return self._body.rstrip()[:-1] + _AS_STREAM
         changes = {**self._as_stream(), "model": lease.model}
         return await off_loop(self._body, lambda: forwarded({**self.document(), **changes}))
+
+    def _says_nothing_of_streams(self) -> bool:
+        """Also none of the fields that we do not know, whose numbers are looked at when they are written."""
+        request = self._request
+        is_said = request.model_fields_set & {"stream", "stream_options"} or b'"stream' in self._body
+        return not (is_said or request.model_extra)
 
     def single(self, index: int) -> Callable[[Lease], bytes]:
         """One of several answers, from the leased server; equal seeds would give equal answers."""

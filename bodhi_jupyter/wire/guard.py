@@ -73,9 +73,8 @@ class StreamGuard:
             return b""
         if not block or self.over:
             return b""
-        if not self._finished and _looks_plain(block):
-            return block
-        return b"".join(self._inspect(block))
+        plain = 0 if self._finished else _plain_part(block)
+        return block if plain == len(block) else block[:plain] + b"".join(self._inspect(block[plain:]))
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended.
@@ -135,11 +134,14 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
     return count if isinstance(count, int) else 0
 
 
-def _looks_plain(block: bytes) -> bool:
-    """Whether it can pass unread: no end and no error, and each event has the outside of a JSON object."""
-    return (
-        _NOTABLE.search(block) is None and block.endswith(b"\n\n") and all(map(_is_closed, block[:-2].split(b"\n\n")))
-    )
+def _plain_part(block: bytes) -> int:
+    """How many bytes of it can pass unread: whole events, before any end or error, with the outside of JSON objects."""
+    notable = _NOTABLE.search(block)
+    end = len(block) if notable is None else block.rfind(b"\n\n", 0, notable.start()) + 2
+    # Without an empty line before what is notable, `rfind` said -1.
+    if end < 2 or not block.endswith(b"\n\n", 0, end):
+        return 0
+    return end if all(map(_is_closed, block[: end - 2].split(b"\n\n"))) else 0
 
 
 def _is_closed(event: bytes) -> bool:

@@ -127,8 +127,8 @@ async def test_a_key_for_a_terminal(client, anonymous, error_of) -> None:
 
 
 async def log_in(client, browser) -> None:
-    """Give the browser the cookie that the server sets for whoever brings its token."""
-    browser.cookies.update((await client.get("/v1/models")).cookies)
+    """Give the browser the cookie that Jupyter's own routes set for whoever brings the token."""
+    browser.cookies.update((await client.get("/api/me")).cookies)
 
 
 async def test_a_cookie_needs_the_xsrf_header(client, anonymous, error_of) -> None:

@@ -62,6 +62,18 @@ async def test_what_the_caller_sent_is_forwarded_untouched(client, fake) -> None
     assert sent["messages"] == [{"role": "user", "content": "é", "name": "ann"}]
 
 
+@pytest.mark.parametrize(
+    "stream", ["", '"stream":false,', '"\\u0073tream":false,', '"stream_options":null,', '"stream":null,']
+)
+async def test_the_backend_is_told_once_to_stream(client, fake, stream) -> None:
+    raw = "{" + stream + '"model":"fake-model","messages":[{"role":"user","content":"say \\"stream\\""}]}\n '
+    response = await client.post(PATH, content=raw)
+    assert response.status_code == 200
+    sent = fake.requests[-1]
+    assert (sent.body["stream"], sent.body["stream_options"]) == (True, {"include_usage": True})
+    assert sent.body["messages"] == [{"role": "user", "content": 'say "stream"'}]
+
+
 async def test_default_stands_for_the_backends_first_model(client, fake) -> None:
     response = await client.post(PATH, json={**STREAM, "model": "default"})
     assert response.status_code == 200

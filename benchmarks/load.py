@@ -1,0 +1,220 @@
+"""The load generator, in a process of its own: jobs as lines of JSON on standard input, results on standard output.
+
+It reads the processor's time of what it loads itself, so that a window can begin when every stream has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .accounting import cpu_seconds, resident_bytes
+
+_LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
+#: One in each chunk of both dialects.
+_MARK = b'"content"'
+_PATIENCE = 120.0
+
+
+class Client(asyncio.Protocol):
+    """A connection that sends a request again and again, or once."""
+
+    def __init__(self, request: bytes, done: Callable[[Client], None]) -> None:
+        self._request = request
+        self._done = done
+        self.first: float | None = None
+        self.marks = 0
+        self.gap = self._last = 0.0
+        self.ok = False
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.send()
+
+    def send(self) -> None:
+        self.first, self.ok, self.marks = None, False, 0
+        self._head, self._length, self._seen = b"", -1, 0
+        self.began = time.perf_counter()
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.ok:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            head, data = self._head[:end], self._head[end + 4 :]
+            if b" 200 " not in head[:16]:
+                self.transport.abort()
+                return
+            self.ok = True
+            found = _LENGTH.search(head)
+            self._length = int(found[1]) if found else -1
+        if data:
+            now = time.perf_counter()
+            if self.first is None:
+                self.first = now
+            elif now - self._last > self.gap:
+                self.gap = now - self._last
+            self._last = now
+        self._seen += len(data)
+        self.marks += data.count(_MARK)
+        if self._seen == self._length or (self._length < 0 and data.endswith(b"0\r\n\r\n")):
+            self.ended = True
+            self._done(self)
+
+    def leave(self) -> None:
+        """Close, and tell nobody."""
+        self._done = lambda _: None
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.ok = False
+        self._done(self)
+
+
+def _percentile(values: list[float], share: float) -> float | None:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))] if values else None
+
+
+async def requests(job: dict[str, Any]) -> dict[str, Any]:
+    """A closed loop of requests for some seconds."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    times: list[float] = []
+    failures = 0
+    live = 0
+    deadline = time.perf_counter() + job["seconds"]
+
+    def done(client: Client) -> None:
+        nonlocal failures, live
+        if client.ok:
+            times.append(time.perf_counter() - client.began)
+            if time.perf_counter() < deadline:
+                client.send()
+                return
+            client.ok = False
+            client.transport.abort()
+            return
+        live -= 1
+        failures += time.perf_counter() < deadline
+        if live == 0 and not over.done():
+            over.set_result(None)
+
+    before, began = cpu_seconds(job["pids"]), time.perf_counter()
+    for _ in range(job["concurrency"]):
+        live += 1
+        await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
+    await asyncio.wait_for(over, _PATIENCE)
+    cpu, seconds = cpu_seconds(job["pids"]) - before, time.perf_counter() - began
+    first = _percentile(times, 0.5)
+    return {"count": len(times), "failures": failures, "cpu": cpu, "seconds": seconds, "p50": first}
+
+
+async def streams(job: dict[str, Any]) -> dict[str, Any]:
+    """Many streams at once; the window lasts from the last one's begin to the first one's end, or is the `whole`."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    clients: list[Client] = []
+    finished = ended = 0
+    resident = resident_bytes(job["pids"])
+    closing: dict[str, float] = {}
+
+    def cpu() -> float:
+        return cpu_seconds(job["pids"], alone=job.get("alone", False))
+
+    def marks() -> int:
+        return sum(client.marks for client in clients)
+
+    def done(client: Client) -> None:
+        nonlocal finished, ended
+        if not closing and not job.get("whole"):
+            closing.update(cpu=cpu(), marks=marks(), at=time.perf_counter())
+        ended += 1
+        if client.ok:
+            finished += 1
+            client.ok = False
+            client.leave()
+        if ended == job["count"] and not over.done():
+            over.set_result(None)
+
+    opening = {"cpu": cpu(), "marks": 0, "at": time.perf_counter()}
+    for _ in range(job["count"]):
+        _, client = await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
+        clients.append(client)
+        if job.get("ramp"):
+            await asyncio.sleep(job["ramp"])
+    while not (closing or over.done()) and any(client.first is None for client in clients):
+        await asyncio.sleep(0.005)
+    if not job.get("whole"):
+        opening = {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
+    grown = resident_bytes(job["pids"]) - resident
+    await asyncio.wait_for(over, _PATIENCE)
+    closing = closing or {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
+    first = [client.first - client.began for client in clients if client.first is not None]
+    window = max(closing["at"] - opening["at"], 0.0)
+    return {
+        "finished": finished,
+        "chunks": closing["marks"] - opening["marks"],
+        "cpu": closing["cpu"] - opening["cpu"],
+        "seconds": window,
+        "first": _percentile(first, 0.5),
+        "grown": grown,
+        "gap": max(client.gap for client in clients),
+    }
+
+
+async def _open(job: dict[str, Any]) -> Client:
+    _, client = await asyncio.get_running_loop().create_connection(
+        lambda: Client(job["request"], lambda _: None), "127.0.0.1", job["port"]
+    )
+    async with asyncio.timeout(_PATIENCE):
+        while client.first is None:
+            await asyncio.sleep(0.01)
+    return client
+
+
+async def stall(job: dict[str, Any]) -> dict[str, Any]:
+    """Read the begin of a stream and then nothing for some seconds: how much memory that costs."""
+    client = await _open(job)
+    client.transport.pause_reading()
+    await asyncio.sleep(1.0)  # what the sockets in between hold is taken
+    resident = resident_bytes(job["pids"])
+    await asyncio.sleep(job["seconds"])
+    grown = resident_bytes(job["pids"]) - resident
+    client.transport.abort()
+    return {"grown": grown}
+
+
+async def leave(job: dict[str, Any]) -> dict[str, Any]:
+    """Leave in the middle of a stream; when that was, on the clock of the machine."""
+    client = await _open(job)
+    await asyncio.sleep(0.1)
+    left = time.monotonic()
+    client.transport.abort()
+    return {"left": left}
+
+
+JOBS = {"requests": requests, "streams": streams, "stall": stall, "leave": leave}
+
+
+def main() -> None:
+    """Do jobs until standard input closes."""
+    gc.disable()  # a pause of ours would be counted as one of theirs
+    for line in sys.stdin:
+        job = json.loads(line)
+        job["request"] = job["request"].encode("latin-1")
+        print(json.dumps(asyncio.run(JOBS[job["kind"]](job))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

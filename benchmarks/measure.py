@@ -1,0 +1,266 @@
+"""The measurements: interleaved rounds over the subjects, medians of what each cost."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import subjects as start
+from .subjects import Subject
+
+#: Of one subject in one scenario: the name of a value, and the value in each round.
+Samples = dict[str, list[float]]
+
+
+@dataclass
+class Table:
+    """A scenario's result.
+
+    Attributes:
+        title: what was done.
+        columns: the values that are shown, with their units.
+        rows: by subject.
+        reference: the subject and column that ratios are made to, or None.
+    """
+
+    title: str
+    columns: dict[str, str]
+    reference: tuple[str, str] | None = None
+    rows: dict[str, Samples] = field(default_factory=dict)
+
+    def add(self, subject: str, **values: float) -> None:
+        """One round's values."""
+        row = self.rows.setdefault(subject, {})
+        for name, value in values.items():
+            row.setdefault(name, []).append(value)
+
+    def median(self, subject: str, column: str) -> float | None:
+        """Over the rounds; None where it was not measured."""
+        values = self.rows.get(subject, {}).get(column)
+        return statistics.median(values) if values else None
+
+
+class Load:
+    """The load generator's process."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, kind: str, subject: Subject, request: bytes, **job: Any) -> dict[str, Any]:
+        """One job, done."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        job |= {"kind": kind, "port": subject.port, "pids": subject.pids, "request": request.decode("latin-1")}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return dict(json.loads(self._process.stdout.readline()))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements need.
+
+    Attributes:
+        rounds: how often each is repeated.
+        seconds: how long one of them lasts.
+    """
+
+    load: Load
+    direct: Subject
+    rounds: int
+    seconds: float
+
+    def each(self, subjects: Iterable[Subject]) -> Iterable[Subject]:
+        """Round after round, each subject once."""
+        chosen = list(subjects)
+        return (subject for _ in range(self.rounds) for subject in chosen)
+
+    def state(self) -> dict[str, Any]:
+        """What the upstream tells of itself."""
+        return dict(json.loads(start.get(self.direct.port, "/state")))
+
+
+def requests(bench: Bench, subjects: list[Subject], title: str, *, concurrency: int, padding: int) -> Table:
+    """Whole answers, in a closed loop."""
+    columns = {"cpu": "CPU ms/request", "p50": "median ms", "rate": "requests/s"}
+    table = Table(title, columns, ("floor", "cpu"))
+    for subject in bench.each(subjects):
+        request = subject.request(stream=False, chunks=8, padding=padding)
+        bench.load.run("requests", subject, request, concurrency=concurrency, seconds=0.1)
+        result = bench.load.run("requests", subject, request, concurrency=concurrency, seconds=bench.seconds)
+        table.add(subject.name)
+        if result["failures"]:
+            continue  # what fails has no cost to be compared
+        count = max(result["count"], 1)
+        cpu = 1000 * result["cpu"] / count
+        table.add(subject.name, cpu=cpu, p50=1000 * (result["p50"] or 0), rate=count / result["seconds"])
+    return table
+
+
+def streams(bench: Bench, subjects: list[Subject], title: str, *, count: int, chunks: int, rate: int) -> Table:
+    """Streams side by side; `rate` is chunks a second in each, 0 as fast as it goes."""
+    table = Table(title, {"cpu": "CPU µs/chunk", "rate": "chunks/s"}, ("nginx", "cpu"))
+    for subject in bench.each(subject for subject in subjects if subject.streams):
+        request = subject.request(stream=True, chunks=chunks, rate=rate)
+        # Unpaced, the first may be over before the last has begun.
+        result = bench.load.run("streams", subject, request, count=count, whole=not rate)
+        table.add(subject.name)
+        # What does not finish everything has no cost to be compared.
+        if result["finished"] == count and result["chunks"] > 0:
+            cpu = 1e6 * result["cpu"] / result["chunks"]
+            table.add(subject.name, cpu=cpu, rate=result["chunks"] / max(result["seconds"], 1e-9))
+    return table
+
+
+def first_token(bench: Bench, subjects: list[Subject]) -> Table:
+    """How much later than directly the first chunk of a lone stream comes."""
+    table = Table("Time to the first chunk, alone", {"added": "added ms", "first": "median ms"})
+    firsts: dict[str, list[float]] = {}
+    for _ in range(bench.rounds):
+        for subject in (subject for subject in subjects if subject.streams):
+            request = subject.request(stream=True, chunks=1)
+            found = [bench.load.run("streams", subject, request, count=1)["first"] for _ in range(15)]
+            firsts.setdefault(subject.name, []).append(1000 * statistics.median(found))
+    direct = statistics.median(firsts[bench.direct.name])
+    for name, values in firsts.items():
+        for value in values:
+            table.add(name, first=value, added=value - direct)
+    return table
+
+
+def many(bench: Bench, subjects: list[Subject], *, count: int) -> Table:
+    """Many slow streams: who finishes, and what an open one holds."""
+    columns = {"finished": f"finished of {count}", "memory": "KB/stream", "cpu": "CPU µs/chunk", "gap": "worst gap ms"}
+    table = Table(f"{count} streams of 20 chunks/s", columns)
+    for subject in subjects:
+        request = subject.request(stream=True, chunks=200, rate=20)
+        result = bench.load.run("streams", subject, request, count=count, ramp=0.006)
+        cpu = 1e6 * result["cpu"] / max(result["chunks"], 1)
+        table.add(
+            subject.name,
+            finished=result["finished"],
+            memory=result["grown"] / count / 1024,
+            cpu=cpu,
+            gap=1000 * result["gap"],
+        )
+    return table
+
+
+def departures(bench: Bench, subjects: list[Subject]) -> Table:
+    """A client that stops reading, and one that leaves."""
+    columns = {"grown": "grown MB", "read": "MB read while stalled", "closed": "upstream closed after ms"}
+    table = Table("Clients that stop reading, and that leave", columns)
+    for subject in bench.each(subject for subject in subjects if subject.streams):
+        flood = subject.request(stream=True, chunks=10_000_000)
+        bench.load.run("stall", subject, flood, seconds=0.5)
+        _settled(bench)
+        before = bench.state()["bytes_written"]
+        grown = bench.load.run("stall", subject, flood, seconds=2.0)["grown"] / 2**20
+        read = (bench.state()["bytes_written"] - before) / 2**20
+        _settled(bench)
+        left = bench.load.run("leave", subject, subject.request(stream=True, chunks=1000, rate=20))["left"]
+        closed = 1000 * (_settled(bench)["cut_off_at"] - left)
+        table.add(subject.name, grown=grown, read=read, closed=closed)
+    return table
+
+
+def overhead(bench: Bench, folder: Path) -> Table:
+    """Metrics, ledger and limits, against a server that keeps nothing."""
+    table = Table("Metrics, ledger and limits", {"request": "CPU ms/request", "chunk": "CPU µs/chunk"})
+    limits = {"user": {"requests_per_minute": 10**9, "tokens_per_day": 10**12}, "alias": {"*": {"streams": 10**6}}}
+    port = bench.direct.port
+    with (
+        start.gateway(folder / "all", port, "all", limits=limits) as (_, everything),
+        start.gateway(folder / "none", port, "none", silent=True, ledger=False) as (_, nothing),
+    ):
+        for subject in bench.each([everything, nothing]):
+            whole, stream = subject.request(stream=False, chunks=8), subject.request(stream=True, chunks=150, rate=100)
+            asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds)
+            streamed = bench.load.run("streams", subject, stream, count=32)
+            chunk = 1e6 * streamed["cpu"] / max(streamed["chunks"], 1)
+            table.add(subject.name, request=1000 * asked["cpu"] / max(asked["count"], 1), chunk=chunk)
+    return table
+
+
+def start_time(bench: Bench, folder: Path) -> Table:
+    """How long a Jupyter server takes until it answers, with us and without."""
+    table = Table("Start of a Jupyter server", {"seconds": "s"})
+    for index in range(bench.rounds + 2):
+        for name, enabled in (("with bodhi", True), ("without", False)):
+            began = time.perf_counter()
+            where = folder / f"{name}-{index}"
+            with start.jupyter(where, {"bodhi_jupyter": enabled}, {}, bench.direct.port):
+                table.add(name, seconds=time.perf_counter() - began)
+    return table
+
+
+def engine(bench: Bench, folder: Path) -> Table:
+    """The real engine with the model in the box: what the server costs, the engine's own process left out."""
+    table = Table("The real engine, 4 streams", {"cpu": "CPU µs/chunk", "rate": "chunks/s"})
+    with start.jupyter(folder, {"bodhi_jupyter": True}, {}, bench.direct.port) as (port, pid, token):
+        for name, path, dialect in (("OpenAI", "/v1/chat/completions", "openai"), ("Ollama", "/api/chat", "ollama")):
+            subject = Subject(name, port, [pid], path, start.bearer(token), dialect, model="default")
+            request = subject.request(stream=True, chunks=300, rate=7)
+            bench.load.run("streams", subject, request, count=1)
+            for _ in range(bench.rounds):
+                result = bench.load.run("streams", subject, request, count=4, alone=True, whole=True)
+                if result["chunks"]:
+                    cpu = 1e6 * result["cpu"] / result["chunks"]
+                    table.add(name, cpu=cpu, rate=result["chunks"] / result["seconds"])
+    return table
+
+
+def run(
+    say: Callable[[str], None], *, rounds: int, seconds: float, only: set[str], streams_at_once: int
+) -> Iterator[Table]:
+    """Everything, or what is named in `only`, each table as soon as it is there."""
+    with tempfile.TemporaryDirectory(prefix="bodhi-benchmark-") as temporary, start.upstream() as direct:
+        folder = Path(temporary)
+        with start.python("-m", "benchmarks.load") as process:
+            bench = Bench(Load(process), direct, rounds, seconds)
+            with start.all_subjects(folder, direct, say) as found:
+                ours = [subject for subject in found if "scoped" in subject.name]
+                beside = [subject for subject in found if subject.name in {"nginx", "jupyter-server-proxy"}]
+                # LiteLLM's requests are bodies of JSON to it, whatever their length: alone they tell enough.
+                plan: dict[str, Callable[[], Table]] = {
+                    "alone": lambda: requests(bench, found, "1 KB, alone", concurrency=1, padding=800),
+                    "together": lambda: requests(bench, found, "1 KB, 32 at once", concurrency=32, padding=800),
+                    "large": lambda: requests(bench, found, "100 KB, 32 at once", concurrency=32, padding=100_000),
+                    "paced": lambda: streams(bench, found, "32 streams of 100/s", count=32, chunks=200, rate=100),
+                    "flood": lambda: streams(bench, found, "32 streams, unpaced", count=32, chunks=1000, rate=0),
+                    "first": lambda: first_token(bench, found),
+                    "departures": lambda: departures(bench, [*beside, *ours]),
+                    "many": lambda: many(bench, [*beside, *ours], count=streams_at_once),
+                }
+                yield from _chosen(plan, only, say)
+            yield from _chosen(
+                {
+                    "overhead": lambda: overhead(bench, folder / "overhead"),
+                    "engine": lambda: engine(bench, folder / "engine"),
+                    "start": lambda: start_time(bench, folder / "start"),
+                },
+                only,
+                say,
+            )
+
+
+def _chosen(plan: dict[str, Callable[[], Table]], only: set[str], say: Callable[[str], None]) -> Iterator[Table]:
+    for name, measure in plan.items():
+        if not only or name in only:
+            say(f"{name} ...")
+            yield measure()
+
+
+def _settled(bench: Bench) -> dict[str, Any]:
+    """The upstream's state once nothing streams any more."""
+    deadline = time.monotonic() + 20
+    while (state := bench.state())["streaming"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return state

@@ -1,0 +1,272 @@
+"""One connection of HTTP/1.1 to a model server: the bytes that go out, and the answer as it comes in.
+
+Parsed by httptools (llhttp, which Node uses). Reading stops while 256 KiB of an answer wait to be taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httptools
+import httpx
+
+#: Of an answer's body, waiting to be taken: above this nothing more is read.
+MOST_WAITING = 256 * 1024
+#: An answer's headers, or its trailers, may have this many bytes.
+MAX_HEAD_BYTES = 128 * 1024
+
+
+class Disconnected(httpx.RemoteProtocolError):
+    """The server closed the connection before a byte of the answer came."""
+
+
+class Connection(asyncio.Protocol):
+    """Carries one request after the other.
+
+    Attributes:
+        status: of the answer whose headers have come.
+        headers: the same, as they were spelt.
+        finished: the answer has been received whole.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._may_write = True
+        self._is_busy = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.finished = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._has_head = self._is_delimited = self._keeps_alive = self._is_read_paused = False
+        self._received = 0
+        self._chunks: list[bytes] = []
+        self._waiting_bytes = 0
+        self._error: Exception | None = None
+
+    # -- the request -----------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request can be sent on it."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def send(self, request: httpx.Request, timeout: float | None) -> None:
+        """Send a request and wait for the headers of its answer.
+
+        Args:
+            request: its body may come in pieces.
+            timeout: seconds that the server may stay silent, here and while the body is read.
+
+        Raises:
+            Disconnected: it closed the connection without a byte.
+            httpx.TransportError: it was silent, or did not answer in HTTP.
+        """
+        self._reset()
+        self._is_busy, self._timeout = True, timeout
+        data = _head(request)
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        async for part in request.stream:
+            await self._write(data + part)
+            data = b""
+        await self._write(data)
+        while not self._has_head:
+            await self._wait()
+
+    async def _write(self, data: bytes) -> None:
+        # A server may answer before it has read everything; the rest is then not wanted.
+        if data and self._transport is not None and not self._has_head:
+            self._transport.write(data)
+            while not (self._may_write or self._has_head):
+                await self._wait()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The answer's body: each time all that has come since.
+
+        Raises:
+            httpx.TransportError: the server was silent, or broke off.
+        """
+        while True:
+            if self._chunks:
+                chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+                self._chunks.clear()
+                self._waiting_bytes = 0
+                self._resume_reading()
+                yield chunk
+            elif self.finished:
+                return
+            else:
+                await self._wait()
+
+    def release(self) -> bool:
+        """Whether the connection can serve another request; one that cannot is closed."""
+        self._is_busy = False
+        self._stop_watching()
+        self._resume_reading()
+        reusable = self._keeps_alive and self.is_open and self._may_write
+        if not reusable:
+            self.abort()
+        return reusable
+
+    def abort(self) -> None:
+        """Close it at once: the server is to notice that nobody waits any more."""
+        self._stop_watching()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- waiting ---------------------------------------------------------------------------------------------
+
+    async def _wait(self) -> None:
+        """Until something has happened."""
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        if self._timeout is not None:
+            self._since = self._loop.time()
+            if self._watch is None:
+                self._watch = self._loop.call_later(self._timeout, self._look)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _look(self) -> None:
+        """One timer for all waits: making one for each costs more than what is waited for."""
+        self._watch = None
+        assert self._timeout is not None
+        if self._waiter is None:
+            return
+        left = self._since + self._timeout - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+        elif not self._waiter.done():
+            self._waiter.set_exception(httpx.ReadTimeout("silent"))
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None and not self.finished:
+            self._error = error
+        # What came before the failure is still to be had.
+        if self._waiter is not None and not self._waiter.done():
+            if self._chunks or self._error is None:
+                self._waiter.set_result(None)
+            else:
+                self._waiter.set_exception(self._error)
+
+    # -- what asyncio tells ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """More of the answer."""
+        if not self._is_busy or self.finished:
+            self.abort()  # nothing was asked
+            return
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(httpx.RemoteProtocolError("no HTTP"))
+            self.abort()
+            return
+        if not self._has_head and self._received > MAX_HEAD_BYTES:
+            self._fail(httpx.RemoteProtocolError("endless headers"))
+            self.abort()
+            return
+        if self._waiting_bytes > MOST_WAITING and not self._is_read_paused and self._transport is not None:
+            self._is_read_paused = True
+            self._transport.pause_reading()
+        if self._has_head:
+            self._wake()
+
+    def _resume_reading(self) -> None:
+        if self._is_read_paused and self._transport is not None:
+            self._is_read_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed, by whomever."""
+        self._transport = None
+        self._may_write = True
+        if self._has_head and not self._is_delimited and exc is None:
+            self.finished = True  # an answer without a length ends with its connection
+            self._wake()
+        elif self._received:
+            self._fail(httpx.RemoteProtocolError("broken off"))
+        else:
+            self._fail(Disconnected("closed without an answer"))
+
+    def pause_writing(self) -> None:
+        """The server does not read."""
+        self._may_write = False
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._may_write = True
+        self._wake()
+
+    # -- what the parser tells -------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """An answer; behind the one that was asked for there must be no other."""
+        if self.finished:
+            self._keeps_alive = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer."""
+        if not self._has_head:
+            self.headers.append((name, value))
+            self._is_delimited = self._is_delimited or name.lower() in {b"content-length", b"transfer-encoding"}
+
+    def on_headers_complete(self) -> None:
+        """All of them; those of an interim answer (1xx) are not the ones that are waited for."""
+        status = self._parser.get_status_code()
+        if self.finished:
+            return
+        if status < 200:
+            self.headers.clear()
+            self._is_delimited = False
+            return
+        self.status, self._has_head = status, True
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        if not self.finished:
+            self._chunks.append(body)
+            self._waiting_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        """The end of an answer."""
+        if self._has_head and not self.finished:
+            self.finished, self._keeps_alive = True, bool(self._parser.should_keep_alive())
+
+
+def _head(request: httpx.Request) -> bytes:
+    """The request's first line and headers.
+
+    Raises:
+        httpx.LocalProtocolError: a header would be several.
+    """
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
+    lines += [b"%b: %b" % header for header in request.headers.raw]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise httpx.LocalProtocolError("a line end in a header")
+    return b"\r\n".join([*lines, b"", b""])

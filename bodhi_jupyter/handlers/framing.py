@@ -1,0 +1,51 @@
+"""Blocks of a stream written to the connection itself, framed as chunks of HTTP/1.1.
+
+`RequestHandler.write` and `flush` make five futures and two copies for each block, which is a quarter of what relaying
+one costs (measured). Where the connection is plain HTTP/1.1 the same bytes are sent here with one system call; the
+first block, which carries the headers, and the end of the body stay Tornado's.
+"""
+
+from __future__ import annotations
+
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream
+from tornado.web import RequestHandler
+
+
+def framed(handler: RequestHandler) -> IOStream | None:
+    """The connection's stream, to be used once the headers are sent; None where only Tornado knows what to write.
+
+    That is so behind TLS, for HTTP/1.0 and HEAD, which have no chunks, and where a transform (compression) is
+    configured.
+    """
+    request, connection = handler.request, handler.request.connection
+    if request.version != "HTTP/1.1" or request.method == "HEAD" or handler.application.transforms:
+        return None
+    if not isinstance(connection, HTTP1Connection) or type(connection.stream) is not IOStream:
+        return None
+    return connection.stream
+
+
+async def write_chunk(stream: IOStream, block: bytes) -> None:
+    """Send a block, and wait while the client does not read.
+
+    Args:
+        stream: from `framed`.
+        block: where it is empty nothing is sent: an empty chunk would be the end of the body.
+
+    Raises:
+        StreamClosedError: the client left.
+    """
+    data = block and b"%x\r\n%b\r\n" % (len(block), block)
+    # What is still to be sent of an earlier block goes first.
+    sent = 0 if stream.closed() or stream.writing() else _send(stream, data)
+    if sent < len(data):
+        await stream.write(memoryview(data)[sent:])
+
+
+def _send(stream: IOStream, data: bytes) -> int:
+    """What the socket takes at once, in bytes; an error is left to the stream, which closes as it always does."""
+    try:
+        return stream.socket.send(data)
+    except OSError:
+        return 0

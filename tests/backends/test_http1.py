@@ -1,0 +1,288 @@
+"""Our transport against a server that answers byte by byte as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+import pytest
+
+from bodhi_jupyter.backends import http1
+from bodhi_jupyter.backends.http1 import Disconnected
+from bodhi_jupyter.backends.http1_pool import FRESH, Http1Transport
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Server:
+    """Answers each request on each connection with the next of its answers; notes what it was asked, and by whom."""
+
+    def __init__(self, *answers: bytes | Answer) -> None:
+        self.answers = list(answers)
+        self.requests: list[tuple[int, bytes]] = []
+        self.connections = 0
+        self.tasks: list[asyncio.Task[None] | None] = []
+        self.closed = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.tasks.append(asyncio.current_task())
+        number = self.connections
+        try:
+            while self.answers:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.startswith(b"Content-Len")), 0)
+                self.requests.append((number, head + await reader.readexactly(length)))
+                answer = self.answers.pop(0)
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                    await writer.drain()
+                    if not answer.endswith(b"ok"):
+                        break
+                else:
+                    await answer(reader, writer)
+                    break
+            else:
+                await reader.read()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.closed.set()
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(*answers: bytes | Answer) -> AsyncIterator[tuple[Server, Http1Transport, str]]:
+    behaviour = Server(*answers)
+    server = await asyncio.start_server(behaviour.serve, "127.0.0.1", 0)
+    transport = Http1Transport(4.0, httpx.MockTransport(lambda _: httpx.Response(204)))
+    try:
+        yield behaviour, transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/path?x=1"
+    finally:
+        await transport.aclose()
+        server.close()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*filter(None, behaviour.tasks))
+
+
+def request(url: str, content: bytes | AsyncIterator[bytes] = b"hello", timeout: float = 30, **more: object):
+    extensions = {"timeout": {"connect": 5, "read": timeout}, **more}
+    return httpx.Request("POST", url, content=content, extensions=extensions)
+
+
+async def answer_to(transport: Http1Transport, asked: httpx.Request) -> tuple[httpx.Response, bytes]:
+    response = await transport.handle_async_request(asked)
+    try:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        return response, b"".join([chunk async for chunk in response.stream])
+    finally:
+        await response.aclose()
+
+
+async def test_a_request_and_its_answer() -> None:
+    async with serving(OK) as (server, transport, url):
+        response, body = await answer_to(transport, request(url))
+    assert (response.status_code, response.headers["content-length"], body) == (200, "2", b"ok")
+    (_, sent) = server.requests[0]
+    assert sent.startswith(b"POST /path?x=1 HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert sent.endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (CHUNKED + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde"),
+        (CHUNKED + b"3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", b"abc"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
+        (b"HTTP/1.1 102 Processing\r\nContent-Length: 0\r\n\r\n" + CHUNKED + b"0\r\n\r\n", b""),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 500 X\r\nContent-Length: 3\r\n\r\nbad", b"bad"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"x", mtime=0),
+            None,
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_split", [False, True])
+async def test_bodies_of_every_kind(answer, body, is_split) -> None:
+    async def byte_by_byte(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for index in range(len(answer)):
+            writer.write(answer[index : index + 1])
+            await asyncio.sleep(0)
+
+    async with serving(byte_by_byte if is_split else answer) as (_, transport, url):
+        _, received = await answer_to(transport, request(url))
+    assert received == (gzip.compress(b"x", mtime=0) if body is None else body)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"", Disconnected),
+        (b"HTTP/1.1 200", httpx.RemoteProtocolError),
+        (b"SSH-2.0-x\r\n", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nab", httpx.RemoteProtocolError),
+        (CHUNKED + b"3\r\nabc\r\n", httpx.RemoteProtocolError),
+        (CHUNKED + b"3\r\nabc\r\nnonsense\r\n", httpx.RemoteProtocolError),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, httpx.RemoteProtocolError),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", httpx.RemoteProtocolError),
+    ],
+)
+async def test_what_is_no_whole_answer_is_an_error(answer, error) -> None:
+    async with serving(answer) as (_, transport, url):
+        with pytest.raises(error) as raised:
+            await answer_to(transport, request(url))
+    assert isinstance(raised.value, Disconnected) == (error is Disconnected)
+
+
+async def test_what_came_before_a_failure_is_still_had() -> None:
+    async with serving(CHUNKED + b"3\r\nabc\r\nnonsense\r\n") as (_, transport, url):
+        response = await transport.handle_async_request(request(url))
+        parts = []
+        with pytest.raises(httpx.RemoteProtocolError):
+            async for part in response.stream:
+                parts.append(part)  # noqa: PERF401 - what came before the error counts
+        await response.aclose()
+    assert b"".join(parts) == b"abc"
+
+
+async def test_a_connection_is_used_again_the_last_one_first() -> None:
+    async with serving(*[OK] * 6) as (server, transport, url):
+        first, second = [await transport.handle_async_request(request(url)) for _ in range(2)]
+        for response in (first, second):
+            assert [chunk async for chunk in response.stream] == [b"ok"]
+            await response.aclose()
+        await answer_to(transport, request(url))
+        await answer_to(transport, request(url, **{FRESH: True}))
+        await answer_to(transport, request(url))
+    assert [number for number, _ in server.requests] == [1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", OK + OK])
+async def test_a_connection_that_is_of_no_more_use_is_not_used(answer) -> None:
+    async with serving(answer, OK) as (server, transport, url):
+        for _ in range(2):
+            _, body = await answer_to(transport, request(url))
+            assert body == b"ok"
+            await asyncio.sleep(0.05)
+    assert [number for number, _ in server.requests] == [1, 2]
+
+
+async def test_one_that_idled_for_too_long_is_not_used() -> None:
+    async with serving(OK, OK) as (server, transport, url):
+        transport._keep_alive = 0.0
+        for _ in range(2):
+            await answer_to(transport, request(url))
+    assert [number for number, _ in server.requests] == [1, 2]
+
+
+async def test_leaving_early_closes_the_connection() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"3\r\nabc\r\n")
+        await reader.read()
+
+    async with serving(endless) as (server, transport, url):
+        response = await transport.handle_async_request(request(url))
+        assert await anext(aiter(response.stream)) == b"abc"
+        await response.aclose()
+        await response.aclose()
+        async with asyncio.timeout(20):
+            await server.closed.wait()
+
+
+async def test_being_cancelled_closes_the_connection() -> None:
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with serving(silent) as (server, transport, url):
+        task = asyncio.create_task(transport.handle_async_request(request(url)))
+        async with asyncio.timeout(20):
+            while not server.requests:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            await server.closed.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize("begin", [b"", CHUNKED, CHUNKED + b"3\r\nabc\r\n"])
+async def test_silence_has_an_end(begin) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(begin)
+        await reader.read()
+
+    async with serving(stall) as (server, transport, url):
+        with pytest.raises(httpx.ReadTimeout):
+            await answer_to(transport, request(url, timeout=0.1))
+        async with asyncio.timeout(20):
+            await server.closed.wait()
+
+
+async def test_a_reader_that_rests_holds_the_server_back() -> None:
+    written = 0
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(CHUNKED)
+        block = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        for _ in range(1000):
+            writer.write(block)
+            await writer.drain()
+            written += 65536
+        writer.write(b"0\r\n\r\n")
+
+    async with serving(flood) as (_, transport, url):
+        response = await transport.handle_async_request(request(url))
+        seen = -1
+        while written != seen:
+            seen = written
+            await asyncio.sleep(0.1)
+        assert seen < 40 * 2**20
+        assert response.stream._connection._waiting_bytes < http1.MOST_WAITING + 300_000
+        assert sum([len(chunk) async for chunk in response.stream]) == 65536 * 1000
+        await response.aclose()
+
+
+async def test_a_body_in_pieces_and_a_server_that_answers_before_it_has_read_them() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(400):
+            yield b"x" * 65536
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+        await writer.drain()
+        await asyncio.sleep(0.2)
+
+    async with serving(refuse) as (_, transport, url):
+        response, body = await answer_to(transport, request(url, pieces()))
+    assert (response.status_code, body) == (413, b"no")
+
+
+async def test_nobody_listening_is_said() -> None:
+    async with serving() as (_, transport, url):
+        pass
+    with pytest.raises(httpx.ConnectError):
+        await transport.handle_async_request(request(url))
+
+
+async def test_a_header_cannot_become_two() -> None:
+    async with serving(OK) as (server, transport, url):
+        asked = httpx.Request("GET", url, headers=[(b"x", b"a\r\nevil: b")])
+        with pytest.raises(httpx.LocalProtocolError):
+            await transport.handle_async_request(asked)
+    assert not server.requests
+
+
+async def test_tls_is_for_the_other_transport() -> None:
+    async with serving() as (_, transport, _url):
+        response = await transport.handle_async_request(request("https://localhost/"))
+    assert response.status_code == 204

@@ -1,0 +1,66 @@
+"""The collector's thresholds: as ever, but for the time in which a model answers, and only where that is configured."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import pytest
+
+from bodhi_jupyter.handlers.collector import PatientCollector
+from tests.fakes import behaviours as behave
+
+PATH = "/v1/chat/completions"
+BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.fixture(autouse=True)
+def _usual():
+    usual = gc.get_threshold()
+    yield
+    assert gc.get_threshold() == usual
+
+
+def test_it_is_patient_from_the_first_to_the_last() -> None:
+    usual, collector = gc.get_threshold(), PatientCollector(12_345)
+    assert gc.get_threshold() == usual
+    collector.hold()
+    collector.hold()
+    assert gc.get_threshold() == (12_345, 20, 20)
+    collector.release()
+    assert gc.get_threshold() == (12_345, 20, 20)
+    collector.release()
+    assert gc.get_threshold() == usual
+
+
+def test_by_default_nothing_changes() -> None:
+    usual, collector = gc.get_threshold(), PatientCollector(0)
+    collector.hold()
+    assert gc.get_threshold() == usual
+    collector.release()
+
+
+class TestConfigured:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config):
+        return {**bodhi_config, "gc_threshold": 12_345, "read_timeout": 60}
+
+    async def test_while_a_model_answers_and_not_after(self, client, fake, eventually) -> None:
+        usual, go_on = gc.get_threshold(), asyncio.Event()
+
+        async def slow(exchange) -> None:
+            await go_on.wait()
+            await behave.ok()(exchange)
+
+        fake.script = [slow]
+        asked = asyncio.create_task(client.post(PATH, json=BODY))
+        await eventually(lambda: gc.get_threshold() == (12_345, 20, 20))
+        go_on.set()
+        assert (await asked).status_code == 200
+        await eventually(lambda: gc.get_threshold() == usual)
+
+    async def test_a_request_that_is_refused_holds_nothing(self, client, fake) -> None:
+        usual = gc.get_threshold()
+        for body in ({**BODY, "model": "nobody"}, {**BODY, "temperature": 99}):
+            assert (await client.post(PATH, json=body)).status_code in {400, 404}
+            assert gc.get_threshold() == usual

@@ -1,0 +1,205 @@
+"""What a request and a chunk cost, as numbers that no other work on the machine changes: calls, and memory.
+
+A change that passes a number here is a change of what everybody pays for each request or token. If it is worth that,
+the number is to be changed with it; `python -m benchmarks` tells what it means in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.fakes import behaviours as behave
+
+#: Calls of Python functions: ours, and those of the web server below us.
+REQUEST = {"openai": {"ours": 477, "server": 480}, "ollama": {"ours": 496, "server": 436}}
+CHUNK = {"openai": {"ours": 28, "server": 3}, "ollama": {"ours": 27, "server": 3}}
+#: Releases of Python and of the server below differ by some.
+TOLERANCE = {"ours": 0.1, "server": 0.25}
+#: Blocks of memory that may stay behind one chunk, and behind one request: a record that stays is ten, a handler fifty.
+LEFT_BEHIND, LEFT_BEHIND_REQUEST = 0.5, 5
+
+PATHS = {"openai": "v1/chat/completions", "ollama": "api/chat"}
+ROOMS = {"bodhi_jupyter": "ours", "tornado": "server", "jupyter_server": "server"}
+MANY = 100
+
+
+class Client:
+    """A connection that reads as little as it must: its own calls are not to be counted."""
+
+    def __init__(self, port: int, base_url: str, token: str, dialect: str) -> None:
+        self._port, self._path = port, f"{base_url}{PATHS[dialect]}"
+        self._token = token
+
+    async def __aenter__(self) -> Client:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+    async def ask(self, *, stream: bool) -> None:
+        body = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}], "stream": stream}
+        content = json.dumps(body).encode()
+        head = f"POST {self._path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self._token}\r\n"
+        self._writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+
+    async def whole(self) -> None:
+        await self.ask(stream=False)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        await self._reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
+
+    async def some(self) -> bytes:
+        part = await self._reader.read(65536)
+        assert part, "the stream ended"
+        return part
+
+
+@pytest.fixture
+def bodhi_config(bodhi_config: dict[str, Any]) -> dict[str, Any]:
+    return {**bodhi_config, "read_timeout": 60}
+
+
+@pytest.fixture
+def ask(server_url, token, jp_http_port, jp_base_url):
+    return lambda dialect: Client(jp_http_port, jp_base_url, token, dialect)
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Calls of functions by whose they are."""
+    calls: Counter[str] = Counter()
+    owners: dict[str, str | None] = {}
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            file = frame.f_code.co_filename
+            if file not in owners:
+                owners[file] = next((owner for room, owner in ROOMS.items() if f"/{room}/" in file), None)
+            if (owner := owners[file]) is not None:
+                calls[owner] += 1
+
+    sys.setprofile(note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+async def at_once(exchange: Any) -> None:
+    """A whole stream in one write, so that it is read in one piece, or nearly."""
+    events = [b"%x\r\n%b\r\n" % (len(event), event) for event in [*behave.chat_events(), b""]]
+    await exchange.send_stream_head()
+    await exchange.send(b"".join(events))
+
+
+class Steps:
+    """A stream that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Semaphore(0)
+        self.over = False
+
+    async def __call__(self, exchange: Any) -> None:
+        first, word, *_ = behave.chat_events()
+        await exchange.send_stream_head()
+        await exchange.send_chunk(first)
+        await exchange.send_chunk(word)
+        while True:
+            await self.go.acquire()
+            if self.over:
+                break
+            await exchange.send_chunk(word)
+        for event in [*behave.chat_events()[-3:], b""]:
+            await exchange.send_chunk(event)
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+async def test_what_a_request_costs(ask, fake, dialect) -> None:
+    fake.behave(at_once)
+    async with ask(dialect) as client:
+        for _ in range(20):
+            await client.whole()
+        gc.collect()
+        with counted() as calls:
+            for _ in range(MANY):
+                await client.whole()
+    costs = {owner: calls[owner] / MANY for owner in TOLERANCE}
+    assert costs == {
+        owner: pytest.approx(value, rel=TOLERANCE[owner], abs=0.5) for owner, value in REQUEST[dialect].items()
+    }
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+async def test_what_a_chunk_costs(ask, fake, dialect) -> None:
+    steps = Steps()
+    fake.behave(steps)
+    async with ask(dialect) as client:
+        await client.ask(stream=True)
+        while b"Once" not in await client.some():
+            pass
+
+        async def go(count: int) -> None:
+            for _ in range(count):
+                steps.go.release()
+                await client.some()
+
+        await go(20)
+        with counted() as calls:
+            await go(MANY)
+        gc.collect()
+        blocks = sys.getallocatedblocks()
+        await go(10 * MANY)
+        gc.collect()
+        left = (sys.getallocatedblocks() - blocks) / (10 * MANY)
+        steps.over = True
+        steps.go.release()
+        while b'"done":true' not in (part := await client.some()) and b"[DONE]" not in part:
+            pass
+    costs = {owner: calls[owner] / MANY for owner in TOLERANCE}
+    assert costs == {
+        owner: pytest.approx(value, rel=TOLERANCE[owner], abs=0.5) for owner, value in CHUNK[dialect].items()
+    }
+    assert left < LEFT_BEHIND
+
+
+class TestMemory:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config: dict[str, Any]) -> dict[str, Any]:
+        # It keeps its rows until its thread writes them.
+        return {**bodhi_config, "ledger": False}
+
+    @pytest.mark.parametrize("dialect", PATHS)
+    async def test_no_request_leaves_any_behind(self, ask, fake, dialect) -> None:
+        fake.behave(at_once)
+        logging.disable(logging.CRITICAL)  # pytest keeps what is logged
+        async with ask(dialect) as client:
+
+            async def blocks_after(count: int) -> int:
+                for _ in range(count):
+                    await client.whole()
+                fake.requests.clear()
+                for task in [task for task in fake._connections if task.done()]:
+                    del fake._connections[task]
+                gc.collect()
+                return sys.getallocatedblocks()
+
+            try:
+                await blocks_after(100)
+                before = await blocks_after(50)
+                left = (await blocks_after(200) - before) / 200
+            finally:
+                logging.disable(logging.NOTSET)
+        assert left < LEFT_BEHIND_REQUEST

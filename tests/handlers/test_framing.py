@@ -1,0 +1,158 @@
+"""Streams on the wire, byte by byte: framed by us or by Tornado, they read the same and end once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tornado.iostream import StreamClosedError
+
+from bodhi_jupyter.handlers.framing import framed, write_chunk
+from tests.fakes import behaviours as behave
+
+PATH = "v1/chat/completions"
+BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+EXPECTED = b"".join(behave.chat_events(include_usage=False)).replace(b'"content":null', b'"content":""', 1)
+
+
+@pytest.fixture
+def exchange(server_url, token, jp_http_port, jp_base_url):
+    """A request as bytes over a socket, and everything that comes back until the connection is closed."""
+
+    async def ask(*headers: str, version: str = "HTTP/1.1", body: Any = BODY) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+        content = json.dumps(body).encode()
+        lines = [
+            f"POST {jp_base_url}{PATH} {version}",
+            f"Host: 127.0.0.1:{jp_http_port}",
+            f"Authorization: Bearer {token}",
+            f"Content-Length: {len(content)}",
+            "Connection: close",
+            *headers,
+        ]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + content)
+        async with asyncio.timeout(60):
+            answer = await reader.read()
+        writer.close()
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        return head, rest
+
+    return ask
+
+
+def unframed(chunks: bytes) -> bytes:
+    """The body of a chunked answer, which has to end where the bytes end."""
+    body = b""
+    while chunks:
+        size, _, chunks = chunks.partition(b"\r\n")
+        length = int(size, 16)
+        body += chunks[:length]
+        assert chunks[length : length + 2] == b"\r\n"
+        chunks = chunks[length + 2 :]
+        if length == 0:
+            assert chunks == b""
+    return body
+
+
+async def test_the_chunks_are_whole_and_the_end_comes_once(exchange, fake) -> None:
+    head, rest = await exchange()
+    assert b"\r\nTransfer-Encoding: chunked" in head
+    assert unframed(rest) == EXPECTED
+    assert rest.count(b"\r\n0\r\n\r\n") == 1
+
+
+async def test_http_1_0_has_no_chunks(exchange, fake) -> None:
+    head, rest = await exchange(version="HTTP/1.0")
+    assert b"chunked" not in head
+    assert rest == EXPECTED
+
+
+async def test_a_failure_in_the_stream_is_its_one_end(exchange, fake) -> None:
+    fake.script = [behave.die_mid_chunk()]
+    _, rest = await exchange()
+    events = unframed(rest).split(b"\n\n")
+    assert json.loads(events[-2].removeprefix(b"data: "))["error"]["code"]
+    assert b"[DONE]" not in rest
+    assert rest.endswith(b"\r\n0\r\n\r\n")
+
+
+class TestCompression:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config):
+        jp_server_config["ServerApp"]["tornado_settings"] = {"compress_response": True}
+        return jp_server_config
+
+    async def test_what_is_to_be_compressed_is_left_to_tornado(self, client, fake) -> None:
+        answer = await client.post(PATH, json=BODY, headers={"Accept-Encoding": "gzip"})
+        assert answer.headers["content-encoding"] == "gzip"
+        assert answer.content == EXPECTED
+
+
+class FakeSocket:
+    """Takes some bytes, then none."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.taken = room, b""
+
+    def send(self, data: bytes) -> int:
+        if not self.room:
+            raise BlockingIOError
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.taken += taken
+        return len(taken)
+
+
+class FakeStream:
+    """A connection as far as it is used; what goes to `write` waits there."""
+
+    def __init__(self, room: int) -> None:
+        self.socket, self.waiting, self.is_closed = FakeSocket(room), b"", False
+
+    def closed(self) -> bool:
+        return self.is_closed
+
+    def writing(self) -> bool:
+        return bool(self.waiting)
+
+    def write(self, data: memoryview) -> asyncio.Future[None]:
+        if self.is_closed:
+            raise StreamClosedError
+        self.waiting += bytes(data)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+
+@pytest.mark.parametrize("room", range(14))
+async def test_what_the_socket_does_not_take_waits_in_the_stream(room) -> None:
+    stream: Any = FakeStream(room)
+    for block in (b"hello", b"", b"abc"):
+        await write_chunk(stream, block)
+    assert stream.socket.taken + stream.waiting == b"5\r\nhello\r\n3\r\nabc\r\n"
+    assert len(stream.socket.taken) == room
+
+
+async def test_a_client_that_left_is_told_of() -> None:
+    stream: Any = FakeStream(100)
+    stream.is_closed = True
+    with pytest.raises(StreamClosedError):
+        await write_chunk(stream, b"hello")
+    assert stream.socket.taken == b""
+
+
+class NoRequest:
+    """A handler whose connection is none that we know."""
+
+    class application:  # noqa: N801
+        transforms = ()
+
+    class request:  # noqa: N801
+        version, method, connection = "HTTP/1.1", "POST", None
+
+
+def test_other_connections_are_left_to_tornado() -> None:
+    handler: Any = NoRequest()
+    assert framed(handler) is None
