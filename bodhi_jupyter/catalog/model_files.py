@@ -35,7 +35,9 @@ class ModelFiles:
             NotDeletable: it is in none of the folders.
         """
         if not all(self._is_ours(part) for part in model.parts):
-            raise NotDeletable(f"the model '{model.name}' is in no folder for models, as the one in the box, and stays")
+            raise NotDeletable(
+                f"the model '{model.name}' stays: it comes with the package, or lies outside the models folders"
+            )
 
     def delete(self, model: ModelFile) -> None:
         """Remove all parts of `model`.

@@ -102,14 +102,17 @@ def connect(url: str | None = None, key: str | None = None) -> Server:
     """The server for this kernel; one that is named here is also that of `chat`, the magics and new panels.
 
     Args:
-        url: of the Jupyter server, with its base URL, with or without ``/v1``. Without one the kernel's environment is
-            looked at, and then the runtime file of the Jupyter server that started the kernel.
+        url: of the Jupyter server, with its base URL, with or without ``/v1``. Without one it is the server that was
+            named last, else that of the kernel's environment, else the Jupyter server that started the kernel; ``""``
+            forgets what was named.
         key: from ``jupyter bodhi key create``, or the server's token.
 
     Raises:
         ServerNotFound: none is known here.
     """
-    if url is not None:
+    if url == "":
+        _chosen.clear()
+    elif url is not None:
         _chosen[:] = [named_server(url, key)]
     return _chosen[0] if _chosen else find_server()
 

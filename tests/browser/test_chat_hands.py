@@ -99,10 +99,10 @@ def test_things_are_attached_from_python_and_by_hand(start, notebook, backend, m
         page.locator(".bodhi-chip", has_text=name).wait_for()
     page.get_by_role("button", name="Remove text").click()
 
-    backend.behave(status(400, {"error": {"code": 400, "message": "no images here", "type": "invalid_request_error"}}))
+    backend.behave(says("seen"))
     chat.ask("look")
-    page.locator(".bodhi-notice").wait_for()
-    (message,) = notebook.value(1, "chat.messages")
+    chat.wait_for_end()
+    message, _ = notebook.value(1, "chat.messages")
     texts = [part.get("text") for part in message["content"]]
     assert texts[0] == "look"
     assert texts[1:4] == ["numbers.csv:\n\na,b\n1,2\n", "the cell before:\n\n42", "notes.txt:\n\nremember"]
@@ -110,6 +110,24 @@ def test_things_are_attached_from_python_and_by_hand(start, notebook, backend, m
     assert "print('dropped.py')" in texts[-1]
     assert page.get_by_alt_text("Attached image").is_visible()
     assert page.locator(".bodhi-chip").count() == 0
+
+
+def test_what_the_server_refuses_goes_back_to_where_it_was_written(start, notebook, backend, module_visit):
+    chat = start()
+    page = chat.page
+    backend.behave(status(400, {"error": {"code": 400, "message": "far too long", "type": "invalid_request_error"}}))
+    chat.ask("word after word")
+    notice = page.locator(".bodhi-notice", has_text="far too long")
+    notice.wait_for()
+    assert notice.get_by_role("button").count() == 0
+    assert page.get_by_label("Message").input_value() == "word after word"
+    # It would have everything behind it refused, too.
+    assert notebook.value(1, "chat.messages") == []
+    backend.behave(says("that is short"))
+    chat.ask("hello")
+    chat.answers.get_by_text("that is short").wait_for()
+    assert [message["content"] for message in backend.bodies[-1]["messages"]] == ["hello"]
+    assert notice.is_hidden()
     # Chromium itself reports requests that were refused.
     assert ["400" in text for text in module_visit.errors] == [True]
     module_visit.errors.clear()

@@ -102,6 +102,7 @@ class Chat {
     else if (what === "delta") this.grow(detail);
     else if (what === "finished") this.finish(detail);
     else if (what === "calls") this.showCalls();
+    else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
@@ -181,7 +182,8 @@ class Chat {
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(isRunning);
-    if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
+    if (this.session.isRefused) this.complain(detail);
+    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
     else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.connected()));
     else this.notice.hidden = true;
   }

@@ -52,6 +52,11 @@ export class Composer {
     this.send(text);
   }
 
+  // What the server refused, unless something else is being written by now.
+  takeBack(text) {
+    if (!this.area.value) this.write(text);
+  }
+
   write(text) {
     this.area.value = text;
     this.grow();

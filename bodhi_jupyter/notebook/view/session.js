@@ -17,12 +17,12 @@ export class Session {
     this.before = [];
     this.running = null;
     this.runningCalls = new Map();
-    this.status = { state: "ready", detail: "" };
+    this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     // Of a page that was left in the middle of an answer.
-    if (model.get("status").state === "answering") this.set({ status: this.status });
+    if (model.get("status").state === "answering") this.setStatus("ready");
     this.connecting = this.connect();
   }
 
@@ -45,9 +45,9 @@ export class Session {
     this.model.save_changes();
   }
 
-  setStatus(state, detail = "") {
-    this.status = { state, detail };
-    this.set({ status: this.status });
+  setStatus(state, detail = "", code = 0) {
+    this.status = { state, detail, code };
+    this.set({ status: { state, detail } });
     this.tell("status");
   }
 
@@ -118,10 +118,19 @@ export class Session {
   }
 
   async send(text) {
-    const message = userMessage(text, this.get("attachments"));
+    const attachments = this.get("attachments");
+    const message = userMessage(text, attachments);
     this.change([...withRefusedCalls(this.messages), message]);
     this.set({ attachments: [] });
     await this.answer();
+    // The server wants none of it: left in the conversation, it would have every further message refused, too.
+    if (this.isRefused && this.messages.at(-1) === message) this.takeBack(text, attachments);
+  }
+
+  takeBack(text, attachments) {
+    this.show(this.before.pop());
+    this.set({ messages: this.messages, attachments });
+    this.tell("returned", text);
   }
 
   async resend(message, text) {
@@ -148,6 +157,11 @@ export class Session {
   }
 
   // -- an answer -------------------------------------------------------------------------------------------
+
+  // Whether the server found fault with what it was sent last, and would do so again.
+  get isRefused() {
+    return this.status.state === "failed" && [400, 413].includes(this.status.code);
+  }
 
   async answer() {
     const answer = new Answer(this.get("model"));
@@ -219,7 +233,7 @@ export class Session {
     this.set({ messages: [...this.messages], last });
     // What was set is another list than ours, so that the model sees a change.
     this.messages = this.model.get("messages");
-    if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message);
+    if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
     else this.setStatus("ready");
   }
 

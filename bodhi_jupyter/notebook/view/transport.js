@@ -49,8 +49,18 @@ export class PageTransport {
     return this.json("POST", "bodhi/render", request);
   }
 
+  async fetch(path, options) {
+    try {
+      return await fetch(this.base + path, options);
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      // The browser says no more than that it failed.
+      throw new ServerError("The Jupyter server does not answer. Has it been stopped?");
+    }
+  }
+
   async request(method, path, body, signal) {
-    const response = await fetch(this.base + path, {
+    const response = await this.fetch(path, {
       method,
       signal,
       headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") },
