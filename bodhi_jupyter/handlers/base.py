@@ -26,10 +26,7 @@ from ..wire.errors import (
     BodyTooLarge,
     GatewayError,
     InternalError,
-    MethodNotAllowed,
-    NotAllowed,
     NotAuthenticated,
-    RequestError,
     openai_envelope,
     response_headers,
 )
@@ -38,6 +35,7 @@ from ..wire.record import CURRENT
 from ..wire.sse import comment, data_event, event_count
 from .arrival import new_record
 from .failures import failure_line
+from .foreign_errors import defect, error_for
 from .framing import framed, write_chunk
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
@@ -222,7 +220,7 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
                 raise
             # A defect of ours must not look like the end of an answer.
             self.log_exception(type(error), error, error.__traceback__)
-            await self._fail_stream(_defect())
+            await self._fail_stream(defect())
         finally:
             self._stop_heartbeat()
             self.gateway.in_flight.pop(self.record.request_id, None)
@@ -331,25 +329,17 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
             return exception
         if isinstance(exception, web.HTTPError):
             status = exception.status_code
-        if status == 405:
-            return MethodNotAllowed(f"{self.request.method} is not allowed here.")
         # Not `current_user`: that raises where a provider refused before there was one.
         user = getattr(self, "_jupyter_current_user", None)
         if status == 403 and user is None and self.check_host():
             return self._not_authenticated(self.caller_key())
-        if status in {403, 404} and not self.check_host():
-            return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
-        if status == 403 and self.token_authenticated:
-            return NotAllowed("The Jupyter server's authorizer does not allow this user to do that.")
-        if status in {403, 404}:
-            # A cookie without the XSRF header, or a page of another origin.
-            return NotAllowed(
-                "Requests that log in by cookie need the X-XSRFToken header and the server's own origin; "
-                "a bearer key needs neither."
-            )
-        if 400 <= status < 500:
-            return RequestError("The request could not be understood.")
-        return _defect()
+        return error_for(
+            status,
+            str(self.request.method),
+            is_known_host=self.check_host(),
+            # Asked only then: it raises where a provider refused before there was a user.
+            token_authenticated=status == 403 and self.token_authenticated,
+        )
 
     def render_error(self, error: GatewayError) -> dict[str, object]:
         """The error's body in this handler's dialect: OpenAI's unless a subclass speaks another."""
@@ -401,7 +391,3 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         self.record.seconds = time.perf_counter() - self._arrived
         self.log.log(self.line_level, "%s", self.record.line())
         self.gateway.recorder.record(self.record)
-
-
-def _defect() -> InternalError:
-    return InternalError("The gateway failed; the server's log has the details under this request's id.")

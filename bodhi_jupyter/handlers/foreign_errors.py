@@ -1,0 +1,36 @@
+"""What Jupyter's and Tornado's own refusals are in our words."""
+
+from __future__ import annotations
+
+from ..wire.errors import GatewayError, InternalError, MethodNotAllowed, NotAllowed, RequestError
+
+
+def error_for(status: int, method: str, *, is_known_host: bool, token_authenticated: bool) -> GatewayError:
+    """One of our errors for an HTTP status that Jupyter or Tornado chose.
+
+    Args:
+        status: theirs.
+        method: the request's.
+        is_known_host: whether Jupyter answers to the name in the ``Host`` header.
+        token_authenticated: whether the caller sent a token, and no cookie.
+    """
+    if status == 405:
+        return MethodNotAllowed(f"{method} is not allowed here.")
+    if status in {403, 404} and not is_known_host:
+        return NotAllowed("This server answers only to local host names (`ServerApp.allow_remote_access`).")
+    if status == 403 and token_authenticated:
+        return NotAllowed("The Jupyter server's authorizer does not allow this user to do that.")
+    if status in {403, 404}:
+        # A cookie without the XSRF header, or a page of another origin.
+        return NotAllowed(
+            "Requests that log in by cookie need the X-XSRFToken header and the server's own origin; "
+            "a bearer key needs neither."
+        )
+    if 400 <= status < 500:
+        return RequestError("The request could not be understood.")
+    return defect()
+
+
+def defect() -> InternalError:
+    """The error for a defect of ours, which only the log describes."""
+    return InternalError("The gateway failed; the server's log has the details under this request's id.")
