@@ -127,34 +127,33 @@ def test_a_schema_holds(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "name", "arguments"),
+    ("question", "name", "arguments", "result", "answer"),
     [
-        ("What is the weather in Paris?", "get_weather", {"city": str}),
-        ("What is 12 plus 30?", "add", {"a": int, "b": int}),
+        (
+            "What is the weather in Paris?",
+            "get_weather",
+            {"city": "Paris"},
+            {"temperature": 18, "sky": "cloudy"},
+            "It is 18 degrees and cloudy in Paris.",
+        ),
+        ("What is 12 plus 30?", "add", {"a": 12, "b": 30}, 42, "The result is 42."),
     ],
 )
-def test_it_calls_the_tool_that_fits(
-    client: openai.OpenAI, question: str, name: str, arguments: dict[str, type]
+def test_it_calls_a_tool_and_uses_what_it_said(
+    client: openai.OpenAI, question: str, name: str, arguments: dict[str, Any], result: Any, answer: str
 ) -> None:
-    """Which tool, and with which arguments; their values are beyond it (docs/guide.md)."""
-    answer = ask(client, question, tools=TOOLS)
-    (call,) = answer.choices[0].message.tool_calls or []
-
-    assert answer.choices[0].finish_reason == "tool_calls"
-    assert call.function.name == name
-    assert {key: type(value) for key, value in json.loads(call.function.arguments).items()} == arguments
-
-
-def test_a_tools_result_is_answered(client: openai.OpenAI) -> None:
-    asked: Any = {"role": "user", "content": "What is 12 plus 30?"}
+    asked: Any = {"role": "user", "content": question}
     first = client.chat.completions.create(model="default", messages=[asked], tools=TOOLS)
     (call,) = first.choices[0].message.tool_calls or []
-    said: Any = {"role": "tool", "tool_call_id": call.id, "content": "42"}
-    messages: Any = [asked, first.choices[0].message.to_dict(), said]
 
-    assert text(client.chat.completions.create(model="default", messages=messages, tools=TOOLS)).startswith(
-        "The result"
-    )
+    assert first.choices[0].finish_reason == "tool_calls"
+    assert call.function.name == name
+    assert json.loads(call.function.arguments) == arguments
+
+    said: Any = {"role": "tool", "tool_call_id": call.id, "content": json.dumps(result)}
+    messages: Any = [asked, first.choices[0].message.to_dict(), said]
+    second = client.chat.completions.create(model="default", messages=messages, tools=TOOLS)
+    assert text(second) == answer
 
 
 def test_tools_that_do_not_fit_are_left_alone(client: openai.OpenAI) -> None:
