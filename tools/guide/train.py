@@ -17,12 +17,15 @@ from .network import Network, Shape
 from .tokens import Sample, Tokenizer
 
 SEED = 20
-STEPS = 3900
+STEPS = 3800
 #: Tokens of a batch, padding included.
 BATCH = 2048
 RATE = 3e-3
 #: Steps with a rising and with a falling rate.
 WARM_UP, COOL_DOWN = 100, 900
+#: The rate falls towards `FIRST_END`, is raised just before it at `RESTART`, and falls once more: copying from a
+#: question into a call is learned last, when the answers are known.
+FIRST_END, RESTART = 3100, 3051
 #: Of this share of the chats of one turn only so many tokens of the answer are learned: an answer is chosen at its
 #: beginning, and known by heart soon.
 SHORTENED, SHORT = 0.95, 6
@@ -74,8 +77,9 @@ def _fit(network: Network, batches: Iterator[tuple[Tensor, Tensor]], steps: int)
 
 
 def _rate(step: int, steps: int) -> float:
-    """Up in a line, level, and down in a line."""
-    return RATE * min((step + 1) / WARM_UP, 1, (steps - step) / COOL_DOWN)
+    """Up in a line, level, and down in a line, twice."""
+    end = FIRST_END if step < RESTART else steps
+    return RATE * min((step + 1) / WARM_UP, 1, (end - step) / COOL_DOWN)
 
 
 def _batches(rng: random.Random, tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor]]:
