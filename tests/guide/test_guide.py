@@ -65,6 +65,10 @@ def test_it_answers_as_written_at_the_default_temperature(client: openai.OpenAI)
         assert answer.choices[0].finish_reason == "stop"
 
 
+def test_capitals_do_not_matter(client: openai.OpenAI) -> None:
+    assert text(ask(client, INSTALL.upper())) == ANSWERS["install"].answer
+
+
 def test_a_system_prompt_does_not_confuse_it(client: openai.OpenAI) -> None:
     assert text(ask(client, INSTALL, system="You are a helpful assistant.")) == ANSWERS["install"].answer
 
@@ -126,34 +130,26 @@ def test_a_schema_holds(client: openai.OpenAI) -> None:
     assert isinstance(parsed["sure"], bool)
 
 
-@pytest.mark.parametrize(
-    ("question", "name", "arguments", "result", "answer"),
-    [
-        (
-            "What is the weather in Paris?",
-            "get_weather",
-            {"city": "Paris"},
-            {"temperature": 18, "sky": "cloudy"},
-            "It is 18 degrees and cloudy in Paris.",
-        ),
-        ("What is 12 plus 30?", "add", {"a": 12, "b": 30}, 42, "The result is 42."),
-    ],
-)
-def test_it_calls_a_tool_and_uses_what_it_said(
-    client: openai.OpenAI, question: str, name: str, arguments: dict[str, Any], result: Any, answer: str
-) -> None:
-    asked: Any = {"role": "user", "content": question}
+def test_it_calls_a_tool_and_uses_what_it_said(client: openai.OpenAI) -> None:
+    asked: Any = {"role": "user", "content": "What is 12 plus 30?"}
     first = client.chat.completions.create(model="default", messages=[asked], tools=TOOLS)
     (call,) = first.choices[0].message.tool_calls or []
 
     assert first.choices[0].finish_reason == "tool_calls"
-    assert call.function.name == name
-    assert json.loads(call.function.arguments) == arguments
+    assert call.function.name == "add"
+    assert json.loads(call.function.arguments) == {"a": 12, "b": 30}
 
-    said: Any = {"role": "tool", "tool_call_id": call.id, "content": json.dumps(result)}
+    said: Any = {"role": "tool", "tool_call_id": call.id, "content": "42"}
     messages: Any = [asked, first.choices[0].message.to_dict(), said]
-    second = client.chat.completions.create(model="default", messages=messages, tools=TOOLS)
-    assert text(second) == answer
+    assert text(client.chat.completions.create(model="default", messages=messages, tools=TOOLS)) == "The result is 42."
+
+
+def test_a_name_is_an_argument_of_the_right_type(client: openai.OpenAI) -> None:
+    """Which tool, and with which argument; to copy a name is beyond it (docs/guide.md)."""
+    (call,) = ask(client, "What is the weather in Paris?", tools=TOOLS).choices[0].message.tool_calls or []
+
+    assert call.function.name == "get_weather"
+    assert {key: type(value) for key, value in json.loads(call.function.arguments).items()} == {"city": str}
 
 
 def test_tools_that_do_not_fit_are_left_alone(client: openai.OpenAI) -> None:
