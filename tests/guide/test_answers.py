@@ -48,8 +48,8 @@ def test_python_runs_in_a_notebook(kernel: Kernel, server: LiveServer, block: Bl
     (server.root.parent / "data" / "bodhi" / "aliases" / "tutor.yaml").write_text(ALIAS)
     shown = kernel.run(block.code)
 
-    # What prints has something to print.
-    assert shown.strip() or "print" not in block.code
+    # What prints has something to print; a token may be a space.
+    assert shown.rstrip("\n") or "print" not in block.code
 
 
 @pytest.mark.parametrize("block", blocks(""), ids=by_name)

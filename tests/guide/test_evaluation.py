@@ -11,16 +11,16 @@ from tools.guide.evaluate import Score, evaluate, table
 MARGIN = 0.03
 #: The table's shares.
 EXPECTED: dict[str, float] = {
-    "Questions: the right topic's answer, word for word": 0.845,
-    "Questions: not refused as foreign": 0.996,
-    "The same below system prompts that were kept out too": 0.789,
-    "Foreign questions: an honest refusal": 0.812,
-    "Follow-ups of the kind *code*": 0.400,
-    "Follow-ups of the kind *stream*": 0.800,
-    "Follow-ups of the kind *more*": 0.522,
-    "Tools: the right call with the right arguments": 0.000,
-    "Tools: the result in the answer": 0.150,
-    "Tools offered, none fits: an answer without a call": 0.875,
+    "Questions: the right topic's answer, word for word": 0.868,  # wanted: 0.95
+    "Questions: not refused as foreign": 0.992,
+    "The same below system prompts that were kept out too": 0.757,
+    "Foreign questions: an honest refusal": 0.921,  # wanted: 0.95
+    "Follow-ups of the kind *code*": 1.000,  # wanted: 0.90
+    "Follow-ups of the kind *stream*": 1.000,  # wanted: 0.90
+    "Follow-ups of the kind *more*": 0.804,  # wanted: 0.90
+    "Tools: the right call with the right arguments": 0.500,  # wanted: 0.90
+    "Tools: the result in the answer": 0.500,  # wanted: 0.90
+    "Tools offered, none fits: an answer without a call": 0.750,
 }
 
 

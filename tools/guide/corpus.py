@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from . import data
 
 #: Shares of the conversations; the rest is single questions.
-_OFF_TOPIC = 0.14
+_OFF_TOPIC = 0.15
 _FOLLOW_UP = 0.10
-_TOOLS = 0.12
+_TOOLS = 0.18
+#: Of the follow-ups; few topics have code or a stream to show.
+_KINDS = {"code": 0.2, "stream": 0.2, "more": 0.6}
 #: Of single questions: those with a turn before that says nothing on them, and those with a system prompt.
-_TURN_BEFORE = 0.05
+_TURN_BEFORE = 0.03
 _SYSTEM = 0.15
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -111,7 +113,14 @@ Conversation = tuple[Turn, ...]
 
 
 def draw(rng: random.Random) -> Conversation:
-    """One conversation of any kind."""
+    """One conversation of any kind, as the template writes it: without tools a user's capitals say nothing."""
+    drawn = _drawn(rng)
+    if drawn[0].role == "tools":
+        return drawn
+    return tuple(Turn(turn.role, turn.text.lower()) if turn.role == "user" else turn for turn in drawn)
+
+
+def _drawn(rng: random.Random) -> Conversation:
     share = rng.random()
     if share < _OFF_TOPIC:
         refusal = data.off_topic()
@@ -202,8 +211,8 @@ def _any_turn(rng: random.Random) -> list[Turn]:
 
 
 def _follow_up(rng: random.Random) -> Conversation:
-    topic = rng.choice([topic for topic in data.topics() if topic.follow])
-    kind = rng.choice(list(topic.follow))
+    (kind,) = rng.choices(list(_KINDS), list(_KINDS.values()))
+    topic = rng.choice([topic for topic in data.topics() if kind in topic.follow])
     question = realise(rng, rng.choice(data.follow_ups()[kind].ask))
     before = [Turn("user", varied(rng, realise(rng, rng.choice(topic.ask)))), Turn("assistant", topic.answer)]
     earlier = _any_turn(rng) if rng.random() < 0.1 else []
@@ -255,19 +264,26 @@ def drawn_values(rng: random.Random, tool: str) -> dict[str, object]:
     """What a question names: a city, or two numbers."""
     if tool == "weather":
         # A name that nobody knows can only be copied, and that is what has to be learned.
-        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.5 else _unheard_of(rng)}
+        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.35 else _unheard_of(rng)}
     return {"a": _number(rng), "b": _number(rng)}
 
 
 def _unheard_of(rng: random.Random) -> str:
-    return "".join(
-        rng.choice("bdfghklmnprstvw") + rng.choice("aeiou") + rng.choice(("", "n", "r", "s", "l", "m"))
-        for _ in range(rng.choice((2, 2, 3)))
-    ).capitalize()
+    return " ".join(_word(rng) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+
+
+def _word(rng: random.Random) -> str:
+    syllables = (
+        rng.choice(("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "ch", "st", "tr", ""))
+        + rng.choice("aeiou")
+        + rng.choice(("", "", "n", "r", "s", "l", "m", "ck", "nd", "lt"))
+        for _ in range(rng.choice((1, 2, 2, 3)))
+    )
+    return "".join(syllables).capitalize()
 
 
 def _number(rng: random.Random) -> int:
-    return rng.randrange(10 ** rng.choice((1, 2, 2)))
+    return rng.randrange(10 ** rng.choice((1, 2, 2, 2, 3)))
 
 
 def drawn_result(rng: random.Random, tool: str, values: dict[str, object]) -> tuple[str, str]:

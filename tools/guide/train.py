@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import sys
 import time
@@ -18,14 +17,18 @@ from .network import Network, Shape
 from .tokens import Sample, Tokenizer
 
 SEED = 20
-STEPS = 2700
+STEPS = 3800
 #: Tokens of a batch, padding included.
-BATCH = 1024
+BATCH = 2048
 RATE = 3e-3
-WARM_UP = 100
+#: Steps with a rising and with a falling rate.
+WARM_UP, COOL_DOWN = 100, 900
+#: The rate falls towards `FIRST_END`, is raised just before it at `RESTART`, and falls once more: copying from a
+#: question into a call is learned last, when the answers are known.
+FIRST_END, RESTART = 3100, 3051
 #: Of this share of the chats of one turn only so many tokens of the answer are learned: an answer is chosen at its
 #: beginning, and known by heart soon.
-SHORTENED, SHORT = 0.92, 4
+SHORTENED, SHORT = 0.95, 6
 #: Batches are made out of so many samples at once, sorted by length, so that little is padding.
 _POOL = 1024
 _FOR_TOKENIZER = 12_000
@@ -74,10 +77,9 @@ def _fit(network: Network, batches: Iterator[tuple[Tensor, Tensor]], steps: int)
 
 
 def _rate(step: int, steps: int) -> float:
-    """Up in a line, then down in half a cosine."""
-    if step < WARM_UP:
-        return RATE * (step + 1) / WARM_UP
-    return RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / (steps - WARM_UP))))
+    """Up in a line, level, and down in a line, twice."""
+    end = FIRST_END if step < RESTART else steps
+    return RATE * min((step + 1) / WARM_UP, 1, (end - step) / COOL_DOWN)
 
 
 def _batches(rng: random.Random, tokenizer: Tokenizer) -> Iterator[tuple[Tensor, Tensor]]:
