@@ -162,7 +162,9 @@ class Catalog:
         names = [alias.name for alias in self._merge().listed]
         # Measured: a tenth of a second for 2,000 names.
         close = await asyncio.to_thread(difflib.get_close_matches, name, names, n=3, cutoff=0.5)
-        hint = f" Did you mean {_listed(close)}?" if close else f" '{DEFAULT}' is always there; /v1/models lists all."
+        hint = f" Did you mean {_listed(close)}?" if close else ""
+        if not close and self._find(DEFAULT) is not None:
+            hint = f" '{DEFAULT}' does, and /v1/models lists all."
         return ModelNotFound(f"The model '{name}' does not exist.{hint}", param="model")
 
     def _merge(self) -> _Merged:

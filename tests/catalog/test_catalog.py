@@ -197,7 +197,7 @@ def test_an_unknown_name_gets_close_ones() -> None:
         with pytest.raises(ModelNotFound, match=r"Did you mean 'llama-3\.1-8b'\?") as caught:
             await catalog.resolve("llama3.1:8b")
         assert (caught.value.param, caught.value.status) == ("model", 404)
-        with pytest.raises(ModelNotFound, match=r"does not exist\.$"):
+        with pytest.raises(ModelNotFound, match=r"does not exist\. 'default' does, and /v1/models lists all\.$"):
             await catalog.resolve("zzz")
 
     run(test)
