@@ -18,11 +18,12 @@ from tests.tiny_random import write_tiny_random
 #: What the stand-in of the hub has, in the words of `ollama pull`.
 PULLED = "hf.co/ann/tiny-GGUF:Q8_0"
 #: An alias that calls tools whenever it has some: random weights would never begin a call by themselves, so the token
-#: of its beginning is preferred to all words, and the tools' grammar goes on from there.
+#: of its beginning is preferred to all words, and the tools' grammar goes on from there. The seed is one of a call
+#: that ends.
 CALLER = """\
 alias: caller
 path: found.gguf
-request_params: {logit_bias: {"259": 100}, max_tokens: 60}
+request_params: {logit_bias: {"259": 100}, max_tokens: 60, seed: 1}
 """
 
 
