@@ -18,14 +18,22 @@ class CountedHandler(GatewayHandler):
     _has_place = False
 
     async def resolve_to_run(self, name: str) -> Alias:
-        """`resolve`; then the request is counted, if anything is limited, and waits for its place.
+        """`resolve`, then `count`, where nothing of the request can be wrong any more.
+
+        Raises:
+            GatewayError: as they do.
+        """
+        alias = await self.resolve(name)
+        await self.count(alias)
+        return alias
+
+    async def count(self, alias: Alias) -> None:
+        """Count the request, if anything is limited, and wait for its place.
 
         Raises:
             RateLimited: a limit is reached.
             Busy: too many requests are being answered, and wait.
-            GatewayError: as `resolve`.
         """
-        alias = await self.resolve(name)
         self._runs_model = True
         limits = self.gateway.limits
         if limits is not None:
@@ -35,7 +43,6 @@ class CountedHandler(GatewayHandler):
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True
         self.gateway.collector.hold()
-        return alias
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """The headers of the limits are on failures, too."""

@@ -55,8 +55,9 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         Raises:
             GatewayError: there is no such model, or it cannot do what is asked.
         """
-        alias = await self.resolve_to_run(request.model)
+        alias = await self.resolve(request.model)
         self._check_abilities(request, await self.abilities(alias), needed)
+        await self.count(alias)
         alias = await self.with_context(alias, request.options)
         return alias, await context_tokens(self, alias)
 

@@ -54,9 +54,10 @@ class ChatCompletionsHandler(CountedHandler):
         body = self.body
         images = self.gateway.images
         request = await off_loop(body, lambda: parse_chat(body, image_hosts=images.hosts))
-        alias = await self.resolve_to_run(request.model)
+        alias = await self.resolve(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
+        await self.count(alias)
         if found := remote_images(request):
             body = await with_images(body, found, images)
         outgoing = await off_loop(body, lambda: Outgoing(request, body, alias))

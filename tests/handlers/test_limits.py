@@ -10,6 +10,7 @@ import pytest
 from bodhi_jupyter.wire.record import RequestRecord
 from tests.fakes import behaviours as behave
 from tests.fakes.bodies import GOOD, HELLO
+from tests.tiny_random import write_tiny_random
 
 PATH = "/v1/chat/completions"
 BODY: dict[str, Any] = {"model": "fake-model", "messages": [HELLO]}
@@ -174,6 +175,22 @@ class TestRefusals:
 async def test_what_is_wrong_or_unknown_does_not_count(client) -> None:
     assert (await client.post(PATH, json={**BODY, "model": "nobody"})).status_code == 404
     assert (await client.post(PATH, json={"model": "fake-model"})).status_code == 400
+    assert await remaining(client, "requests") == 50
+
+
+async def test_what_the_model_cannot_do_does_not_count(client, jp_data_dir) -> None:
+    folder = jp_data_dir / "bodhi" / "models"
+    folder.mkdir(parents=True)
+    write_tiny_random(folder / "m.gguf")
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    asked: list[tuple[str, dict[str, Any]]] = [
+        (PATH, {"messages": [{"role": "user", "content": [image]}]}),
+        ("/api/chat", {"messages": [{**HELLO, "images": ["iVBORw0KGgo="]}]}),
+        ("/api/chat", {"messages": [HELLO], "think": True}),
+        ("/api/generate", {"prompt": "x", "suffix": "y"}),
+    ]
+    for path, body in asked:
+        assert (await client.post(path, json={**body, "model": "m"})).status_code == 400
     assert await remaining(client, "requests") == 50
 
 
