@@ -6,7 +6,6 @@ Parsed by httptools (llhttp, which Node uses). Reading stops while 256 KiB of an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import httptools
 import httpx
@@ -86,23 +85,21 @@ class Connection(asyncio.Protocol):
             while not (self._may_write or self._has_head):
                 await self._wait()
 
-    async def body(self) -> AsyncIterator[bytes]:
-        """The answer's body: each time all that has come since.
+    async def read(self) -> bytes:
+        """All that has come of the answer's body since the last time, once there is some; b"" behind its end.
 
         Raises:
             httpx.TransportError: the server was silent, or broke off.
         """
-        while True:
-            if self._chunks:
-                chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-                self._chunks.clear()
-                self._waiting_bytes = 0
-                self._resume_reading()
-                yield chunk
-            elif self.finished:
-                return
-            else:
-                await self._wait()
+        while not self._chunks:
+            if self.finished:
+                return b""
+            await self._wait()
+        chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._waiting_bytes = 0
+        self._resume_reading()
+        return chunk
 
     def release(self) -> bool:
         """Whether the connection can serve another request; one that cannot is closed."""

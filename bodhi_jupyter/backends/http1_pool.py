@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
 
 import httpx
 
 from .http1 import Connection
+from .http1_socket import open_loopback
 
 #: A request with this extension gets a connection that has carried none before.
 FRESH = "fresh_connection"
@@ -80,16 +80,24 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """An answer's body; closing it early closes the connection."""
+    """An answer's body; closing it early closes the connection.
+
+    No generator: one that is left before its end costs a turn of the event loop when it is collected.
+    """
 
     def __init__(self, connection: Connection, pool: Http1Transport, place: Place) -> None:
         self._connection: Connection | None = connection
         self._pool = pool
         self._place = place
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
         assert self._connection is not None
-        return self._connection.body()
+        if not (chunk := await self._connection.read()):
+            raise StopAsyncIteration
+        return chunk
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None
@@ -99,6 +107,8 @@ class _Body(httpx.AsyncByteStream):
 
 async def _connect(place: Place, timeout: float | None) -> Connection:
     try:
+        if (connection := open_loopback(Connection, *place)) is not None:
+            return connection
         async with asyncio.timeout(timeout):
             _, connection = await asyncio.get_running_loop().create_connection(Connection, *place)
     except TimeoutError:

@@ -14,12 +14,11 @@ from ..backends.base import Lease
 from ..backends.images import ImageFetcher
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import RequestParams, apply_defaults
-from ..wire.assemble import ChatAssembler
 from ..wire.duration import parse_duration
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
-from ..wire.guard import StreamGuard
 from ..wire.json_text import forwarded
 from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
+from ..wire.reading import ChatReader
 from ..wire.repair import must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
@@ -28,7 +27,7 @@ from .counted import CountedHandler
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .leased import leased_document
-from .relay import Readable, assemble_stream, leased_stream, note_tokens, pass_stream
+from .relay import Readable, leased_stream, note_tokens, pass_stream, read_chat
 
 T = TypeVar("T")
 
@@ -79,8 +78,7 @@ class ChatCompletionsHandler(CountedHandler):
             note_tokens(self, answer)
         else:
             async with all_choices(self.gateway, request, alias, outgoing) as parts:
-                guard, assembler = StreamGuard(backend, request.choices), ChatAssembler(choices=request.choices)
-                answer = await assemble_stream(self, parts, guard, assembler)
+                answer = await read_chat(self, parts, ChatReader(backend, request.choices))
         self.answer_json(AnswerRepairs(request, backend).whole(answer))
 
 

@@ -13,6 +13,7 @@ from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, BackendUnreachable
 from ..wire.guard import Guard, token_counts
+from ..wire.reading import ChatReader
 from ..wire.sse import event_count, is_done, iter_events
 from ..wire.upstream import refusal
 from .base import GatewayHandler
@@ -115,6 +116,26 @@ async def assemble_stream(
         # Also of an answer that failed: what was told by then was used.
         handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
     result = assembler.result()
+    note_tokens(handler, result)
+    return result
+
+
+async def read_chat(handler: GatewayHandler, answer: Readable, reader: ChatReader) -> dict[str, Any]:
+    """The same of a chat, each of whose events is looked at once.
+
+    Raises:
+        GatewayError: the stream failed anywhere.
+    """
+    record = handler.record
+    try:
+        async with aclosing(answer.chunks()) as chunks:
+            async for chunk in chunks:
+                record.chunks += reader.feed(chunk)
+                if reader.over:
+                    break
+    finally:
+        record.prompt_tokens, record.completion_tokens = reader.prompt_tokens, reader.completion_tokens
+    result = reader.result()
     note_tokens(handler, result)
     return result
 
