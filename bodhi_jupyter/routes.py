@@ -1,4 +1,7 @@
-"""Every route of ours, in the order in which they are looked for. Paths are below the server's base URL."""
+"""Every route of ours, in the order in which they are looked for. Paths are below the server's base URL.
+
+Each request is held against one pattern after the other (half a microsecond each), so chats come first.
+"""
 
 from __future__ import annotations
 
@@ -35,16 +38,18 @@ OLLAMA_ROUTES = [
 ]
 
 V1_ROUTES = [
+    *openai.default_handlers,
     *models.default_handlers,
     *completions.default_handlers,
     *embeddings.default_handlers,
     *passthrough.default_handlers,
     *responses.default_handlers,
     *anthropic.default_handlers,
-    *openai.default_handlers,
+    *openai.last_handlers,
 ]
 
 ROUTES = [
+    *V1_ROUTES,
     *OLLAMA_ROUTES,
     *manage_health.default_handlers,
     *manage_keys.default_handlers,
@@ -54,7 +59,6 @@ ROUTES = [
     *manage_usage.default_handlers,
     *manage_docs.default_handlers,
     *manage_render.default_handlers,
-    *V1_ROUTES,
 ]
 
 #: Again for clients that know an address and no key; some speak OpenAI's API to what they call Ollama.

@@ -223,7 +223,6 @@ def input_modalities(alias: Alias) -> list[str] | None:
     return found if isinstance(found, list) else None
 
 
-default_handlers = [
-    (PATH, ChatCompletionsHandler),
-    (r"/v1(?:/.*)?", UnknownRouteHandler),
-]
+default_handlers = [(PATH, ChatCompletionsHandler)]
+#: Behind all others.
+last_handlers = [(r"/v1(?:/.*)?", UnknownRouteHandler)]

@@ -73,6 +73,11 @@ class ChatAssembler:
                 self._last_finished = index
         _update(self._extras.setdefault(self._last_finished, {}), chunk, without=_OF_THE_STREAM)
 
+    def add_text(self, kind: str, text: str) -> None:
+        """Take in a text of the first choice, where a chunk says nothing else; `kind` is its key in the delta."""
+        choice = self._choices.get(0) or self._choices.setdefault(0, _Choice(0))
+        choice.add_text(kind, text)
+
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` from what has come so far; an answer only once `finished`."""
         extras: dict[str, Any] = dict(self._extras.get(None, {}))
@@ -108,11 +113,14 @@ class _Choice:
         self.finish_reason = part.get("finish_reason") or self.finish_reason
         _update(self._extras, part, without={"index", "delta", "logprobs", "finish_reason"})
 
+    def add_text(self, kind: str, text: str) -> None:
+        self._texts.setdefault(kind, []).append(text)
+
     def _add_delta(self, delta: Mapping[str, Any]) -> None:
         self._role = delta.get("role") or self._role
         for key in _TEXTS:
             if (text := delta.get(key)) is not None:
-                self._texts.setdefault(key, []).append(_text(text, key))
+                self.add_text(key, _text(text, key))
         for position, item in enumerate(_list(delta.get("tool_calls"), "tool_calls")):
             call = _mapping(item, "tool_calls[]")
             index = _index(call, default=position)

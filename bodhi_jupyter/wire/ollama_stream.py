@@ -6,7 +6,6 @@ The final line waits for the numbers, which llama.cpp sends behind the finish re
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,16 +16,8 @@ from .guard import token_counts
 from .json_text import compact
 from .ollama_messages import tool_calls_from_openai
 from .ollama_pieces import Piece, PieceReader, objects_of
+from .plain_events import plain_events
 
-# The usual event of a chat, which is nearly all of them: one piece of text, or of thought. A JSON string is the same in
-# a line of Ollama's, so it is taken as bytes (measured: a third of what parsing costs). All that JSON forbids in a
-# string is left to the parser, and halves of surrogate pairs as well.
-_CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))'
-_PLAIN = re.compile(
-    rb'data: \{"choices":\[\{"finish_reason":null,"index":0,"delta":\{"(content|reasoning_content)":("%b++")\}\}\],'
-    rb'"created":\d+,"id":"%b*+","model":"%b*+","system_fingerprint":"%b*+",'
-    rb'"object":"chat\.completion\.chunk"\}\n\n' % ((_CHARACTERS,) * 4)
-)
 _NANOSECONDS = 1e9
 _PER_MILLISECOND = 1e6
 
@@ -167,10 +158,10 @@ class OllamaGuard:
         """Turn the plain events at the beginning into lines; where the first other one begins."""
         read = 0
         date = b""
-        while (found := _PLAIN.match(block, read)) is not None and _is_text(found[0]):
+        for kind, text, end in plain_events(block):
             date = date or b'"created_at":"%b",' % self._moments.date().encode()
-            lines.append(self._plain_line(date, found[1], found[2]))
-            read = found.end()
+            lines.append(self._plain_line(date, kind, text))
+            read = end
         return read
 
     def _plain_line(self, date: bytes, kind: bytes, text: bytes) -> bytes:
@@ -290,15 +281,6 @@ def _token(entry: Mapping[str, Any], alternatives: int) -> dict[str, Any]:
     if alternatives:
         shown["top_logprobs"] = [_token(one, 0) for one in objects_of(entry.get("top_logprobs"))[:alternatives]]
     return shown
-
-
-def _is_text(event: bytes) -> bool:
-    """Whether it is UTF-8 throughout, as JSON has to be."""
-    try:
-        event.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _measured(timings: Mapping[str, Any], name: str) -> int:
