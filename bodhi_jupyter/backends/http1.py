@@ -52,6 +52,13 @@ class Connection(asyncio.Protocol):
     # -- the request -----------------------------------------------------------------------------------------
 
     @property
+    def streamed(self) -> bool:
+        """Whether the answer is a stream of events."""
+        return any(
+            name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers
+        )
+
+    @property
     def is_open(self) -> bool:
         """Whether another request can be sent on it."""
         return self._transport is not None and not self._transport.is_closing()

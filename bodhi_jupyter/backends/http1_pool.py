@@ -32,6 +32,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
         self._keep_alive = keep_alive
         self._other = other
         self._idle: defaultdict[Place, list[tuple[Connection, float]]] = defaultdict(list)
+        #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
+        self._closes_behind_streams: set[Place] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it; the answer's body is still on the way.
@@ -56,13 +58,19 @@ class Http1Transport(httpx.AsyncBaseTransport):
         idle = self._idle[place]
         while idle:
             connection, since = idle.pop()
-            if connection.is_open and asyncio.get_running_loop().time() - since < self._keep_alive:
+            is_fresh = asyncio.get_running_loop().time() - since < self._keep_alive
+            if connection.is_open and is_fresh:
                 return connection
+            if is_fresh and connection.streamed:
+                self._closes_behind_streams.add(place)
             connection.abort()
         return None
 
     def give_back(self, connection: Connection, place: Place) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
+        if connection.streamed and place in self._closes_behind_streams:
+            connection.abort()  # before the event loop is woken by its end
+            return
         if not connection.release():
             return
         now, idle = asyncio.get_running_loop().time(), self._idle[place]

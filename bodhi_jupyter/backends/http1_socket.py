@@ -53,11 +53,13 @@ class _LoopbackTransport(asyncio.Transport):
         super().__init__()
         self._loop = loop
         self._socket: socket.socket | None = connection
+        # What the loop is given: of a socket itself its selector would first ask for both its addresses.
+        self._number = connection.fileno()
         self._protocol = protocol
         self._unwritten = bytearray()
         self._is_paused = False
         protocol.connection_made(self)
-        loop.add_reader(connection, self._read)
+        loop.add_reader(self._number, self._read)
 
     def is_closing(self) -> bool:
         return self._socket is None
@@ -68,11 +70,11 @@ class _LoopbackTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._number)
 
     def resume_reading(self) -> None:
         if self._socket is not None:
-            self._loop.add_reader(self._socket, self._read)
+            self._loop.add_reader(self._number, self._read)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send what the socket takes now; the rest follows when it can."""
@@ -81,7 +83,7 @@ class _LoopbackTransport(asyncio.Transport):
         if not self._unwritten:
             data = data[self._send(data) :]
             if data and self._socket is not None:
-                self._loop.add_writer(self._socket, self._write)
+                self._loop.add_writer(self._number, self._write)
         self._unwritten += data
         if len(self._unwritten) > _MOST_UNWRITTEN and not self._is_paused:
             self._is_paused = True
@@ -90,7 +92,7 @@ class _LoopbackTransport(asyncio.Transport):
     def _write(self) -> None:
         del self._unwritten[: self._send(self._unwritten)]
         if not self._unwritten and self._socket is not None:
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._number)
             if self._is_paused:
                 self._is_paused = False
                 self._protocol.resume_writing()
@@ -124,8 +126,8 @@ class _LoopbackTransport(asyncio.Transport):
         connection, self._socket = self._socket, None
         if connection is None:
             return
-        self._loop.remove_reader(connection)
+        self._loop.remove_reader(self._number)
         if self._unwritten:
-            self._loop.remove_writer(connection)
+            self._loop.remove_writer(self._number)
         connection.close()
         self._protocol.connection_lost(error)
