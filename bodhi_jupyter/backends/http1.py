@@ -6,6 +6,7 @@ Parsed by httptools (llhttp, which Node uses). Reading stops while 256 KiB of an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable
 
 import httptools
 import httpx
@@ -52,22 +53,21 @@ class Connection(asyncio.Protocol):
     # -- the request -----------------------------------------------------------------------------------------
 
     @property
-    def streamed(self) -> bool:
-        """Whether the answer is a stream of events."""
-        return any(
-            name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers
-        )
+    def content_type(self) -> str:
+        """Of the answer, or ""."""
+        return next((value.decode("latin-1") for name, value in self.headers if name.lower() == b"content-type"), "")
 
     @property
     def is_open(self) -> bool:
         """Whether another request can be sent on it."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def send(self, request: httpx.Request, timeout: float | None) -> None:
+    async def send(self, head: bytes, body: bytes | AsyncIterable[bytes], timeout: float | None) -> None:
         """Send a request and wait for the headers of its answer.
 
         Args:
-            request: its body may come in pieces.
+            head: its first line and its headers, whole.
+            body: may come in pieces.
             timeout: seconds that the server may stay silent, here and while the body is read.
 
         Raises:
@@ -76,12 +76,12 @@ class Connection(asyncio.Protocol):
         """
         self._reset()
         self._is_busy, self._timeout = True, timeout
-        data = _head(request)
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        async for part in request.stream:
-            await self._write(data + part)
-            data = b""
-        await self._write(data)
+        if isinstance(body, bytes):
+            await self._write(head + body)
+        else:
+            await self._write(head)
+            async for part in body:
+                await self._write(part)
         while not self._has_head:
             await self._wait()
 
@@ -261,16 +261,3 @@ class Connection(asyncio.Protocol):
         """The end of an answer."""
         if self._has_head and not self.finished:
             self.finished, self._keeps_alive = True, bool(self._parser.should_keep_alive())
-
-
-def _head(request: httpx.Request) -> bytes:
-    """The request's first line and headers.
-
-    Raises:
-        httpx.LocalProtocolError: a header would be several.
-    """
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
-    if any(b"\r" in line or b"\n" in line for line in lines):
-        raise httpx.LocalProtocolError("a line end in a header")
-    return b"\r\n".join([*lines, b"", b""])

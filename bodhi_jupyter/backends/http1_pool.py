@@ -1,58 +1,75 @@
-"""Connections to model servers, kept while they are of use: a transport of httpx's.
+"""Connections to model servers over plain HTTP, kept while they are of use, the last one used first.
 
 Stock httpx walks through all its connections for each request, and parses in Python (measured: 5 to 14 times the cost
-of the least request in a Jupyter server, and 3 times ours for a streamed chunk).
+of the least request in a Jupyter server, and 3 times ours for a streamed chunk). Its requests and answers are objects
+that nobody needs here, either (a twentieth of a request).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
 
 import httpx
 
 from .http1 import Connection
 from .http1_socket import open_loopback
 
-#: A request with this extension gets a connection that has carried none before.
-FRESH = "fresh_connection"
-
 Place = tuple[str, int]
 
 
-class Http1Transport(httpx.AsyncBaseTransport):
-    """Plain HTTP by connections of our own, the last one used first; everything else by another transport.
+@dataclass(frozen=True, slots=True)
+class Http1Request:
+    """What is sent.
+
+    Attributes:
+        place: host and port.
+        head: the first line and the headers, whole.
+        body: may come in pieces, and may be sent twice.
+        connect_timeout: seconds until somebody accepts the connection.
+        read_timeout: seconds that the server may stay silent.
+    """
+
+    place: Place
+    head: bytes
+    body: bytes | AsyncIterable[bytes]
+    connect_timeout: float | None
+    read_timeout: float | None
+
+
+class Http1Pool:
+    """All connections.
 
     Args:
         keep_alive: seconds after which an idle connection is not used any more.
-        other: the transport for ``https``.
     """
 
-    def __init__(self, keep_alive: float, other: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, keep_alive: float) -> None:
         self._keep_alive = keep_alive
-        self._other = other
         self._idle: defaultdict[Place, list[tuple[Connection, float]]] = defaultdict(list)
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
         self._closes_behind_streams: set[Place] = set()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: Http1Request, *, afresh: bool = False) -> Http1Answer:
         """Send it; the answer's body is still on the way.
+
+        Args:
+            request: to send.
+            afresh: over a connection that has carried none before.
 
         Raises:
             httpx.TransportError: there is no answer.
         """
-        if request.url.scheme != "http":
-            return await self._other.handle_async_request(request)
-        place = (request.url.host, request.url.port or 80)
-        timeouts = request.extensions.get("timeout", {})
-        connection = None if request.extensions.get(FRESH) else self._take(place)
-        connection = connection or await _connect(place, timeouts.get("connect"))
+        connection = None if afresh else self._take(request.place)
+        connection = connection or await _connect(request.place, request.connect_timeout)
         try:
-            await connection.send(request, timeouts.get("read"))
+            await connection.send(request.head, request.body, request.read_timeout)
         except BaseException:
             connection.abort()
             raise
-        return httpx.Response(connection.status, headers=connection.headers, stream=_Body(connection, self, place))
+        return Http1Answer(connection, self, request.place)
 
     def _take(self, place: Place) -> Connection | None:
         idle = self._idle[place]
@@ -61,15 +78,15 @@ class Http1Transport(httpx.AsyncBaseTransport):
             is_fresh = asyncio.get_running_loop().time() - since < self._keep_alive
             if connection.is_open and is_fresh:
                 return connection
-            if is_fresh and connection.streamed:
+            if is_fresh and _streamed(connection):
                 self._closes_behind_streams.add(place)
             connection.abort()
         return None
 
     def give_back(self, connection: Connection, place: Place) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
-        if connection.streamed and place in self._closes_behind_streams:
-            connection.abort()  # before the event loop is woken by its end
+        if place in self._closes_behind_streams and _streamed(connection):
+            connection.abort()  # before its end wakes the event loop
             return
         if not connection.release():
             return
@@ -78,39 +95,51 @@ class Http1Transport(httpx.AsyncBaseTransport):
             idle.pop(0)[0].abort()
         idle.append((connection, now))
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close what is idle; what is in use is closed by who uses it."""
         for idle in self._idle.values():
             for connection, _ in idle:
                 connection.abort()
         self._idle.clear()
-        await self._other.aclose()
 
 
-class _Body(httpx.AsyncByteStream):
-    """An answer's body; closing it early closes the connection.
+class Http1Answer:
+    """An answer whose headers have come; iterating gives its body as it comes.
 
     No generator: one that is left before its end costs a turn of the event loop when it is collected.
     """
 
-    def __init__(self, connection: Connection, pool: Http1Transport, place: Place) -> None:
+    def __init__(self, connection: Connection, pool: Http1Pool, place: Place) -> None:
+        self.status = connection.status
+        self.content_type = connection.content_type
         self._connection: Connection | None = connection
         self._pool = pool
         self._place = place
 
-    def __aiter__(self) -> _Body:
+    def __aiter__(self) -> Http1Answer:
+        """The body; it can be had once."""
         return self
 
     async def __anext__(self) -> bytes:
+        """All that has come since the last time.
+
+        Raises:
+            httpx.TransportError: the server was silent, or broke off.
+        """
         assert self._connection is not None
         if not (chunk := await self._connection.read()):
             raise StopAsyncIteration
         return chunk
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
+        """Let go of it, before its end, too: that closes the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.give_back(connection, self._place)
+
+
+def _streamed(connection: Connection) -> bool:
+    return connection.content_type.startswith("text/event-stream")
 
 
 async def _connect(place: Place, timeout: float | None) -> Connection:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from ..wire.errors import (
     BackendDied,
@@ -18,17 +16,8 @@ from ..wire.errors import (
     BackendUnreachable,
 )
 from .base import Address
+from .sending import SLICE_BYTES, Incoming, Request, Slices, Transports
 
-if TYPE_CHECKING:
-    import httpx
-
-#: llama.cpp closes an idle connection after 5 s (measured: ``Keep-Alive: timeout=5``); we let go before it does.
-KEEP_ALIVE_SECONDS = 4.0
-CONNECT_SECONDS = 5.0
-#: What is written at once of a body.
-SLICE_BYTES = 256 * 1024
-#: Bodies are passed on as they come: a compressed one could not be cut into events.
-_OUR_HEADERS = {"user-agent": "bodhi", "accept-encoding": "identity"}
 #: A body that is read whole (an error, a list of models) is never larger than this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
@@ -36,11 +25,11 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 class Answer:
     """A model server's answer whose headers have arrived, its body still on the way."""
 
-    def __init__(self, response: httpx.Response, backend: str) -> None:
-        self._response = response
+    def __init__(self, incoming: Incoming, backend: str) -> None:
+        self._incoming = incoming
         self._backend = backend
-        self.status = response.status_code
-        self.content_type = response.headers.get("content-type", "")
+        self.status = incoming.status
+        self.content_type = incoming.content_type
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes.
@@ -49,10 +38,8 @@ class Answer:
             BackendTimeout: nothing came for the read timeout.
             BackendDied: the connection broke.
         """
-        assert hasattr(self._response.stream, "__aiter__")
         try:
-            # `stream` itself and not `aiter_raw()`, which costs a few microseconds more for each chunk.
-            async for chunk in self._response.stream:
+            async for chunk in self._incoming:
                 yield chunk
         except _http_failures() as error:
             raise _translate(error, self._backend, answering=True) from None
@@ -73,23 +60,11 @@ class Answer:
         return bytes(body)
 
 
-class _Slices:
-    """A large body in pieces: written at once it would hold the event loop. Can be sent again."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), SLICE_BYTES):
-            yield self._body[start : start + SLICE_BYTES]
-
-
 class Upstream:
     """Sends requests to model servers over one connection pool.
 
-    The transport is made at the first request, in a thread: importing it and reading the certificates costs
-    more than the event loop may be held. It is used without httpx's client, whose merging of headers and keeping of
-    cookies nobody needs here (measured: a sixth of a millisecond for each request).
+    The transports are made at the first request, in a thread: importing them and reading the certificates costs
+    more than the event loop may be held.
 
     Args:
         read_timeout: seconds that a server may stay silent, before the first byte and between two.
@@ -97,90 +72,71 @@ class Upstream:
 
     def __init__(self, read_timeout: float = 600.0) -> None:
         self.read_timeout = read_timeout
-        self._transport: httpx.AsyncBaseTransport | None = None
+        self._transports: Transports | None = None
         self._making: asyncio.Lock | None = None
         self._closed = False
 
-    async def warm_up(self) -> httpx.AsyncBaseTransport:
-        """Make the transport before the first request needs it.
+    async def warm_up(self) -> Transports:
+        """Make the transports before the first request needs them.
 
         Raises:
             BackendUnavailable: the server is stopping.
         """
         if self._closed:
             raise BackendUnavailable("The server is stopping.")
-        if self._transport is None:
+        if self._transports is None:
             self._making = self._making or asyncio.Lock()
             async with self._making:
-                if self._transport is None:
-                    self._transport = await asyncio.to_thread(_make_transport)
-        return self._transport
+                if self._transports is None:
+                    self._transports = await asyncio.to_thread(Transports)
+        return self._transports
 
-    @asynccontextmanager
-    async def post(self, address: Address, path: str, body: bytes, *, backend: str) -> AsyncIterator[Answer]:
+    def post(self, address: Address, path: str, body: bytes, *, backend: str) -> AbstractAsyncContextManager[Answer]:
         """Post JSON and give the answer; leaving the context closes the connection unless all was read.
 
-        Raises:
+        Raises, on entering:
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began within the read timeout.
             BackendDied: the connection broke before an answer began.
             BackendFailed: what answers is no HTTP server.
         """
-        headers = {
-            **address.headers,
-            "content-type": "application/json",
-            "content-length": str(len(body)),
-            "accept": "*/*",
-        }
-        content = body if len(body) <= SLICE_BYTES else _Slices(body)
-        async with self._send("POST", address.url + path, headers, content, backend) as answer:
-            yield answer
+        headers = {**address.headers, "content-type": "application/json"}
+        content = body if len(body) <= SLICE_BYTES else Slices(body)
+        return self._send(Request("POST", address.url + path, headers, content, self.read_timeout), backend)
 
-    @asynccontextmanager
-    async def get(
+    def get(
         self, address: Address, path: str, *, backend: str, timeout: float | None = None
-    ) -> AsyncIterator[Answer]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """Get a document; `timeout` in seconds replaces the read timeout.
 
-        Raises:
+        Raises, on entering:
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began in time.
             BackendDied: the connection broke before an answer began.
             BackendFailed: what answers is no HTTP server.
         """
-        async with self._send("GET", address.url + path, address.headers, None, backend, timeout) as answer:
-            yield answer
+        seconds = self.read_timeout if timeout is None else timeout
+        return self._send(Request("GET", address.url + path, address.headers, None, seconds), backend)
 
     @asynccontextmanager
-    async def _send(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes | _Slices | None,
-        backend: str,
-        timeout: float | None = None,
-    ) -> AsyncIterator[Answer]:
-        transport = await self.warm_up()
-        request = _request(method, url, headers, body, self.read_timeout if timeout is None else timeout)
-        response = await self._begin(transport, request, backend)
+    async def _send(self, request: Request, backend: str) -> AsyncIterator[Answer]:
+        incoming = await self._begin(await self.warm_up(), request, backend)
         try:
-            yield Answer(response, backend)
+            yield Answer(incoming, backend)
         finally:
-            await response.aclose()
+            await incoming.close()
 
     @staticmethod
-    async def _begin(transport: httpx.AsyncBaseTransport, request: httpx.Request, backend: str) -> httpx.Response:
+    async def _begin(transports: Transports, request: Request, backend: str) -> Incoming:
         """Send, and once more where a pooled connection turned out to be closed before any byte came back."""
         try:
-            return await transport.handle_async_request(request)
+            return await transports.send(request)
         except _http_failures() as error:
             first = _translate(error, backend, answering=False)
             if not _was_disconnected(error):
                 raise first from None
-        request.extensions["fresh_connection"] = True
         try:
-            return await transport.handle_async_request(request)
+            return await transports.send(request, afresh=True)
         except _http_failures() as error:
             second = _translate(error, backend, answering=False)
         # Nobody there any more: what ended the first attempt is then the news.
@@ -189,50 +145,9 @@ class Upstream:
     async def close(self) -> None:
         """Close every connection, for good; idempotent."""
         self._closed = True
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.aclose()
-
-
-def _make_transport() -> httpx.AsyncBaseTransport:
-    import httpx
-    from httpx_aiohttp import AiohttpTransport
-
-    from .http1_pool import Http1Transport
-
-    # aiohttp reads 0 as "no limit" and None as its own limit of 100, which slow streams would use up.
-    limits = httpx.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE_SECONDS)
-    # No proxy of the environment may see prompts.
-    return Http1Transport(KEEP_ALIVE_SECONDS, AiohttpTransport(limits=limits, trust_env=False))
-
-
-def _request(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | _Slices | None, read_timeout: float
-) -> httpx.Request:
-    import httpx
-
-    parsed, authorization = _parsed(url)
-    timeouts = {"connect": CONNECT_SECONDS, "read": read_timeout, "write": read_timeout, "pool": None}
-    # No header of ours tells more than needed.
-    return httpx.Request(
-        method,
-        parsed,
-        headers={**_OUR_HEADERS, **authorization, **headers},
-        content=body,
-        extensions={"timeout": timeouts},
-    )
-
-
-@lru_cache(maxsize=256)
-def _parsed(url: str) -> tuple[httpx.URL, dict[str, str]]:
-    """The URL, and the header that says the user and password in it."""
-    import httpx
-
-    parsed = httpx.URL(url)
-    if not parsed.userinfo:
-        return parsed, {}
-    credentials = b64encode(f"{parsed.username}:{parsed.password}".encode()).decode()
-    return parsed, {"authorization": f"Basic {credentials}"}
+        transports, self._transports = self._transports, None
+        if transports is not None:
+            await transports.close()
 
 
 def _http_failures() -> tuple[type[Exception], ...]:

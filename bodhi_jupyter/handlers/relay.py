@@ -53,13 +53,13 @@ async def leased_stream(
     for last_attempt in (False, True):
         answering = False
         try:
-            async with (
-                timed_lease(backend, alias, keep_alive) as lease,
-                _stream(gateway, lease, path, await _made(body, lease), backend.name) as answer,
-            ):
-                answering = True
-                yield answer
-                return
+            async with timed_lease(backend, alias, keep_alive) as lease:
+                content = await _made(body, lease)
+                async with gateway.upstream.post(lease.address, path, content, backend=backend.name) as answer:
+                    await _check(answer, backend.name)
+                    answering = True
+                    yield answer
+                    return
         except BackendUnreachable:
             if last_attempt or answering:
                 raise
@@ -70,14 +70,12 @@ async def _made(body: BodyMaker, lease: Lease) -> bytes:
     return made if isinstance(made, bytes) else await made
 
 
-@asynccontextmanager
-async def _stream(gateway: Gateway, lease: Lease, path: str, body: bytes, backend: str) -> AsyncIterator[Answer]:
-    async with gateway.upstream.post(lease.address, path, body, backend=backend) as answer:
-        if answer.status >= 400:
-            raise refusal(answer.status, await answer.read(), backend)
-        if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
-            raise BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
-        yield answer
+async def _check(answer: Answer, backend: str) -> None:
+    """Raises what a refusal means, and for what is no stream."""
+    if answer.status >= 400:
+        raise refusal(answer.status, await answer.read(), backend)
+    if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
+        raise BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
 
 
 async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:
