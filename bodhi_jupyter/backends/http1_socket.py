@@ -38,9 +38,9 @@ def open_loopback(protocol: Callable[[], P], host: str, port: int) -> P | None:
         error = connection.connect_ex((host, port))  # how it went
     if error not in {0, errno.EISCONN}:
         connection.close()
-        if error in {errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN}:
-            return None  # many come at the same time: this has to be waited for
-        raise OSError(error, "nobody listens")
+        if error == errno.ECONNREFUSED:
+            raise ConnectionRefusedError(error, "nobody listens")
+        return None  # many come at the same time, or the system tells it otherwise: this has to be waited for
     made = protocol()
     _LoopbackTransport(loop, connection, made)
     return made

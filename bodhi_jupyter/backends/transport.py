@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import Any
 
 from ..wire.errors import (
@@ -150,6 +151,7 @@ class Upstream:
             await transports.close()
 
 
+@cache
 def _http_failures() -> tuple[type[Exception], ...]:
     import aiohttp
     import httpx

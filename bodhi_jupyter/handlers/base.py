@@ -197,15 +197,13 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
     # -- the work --------------------------------------------------------------------------------------------
 
     async def work(self, task: Coroutine[Any, Any, None]) -> None:
-        """Do the request's work; the client leaving cancels it, wherever it waits.
-
-        It stays in the task that Tornado has made for this request: one more costs a turn of the event loop.
-        """
+        """Do the request's work; the client leaving cancels it, wherever it waits."""
         if self._client_left:
             task.close()
             self._note_client_left()
             return
         CURRENT.set(self.record)
+        # Tornado's own task: another one would cost a turn of the event loop.
         self._work = working = asyncio.current_task()
         assert working is not None
         self.gateway.in_flight[self.record.request_id] = self.record

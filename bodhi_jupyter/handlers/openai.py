@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 from jupyter_server.auth.decorator import authorized
@@ -144,15 +144,23 @@ class Outgoing:
         return {"stream": True, "stream_options": {"include_usage": True}}
 
 
-@asynccontextmanager
-async def all_choices(
+def all_choices(
     gateway: Gateway, request: ChatRequest, alias: Alias, outgoing: Outgoing
-) -> AsyncIterator[Readable]:
+) -> AbstractAsyncContextManager[Readable]:
     """The answers as one stream; asked for one by one where the server has not slots enough for all.
 
-    Raises:
+    Raises, on entering:
         GatewayError: no lease, or the server refused or failed.
     """
+    if request.choices > 1:
+        return _several_choices(gateway, request, alias, outgoing)
+    return leased_stream(gateway, alias, PATH, outgoing.stream, outgoing.keep_alive)
+
+
+@asynccontextmanager
+async def _several_choices(
+    gateway: Gateway, request: ChatRequest, alias: Alias, outgoing: Outgoing
+) -> AsyncIterator[Readable]:
     answering = False
     try:
         async with leased_stream(gateway, alias, PATH, outgoing.stream, outgoing.keep_alive) as answer:
@@ -160,7 +168,7 @@ async def all_choices(
             yield answer
             return
     except RejectedByBackend as error:
-        if answering or request.choices == 1 or error.param not in _TOO_MANY_CHOICES:
+        if answering or error.param not in _TOO_MANY_CHOICES:
             raise
     bodies = [outgoing.single(index) for index in range(request.choices)]
     options = request.stream_options

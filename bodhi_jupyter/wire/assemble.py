@@ -184,7 +184,7 @@ def error_of(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _update(target: dict[str, Any], source: Mapping[str, Any], *, without: frozenset[str] | set[str]) -> None:
     """Copy what is not null: in a chunk null means nothing new, as in OpenAI's ``"usage": null``."""
-    target.update((key, value) for key, value in source.items() if value is not None and key not in without)
+    target.update({key: value for key, value in source.items() if value is not None and key not in without})
 
 
 def _move(source: dict[str, Any], target: dict[str, Any], *keys: str) -> None:

@@ -16,7 +16,7 @@ from .guard import token_counts
 from .json_text import compact
 from .ollama_messages import tool_calls_from_openai
 from .ollama_pieces import Piece, PieceReader, objects_of
-from .plain_events import plain_events
+from .plain_events import behind_next, plain_events
 
 _NANOSECONDS = 1e9
 _PER_MILLISECOND = 1e6
@@ -149,16 +149,19 @@ class OllamaGuard:
         if not block:
             return b""
         lines: list[bytes] = []
-        read = self._read_plain(block, lines)
-        if read < len(block):
-            self._read_others(block[read:] if read else block, lines)
+        read = 0
+        while read < len(block) and not self.over:
+            read = self._read_plain(block, read, lines)
+            if read < len(block):
+                end = behind_next(block, read)
+                self._read_others(block[read:end], lines)
+                read = end
         return b"".join(lines)
 
-    def _read_plain(self, block: bytes, lines: list[bytes]) -> int:
-        """Turn the plain events at the beginning into lines; where the first other one begins."""
-        read = 0
+    def _read_plain(self, block: bytes, read: int, lines: list[bytes]) -> int:
+        """Turn the plain events from there on into lines; where the first other one begins."""
         date = b""
-        for kind, text, end in plain_events(block):
+        for kind, text, end in plain_events(block, read):
             date = date or b'"created_at":"%b",' % self._moments.date().encode()
             lines.append(self._plain_line(date, kind, text))
             read = end

@@ -29,6 +29,12 @@ def plain_events(block: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes, i
         yield found[1], found[2], end
 
 
+def behind_next(block: bytes, start: int) -> int:
+    """Where the event that begins at `start` ends, or the block, where its lines end otherwise than usual."""
+    end = block.find(b"\n\n", start)
+    return len(block) if end < 0 else end + 2
+
+
 def _is_text(event: bytes) -> bool:
     """Whether it is UTF-8 throughout, as JSON has to be."""
     try:

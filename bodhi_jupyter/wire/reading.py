@@ -9,7 +9,7 @@ import pydantic_core
 from .assemble import ChatAssembler, MalformedChunk
 from .events import EventReader
 from .guard import token_counts
-from .plain_events import plain_events
+from .plain_events import behind_next, plain_events
 
 
 class ChatReader:
@@ -48,10 +48,9 @@ class ChatReader:
                 self._assembler.add_text(kind.decode(), pydantic_core.from_json(text))
                 count, read = count + 1, end
             if read < len(block):
-                end = block.find(b"\n\n", read) + 2
-                # Other line ends are as good, only rare.
-                other, read = (block[read:end], end) if end > 1 else (block[read:], len(block))
-                count += self._take(other)
+                end = behind_next(block, read)
+                count += self._take(block[read:end])
+                read = end
         return count
 
     def _take(self, block: bytes) -> int:

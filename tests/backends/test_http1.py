@@ -88,12 +88,14 @@ async def answer_to(transport: Http1Pool, asked: Http1Request, *, afresh: bool =
         await answer.close()
 
 
-async def test_a_request_and_its_answer() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_request_and_its_answer(host) -> None:
+    """The one over a connection of ours, the other over asyncio's."""
     async with serving(OK) as (server, transport, url):
-        response, body = await answer_to(transport, request(url))
+        response, body = await answer_to(transport, request(url.replace("127.0.0.1", host)))
     assert (response.status, response.content_type, body) == (200, "", b"ok")
     (_, sent) = server.requests[0]
-    assert sent.startswith(b"POST /path?x=1 HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert sent.startswith(b"POST /path?x=1 HTTP/1.1\r\nHost: %b:" % host.encode())
     assert sent.endswith(b"\r\n\r\nhello")
 
 
