@@ -116,15 +116,14 @@ class Outgoing:
                 return self._body
             if self._says_nothing_of_streams():
                 # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
-                return self._body.rstrip()[:-1] + _AS_STREAM
+                return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], _AS_STREAM))
         changes = {**self._as_stream(), "model": lease.model}
         return await off_loop(self._body, lambda: forwarded({**self.document(), **changes}))
 
     def _says_nothing_of_streams(self) -> bool:
         """Also none of the fields that we do not know, whose numbers are looked at when they are written."""
         request = self._request
-        is_said = request.model_fields_set & {"stream", "stream_options"} or b'"stream' in self._body
-        return not (is_said or request.model_extra)
+        return not (request.model_fields_set & {"stream", "stream_options"} or request.model_extra)
 
     def single(self, index: int) -> Callable[[Lease], bytes]:
         """One of several answers, from the leased server; equal seeds would give equal answers."""
