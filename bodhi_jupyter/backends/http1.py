@@ -26,7 +26,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         status: of the answer whose headers have come.
-        headers: the same, as they were spelt.
+        content_type: the same answer's, or "".
         finished: the answer has been received whole.
     """
 
@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.content_type = ""
         self.finished = False
         self._parser = httptools.HttpResponseParser(self)
         self._has_head = self._is_delimited = self._keeps_alive = self._is_read_paused = False
@@ -51,11 +51,6 @@ class Connection(asyncio.Protocol):
         self._error: Exception | None = None
 
     # -- the request -----------------------------------------------------------------------------------------
-
-    @property
-    def content_type(self) -> str:
-        """Of the answer, or ""."""
-        return next((value.decode("latin-1") for name, value in self.headers if name.lower() == b"content-type"), "")
 
     @property
     def is_open(self) -> bool:
@@ -236,9 +231,12 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one trailer."""
-        if not self._has_head:
-            self.headers.append((name, value))
-            self._is_delimited = self._is_delimited or name.lower() in {b"content-length", b"transfer-encoding"}
+        if self._has_head:
+            return
+        name = name.lower()
+        if name == b"content-type":
+            self.content_type = value.decode("latin-1")
+        self._is_delimited = self._is_delimited or name in {b"content-length", b"transfer-encoding"}
 
     def on_headers_complete(self) -> None:
         """All of them; those of an interim answer (1xx) are not the ones that are waited for."""
@@ -246,8 +244,7 @@ class Connection(asyncio.Protocol):
         if self.finished:
             return
         if status < 200:
-            self.headers.clear()
-            self._is_delimited = False
+            self.content_type, self._is_delimited = "", False
             return
         self.status, self._has_head = status, True
 
