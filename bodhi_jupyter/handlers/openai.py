@@ -107,8 +107,7 @@ class Outgoing:
     async def stream(self, lease: Lease) -> bytes:
         """All answers as one stream, from the leased server.
 
-        A whole answer is asked for as a stream too: the engine notices a caller that leaves only while it streams
-        (measured), and an answer that nobody waits for must stop.
+        A whole answer is asked for as a stream too: an answer that nobody waits for must stop (see `assemble`).
         """
         unchanged = self._repaired is None and self._defaults == NO_DEFAULTS
         if unchanged and self._request.model == lease.model:

@@ -1,7 +1,8 @@
 """From a stream of chunks to the answer that llama.cpp's server would have given without streaming.
 
-Only a streamed request can be stopped (the engine notices a leaving client only while it writes; measured), so the
-gateway streams from the backend even when its own caller does not.
+Only a streamed request can surely be stopped, so the gateway streams from the backend even when its own caller does
+not. The engine looks whether anybody still waits for a whole answer after a second in which nobody was sent a result:
+while others stream, never (measured with two slots, and read in its `server-queue.cpp`).
 
 Measured against the engine's own answers, order of keys included. Three things cannot be seen in a stream: the text
 of a last assistant message that the model continues (the engine's whole answer repeats it), an incomplete UTF-8
