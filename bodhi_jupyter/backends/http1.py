@@ -6,6 +6,7 @@ Parsed by httptools (llhttp, which Node uses). Reading stops while 256 KiB of an
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterable
 
 import httptools
@@ -15,13 +16,25 @@ import httpx
 MOST_WAITING = 256 * 1024
 #: An answer's headers, or its trailers, may have this many bytes.
 MAX_HEAD_BYTES = 128 * 1024
+#: Read at once. asyncio's own 256 KiB for each read are taken from the system and given back: 19 us, not 3 (glibc).
+_READ_BYTES = 64 * 1024
+
+
+class _Buffers(threading.local):
+    """What all connections of a thread read into: it is parsed before the next is read."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_READ_BYTES))
+
+
+_BUFFERS = _Buffers()
 
 
 class Disconnected(httpx.RemoteProtocolError):
     """The server closed the connection before a byte of the answer came."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Carries one request after the other.
 
     Attributes:
@@ -173,14 +186,18 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        """More of the answer."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio asks so
+        """Where more of the answer goes."""
+        return _BUFFERS.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """More of the answer, in the buffer."""
         if not self._is_busy or self.finished:
             self.abort()  # nothing was asked
             return
-        self._received += len(data)
+        self._received += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(_BUFFERS.view[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(httpx.RemoteProtocolError("no HTTP"))
             self.abort()

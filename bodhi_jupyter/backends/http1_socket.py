@@ -13,10 +13,8 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
-P = TypeVar("P", bound=asyncio.Protocol)
+P = TypeVar("P", bound=asyncio.BufferedProtocol)
 
-#: Read at once.
-_READ_BYTES = 256 * 1024
 #: Of what is to be written, waiting: above this the protocol is told to pause.
 _MOST_UNWRITTEN = 64 * 1024
 
@@ -49,7 +47,9 @@ def open_loopback(protocol: Callable[[], P], host: str, port: int) -> P | None:
 class _LoopbackTransport(asyncio.Transport):
     """Reads and writes a connected socket."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, protocol: asyncio.Protocol) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, protocol: asyncio.BufferedProtocol
+    ) -> None:
         super().__init__()
         self._loop = loop
         self._socket: socket.socket | None = connection
@@ -111,14 +111,14 @@ class _LoopbackTransport(asyncio.Transport):
     def _read(self) -> None:
         assert self._socket is not None
         try:
-            data = self._socket.recv(_READ_BYTES)
+            size = self._socket.recv_into(self._protocol.get_buffer(-1))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._close(error)
             return
-        if data:
-            self._protocol.data_received(data)
+        if size:
+            self._protocol.buffer_updated(size)
         else:
             self._close(None)
 

@@ -13,12 +13,13 @@ from bodhi_jupyter.backends.http1_socket import open_loopback
 MUCH = b"x" * 20_000_000
 
 
-class Told(asyncio.Protocol):
+class Told(asyncio.BufferedProtocol):
     """Notes what it is told."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport
         self.data = b""
+        self.buffer = bytearray(1024)
         self.paused = 0
         self.is_paused = False
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
@@ -27,8 +28,11 @@ class Told(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
-    def data_received(self, data: bytes) -> None:
-        self.data += data
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data += self.buffer[:nbytes]
 
     def pause_writing(self) -> None:
         self.paused += 1
