@@ -10,7 +10,7 @@ import pydantic_core
 
 from .assemble import error_of
 from .errors import BackendFailed, GatewayError
-from .sse import EventSplitter, EventTooLong, is_done, iter_events
+from .sse import Event, EventSplitter, EventTooLong, is_done, iter_events
 from .upstream import stream_failure
 
 
@@ -42,12 +42,16 @@ class EventReader:
 
     def parsed(self, block: bytes) -> Iterator[dict[str, Any]]:
         """Whole events; comments are passed over. Ends early where the stream is `over`."""
+        return (parsed for _, parsed in self.read(block) if parsed is not None)
+
+    def read(self, block: bytes) -> Iterator[tuple[Event, dict[str, Any] | None]]:
+        """Whole events, each with what it says; None for a comment. Ends early where the stream is `over`."""
         for event in iter_events(block):
             if self.over:
                 return
             if event.data is None:
-                continue
-            if is_done(event):
+                yield event, None
+            elif is_done(event):
                 self.over = True
             elif (parsed := _parse(event.data)) is None:
                 self.fail(f"The backend {self._backend!r} sent an event that is not JSON.")
@@ -55,7 +59,7 @@ class EventReader:
                 self.failure = stream_failure(error, self._backend)
                 self.over = True
             else:
-                yield parsed
+                yield event, parsed
 
     def fail(self, reason: str) -> None:
         """Read no further; `reason` is a sentence."""

@@ -15,6 +15,8 @@ _PLAIN = re.compile(
     rb'"created":\d+,"id":"%b*+","model":"%b*+","system_fingerprint":"%b*+",'
     rb'"object":"chat\.completion\.chunk"\}\n\n' % ((_CHARACTERS,) * 4)
 )
+#: Text that is the same in JSON as it is.
+_SIMPLE = re.compile(rb"[ !#-\[\]-~]*+")
 
 
 def plain_events(block: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes, int]]:
@@ -27,6 +29,34 @@ def plain_events(block: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes, i
     while (found := _PLAIN.match(block, end)) is not None and _is_text(found[0]):
         end = found.end()
         yield found[1], found[2], end
+
+
+class PlainRun:
+    """Finds where the plain events at the beginning of a stream's blocks end.
+
+    What is around their texts hardly changes in one stream. So it is compared, and read only where it differs: a fifth
+    of a microsecond for each event instead of two (measured).
+    """
+
+    def __init__(self) -> None:
+        # No event begins so.
+        self._before, self._behind = b"\n", b"\n"
+
+    def end_in(self, block: bytes) -> int:
+        """Where the first event begins that is not plain; 0 if that is the first of all."""
+        end = 0
+        while True:
+            while block.startswith(self._before, end):
+                text = end + len(self._before)
+                behind = block.find(self._behind, text)
+                if behind < 0 or _SIMPLE.fullmatch(block, text, behind) is None:
+                    break
+                end = behind + len(self._behind)
+            found = _PLAIN.match(block, end)
+            if found is None or not _is_text(found[0]):
+                return end
+            self._before, self._behind = block[end : found.start(2) + 1], block[found.end(2) - 1 : found.end()]
+            end = found.end()
 
 
 def behind_next(block: bytes, start: int) -> int:
