@@ -201,6 +201,15 @@ OPERATIONS = [
         errors=ALWAYS,
     ),
     Operation(
+        route="GET /bodhi",
+        tag=SERVER,
+        summary="Go to this document",
+        description="For people; who has not logged in is led to where one can.",
+        dialect=OPENAI,
+        replies={302: Reply("`/bodhi/docs`, or where one can log in.", media="text/html")},
+        errors=ALWAYS,
+    ),
+    Operation(
         route="GET /bodhi/docs",
         tag=SERVER,
         summary="Browse this document",
