@@ -101,7 +101,7 @@ class TestScopedKey:
     async def test_it_opens_our_routes_and_no_others(self, anonymous, key) -> None:
         assert (await anonymous.get("/v1/models", headers=bearer(key))).status_code == 200
         assert (await anonymous.post(PATH, json=BODY, headers=bearer(key))).status_code == 200
-        for core in ("/api/kernels", "/api/contents", "/api/sessions", "/api/me"):
+        for core in ("/api/kernels", "/api/contents", "/api/sessions", "/api/me", "/metrics"):
             assert (await anonymous.get(core, headers=bearer(key))).status_code == 403
 
     async def test_it_leaves_no_login_cookie_behind(self, anonymous, key) -> None:
