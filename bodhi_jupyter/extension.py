@@ -224,7 +224,8 @@ class BodhiExtension(BodhiCommand):
         box = BoxedModel()
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
-        catalog = Catalog(sources, [*(remote.name for remote in remotes), box.name], self.default_model)
+        defaults = [*(remote.name for remote in remotes), box.name]
+        catalog = Catalog(sources, defaults, self.default_model, absent=lambda: from_files.absent)
         self.gateway = Gateway(
             catalog=catalog,
             aliases=aliases,
@@ -240,6 +241,7 @@ class BodhiExtension(BodhiCommand):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            absence_of=from_files.absence,
             limits=self._limits(),
             owner=server_owner(os.environ),
             recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),

@@ -34,11 +34,19 @@ _EXAMPLES = {
 }
 
 
+class AliasWarning(Answer):
+    """Why an alias cannot be used as it is: the field that names what is not here."""
+
+    param: str
+    message: str
+
+
 class Alias(AliasFile):
     """An alias as it is in its file; `modified` is in seconds since 1970."""
 
     read_only: bool
     modified: int
+    warning: AliasWarning | None = None
 
 
 class AliasList(Answer):
@@ -94,7 +102,8 @@ OPERATIONS = [
         tag=ALIASES,
         summary="Make an alias",
         description="It stands for one thing: a file (`path`), a file in the Hugging Face cache (`repo` and "
-        "`filename`), or a configured server's model (`backend` and `model`).",
+        "`filename`), or a configured server's model (`backend` and `model`). What is not here may come "
+        "later: the answer then has a `warning`, and requests to the alias are refused with 404 until it has come.",
         dialect=OPENAI,
         request=AliasFile,
         examples=_EXAMPLES,
