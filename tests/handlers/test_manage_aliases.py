@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 
+from tests.handlers.aliases import PATH, chat, create, models, names, text, url
 from tests.tiny_random import write_tiny_random
-
-PATH = "/bodhi/v1/aliases"
-CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
@@ -42,35 +39,6 @@ def model(jp_data_dir: Path) -> str:
     folder.mkdir(parents=True)
     write_tiny_random(folder / "found.gguf", seed=1)
     return "found.gguf"
-
-
-def url(name: str) -> str:
-    return f"{PATH}/{quote(name, safe='')}"
-
-
-async def create(client: httpx.AsyncClient, name: str, path: str = "found.gguf", **fields: Any) -> httpx.Response:
-    response = await client.post(PATH, json={"alias": name, "path": path, **fields})
-    assert response.status_code == 201, response.text
-    return response
-
-
-async def names(client: httpx.AsyncClient) -> list[str]:
-    return [entry["alias"] for entry in (await client.get(PATH)).json()["data"]]
-
-
-async def models(client: httpx.AsyncClient) -> list[str]:
-    return [entry["id"] for entry in (await client.get("/v1/models?refresh=true")).json()["data"]]
-
-
-async def chat(client: httpx.AsyncClient, name: str, **more: Any) -> dict[str, Any]:
-    body = {"model": name, "messages": [{"role": "user", "content": "tell me"}], **more}
-    response = await client.post(CHAT, json=body)
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-def text(answer: dict[str, Any]) -> str:
-    return answer["choices"][0]["message"]["content"]
 
 
 class TestLife:
@@ -274,68 +242,6 @@ class TestRefusals:
             response = await client.post(f"{url('mine')}/copy", json=body)
             assert response.status_code == 400
             assert error_of(response)["param"] == "alias"
-
-
-class TestWhatIsNotHere:
-    @pytest.mark.parametrize(
-        ("fields", "param", "reason"),
-        [
-            ({"path": "later.gguf"}, "path", "the model's file 'later.gguf' is not on this machine"),
-            ({"path": "/a/secret/later.gguf"}, "path", "the model's file 'later.gguf' is not on this machine"),
-            (
-                {"repo": "org/name", "filename": "q.gguf"},
-                "filename",
-                "the model's file 'q.gguf' is not on this machine",
-            ),
-            ({"backend": "gpu-bxo", "model": "m"}, "backend", "no server called 'gpu-bxo' is configured"),
-            (
-                {"path": "found.gguf", "context_params": {"mmproj": "eye.gguf"}},
-                "context_params.mmproj",
-                "the file 'eye.gguf' is not on this machine",
-            ),
-            (
-                {"path": "found.gguf", "context_params": {"lora": ["found.gguf", "x" * 5000]}},
-                "context_params.lora[1]",
-                "name too long",
-            ),
-        ],
-    )
-    async def test_an_alias_of_it_is_made_with_a_warning(self, client, model, fields, param, reason) -> None:
-        made = await client.post(PATH, json={"alias": "mine", **fields})
-        assert made.status_code == 201
-        assert made.json()["warning"]["param"] == param
-        assert reason in made.json()["warning"]["message"]
-        assert "secret" not in made.json()["warning"]["message"]
-        shown = await client.get(url("mine"))
-        (listed,) = (await client.get(PATH)).json()["data"]
-        changed = await client.put(url("mine"), json={**shown.json(), "tags": ["x"]})
-        assert changed.status_code == 200
-        for answer in (shown.json(), listed, changed.json()):
-            assert answer["warning"] == made.json()["warning"]
-
-    async def test_who_asks_for_it_is_told_what_is_missing(self, client, model, error_of) -> None:
-        await client.post(PATH, json={"alias": "mine", "path": "later.gguf"})
-        assert "mine" not in await models(client)
-        asked = {"model": "Mine:latest", "messages": [{"role": "user", "content": "x"}]}
-        reason = "the model's file 'later.gguf' is not on this machine"
-        answer = await client.post(CHAT, json=asked)
-        assert answer.status_code == 404
-        assert f"The alias 'mine' cannot be used: {reason}." in error_of(answer)["message"]
-        assert error_of(answer)["code"] == "model_not_found"
-        ollama = await client.post("/api/chat", json=asked)
-        assert (ollama.status_code, ollama.json()["error"]) == (404, f"model 'Mine:latest' not found: {reason}")
-        anthropic = await client.post("/v1/messages", json={**asked, "max_tokens": 1})
-        assert anthropic.status_code == 404
-        assert reason in anthropic.json()["error"]["message"]
-
-    async def test_once_it_has_come_nothing_is_said_of_it(self, client, model, jp_data_dir) -> None:
-        await client.post(PATH, json={"alias": "mine", "path": "later.gguf"})
-        write_tiny_random(jp_data_dir / "bodhi" / "models" / "later.gguf", seed=2)
-        assert "warning" not in (await client.get(url("mine"))).json()
-        await chat(client, "mine", max_tokens=1)
-        # And when it goes again, that is told, too.
-        (jp_data_dir / "bodhi" / "models" / "later.gguf").unlink()
-        assert "warning" in (await client.get(url("mine"))).json()
 
 
 class TestChat:
