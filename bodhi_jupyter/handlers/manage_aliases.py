@@ -17,7 +17,7 @@ from ..wire.validation import parse_object
 from .base import GatewayHandler
 
 #: What an answer tells besides the alias's own fields: whoever sends an answer back, changed, changes these not.
-_TOLD = frozenset({"read_only", "modified", "warning"})
+_TOLD = frozenset({"read_only", "modified", "problem", "problem_param"})
 
 
 class _AliasHandler(GatewayHandler):
@@ -34,8 +34,7 @@ class _AliasHandler(GatewayHandler):
         """An alias file as JSON: its fields, whether it may be changed, what it lacks. It looks on the disk."""
         document = {**stored.file.document, "read_only": not stored.writable, "modified": int(stored.modified)}
         if absence := self.gateway.absence_of(stored):
-            message = f"The alias '{stored.file.alias}' cannot be used: {absence.reason}."
-            document["warning"] = {"param": absence.param, "message": message}
+            document |= {"problem": absence.reason, "problem_param": absence.param}
         return document
 
     def if_match(self) -> str | None:

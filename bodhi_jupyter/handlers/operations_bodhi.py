@@ -34,19 +34,16 @@ _EXAMPLES = {
 }
 
 
-class AliasWarning(Answer):
-    """Why an alias cannot be used as it is: the field that names what is not here."""
-
-    param: str
-    message: str
-
-
 class Alias(AliasFile):
-    """An alias as it is in its file; `modified` is in seconds since 1970."""
+    """An alias as it is in its file; `modified` is in seconds since 1970.
+
+    `problem` says why it cannot be used as it is, `problem_param` which field names what is not here.
+    """
 
     read_only: bool
     modified: int
-    warning: AliasWarning | None = None
+    problem: str | None = None
+    problem_param: str | None = None
 
 
 class AliasList(Answer):
@@ -103,7 +100,7 @@ OPERATIONS = [
         summary="Make an alias",
         description="It stands for one thing: a file (`path`), a file in the Hugging Face cache (`repo` and "
         "`filename`), or a configured server's model (`backend` and `model`). What is not here may come "
-        "later: the answer then has a `warning`, and requests to the alias are refused with 404 until it has come.",
+        "later: the answer then has a `problem`, and requests to the alias are refused with 404 until it has come.",
         dialect=OPENAI,
         request=AliasFile,
         examples=_EXAMPLES,

@@ -1,4 +1,4 @@
-"""Aliases of what is not on this machine: made with a warning, and refused with the reason."""
+"""Aliases of what is not on this machine: made, with a word on the problem, and refused with the reason."""
 
 from typing import Any
 
@@ -36,18 +36,18 @@ def bodhi_config() -> dict[str, Any]:
         ),
     ],
 )
-async def test_an_alias_of_what_is_not_here_is_made_with_a_warning(client, model, fields, param, reason) -> None:
+async def test_an_alias_of_what_is_not_here_is_made_and_its_problem_told(client, model, fields, param, reason) -> None:
     made = await client.post(PATH, json={"alias": "mine", **fields})
     assert made.status_code == 201
-    assert made.json()["warning"]["param"] == param
-    assert reason in made.json()["warning"]["message"]
-    assert "secret" not in made.json()["warning"]["message"]
+    assert made.json()["problem_param"] == param
+    assert reason in made.json()["problem"]
+    assert "secret" not in made.json()["problem"]
     shown = await client.get(url("mine"))
     (listed,) = (await client.get(PATH)).json()["data"]
     changed = await client.put(url("mine"), json={**shown.json(), "tags": ["x"]})
     assert changed.status_code == 200
     for answer in (shown.json(), listed, changed.json()):
-        assert answer["warning"] == made.json()["warning"]
+        assert (answer["problem"], answer["problem_param"]) == (made.json()["problem"], param)
 
 
 async def test_who_asks_for_the_alias_is_told_what_is_missing(client, model, error_of) -> None:
@@ -69,8 +69,8 @@ async def test_who_asks_for_the_alias_is_told_what_is_missing(client, model, err
 async def test_once_the_file_has_come_nothing_is_said_of_it(client, model, jp_data_dir) -> None:
     await client.post(PATH, json={"alias": "mine", "path": "later.gguf"})
     write_tiny_random(jp_data_dir / "bodhi" / "models" / "later.gguf", seed=2)
-    assert "warning" not in (await client.get(url("mine"))).json()
+    assert "problem" not in (await client.get(url("mine"))).json()
     await chat(client, "mine", max_tokens=1)
     # And when it goes again, that is told, too.
     (jp_data_dir / "bodhi" / "models" / "later.gguf").unlink()
-    assert "warning" in (await client.get(url("mine"))).json()
+    assert "problem" in (await client.get(url("mine"))).json()
