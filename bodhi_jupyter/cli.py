@@ -6,7 +6,8 @@ import getpass
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from urllib.request import getproxies
 
 from jupyter_core.application import JupyterApp
@@ -121,6 +122,14 @@ class BodhiDoctor(ServerCommand):
             return bool(own["bodhi_jupyter"])
         manager = ExtensionConfigManager(read_config_path=self.config_file_paths)
         return bool(manager.get_jpserver_extensions().get("bodhi_jupyter"))  # type: ignore[no-untyped-call]
+
+
+def no_such_subcommand(command: str, word: str, known: Iterable[str]) -> str:
+    """What is said of a word that is no subcommand of `command`: which there are, and the nearest of them."""
+    names = list(known)
+    nearest = get_close_matches(word, names, n=1)
+    meant = f" Did you mean `{command} {nearest[0]}`?" if nearest else ""
+    return f"`{command}` knows no {word!r}.{meant} Its subcommands are {', '.join(names[:-1])} and {names[-1]}."
 
 
 def _shell(chosen: str) -> Shell:

@@ -8,7 +8,7 @@ from jupyter_core.application import JupyterApp, NoStart
 from traitlets import Unicode
 
 from .access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NewKey, NoSuchKey, keys_path
-from .cli import ServerCommand
+from .cli import ServerCommand, no_such_subcommand
 
 #: Jupyter's own default, where no server runs that could be asked.
 _USUAL_URL = "http://127.0.0.1:8888"
@@ -87,6 +87,7 @@ class BodhiKey(JupyterApp):
 
     name = "jupyter-bodhi-key"
     description = "Long-lived keys for tools outside notebooks: editors, Ollama's command line, scripts."
+    subcommand_description = "`jupyter bodhi key SUBCOMMAND --help` says more of each."
     subcommands = {  # noqa: RUF012 - traitlets reads a plain dict
         "create": (BodhiKeyCreate, BodhiKeyCreate.description),
         "list": (BodhiKeyList, BodhiKeyList.description),
@@ -94,11 +95,14 @@ class BodhiKey(JupyterApp):
     }
 
     def start(self) -> None:
-        """Run the subcommand; without one say which there are, with status 1."""
+        """Run the subcommand; say which there are without one, with status 1, and instead of another word, with 2."""
         try:
             super().start()
         except NoStart:
             return  # the subcommand has run; jupyter_server's launcher does not expect to hear of it so
+        if self.extra_args:
+            sys.stderr.write(no_such_subcommand("jupyter bodhi key", self.extra_args[0], self.subcommands) + "\n")
+            self.exit(2)
         sys.stderr.write("Say what to do: jupyter bodhi key create, list or revoke.\n")
         self.exit(1)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
-from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
@@ -44,8 +43,7 @@ from .catalog.pull import Pulls
 from .catalog.pull_hub import Hub
 from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
-from .cli import BodhiDoctor, BodhiEnv
-from .cli_keys import BodhiKey
+from .cli_app import BodhiCommand
 from .handlers.collector import PatientCollector
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
@@ -70,23 +68,15 @@ if TYPE_CHECKING:
 BACKEND = "backend"
 
 
-class BodhiExtension(ExtensionApp):
+class BodhiExtension(BodhiCommand):
     """Local AI beside the notebook server."""
 
     name = "bodhi_jupyter"
-    description = (
-        "Starts a server that answers OpenAI's, Ollama's and Anthropic's APIs, from llama.cpp, without JupyterLab."
-    )
     version = __version__
     extension_url = "/bodhi/docs"
     # `jupyter bodhi` starts a server for programs: no other extension, no browser.
     load_other_extensions = False
     serverapp_config = {"open_browser": False}  # noqa: RUF012 - traitlets reads plain dicts
-    subcommands = {  # noqa: RUF012
-        "doctor": (BodhiDoctor, "Say what is configured, reachable and wrong, and what to do."),
-        "env": (BodhiEnv, "Print the exports that lead a terminal's programs to the running server."),
-        "key": (BodhiKey, "Make, list and revoke long-lived keys for tools outside notebooks."),
-    }
 
     backend_url = Unicode(
         help="URL of a running llama.cpp (or other OpenAI-compatible) server. Without one, the engine in the box "
@@ -234,7 +224,8 @@ class BodhiExtension(ExtensionApp):
         box = BoxedModel()
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
-        catalog = Catalog(sources, [*(remote.name for remote in remotes), box.name], self.default_model)
+        defaults = [*(remote.name for remote in remotes), box.name]
+        catalog = Catalog(sources, defaults, self.default_model, absent=lambda: from_files.absent)
         self.gateway = Gateway(
             catalog=catalog,
             aliases=aliases,
@@ -250,6 +241,7 @@ class BodhiExtension(ExtensionApp):
             images=ImageFetcher(frozenset(self.image_hosts)),
             max_body_bytes=self.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
+            absence_of=from_files.absence,
             limits=self._limits(),
             owner=server_owner(os.environ),
             recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),

@@ -68,6 +68,12 @@ def test_what_is_meant_wrong_is_told(tmp_path: Path, arguments: tuple[str, ...])
     assert len(said.stderr.splitlines()) == 1
 
 
+def test_a_mistyped_subcommand_is_told_the_nearest(tmp_path: Path) -> None:
+    said = run(jupyter("bodhi", "key", "crate"), own_environment(tmp_path), tmp_path)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "Did you mean `jupyter bodhi key create`? Its subcommands are create, list and revoke." in said.stderr
+
+
 @pytest.mark.parametrize("arguments", [("create",), ("list",), ("revoke", "editor")])
 def test_a_broken_file_is_named_and_kept(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     file = tmp_path / "data" / "bodhi" / "keys.json"

@@ -27,7 +27,7 @@ class RemoteTarget:
 
 @dataclass(frozen=True)
 class LocalTarget:
-    """A GGUF file, and how an engine is to run it. Two equal targets are served by the same process.
+    """A GGUF file, and how an engine is to run it. Each alias has an engine of its own, also where targets are equal.
 
     Attributes:
         file: the file, or the parts of a split model, with size and time: a replaced file is another target.

@@ -1,4 +1,4 @@
-"""A file that was found and cannot be used."""
+"""A file that was found and cannot be used, and an alias that names what is not here."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ class BrokenFile:
     def __str__(self) -> str:
         place = f"{self.name}, line {self.line}" if self.line else self.name
         return f"{place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Absence:
+    """What an alias names and is not here; it may come later.
+
+    Attributes:
+        param: the alias's field, as in ``context_params.mmproj``.
+        reason: one sentence, without a folder.
+    """
+
+    param: str
+    reason: str

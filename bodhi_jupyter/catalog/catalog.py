@@ -7,11 +7,12 @@ import difflib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelNotFound, RequestError
+from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
 from .alias import Alias, ModelSource
+from .broken import Absence
 from .pull_names import find_pulled, pulled_as
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Catalog:
             all sources in theirs.
         default_model: the name of the default model, whatever the sources' order; "" for their own choice.
         fresh_seconds: how long a list is used without asking again.
+        absent: what the aliases that cannot be used lack, by their names.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Catalog:
         default_model: str = "",
         fresh_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        absent: Callable[[], Mapping[str, Absence]] = dict,
     ) -> None:
         self._shelves = [_Shelf(source) for source in sources]
         by_name = {shelf.source.name: shelf for shelf in self._shelves}
@@ -77,6 +80,7 @@ class Catalog:
         self._closed = False
         self._fresh_seconds = fresh_seconds
         self._clock = clock
+        self._absent = absent
 
     async def aliases(self) -> list[Alias]:
         """All aliases, each name once: the first source that offers it wins."""
@@ -153,6 +157,9 @@ class Catalog:
         return None
 
     async def _not_found(self, name: str) -> ModelNotFound | BackendUnavailable:
+        for alias, absence in self._absent().items():
+            if loose_name(alias) == loose_name(name):
+                return ModelAbsent(alias, absence.reason)
         silent = self.failures()
         if silent:
             return BackendUnavailable(

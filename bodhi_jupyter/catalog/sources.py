@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .alias import Alias, LocalTarget, RemoteTarget, Target
 from .alias_reader import StoredAlias
-from .broken import BrokenFile
+from .broken import Absence, BrokenFile
 from .context import ContextParams
 from .discovery import Discovery, ModelFile, ModelFolders
 from .hub import repo_of
 from .locate import find_file, locate_gguf
 from .store import AliasStore
+
+T = TypeVar("T")
 
 #: Told of the broken files whenever their list changes.
 OnBroken = Callable[[Sequence[BrokenFile]], None]
@@ -59,7 +61,11 @@ class FileSource:
 
 
 class _NotHere(Exception):
-    """What an alias names is not on this machine; the message says so without a folder."""
+    """What an alias names is not on this machine."""
+
+    def __init__(self, param: str, reason: str) -> None:
+        super().__init__(reason)
+        self.absence = Absence(param, reason)
 
 
 class AliasFileSource:
@@ -90,28 +96,40 @@ class AliasFileSource:
         self._hub_caches = hub_caches
         self._backends = backends
         self.broken = Reported(on_broken)
+        #: What the aliases that cannot be used lack, by their names, as it was last seen.
+        self.absent: Mapping[str, Absence] = {}
 
     async def aliases(self) -> list[Alias]:
         """The aliases whose model can be found; those whose file is missing are reported as broken."""
-        aliases, broken = await asyncio.to_thread(self._read)
+        aliases, broken, self.absent = await asyncio.to_thread(self._read)
         self.broken.update(broken)
         return aliases
 
-    def _read(self) -> tuple[list[Alias], list[BrokenFile]]:
+    def absence(self, stored: StoredAlias) -> Absence | None:
+        """What the alias lacks now; None where it can be used. Looks on the disk: call it in a thread."""
+        found = self._alias_or_absence(stored, {})
+        return found if isinstance(found, Absence) else None
+
+    def _read(self) -> tuple[list[Alias], list[BrokenFile], dict[str, Absence]]:
         listing = self._store.list()
         known = {model.path: model for model in self._folders.scan().models} if listing.aliases else {}
         aliases: list[Alias] = []
         broken = list(listing.broken)
+        absent: dict[str, Absence] = {}
         for stored in listing.aliases:
-            try:
-                aliases.append(self._alias(stored, known))
-            except _NotHere as error:
-                broken.append(BrokenFile(stored.path.name, None, str(error)))
-            except (OSError, RuntimeError) as error:
-                # A name that is too long, a folder that may not be looked into, a `~person` who is not known here.
-                reason = getattr(error, "strerror", None) or "its folder is not known here"
-                broken.append(BrokenFile(stored.path.name, None, f"a file it names cannot be looked for ({reason})"))
-        return aliases, broken
+            found = self._alias_or_absence(stored, known)
+            if isinstance(found, Absence):
+                absent[stored.file.alias] = found
+                broken.append(BrokenFile(stored.path.name, None, found.reason))
+            else:
+                aliases.append(found)
+        return aliases, broken, absent
+
+    def _alias_or_absence(self, stored: StoredAlias, known: dict[Path, ModelFile]) -> Alias | Absence:
+        try:
+            return self._alias(stored, known)
+        except _NotHere as error:
+            return error.absence
 
     def _alias(self, stored: StoredAlias, known: dict[Path, ModelFile]) -> Alias:
         file = stored.file
@@ -130,12 +148,16 @@ class AliasFileSource:
         file = stored.file
         if file.backend is not None and file.model is not None:
             if self._backends is not None and file.backend not in self._backends:
-                raise _NotHere(f"no server called {file.backend!r} is configured (`c.BodhiExtension.backends`)")
+                raise _NotHere(
+                    "backend", f"no server called {file.backend!r} is configured (`c.BodhiExtension.backends`)"
+                )
             return RemoteTarget(file.backend, file.model)
-        path = locate_gguf(file, self._model_folders, self._hub_caches)
-        if path is None:
-            raise _NotHere(f"the model's file {_named(stored)!r} is not on this machine")
-        model = known.get(path) or single_file(file.alias, path)
+
+        def look() -> ModelFile | None:
+            path = locate_gguf(file, self._model_folders, self._hub_caches)
+            return None if path is None else known.get(path) or single_file(file.alias, path)
+
+        model = _looked_for("path" if file.path else "filename", f"the model's file {_named(stored)!r}", look)
         context = self._located(file.context_params)
         if context.mmproj is None and model.mmproj is not None:
             context = context.model_copy(update={"mmproj": str(model.mmproj)})
@@ -145,16 +167,15 @@ class AliasFileSource:
         """The same with the files it names where they are on this machine."""
         if context.mmproj is None and not context.lora:
             return context
-        update: dict[str, object] = {"lora": [self._found(path) for path in context.lora]}
+        update: dict[str, object] = {
+            "lora": [self._found(f"context_params.lora[{index}]", path) for index, path in enumerate(context.lora)]
+        }
         if context.mmproj is not None:
-            update["mmproj"] = self._found(context.mmproj)
+            update["mmproj"] = self._found("context_params.mmproj", context.mmproj)
         return context.model_copy(update=update)
 
-    def _found(self, text: str) -> str:
-        path = find_file(text, self._model_folders)
-        if path is None:
-            raise _NotHere(f"the file {Path(text).name!r} is not on this machine")
-        return str(path)
+    def _found(self, param: str, text: str) -> str:
+        return str(_looked_for(param, f"the file {Path(text).name!r}", lambda: find_file(text, self._model_folders)))
 
 
 def single_file(name: str, path: Path) -> ModelFile:
@@ -192,6 +213,23 @@ def _alias_of_file(model: ModelFile) -> Alias:
         created=model.mtime_ns // 10**9,
         owned_by=model.repo.partition("/")[0] if model.repo else "local",
     )
+
+
+def _looked_for(param: str, what: str, look: Callable[[], T | None]) -> T:
+    """What `look` finds.
+
+    Raises:
+        _NotHere: nothing.
+    """
+    try:
+        found = look()
+    except (OSError, RuntimeError) as error:
+        # A name that is too long, a folder that may not be looked into, a `~person` who is not known here.
+        reason = getattr(error, "strerror", None) or "its folder is not known here"
+        raise _NotHere(param, f"a file it names cannot be looked for ({reason})") from None
+    if found is None:
+        raise _NotHere(param, f"{what} is not on this machine")
+    return found
 
 
 def _named(stored: StoredAlias) -> str:

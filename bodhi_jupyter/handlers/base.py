@@ -39,6 +39,7 @@ from .foreign_errors import defect, error_for
 from .framing import framed, write_chunk
 from .gateway import GATEWAY, Gateway
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
+from .own_line import OwnLine
 
 AUTH_RESOURCE = "bodhi"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -53,7 +54,7 @@ _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 
 @web.stream_request_body
-class GatewayHandler(ExtensionHandlerMixin, APIHandler):
+class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
     """Base of every route.
 
     The body is collected here and not by Tornado, so that one that is too large is refused before it is in
@@ -395,5 +396,5 @@ class GatewayHandler(ExtensionHandlerMixin, APIHandler):
         super().on_finish()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
-        self.log.log(self.line_level, "%s", self.record.line())
+        self.log.log(self.line_level, "%s ip=%s", self.record.line(), self.request.remote_ip)
         self.gateway.recorder.record(self.record)

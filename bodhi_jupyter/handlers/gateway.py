@@ -12,7 +12,8 @@ from ..backends.base import Backend
 from ..backends.images import ImageFetcher
 from ..backends.pool import LocalPool
 from ..backends.transport import Upstream
-from ..catalog.broken import BrokenFile
+from ..catalog.alias_reader import StoredAlias
+from ..catalog.broken import Absence, BrokenFile
 from ..catalog.catalog import Catalog
 from ..catalog.details import Details
 from ..catalog.model_files import ModelFiles
@@ -37,6 +38,7 @@ class Gateway:
     Attributes:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
+        absence_of: what an alias lacks to be used, looked for on the disk now.
         limits: how much each person and model may be asked for; None where nothing is limited.
         owner: the person that the server's own keys count for.
         recorder: takes each request's record once it is over.
@@ -61,6 +63,7 @@ class Gateway:
     images: ImageFetcher
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
+    absence_of: Callable[[StoredAlias], Absence | None]
     limits: Limits | None
     owner: str
     recorder: Recorder

@@ -28,18 +28,22 @@ class ScopedIdentity(IdentityProvider):
 SCOPED_IDENTITY = ScopedIdentity()
 SCOPED_AUTHORIZER = AllowAllAuthorizer()
 
+_WHERE_KEYS_COME_FROM = (
+    "In a notebook, restart the kernel: it is given one at its start. In a terminal, run "
+    '`eval "$(jupyter bodhi env)"`; for any other program, `jupyter bodhi key create` makes one. '
+    "The Jupyter server's token works, too."
+)
+
 
 def not_authenticated(key: str) -> NotAuthenticated:
     """What a caller with this key, or with none, is told."""
     if key.startswith(PREFIX):
         return NotAuthenticated(
-            "This key is no longer valid: the kernel or server it was made for has ended, or it was revoked."
+            "This key is no longer valid: the kernel or server it was made for has ended, or it was revoked. "
+            + _WHERE_KEYS_COME_FROM
         )
     if not key:
-        return NotAuthenticated(
-            "No key was sent. Use the Jupyter server's token as a bearer key, or start the notebook's kernel "
-            "again: each new kernel is given a key of its own."
-        )
+        return NotAuthenticated(f"No key was sent. {_WHERE_KEYS_COME_FROM}")
     foreign = looks_foreign(key)
     if foreign:
         return NotAuthenticated(f"Incorrect API key provided. {foreign.advice()}")

@@ -17,7 +17,7 @@ from ..wire.validation import parse_object
 from .base import GatewayHandler
 
 #: What an answer tells besides the alias's own fields: whoever sends an answer back, changed, changes these not.
-_TOLD = frozenset({"read_only", "modified"})
+_TOLD = frozenset({"read_only", "modified", "problem", "problem_param"})
 
 
 class _AliasHandler(GatewayHandler):
@@ -25,9 +25,17 @@ class _AliasHandler(GatewayHandler):
     def store(self) -> AliasStore:
         return self.gateway.aliases
 
-    def answer_alias(self, stored: StoredAlias) -> None:
+    async def answer_alias(self, stored: StoredAlias) -> None:
+        """Tell what the alias is, and what it lacks: a file that it names may come later."""
         self.set_header("ETag", f'"{stored.etag}"')
-        self.answer_json(alias_object(stored))
+        self.answer_json(await asyncio.to_thread(self.alias_object, stored))
+
+    def alias_object(self, stored: StoredAlias) -> dict[str, Any]:
+        """An alias file as JSON: its fields, whether it may be changed, what it lacks. It looks on the disk."""
+        document = {**stored.file.document, "read_only": not stored.writable, "modified": int(stored.modified)}
+        if absence := self.gateway.absence_of(stored):
+            document |= {"problem": absence.reason, "problem_param": absence.param}
+        return document
 
     def if_match(self) -> str | None:
         """The entity tag that the caller has seen (RFC 9110, section 13.1.1); None to change whatever is there."""
@@ -74,7 +82,7 @@ class AliasesHandler(_AliasHandler):
         listing = self.store.list()
         return {
             "object": "list",
-            "data": [alias_object(stored) for stored in listing.aliases],
+            "data": [self.alias_object(stored) for stored in listing.aliases],
             "broken": [{"name": file.name, "line": file.line, "reason": file.reason} for file in listing.broken],
         }
 
@@ -85,7 +93,7 @@ class AliasesHandler(_AliasHandler):
         stored = await asyncio.to_thread(self.store.create, self.document())
         await self.changed()
         self.set_status(201)
-        self.answer_alias(stored)
+        await self.answer_alias(stored)
 
 
 class AliasHandler(_AliasHandler):
@@ -95,7 +103,7 @@ class AliasHandler(_AliasHandler):
     @authorized
     async def get(self, name: str) -> None:
         """One alias, with its entity tag."""
-        self.answer_alias(await asyncio.to_thread(self.store.get, name))
+        await self.answer_alias(await asyncio.to_thread(self.store.get, name))
 
     @web.authenticated
     @authorized
@@ -108,7 +116,7 @@ class AliasHandler(_AliasHandler):
             await self.explain_absence(name)
             raise
         await (self.changed() if stored.file.alias == name else self.gone(name))
-        self.answer_alias(stored)
+        await self.answer_alias(stored)
 
     @web.authenticated
     @authorized
@@ -146,12 +154,7 @@ class AliasCopyHandler(_AliasHandler):
             stored = await asyncio.to_thread(self.store.create, document_of(found, new_name))
         await self.changed()
         self.set_status(201)
-        self.answer_alias(stored)
-
-
-def alias_object(stored: StoredAlias) -> dict[str, Any]:
-    """An alias file as JSON: its fields, and whether it may be changed."""
-    return {**stored.file.document, "read_only": not stored.writable, "modified": int(stored.modified)}
+        await self.answer_alias(stored)
 
 
 # A name's `/` may come percent-encoded or as it is: proxies on the way decode.

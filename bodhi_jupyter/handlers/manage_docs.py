@@ -1,4 +1,4 @@
-"""``/bodhi/openapi.json`` and ``/bodhi/docs``: what the API is, for programs and for people."""
+"""``/bodhi``, ``/bodhi/openapi.json`` and ``/bodhi/docs``: what the API is, for programs and for people."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from jupyter_server.auth.decorator import authorized
+from jupyter_server.utils import url_path_join
 from tornado import web
 from tornado.httputil import url_concat
 from tornado.template import Template
@@ -47,6 +48,16 @@ class _PageHandler(GatewayHandler):
                 raise
             login = web.RequestHandler.get_login_url(self)
             self.redirect(url_concat(login, {"next": self.request.uri or ""}))
+
+
+class HomeHandler(_PageHandler):
+    """``GET /bodhi``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """To the page that tells what there is."""
+        self.redirect(url_path_join(self.base_url, "bodhi/docs"))
 
 
 class DocsHandler(_PageHandler):
@@ -120,6 +131,7 @@ def _page() -> Template:
 
 
 default_handlers = [
+    (r"/bodhi(?:/)?", HomeHandler),
     (r"/bodhi/openapi.json", OpenApiHandler),
     (r"/bodhi/docs", DocsHandler),
     (rf"/bodhi/docs/({'|'.join(_ASSETS)})", DocsAssetHandler),

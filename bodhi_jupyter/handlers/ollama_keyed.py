@@ -21,8 +21,17 @@ from ..wire.errors import GatewayError, NotAuthenticated, RouteNotFound
 from .base import GatewayHandler
 from .identity import SCOPED_AUTHORIZER, ScopedIdentity
 
-#: Where a path says its key; base URLs may come before it, and addresses that were put together have doubled slashes.
-_KEY = re.compile(r"/+bodhi/+ollama/+([^/?#\s]+)")
+
+def _any_spelling(word: str) -> str:
+    """A pattern of the word with each letter as it is or percent-encoded, once or twice; for matching without case."""
+    return "".join(f"(?:{letter}|%(?:25)?(?:{ord(letter):x}|{ord(letter.upper()):x}))" for letter in word)
+
+
+_SLASH = "(?:/|%(?:25)?2f)"
+_PREFIX = f"{_any_spelling('bodhi')}{_SLASH}+{_any_spelling('ollama')}{_SLASH}+"
+#: Where a path says its key. Base URLs may come before it, and addresses that were put together have doubled slashes;
+#: of these the first is looked for, as a search from each would take long. Who mistypes the address has a key, too.
+_KEY = re.compile(rf"(?i:(?<!/)(?<!%2f)(?<!%252f){_SLASH}+{_PREFIX})([^/?#\s]+)")
 _MARK = "***"
 _SCRUBBED = f"/bodhi/ollama/{_MARK}"
 
@@ -103,9 +112,21 @@ class UnknownRouteHandler(_OllamaShaped):
     @authorized
     async def refuse(self) -> None:
         """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
-        raise RouteNotFound(f"There is no {self.request.path.partition(_MARK)[2]} here.")
+        raise RouteNotFound(self.complaint())
+
+    def complaint(self) -> str:
+        """What is not there."""
+        return f"There is no {self.request.path.partition(_MARK)[2]} here."
 
     get = head = post = put = patch = delete = refuse
+
+
+class MisspeltHandler(UnknownRouteHandler):
+    """The same with capital letters or percent signs in the part before the key."""
+
+    def complaint(self) -> str:
+        """How it is spelt."""
+        return "Spell the address /bodhi/ollama/<key>, in small letters and without percent signs."
 
 
 def keyed(routes: Iterable[tuple[str, type[GatewayHandler]]]) -> list[tuple[str, type[GatewayHandler]]]:
@@ -121,6 +142,7 @@ def keyed(routes: Iterable[tuple[str, type[GatewayHandler]]]) -> list[tuple[str,
         *((rf"/+bodhi/+ollama/+[^/]+{pattern}", twins[handler]) for pattern, handler in below),
         # Without a key, too, it is we who answer.
         (r"/+bodhi/+ollama(?:/.*)?", twins[UnknownRouteHandler]),
+        (rf"/(?i:{_SLASH}*{_PREFIX}).+", _with_key_in_path(MisspeltHandler)),
     ]
 
 

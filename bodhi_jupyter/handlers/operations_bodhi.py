@@ -35,10 +35,15 @@ _EXAMPLES = {
 
 
 class Alias(AliasFile):
-    """An alias as it is in its file; `modified` is in seconds since 1970."""
+    """An alias as it is in its file; `modified` is in seconds since 1970.
+
+    `problem` says why it cannot be used as it is, `problem_param` which field names what is not here.
+    """
 
     read_only: bool
     modified: int
+    problem: str | None = None
+    problem_param: str | None = None
 
 
 class AliasList(Answer):
@@ -94,7 +99,8 @@ OPERATIONS = [
         tag=ALIASES,
         summary="Make an alias",
         description="It stands for one thing: a file (`path`), a file in the Hugging Face cache (`repo` and "
-        "`filename`), or a configured server's model (`backend` and `model`).",
+        "`filename`), or a configured server's model (`backend` and `model`). What is not here may come "
+        "later: the answer then has a `problem`, and requests to the alias are refused with 404 until it has come.",
         dialect=OPENAI,
         request=AliasFile,
         examples=_EXAMPLES,
@@ -198,6 +204,15 @@ OPERATIONS = [
         summary="Show this document",
         dialect=OPENAI,
         replies={200: Reply("The document.", OpenApiDocument, {"openapi": "3.1.0", "info": {}, "paths": {}})},
+        errors=ALWAYS,
+    ),
+    Operation(
+        route="GET /bodhi",
+        tag=SERVER,
+        summary="Go to this document",
+        description="For people; who has not logged in is led to where one can.",
+        dialect=OPENAI,
+        replies={302: Reply("`/bodhi/docs`, or where one can log in.", media="text/html")},
         errors=ALWAYS,
     ),
     Operation(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
 
 def usage(
     *,
-    by: str = "alias",
+    by: str | Iterable[str] = "alias",
     bucket: str = "day",
     since: float | str | None = None,
     until: float | str | None = None,
@@ -19,7 +20,8 @@ def usage(
     """Usage over time, from the Jupyter server beside this kernel.
 
     Args:
-        by: what to split by, with commas between: ``alias``, ``notebook``, ``client``, ``error`` ...; empty for none.
+        by: what to split by: ``alias``, ``notebook``, ``client``, ``error`` ...; several as a list or with commas
+            between, empty for none.
         bucket: the step, ``hour`` or ``day``.
         since: seconds since the epoch, or an ISO 8601 date or time; a week before `until` unless given.
         until: the same; now unless given.
@@ -37,7 +39,7 @@ def usage(
     from .management import read_document
 
     server = connect() if url is None else named_server(url, key)
-    asked = {"by": by, "bucket": bucket, "since": since, "until": until}
+    asked = {"by": by if isinstance(by, str) else ",".join(by), "bucket": bucket, "since": since, "until": until}
     query = urlencode({name: str(value) for name, value in asked.items() if value is not None})
     found = read_document(server, f"/bodhi/v1/usage?{query}")
     return _table(found["series"], ["start", "time", *found["by"], *found["totals"]])

@@ -8,6 +8,7 @@ GatewayError
 │   ├── InvalidField             400  a field is missing, mistyped or out of range
 │   ├── MalformedBody            400  not JSON, not an object
 │   ├── ModelNotFound            404
+│   │   └── ModelAbsent          404  the name is an alias's, and what that names is not here
 │   ├── RouteNotFound            404
 │   ├── MethodNotAllowed         405
 │   ├── BodyTooLarge             413
@@ -96,6 +97,19 @@ class ModelNotFound(RequestError):
 
     status = 404
     default_code = "model_not_found"
+
+
+class ModelAbsent(ModelNotFound):
+    """An alias has this name, and what it names is not here.
+
+    Args:
+        alias: its name.
+        reason: what is missing, one sentence without a folder.
+    """
+
+    def __init__(self, alias: str, reason: str) -> None:
+        super().__init__(f"The alias '{alias}' cannot be used: {reason}.", param="model")
+        self.reason = reason
 
 
 class RouteNotFound(RequestError):

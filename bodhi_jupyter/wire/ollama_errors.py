@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import BackendDied, BackendFailed, GatewayError, InvalidField, ModelNotFound
+from .errors import BackendDied, BackendFailed, GatewayError, InvalidField, ModelAbsent, ModelNotFound
 from .names import InvalidModelName
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
@@ -47,6 +47,8 @@ def ollama_text(error: GatewayError, *, model: str | None, endpoint: str) -> str
         return BUSY
     if isinstance(error, InvalidModelName):
         return "invalid model name"
+    if isinstance(error, ModelAbsent):
+        return f"{_not_found(model or '', endpoint)}: {error.reason}"
     if isinstance(error, ModelNotFound):
         return _not_found(model or "", endpoint)
     if isinstance(error, BackendDied) and endpoint.endswith(_RUNNING_ENDPOINTS):

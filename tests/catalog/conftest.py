@@ -7,6 +7,9 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.catalog.pulling import CONTENT, FILE, REPO
+from tests.fakes.hub import FakeHub
+
 WriteGGUF = Callable[..., Path]
 
 
@@ -74,3 +77,17 @@ def _add_to_hub(cache: Path, repo: str, filename: str, *, commit: str = "c0ffee"
     except OSError:  # Windows without the privilege: huggingface_hub puts the file there too
         blob.rename(link)
     return link
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_TOKEN_PATH", "/nonexistent")
+    with FakeHub() as hub:
+        hub.add(REPO, {FILE: CONTENT, "tiny-Q8_0.gguf": CONTENT[:100], "README.md": b"hello"})
+        yield hub
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "hub"

@@ -87,6 +87,13 @@ def test_what_cannot_be_found_is_reported_and_hides_nothing(folders: Folders, wr
         "adapter.yaml": "the file 'adapter.gguf' is not on this machine",
         "hub.yaml": "the model's file 'm.gguf' is not on this machine",
     }
+    assert {name: absence.param for name, absence in folders.from_files.absent.items()} == {
+        "gone": "path",
+        "long": "path",
+        "nobody": "path",
+        "adapter": "context_params.lora[0]",
+        "hub": "filename",
+    }
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be closed to their owner")

@@ -1,11 +1,15 @@
 """A gateway in front of a scripted backend, and one in front of the real engine."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fakes.hub import FakeHub
 from tests.fakes.llama import FakeLlama
+from tests.handlers.ollama_managing import FILE, REPO
+from tests.tiny_random import write_tiny_random
 
 
 @pytest.fixture
@@ -46,3 +50,36 @@ def error(response: Any) -> dict[str, Any]:
 @pytest.fixture(name="error_of")
 def _error_of():
     return error
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("made") / "tiny.gguf"
+    write_tiny_random(path, seed=3)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "hub-cache"
+
+
+@pytest.fixture
+def hub(content: bytes, cache: Path, monkeypatch):
+    with FakeHub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+        monkeypatch.setenv("HF_TOKEN_PATH", str(cache / "none"))
+        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
+        hub.add(REPO, {FILE: content})
+        yield hub
+
+
+@pytest.fixture
+def model(jp_data_dir: Path) -> str:
+    """A model in the models folder."""
+    folder = jp_data_dir / "bodhi" / "models"
+    folder.mkdir(parents=True)
+    write_tiny_random(folder / "found.gguf", seed=1)
+    return "found"

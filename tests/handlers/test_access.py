@@ -52,6 +52,25 @@ async def test_no_route_is_public(anonymous, error_of, fake, method, path) -> No
     assert not fake.requests
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "envelope"),
+    [
+        ("GET", "/v1/models", {"type": "invalid_request_error", "code": "invalid_api_key", "param": None}),
+        ("GET", "/api/tags", {}),
+        ("POST", "/v1/messages", {"type": "authentication_error"}),
+    ],
+)
+async def test_without_a_key_every_dialect_says_where_one_comes_from(anonymous, method, path, envelope) -> None:
+    response = await anonymous.request(method, path, json={} if method == "POST" else None)
+    assert response.status_code == 401
+    error = response.json()["error"]
+    message = error if isinstance(error, str) else error.pop("message")
+    assert message.startswith("No key was sent. In a notebook, restart the kernel")
+    assert '`eval "$(jupyter bodhi env)"`' in message
+    assert "`jupyter bodhi key create`" in message
+    assert envelope == ({} if isinstance(error, str) else error)
+
+
 async def test_a_wrong_key_says_what_would_be_right(anonymous, error_of) -> None:
     response = await anonymous.get("/v1/models", headers=bearer("nonsense"))
     assert response.status_code == 401
@@ -82,7 +101,7 @@ class TestScopedKey:
     async def test_it_opens_our_routes_and_no_others(self, anonymous, key) -> None:
         assert (await anonymous.get("/v1/models", headers=bearer(key))).status_code == 200
         assert (await anonymous.post(PATH, json=BODY, headers=bearer(key))).status_code == 200
-        for core in ("/api/kernels", "/api/contents", "/api/sessions", "/api/me"):
+        for core in ("/api/kernels", "/api/contents", "/api/sessions", "/api/me", "/metrics"):
             assert (await anonymous.get(core, headers=bearer(key))).status_code == 403
 
     async def test_it_leaves_no_login_cookie_behind(self, anonymous, key) -> None:
@@ -103,6 +122,7 @@ class TestScopedKey:
         response = await anonymous.get("/v1/models", headers=bearer(key))
         assert response.status_code == 401
         assert "no longer valid" in error_of(response)["message"]
+        assert "restart the kernel" in error_of(response)["message"]
         assert key not in response.text
 
     async def test_its_holder_is_in_the_log_and_the_key_is_not(self, anonymous, key, caplog) -> None:

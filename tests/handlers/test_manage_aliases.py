@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 
+from tests.handlers.aliases import PATH, chat, create, models, names, text, url
 from tests.tiny_random import write_tiny_random
-
-PATH = "/bodhi/v1/aliases"
-CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
@@ -42,35 +39,6 @@ def model(jp_data_dir: Path) -> str:
     folder.mkdir(parents=True)
     write_tiny_random(folder / "found.gguf", seed=1)
     return "found.gguf"
-
-
-def url(name: str) -> str:
-    return f"{PATH}/{quote(name, safe='')}"
-
-
-async def create(client: httpx.AsyncClient, name: str, path: str = "found.gguf", **fields: Any) -> httpx.Response:
-    response = await client.post(PATH, json={"alias": name, "path": path, **fields})
-    assert response.status_code == 201, response.text
-    return response
-
-
-async def names(client: httpx.AsyncClient) -> list[str]:
-    return [entry["alias"] for entry in (await client.get(PATH)).json()["data"]]
-
-
-async def models(client: httpx.AsyncClient) -> list[str]:
-    return [entry["id"] for entry in (await client.get("/v1/models?refresh=true")).json()["data"]]
-
-
-async def chat(client: httpx.AsyncClient, name: str, **more: Any) -> dict[str, Any]:
-    body = {"model": name, "messages": [{"role": "user", "content": "tell me"}], **more}
-    response = await client.post(CHAT, json=body)
-    assert response.status_code == 200, response.text
-    return response.json()
-
-
-def text(answer: dict[str, Any]) -> str:
-    return answer["choices"][0]["message"]["content"]
 
 
 class TestLife:

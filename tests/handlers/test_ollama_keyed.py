@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -167,7 +171,9 @@ async def test_a_body_above_the_limit_is_refused(anonymous, key) -> None:
 
 
 async def test_no_route_is_given_below_api(extension) -> None:
-    assert all(pattern.startswith("/+bodhi/+ollama") for pattern, _ in keyed(ROUTES))
+    *patterns, misspelt = (pattern for pattern, _ in keyed(ROUTES))
+    assert all(pattern.startswith("/+bodhi/+ollama") for pattern in patterns)
+    assert not any(re.fullmatch(misspelt, path) for path in ("/", "/api/echo", "/api/bodhi/ollama/x", "/bodhi/ollama"))
 
 
 async def test_handlers_have_one_twin_each() -> None:
@@ -182,6 +188,43 @@ async def test_doubled_slashes_open_the_same(anonymous, server_url, key, before)
     assert answer.json()["path"].endswith("/bodhi/ollama/***/api/echo")
     refused = await anonymous.get(f"{server_url}{before}{STRANGER}/api/echo")
     assert refused.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "/bodhi/Ollama/",
+        "/BODHI/OLLAMA//",
+        "/bodhi%2Follama%2f",
+        "/%2Fbodhi/ollama/",
+        "/b%6fdhi/%4fllama/",
+        "/%62%6F%64%68%69/ollama%2F/",
+        "/bodhi%252Follama%252F",
+    ],
+)
+async def test_no_spelling_of_the_address_brings_a_key_into_the_log(anonymous, server_url, key, caplog, before) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for sent, status in ((key, 404), (STRANGER, 401), (SECRET_OF_NOBODY, 401)):
+            answer = await raw_get(f"{server_url}{before}{sent}/api/echo", referer=f"{before}{sent}/page")
+            assert answer.startswith(f"HTTP/1.1 {status} ")
+            assert sent not in answer
+            assert sent not in caplog.text
+            if status == 404:
+                assert "Spell the address /bodhi/ollama/<key>, in small letters" in answer
+    assert "/bodhi/ollama/***/api/echo" in caplog.text
+
+
+async def raw_get(url: str, referer: str) -> str:
+    """The answer to a path that no client has put right."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(
+        f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nReferer: {referer}\r\nConnection: close\r\n\r\n".encode()
+    )
+    answer = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return answer
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -227,13 +270,11 @@ def test_a_live_servers_log_never_holds_a_key(tmp_path: Path) -> None:
     assert statuses == [[200, 200, 404, 405, 405, 500], [401, 401, 401, 401, 405, 401], [401, 401, 401, 401, 405, 401]]
     for key in (good, STRANGER, SECRET_OF_NOBODY):
         assert key not in log
-    # All of them were logged, by Jupyter and by us, with a traceback for the defect.
+    # All of them were logged, with a traceback for the defect.
     for path in ("api/echo", "nowhere", "api/boom"):
         assert f"/bodhi/ollama/***/{path}" in log
     assert "RuntimeError: /bodhi/ollama/***/api/boom" in log
-    assert "500 GET /bodhi/ollama/***/api/boom (key:editor@127.0.0.1)" in log
-    assert "user=key:editor" in log
-    assert "/bodhi/ollama/***/page" in log
+    assert "endpoint='GET /bodhi/ollama/***/api/boom' user=key:editor" in log
 
 
 def test_a_live_servers_log_never_holds_the_key_of_a_real_request(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ async def test_the_document_is_served_below_the_base_url(client, jp_base_url) ->
 async def test_nobody_reads_it_without_a_key(client, error_of) -> None:
     response = await client.get("/bodhi/openapi.json", headers={"Authorization": ""})
     assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
-    for path in ("/bodhi/docs", "/bodhi/docs/swagger-ui-bundle.js"):
+    for path in ("/bodhi", "/bodhi/docs", "/bodhi/docs/swagger-ui-bundle.js"):
         response = await client.get(path, headers={"Authorization": ""})
         assert response.status_code == 302
         assert "/login" in response.headers["location"]
@@ -187,6 +187,21 @@ async def test_nobody_reads_it_without_a_key(client, error_of) -> None:
         # Who sends a key is told that it is wrong.
         response = await client.get(path, headers={"Authorization": "Bearer bodhi-gone"})
         assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("path", ["/bodhi", "/bodhi/"])
+async def test_the_short_address_leads_to_the_page(client, jp_base_url, path) -> None:
+    response = await client.get(path)
+    assert (response.status_code, response.headers["location"]) == (302, f"{jp_base_url}bodhi/docs")
+    assert (await client.get("/bodhi/nothing")).status_code == 404
+
+
+async def test_the_short_address_with_a_token_logs_a_browser_in(client, token) -> None:
+    headers = {"Authorization": ""}
+    response = await client.get("/bodhi", params={"token": token}, headers=headers)
+    assert response.status_code == 302
+    assert token not in response.headers["location"]
+    assert (await client.get("/bodhi/docs", headers=headers)).status_code == 200
 
 
 async def test_the_page_runs_nothing_but_its_own(client) -> None:

@@ -32,6 +32,7 @@ def routes() -> RouteNames:
         ("/v1/nope/nope", "/v1"),
         ("/bodhi/v1/models/a/b/load", "/bodhi/v1/models/{}/load"),
         ("/bodhi/v1/usage", "/bodhi/v1/usage"),
+        ("/bodhi/", "/bodhi"),
         ("/api/chat", "/api/chat"),
         ("/", "/"),
         ("/elsewhere", "{}"),

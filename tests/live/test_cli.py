@@ -178,6 +178,39 @@ def test_jupyter_bodhi_serves_without_jupyterlab(start_server):
     assert server.get("/lab").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("doctr", "`jupyter bodhi` knows no 'doctr'. Did you mean `jupyter bodhi doctor`?"),
+        ("keys", "`jupyter bodhi` knows no 'keys'. Did you mean `jupyter bodhi key`?"),
+        ("serve", "`jupyter bodhi` knows no 'serve'."),
+    ],
+)
+def test_a_mistyped_subcommand_is_told_which_there_are(tmp_path, typed, said):
+    result = run(jupyter("bodhi", typed, "--port=0"), own_environment(tmp_path), tmp_path)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"{said} Its subcommands are doctor, env and key.\n"
+
+
+def test_a_folder_is_served_and_no_mistyped_subcommand(tmp_path):
+    (tmp_path / "docs").mkdir()
+
+    said = run(jupyter("bodhi", "docs", "--no-such-flag=1", "--version"), own_environment(tmp_path), tmp_path)
+
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", [("bodhi",), ("bodhi", "key")])
+def test_the_help_speaks_of_the_command_as_it_is_typed(tmp_path, command):
+    said = run(jupyter(*command, "--help"), own_environment(tmp_path), tmp_path)
+
+    assert said.returncode == 0
+    assert f"`jupyter {' '.join(command)} SUBCOMMAND --help` says more" in " ".join(said.stdout.split())
+    assert " cmd" not in said.stdout
+    assert "`bodhi_jupyter" not in said.stdout
+
+
 def test_importing_the_package_imports_nothing_heavy():
     heavy = ("httpx", "aiohttp", "pydantic", "tornado", "jupyter_server", "numpy", "gguf", "xllamacpp", "openai")
     code = f"import sys, bodhi_jupyter; print([name for name in {heavy!r} if name in sys.modules])"

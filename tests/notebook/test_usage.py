@@ -41,6 +41,15 @@ async def test_an_address_and_a_key_can_be_given(counted, server_url, token, mon
         assert len(await ask(url=url, key=token, bucket="hour", since=0)) == 2
 
 
+async def test_a_list_says_several_things_to_split_by(counted, server_url, token, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    rows = await ask(url=server_url, key=token, by=["alias", "user"])
+    assert [set(row) & {"alias", "user", "client"} for row in rows] == [{"alias", "user"}] * 2
+    assert rows == await ask(url=server_url, key=token, by="alias,user")
+    (row,) = await ask(url=server_url, key=token, by=[])
+    assert row["requests"] == 3
+
+
 async def test_with_pandas_it_is_a_table(counted, server_url, token, monkeypatch) -> None:
     class DataFrame(dict):  # type: ignore[type-arg]
         def __init__(self, rows: list[dict[str, Any]], columns: list[str]) -> None:

@@ -1,0 +1,98 @@
+"""A pool whose engines do what the test says; real processes are in tests/live/test_pool_life.py."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bodhi_jupyter.backends.base import Address
+from bodhi_jupyter.backends.pool import LocalPool
+from bodhi_jupyter.backends.residency import PoolEvent, PoolLimits
+from bodhi_jupyter.catalog.alias import Alias, LocalTarget
+from bodhi_jupyter.catalog.context import ContextParams
+from bodhi_jupyter.catalog.discovery import ModelFile
+from bodhi_jupyter.wire.errors import BackendUnavailable
+
+
+class FakeEngine:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.pid = 1
+        self.address = Address(f"http://{name}")
+        self.exited = asyncio.Event()
+        self.stopped = False
+        self.last_lines = ["its last line"]
+
+    def why_it_died(self) -> str:
+        return f"{self.name} died of a test"
+
+    async def stop(self) -> None:
+        self.stopped = True
+        self.exited.set()
+
+
+class Factory:
+    """Starts fake engines; a name in `gates` waits for its event, one in `broken` fails."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.engines: dict[str, FakeEngine] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.broken: set[str] = set()
+        self.alive_peak = 0
+
+    async def __call__(self, alias: str, target: LocalTarget) -> FakeEngine:
+        self.started.append(alias)
+        if alias in self.gates:
+            await self.gates[alias].wait()
+        if alias in self.broken:
+            raise BackendUnavailable(f"{alias} is broken")
+        engine = self.engines[alias] = FakeEngine(alias)
+        alive = [engine for engine in self.engines.values() if not engine.exited.is_set()]
+        self.alive_peak = max(self.alive_peak, len(alive))
+        return engine
+
+
+def alias(name: str, keep_alive: float | None = None, **context: int) -> Alias:
+    path = Path(f"{name}.gguf")
+    file = ModelFile(name, path, 1, 0, None, None, None, (path,))
+    return Alias(name, LocalTarget(file, ContextParams(**context)), 0, "test", keep_alive=keep_alive)
+
+
+A, B, C, D = (alias(name) for name in "abcd")
+
+
+def run(test: Callable[[LocalPool, Factory, list[PoolEvent]], Awaitable[None]], **limits: float) -> None:
+    async def main() -> None:
+        factory = Factory()
+        events: list[PoolEvent] = []
+        sizes = {f"{name}.gguf": size for name, size in {"a": 4, "b": 4, "c": 8, "d": 1}.items()}
+
+        async def estimate(target: LocalTarget) -> int:
+            return sizes.get(target.path.name, 1)
+
+        pool = LocalPool(factory, PoolLimits(**limits), estimate, events.append)  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(20):
+                await test(pool, factory, events)
+        finally:
+            await pool.close()
+        assert all(engine.exited.is_set() for engine in factory.engines.values())
+
+    asyncio.run(main())
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def hold(pool: LocalPool, which: Alias, until: asyncio.Event, got: list[str] | None = None) -> None:
+    async with pool.lease(which):
+        if got is not None:
+            got.append(which.name)
+        await until.wait()
+
+
+def wishing(which: Alias, tokens: int) -> Alias:
+    return replace(which, wished_context=tokens)

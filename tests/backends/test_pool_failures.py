@@ -1,0 +1,115 @@
+"""Engines that cannot be started, and engines that die."""
+
+import asyncio
+
+import pytest
+
+from bodhi_jupyter.backends.pool import LocalPool
+from bodhi_jupyter.backends.residency import PoolEvent
+from bodhi_jupyter.catalog.alias import LocalTarget
+from bodhi_jupyter.wire.errors import BackendError, BackendFailed, BackendUnavailable
+from tests.backends.scripted_engines import A, Factory, FakeEngine, alias, run, settle
+
+
+def test_a_failed_load_fails_all_who_wait_and_the_next_request_tries_again() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        factory.broken.add("a")
+
+        async def ask() -> BackendError | None:
+            try:
+                async with pool.lease(A):
+                    return None
+            except BackendError as error:
+                return error
+
+        answers = await asyncio.gather(*(ask() for _ in range(5)))
+        assert [type(answer) for answer in answers] == [BackendUnavailable] * 5
+        assert factory.started == ["a"]
+        assert pool.states()["a"].state == "failed"
+        assert pool.states()["a"].reason == "a is broken"
+        factory.broken.clear()
+        assert await ask() is None
+        assert pool.states()["a"].state == "loaded"
+
+    run(scenario)
+
+
+def test_a_crash_loop_backs_off_and_says_why() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        factory.broken.add("a")
+        errors = []
+        for _ in range(5):
+            with pytest.raises(BackendUnavailable) as caught:
+                async with pool.lease(A):
+                    pass
+            errors.append(caught.value)
+        # One immediate retry; then a pause during which nothing is started.
+        assert factory.started == ["a", "a"]
+        assert errors[-1].message == "a is broken"
+        assert errors[-1].retry_after == pytest.approx(1, abs=0.5)
+
+    run(scenario)
+
+
+def test_a_death_is_noticed_at_once_and_the_next_request_restarts_it() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        with pytest.raises(BackendFailed, match="died of a test"):
+            async with pool.lease(A):
+                factory.engines["a"].exited.set()
+                raise BackendFailed("the connection broke")
+        await settle()
+        assert events[-1] == PoolEvent("failed", "a", reason="a died of a test", last_lines=("its last line",))
+        async with pool.lease(A):
+            pass
+        assert factory.started == ["a", "a"]
+
+    run(scenario)
+
+
+def test_deaths_under_a_keep_alive_of_zero_are_a_loop_too() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        brief = alias("brief", keep_alive=0.0)
+        for _ in range(5):
+            with pytest.raises(BackendError):
+                async with pool.lease(brief):
+                    factory.engines["brief"].exited.set()
+                    await settle()
+                    raise BackendFailed("the connection broke")
+            await settle()
+        assert factory.started == ["brief", "brief"]
+        assert {event.kind for event in events} == {"loaded", "failed"}
+
+    run(scenario)
+
+
+def test_a_defect_of_the_starter_fails_the_request_and_the_next_one_works(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        start = pool._residents._start
+
+        async def defective(name: str, target: LocalTarget) -> FakeEngine:
+            pool._residents._start = start
+            raise RuntimeError("can't start new thread")
+
+        pool._residents._start = defective
+        with pytest.raises(BackendUnavailable, match="the log says why"):
+            async with pool.lease(A):
+                pass
+        assert "can't start new thread" in caplog.text
+        async with pool.lease(A):
+            pass
+
+    run(scenario)
+
+
+def test_a_mended_alias_is_not_refused_for_the_old_ones_failures() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        factory.broken.add("a")
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable):
+                async with pool.lease(A):
+                    pass
+        factory.broken.clear()
+        async with pool.lease(alias("a", n_ctx=512)):
+            pass
+
+    run(scenario)

@@ -1,0 +1,121 @@
+"""Several who want one model: they share its download, which ends with the last of them."""
+
+import asyncio
+
+import pytest
+
+from bodhi_jupyter.catalog.pull import PullNotFound
+from bodhi_jupyter.catalog.pull_errors import (
+    PullCancelled,
+)
+from tests.catalog.pulling import CONTENT, REPO, blobs, lines_of, pull, pulls_from
+from tests.fakes.hub import PIECE
+
+
+def test_the_last_one_to_leave_stops_the_download(hub, cache):
+    """Held in the middle, so that nothing but the leaving can end it; what came is taken up again later."""
+    hub.script.hold_after = 5 * PIECE
+
+    async def main() -> None:
+        pulls = pulls_from(hub, cache)
+        first = asyncio.create_task(lines_of(pulls))
+        second = asyncio.create_task(lines_of(pulls, f"{REPO.upper()}:q4_k_m"))
+        await asyncio.to_thread(hub.script.held.wait)
+        (state,) = pulls.states()
+        assert (state.state, state.model, state.total) == ("running", f"{REPO}:Q4_K_M", len(CONTENT))
+        first.cancel()
+        await asyncio.wait([first])
+        assert [state.state for state in pulls.states()] == ["running"]
+        (running,) = pulls._running.values()
+        assert not running.cancelled.is_set()
+        second.cancel()
+        await asyncio.wait([second])
+        assert running.cancelled.is_set()
+        hub.script.release.set()
+        await running.task
+        assert [state.state for state in pulls.states()] == ["cancelled"]
+        await pulls.close()
+
+    asyncio.run(main())
+    (partial,) = blobs(cache).items()
+    assert partial[0].endswith(".incomplete")
+    assert 0 < partial[1] < len(CONTENT)
+    hub.seen.clear()
+    hub.script.hold_after = None
+    assert pull(hub, cache)[-1] == {"status": "success"}
+    assert hub.ranges() == [f"bytes={partial[1]}-"]
+
+
+def test_two_callers_share_one_download(hub, cache):
+    hub.script.hold_after = 5 * PIECE
+
+    async def main() -> tuple[list[dict], list[dict]]:
+        pulls = pulls_from(hub, cache)
+        first = asyncio.create_task(lines_of(pulls))
+        await asyncio.to_thread(hub.script.held.wait)
+        second = asyncio.create_task(lines_of(pulls, f"{REPO}:Q4_K_M"))
+        await asyncio.sleep(0)
+        hub.script.release.set()
+        result = await first, await second
+        await pulls.close()
+        return result
+
+    first, second = asyncio.run(main())
+    assert first[-1] == second[-1] == {"status": "success"}
+    assert second[0] == {"status": "pulling manifest"}
+    assert hub.ranges() == [None]
+
+
+def test_a_cancelled_pull_tells_those_who_follow(hub, cache):
+    hub.script.hold_after = 5 * PIECE
+
+    async def main() -> None:
+        pulls = pulls_from(hub, cache)
+        with pytest.raises(PullNotFound):
+            pulls.cancel("pull_unknown")
+        task = asyncio.create_task(lines_of(pulls))
+        await asyncio.to_thread(hub.script.held.wait)
+        pulls.cancel(pulls.states()[0].id)
+        hub.script.release.set()
+        with pytest.raises(PullCancelled):
+            await task
+        assert [(state.state, state.error) for state in pulls.states()] == [("cancelled", "pull canceled")]
+        await pulls.close()
+
+    asyncio.run(main())
+
+
+def test_a_pull_after_a_cancelled_one_is_a_new_one(hub, cache):
+    """It waits for the file that the old one still holds, and takes up what that left."""
+    hub.script.hold_after = 5 * PIECE
+
+    async def main() -> None:
+        pulls = pulls_from(hub, cache)
+        old = asyncio.create_task(lines_of(pulls))
+        await asyncio.to_thread(hub.script.held.wait)
+        pulls.cancel(pulls.states()[0].id)
+        new = asyncio.create_task(lines_of(pulls))
+        await asyncio.sleep(0)
+        assert len(pulls.states()) == 2
+        hub.script.release.set()
+        with pytest.raises(PullCancelled):
+            await old
+        assert (await new)[-1] == {"status": "success"}
+        await pulls.close()
+
+    asyncio.run(main())
+
+
+def test_closing_ends_a_download_and_tells(hub, cache):
+    hub.script.hold_after = 5 * PIECE
+
+    async def main() -> None:
+        pulls = pulls_from(hub, cache)
+        task = asyncio.create_task(lines_of(pulls))
+        await asyncio.to_thread(hub.script.held.wait)
+        asyncio.get_running_loop().call_later(0.05, hub.script.release.set)
+        await pulls.close()
+        with pytest.raises(PullCancelled):
+            await task
+
+    asyncio.run(main())

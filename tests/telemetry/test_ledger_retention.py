@@ -1,0 +1,55 @@
+"""How long rows are kept, and how many."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from bodhi_jupyter.telemetry import ledger as ledger_module
+from tests.telemetry.ledgers import DAY, rows
+from tests.telemetry.records import record
+
+
+class TestRetention:
+    def test_by_age(self, make_ledger) -> None:
+        ledger = make_ledger(max_age=30 * DAY)
+        now = time.time()
+        for days in (0, 29, 31, 400):
+            ledger.record(record(request_id=str(days), started=now - days * DAY))
+        ledger.flush()
+        assert rows(ledger.folder, "request_id") == [("0",), ("29",)]
+
+    def test_by_size_the_oldest_go_first(self, make_ledger, monkeypatch) -> None:
+        monkeypatch.setattr(ledger_module, "TRIM_ROWS", 1)
+        ledger = make_ledger(max_bytes=200_000)
+        now = time.time()
+        for number in range(3000):
+            ledger.record(record(request_id=str(number), started=now - 3000 + number))
+        ledger.flush()
+        left = [int(number) for (number,) in rows(ledger.folder, "request_id")]
+        assert sum(path.stat().st_size for path in ledger.folder.iterdir()) <= 200_000
+        assert len(left) > 300
+        assert left == list(range(3000 - len(left), 3000))
+
+    def test_files_that_others_left_go_and_those_of_running_servers_stay(self, make_ledger) -> None:
+        folder = make_ledger().folder
+        folder.mkdir()
+        long_ago = time.time() - 100 * DAY
+        for name, modified in (("v1-other-0", long_ago), ("v0-other-0", long_ago), ("v1-other-1", time.time())):
+            path = folder / f"requests-{name}.sqlite3"
+            path.write_bytes(b"")
+            os.utime(path, (modified, modified))
+        ledger = make_ledger()
+        ledger.record(record())
+        ledger.flush()
+        assert sorted(path.name for path in folder.glob("*other*")) == ["requests-v1-other-1.sqlite3"]
+
+    def test_abandoned_files_make_room_before_rows_of_ours(self, make_ledger) -> None:
+        ledger = make_ledger(max_bytes=200_000)
+        ledger.folder.mkdir()
+        (ledger.folder / "requests-v1-other-0.sqlite3").write_bytes(b"x" * 300_000)
+        for _ in range(100):
+            ledger.record(record())
+        ledger.flush()
+        assert not list(ledger.folder.glob("*other*.sqlite3"))
+        assert len(rows(ledger.folder)) == 100
