@@ -45,8 +45,8 @@ class Panel(widgets.VBox):
         self.models = ModelBrowser(server)
         self.plots = Plots(server)
         self._tabs = widgets.Tab([self.chat, self.models, self.plots], titles=_TITLES)
-        self._tabs.add_class("bodhi-ui-panel")
         super().__init__([self._tabs], model=self.chat.model)
+        self.add_class("bodhi-ui-panel")
         for name in ("messages", "model", "last"):
             widgets.link((self, name), (self.chat, name))
         self.models.observe(self._use, "used")

@@ -1,6 +1,7 @@
 // The widget: lays out the chat, and brings its parts together.
 
 import { copyText, download, h, icon, iconButton, textButton } from "./dom.js";
+import { KERNEL_ENDED } from "./kernel.js";
 import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
@@ -17,6 +18,7 @@ class Chat {
     this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0 });
     this.empty = h("div", { class: "bodhi-empty" }, "Ask something. The answer is made on your own machines.");
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
+    this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
     this.meter = h("div", { class: "bodhi-meter" });
     this.settings = new Settings(session);
     this.composer = new Composer(session, {
@@ -32,6 +34,7 @@ class Chat {
       this.settings.element,
       this.log,
       this.notice,
+      this.ended,
       this.composer.element,
       this.meter,
       this.announcer,
@@ -41,6 +44,7 @@ class Chat {
     this.showChats();
     this.showMessages();
     this.showStatus();
+    this.showKernel();
   }
 
   header() {
@@ -104,6 +108,7 @@ class Chat {
     else if (what === "calls") this.showCalls();
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
+    else if (what === "kernel") this.showKernel();
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -160,7 +165,7 @@ class Chat {
   showCalls() {
     const open = openCalls(this.session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
-    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls);
+    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
   }
 
   // To the end, once per frame, for whoever has not scrolled away from it.
@@ -186,6 +191,16 @@ class Chat {
     else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
     else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.connected()));
     else this.notice.hidden = true;
+  }
+
+  showKernel() {
+    const { kernel, isCutOff } = this.session;
+    this.ended.hidden = !kernel.isOver;
+    this.composer.setEnabled(!isCutOff);
+    if (!kernel.isOver) return;
+    const more = isCutOff ? "" : " Until then you can chat on here, without functions; a reload of the page forgets it.";
+    this.ended.textContent = KERNEL_ENDED + more;
+    this.showCalls();
   }
 
   complain(text, ...more) {

@@ -1,7 +1,8 @@
 // The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
 
 import { EventReader } from "./events.js";
-import { KernelTransport, ServerError, findTransport, listModels } from "./transport.js";
+import { onKernelEnd } from "./kernel.js";
+import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
 import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const MAX_UNDO = 50;
@@ -23,6 +24,7 @@ export class Session {
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     // Of a page that was left in the middle of an answer.
     if (model.get("status").state === "answering") this.setStatus("ready");
+    onKernelEnd(model, () => this.endKernel());
     this.connecting = this.connect();
   }
 
@@ -42,7 +44,7 @@ export class Session {
 
   set(values) {
     for (const [name, value] of Object.entries(values)) this.model.set(name, value);
-    this.model.save_changes();
+    if (!this.kernel.isOver) this.model.save_changes();
   }
 
   setStatus(state, detail = "", code = 0) {
@@ -51,12 +53,24 @@ export class Session {
     this.tell("status");
   }
 
+  // The page itself can still reach the server, if it could before; nothing else hears of it.
+  endKernel() {
+    this.kernel.end();
+    this.tell("kernel");
+  }
+
+  // Nobody can be asked any more.
+  get isCutOff() {
+    return this.kernel.isOver && !(this.transport instanceof PageTransport);
+  }
+
   // -- the server ------------------------------------------------------------------------------------------
 
   async connect() {
     try {
       const { transport, models } = await findTransport(this.kernel);
       this.transport = transport;
+      this.tell("kernel");
       this.set({ models });
       if (this.status.state === "no server") this.setStatus("ready");
     } catch (error) {
@@ -182,7 +196,9 @@ export class Session {
 
   settings() {
     const names = ["model", "system", "parameters", "tools"];
-    return Object.fromEntries(names.map((name) => [name, this.get(name)]));
+    const settings = Object.fromEntries(names.map((name) => [name, this.get(name)]));
+    // Where no function can be run the model must not ask for one.
+    return this.kernel.isOver ? { ...settings, tools: [] } : settings;
   }
 
   async stream({ answer, controller }, body) {
