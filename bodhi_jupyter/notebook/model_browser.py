@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import ipywidgets as widgets
-from traitlets import Unicode
+from traitlets import Tuple, Unicode
 
 from .alias_form import AliasForm
 from .background import start
@@ -37,6 +37,7 @@ class ModelBrowser(widgets.VBox):
         server: by default the one that `connect` finds.
 
     Attributes:
+        names: of all models that there are.
         selected: the model that is looked at, or "".
         used: the model that the person chose to talk to, or "".
 
@@ -44,6 +45,7 @@ class ModelBrowser(widgets.VBox):
         ServerNotFound: none is known here.
     """
 
+    names = Tuple()
     selected = Unicode()
     used = Unicode()
 
@@ -177,6 +179,7 @@ class ModelBrowser(widgets.VBox):
             self._stored = {alias["alias"]: alias for alias in await self._management.aliases()}
             self._looked = time.monotonic()
         self._rows = [row_of(model, self._well()) for model in models]
+        self.names = tuple(row.name for row in self._rows)
         _set_options(self.capability, "Any capability", capabilities_in(self._rows))
         _set_options(self.source, "Any source", sources_in(self._rows))
         self._show_rows()
@@ -231,6 +234,8 @@ class ModelBrowser(widgets.VBox):
         self._say(f"{name} {done}.")
 
     def _use(self) -> None:
+        # Another may have been chosen elsewhere meanwhile: it is news even if it is the same.
+        self.used = ""
         self.used = self.selected
         self._say(f"Questions go to {self.used}.")
 

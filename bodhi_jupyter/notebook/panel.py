@@ -50,6 +50,7 @@ class Panel(widgets.VBox):
         for name in ("messages", "model", "last"):
             widgets.link((self, name), (self.chat, name))
         self.models.observe(self._use, "used")
+        self.models.observe(lambda _: self.chat.refresh_models(), "names")
         self.observe(self._note_speed, "last")
 
     def close(self) -> None:
@@ -59,6 +60,8 @@ class Panel(widgets.VBox):
         super().close()
 
     def _use(self, change: dict[str, str]) -> None:
+        if not change["new"]:
+            return
         self.model = change["new"]
         self._tabs.selected_index = _TITLES.index("Chat")
 

@@ -189,6 +189,16 @@ def test_news_keep_what_is_looked_at(browser, begun, api):
     assert "found" in browser.details._facts.value
 
 
+def test_using_the_same_model_again_is_news(browser):
+    used: list[str] = []
+    browser.observe(lambda change: used.append(change["new"]), "used")
+    browser.selected = "found"
+    for _ in range(2):
+        buttons(browser)["Use"].click()
+
+    assert [name for name in used if name] == ["found", "found"]
+
+
 def test_loading_says_how_it_went(browser, begun, api, server):
     browser.selected = "found"
     buttons(browser)["Load"].click()

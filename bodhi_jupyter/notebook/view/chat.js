@@ -40,11 +40,18 @@ class Chat {
       this.announcer,
     );
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
+    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && session.refreshModels());
+    this.observer.observe(this.element);
     this.showModels();
     this.showChats();
     this.showMessages();
     this.showStatus();
     this.showKernel();
+  }
+
+  close() {
+    this.unsubscribe();
+    this.observer.disconnect();
   }
 
   header() {
@@ -109,6 +116,7 @@ class Chat {
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
+    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked now.`);
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -289,7 +297,7 @@ export default () => {
     render({ model, el }) {
       const chat = new Chat(session, model.widget_manager);
       el.append(chat.element);
-      return () => chat.unsubscribe();
+      return () => chat.close();
     },
   };
 };

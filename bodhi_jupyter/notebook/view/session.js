@@ -5,6 +5,7 @@ import { onKernelEnd } from "./kernel.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
 import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
+const DEFAULT = "default";
 const MAX_UNDO = 50;
 const MAX_BUSY = 25; // milliseconds
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
@@ -21,6 +22,7 @@ export class Session {
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
+    model.on("msg:custom", ({ kind }) => kind === "models" && this.refreshModels());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     // Of a page that was left in the middle of an answer.
     if (model.get("status").state === "answering") this.setStatus("ready");
@@ -84,9 +86,16 @@ export class Session {
     return this.transport;
   }
 
+  // What was chosen stays so, unless it was listed and is no more.
   async refreshModels() {
     const models = await listModels(await this.connected()).catch(() => null);
-    if (models && JSON.stringify(models) !== JSON.stringify(this.get("models"))) this.set({ models });
+    const before = this.get("models");
+    if (!models || JSON.stringify(models) === JSON.stringify(before)) return;
+    const chosen = this.get("model");
+    const isIn = (list) => list.some(({ id }) => id === chosen);
+    const isGone = chosen !== DEFAULT && isIn(before) && !isIn(models);
+    this.set(isGone ? { models, model: DEFAULT } : { models });
+    if (isGone) this.tell("gone", chosen);
   }
 
   async render(request) {
@@ -251,6 +260,8 @@ export class Session {
     this.messages = this.model.get("messages");
     if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
     else this.setStatus("ready");
+    // Perhaps the model is gone.
+    if (failure?.status === 404) this.refreshModels();
   }
 
   // -- tools -----------------------------------------------------------------------------------------------
