@@ -185,11 +185,17 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     notebook.fill("Description", HOSTILE)
     notebook.submit("Save")
     notebook.page.get_by_role("alert").filter(has_text="a name consists of letters").wait_for()
-    notebook.fill("Name", "mine")
     notebook.fill("Temperature", "9")
+    notebook.fill("Slots", "many")
     notebook.submit("Save")
     notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
     module_visit.screenshot("models_form_error")
+    described = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']").evaluate_all(
+        "inputs => inputs.map(one => document.getElementById(one.getAttribute('aria-describedby')).textContent)"
+    )
+    assert [text.split(" ", 1)[0] for text in described] == ["A", "Input", "Input"]
+    notebook.fill("Slots", "")
+    notebook.fill("Name", "mine")
     notebook.fill("Temperature", "0.5")
     notebook.submit("Save")
     notebook.wait_for_message("mine is saved.")

@@ -262,6 +262,12 @@ class TestRefusals:
             assert (error["param"], error["code"]) == (param, "invalid_alias")
         assert await names(client) == []
 
+    async def test_all_that_is_wrong_is_named(self, client) -> None:
+        response = await client.post(PATH, json={"path": 5, "request_params": {"temperature": 3}})
+        faults = response.json()["faults"]
+        assert [fault["param"] for fault in faults] == ["request_params.temperature", "alias", "path"]
+        assert faults[1]["message"] == "This field is missing."
+
     async def test_a_body_that_is_no_object(self, client, error_of) -> None:
         for body in (b"", b"{", b"[]"):
             for response in (await client.post(PATH, content=body), await client.put(url("x"), content=body)):

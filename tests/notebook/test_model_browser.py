@@ -241,7 +241,7 @@ def test_the_servers_error_stands_at_its_field(browser, begun, api):
     buttons(browser)["Save"].click()
     finish(begun)
 
-    assert "Too &lt;hot&gt;." in form.fields["request_params.temperature"].problem.value
+    assert form.fields["request_params.temperature"].problem.value == "Too <hot>."
     assert not buttons(browser)["Save"].disabled
 
 
@@ -378,14 +378,26 @@ class TestForm:
 
         assert form.document()["request_params"] == {"temperature": "warm"}
 
-    def test_what_is_to_be_json_is_said_at_the_field(self, form):
+    def test_no_json_is_left_for_the_server_to_refuse(self, form):
         form.fill({"alias": "a", "path": "b"}, "New")
         form._more["request_params"].text = "top_k=3"
+        form.fields["request_params.temperature"].text = "9"
 
-        with pytest.raises(ValueError, match="A JSON object is expected"):
-            form.document()
+        assert form.document()["request_params"] == "top_k=3"
 
-        assert "JSON object" in form._more["request_params"].problem.value
+    def test_everything_that_is_wrong_is_shown_at_once(self, form):
+        form.fill({"path": ""}, "New")
+        faults = [("alias", "No name."), ("request_params.temperature", "Too hot."), ("", "Exactly one is expected.")]
+        body = {"error": {"message": "No name."}, "faults": [{"param": p or None, "message": m} for p, m in faults]}
+        form.complain(RequestRefused.of(400, json.dumps(body).encode()))
+
+        shown = {name: field.problem.value for name, field in form.fields.items() if field.problem.value}
+        assert shown == {
+            "alias": "No name.",
+            "request_params.temperature": "Too hot.",
+            "path": "This is needed.",
+        }
+        assert form.problem.value == ""
 
     @pytest.mark.parametrize(
         ("param", "where"),
