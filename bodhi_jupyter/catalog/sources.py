@@ -106,11 +106,11 @@ class AliasFileSource:
             try:
                 aliases.append(self._alias(stored, known))
             except _NotHere as error:
-                broken.append(BrokenFile(stored.path.name, None, str(error)))
+                broken.append(_without_model(stored, str(error)))
             except (OSError, RuntimeError) as error:
                 # A name that is too long, a folder that may not be looked into, a `~person` who is not known here.
                 reason = getattr(error, "strerror", None) or "its folder is not known here"
-                broken.append(BrokenFile(stored.path.name, None, f"a file it names cannot be looked for ({reason})"))
+                broken.append(_without_model(stored, f"a file it names cannot be looked for ({reason})"))
         return aliases, broken
 
     def _alias(self, stored: StoredAlias, known: dict[Path, ModelFile]) -> Alias:
@@ -192,6 +192,10 @@ def _alias_of_file(model: ModelFile) -> Alias:
         created=model.mtime_ns // 10**9,
         owned_by=model.repo.partition("/")[0] if model.repo else "local",
     )
+
+
+def _without_model(stored: StoredAlias, reason: str) -> BrokenFile:
+    return BrokenFile(stored.path.name, None, reason, stored.file.alias)
 
 
 def _named(stored: StoredAlias) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -17,7 +18,7 @@ from ..wire.validation import parse_object
 from .base import GatewayHandler
 
 #: What an answer tells besides the alias's own fields: whoever sends an answer back, changed, changes these not.
-_TOLD = frozenset({"read_only", "modified"})
+_TOLD = frozenset({"read_only", "modified", "problem"})
 
 
 class _AliasHandler(GatewayHandler):
@@ -39,7 +40,7 @@ class _AliasHandler(GatewayHandler):
         return {name: value for name, value in parse_object(self.body).items() if name not in _TOLD}
 
     async def changed(self) -> None:
-        """Let the next list show the change."""
+        """Let the next list show what the files say now."""
         await self.gateway.catalog.refresh(AliasFileSource.name)
 
     async def gone(self, name: str) -> None:
@@ -67,14 +68,16 @@ class AliasesHandler(_AliasHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """The alias files, and those that are broken."""
-        self.answer_json(await asyncio.to_thread(self._listing))
+        """The alias files, and those that are broken; of an alias whose model is not there, why."""
+        await self.changed()
+        problems = {file.alias: file.reason for file in self.gateway.broken_files() if file.alias}
+        self.answer_json(await asyncio.to_thread(self._listing, problems))
 
-    def _listing(self) -> dict[str, Any]:
+    def _listing(self, problems: Mapping[str, str]) -> dict[str, Any]:
         listing = self.store.list()
         return {
             "object": "list",
-            "data": [alias_object(stored) for stored in listing.aliases],
+            "data": [_with_problem(alias_object(stored), problems) for stored in listing.aliases],
             "broken": [{"name": file.name, "line": file.line, "reason": file.reason} for file in listing.broken],
         }
 
@@ -152,6 +155,11 @@ class AliasCopyHandler(_AliasHandler):
 def alias_object(stored: StoredAlias) -> dict[str, Any]:
     """An alias file as JSON: its fields, and whether it may be changed."""
     return {**stored.file.document, "read_only": not stored.writable, "modified": int(stored.modified)}
+
+
+def _with_problem(document: dict[str, Any], problems: Mapping[str, str]) -> dict[str, Any]:
+    problem = problems.get(document["alias"])
+    return document | ({"problem": problem} if problem else {})
 
 
 # A name's `/` may come percent-encoded or as it is: proxies on the way decode.

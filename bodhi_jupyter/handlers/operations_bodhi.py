@@ -35,10 +35,14 @@ _EXAMPLES = {
 
 
 class Alias(AliasFile):
-    """An alias as it is in its file; `modified` is in seconds since 1970."""
+    """An alias as it is in its file; `modified` is in seconds since 1970.
+
+    A list says in `problem` why an alias cannot be used.
+    """
 
     read_only: bool
     modified: int
+    problem: str | None = None
 
 
 class AliasList(Answer):

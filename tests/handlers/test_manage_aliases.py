@@ -374,4 +374,6 @@ class TestByHand:
         assert broken["name"] == "lost.yaml"
         assert reason in broken["reason"]
         assert "secret" not in health.text
+        problems = {alias["alias"]: alias.get("problem") for alias in (await client.get(PATH)).json()["data"]}
+        assert problems == {"good": None, "lost": broken["reason"]}
         assert (await client.get("/v1/models/lost")).status_code == 404

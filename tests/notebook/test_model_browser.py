@@ -28,6 +28,7 @@ class Api:
     def __init__(self) -> None:
         self.models = [model("org/tutor", "user"), model("found", "local"), model("remote", "gpu-box", state=None)]
         self.aliases = [dict(TUTOR)]
+        self.broken: list[dict[str, Any]] = []
         self.pulls: list[dict[str, Any]] = []
         self.wrong: dict[str, httpx.Response] = {}
 
@@ -53,7 +54,7 @@ class Api:
 
     def _alias(self, request: httpx.Request, path: str, method: str) -> httpx.Response:
         if method == "GET" and path == "/bodhi/v1/aliases":
-            return httpx.Response(200, json={"data": self.aliases})
+            return httpx.Response(200, json={"data": self.aliases, "broken": self.broken})
         if method == "GET":
             return httpx.Response(200, json=self.aliases[0], headers={"ETag": '"e1"'})
         if method == "DELETE":
@@ -187,6 +188,30 @@ def test_news_keep_what_is_looked_at(browser, begun, api):
 
     assert browser.table.selected == "found"
     assert "found" in browser.details._facts.value
+
+
+def test_an_alias_without_its_model_is_listed_with_the_reason(browser, begun, api, server):
+    lost = {"alias": "lost", "path": "gone.gguf", "read_only": False, "problem": "the file is not on this machine"}
+    api.aliases.append(lost)
+    start(browser._look_again()).result(10)
+    row = browser.table.rows[-1]
+    assert (row["name"], row["state"], row["mark"]) == ("lost", "missing", "bad")
+    assert row["reason"] == "The file is not on this machine."
+    assert "lost" not in browser.names
+
+    browser.selected = "lost"
+    finish(begun)
+    assert set(buttons(browser)) - {"New alias", "Pull a model"} == {"Edit", "Copy", "Delete"}
+    assert "The file is not on this machine." in browser.details._facts.value
+    assert "GET /v1/models/lost" not in asked(server)
+    assert browser.message.value == ""
+
+
+def test_files_that_say_no_alias_are_named(browser, api):
+    api.broken.append({"name": "torn.yaml", "line": 2, "reason": "a mapping is <expected>"})
+    start(browser._look_again()).result(10)
+
+    assert "torn.yaml says no alias: a mapping is &lt;expected&gt;" in browser._summary.value
 
 
 def test_using_the_same_model_again_is_news(browser):

@@ -19,7 +19,7 @@ function span(className, text) {
 
 function cellOf(name, row) {
   if (name === "name") {
-    const under = row.stale ? "its source is silent" : row.description;
+    const under = row.stale ? "its source is silent" : row.reason || row.description;
     return cell(name, span("bodhi-ui-title", row.name), ...(under ? [span("bodhi-ui-under", under)] : []));
   }
   if (name === "state") {
