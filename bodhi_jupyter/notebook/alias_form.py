@@ -104,8 +104,10 @@ class AliasForm(widgets.VBox):
             field.complain("")
         self.problem.value = ""
         blamed = [field for fault in error.faults for field in self._blame(*fault)] if error else []
-        if blamed:
-            blamed[0].focus()
+        for field in (*self.fields.values(), *self._more.values()):
+            if field in blamed:
+                field.focus()
+                break
 
     def _blame(self, param: str, reason: str) -> list[Field]:
         """Show what is wrong where it can be mended; the fields, or none where the whole form is to blame."""
@@ -135,7 +137,7 @@ class AliasForm(widgets.VBox):
 def _fields() -> dict[str, Field]:
     """All fields by their path in the document, in the order in which they are shown."""
     return {
-        "alias": Field("Name", "what callers put into `model`"),
+        "alias": Field("Name", "what callers ask for"),
         "path": Field("Path", "of a GGUF file"),
         "repo": Field("Repository", "organisation/name"),
         "filename": Field("File", "name.Q4_K_M.gguf"),
@@ -150,7 +152,7 @@ def _fields() -> dict[str, Field]:
         f"{_REQUEST}.max_tokens": NumberField("Longest answer", "in tokens"),
         f"{_CONTEXT}.n_ctx": NumberField("Context", "in tokens, over all slots; 4096"),
         f"{_CONTEXT}.n_parallel": NumberField("Slots", "requests answered at once; 1"),
-        "keep_alive": NumberField("Stays loaded", "after its last request: 10m, 300; -1 is for ever"),
+        "keep_alive": NumberField("Stays loaded", "10m, 300; -1 is for ever"),
     }
 
 

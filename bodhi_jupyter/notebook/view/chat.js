@@ -15,7 +15,9 @@ class Chat {
     this.manager = manager;
     this.views = [];
     this.announcer = h("div", { class: "bodhi-offscreen", role: "status" });
-    this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0 });
+    this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0, onscroll: () => this.noteScroll() });
+    this.follows = true;
+    this.scrolled = 0;
     this.empty = h("div", { class: "bodhi-empty" }, "Ask something. The answer is made on your own machines.");
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
@@ -140,6 +142,7 @@ class Chat {
     this.showCalls();
     this.showMeter();
     this.showChats();
+    this.follows = true;
     this.log.scrollTop = this.log.scrollHeight;
   }
 
@@ -176,11 +179,17 @@ class Chat {
     for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
   }
 
+  // Only who scrolls up leaves the end: it also moves away by itself, when much comes at once.
+  noteScroll() {
+    const { scrollTop, scrollHeight, clientHeight } = this.log;
+    if (scrollHeight - scrollTop - clientHeight <= 120) this.follows = true;
+    else if (scrollTop < this.scrolled) this.follows = false;
+    this.scrolled = scrollTop;
+  }
+
   // To the end, once per frame, for whoever has not scrolled away from it.
   scroll() {
-    if (this.frame) return;
-    const distance = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight;
-    if (distance > 120) return;
+    if (this.frame || !this.follows) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = null;
       this.log.scrollTop = this.log.scrollHeight;

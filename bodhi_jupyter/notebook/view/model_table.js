@@ -28,7 +28,9 @@ function cellOf(name, row) {
     return shown;
   }
   if (name === "capabilities") {
-    return cell(name, ...row.capabilities.map((capability) => span("bodhi-ui-chip", capability)));
+    // Nearly all can complete a text: it is worth a word where there is nothing else.
+    const telling = row.capabilities.filter((capability) => capability !== "completion");
+    return cell(name, ...(telling.length ? telling : row.capabilities).map((capability) => span("bodhi-ui-chip", capability)));
   }
   return cell(name, row[name]);
 }
