@@ -134,7 +134,7 @@ class ModelBrowser(widgets.VBox):
     def _summary_text(self, shown: int) -> str:
         count = f"{shown} of {len(self._rows)} models" if shown != len(self._rows) else f"{shown} models"
         ill = [f"{name}: {backend['detail']}" for name, backend in self._backends.items() if not backend["ok"]]
-        broken = [f"{file['name']} says no alias: {file['reason']}" for file in self._broken]
+        broken = [_broken_text(file) for file in self._broken]
         return " · ".join([count, *(ill or ["all backends are well"]), *broken])
 
     def _show_details(self) -> None:
@@ -358,6 +358,11 @@ class ModelBrowser(widgets.VBox):
     async def _cancel_pull(self, identity: str) -> None:
         await self._management.cancel_pull(identity)
         await self._look_at_pulls()
+
+
+def _broken_text(file: Document) -> str:
+    place = f", line {file['line']}" if file["line"] else ""
+    return f"{file['name']}{place} says no alias: {file['reason']}"
 
 
 def _form(heading: str, *content: widgets.Widget) -> widgets.VBox:

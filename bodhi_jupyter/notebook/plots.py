@@ -127,7 +127,7 @@ def usage_chart(usage: Mapping[str, Any]) -> str:
         if model := entry.get("alias"):
             tokens[str(model)] += _count(entry, "prompt_tokens") + _count(entry, "completion_tokens")
     marks = [Mark(model, float(count), f"{count_text(count)} tokens") for model, count in tokens.items() if count]
-    return bars(_USAGE, marks) if marks else nothing(_USAGE, "None in this time: ask a model something.")
+    return bars(_USAGE, marks) if marks else _none(_USAGE, usage, "None in this time: ask a model something.")
 
 
 def errors_chart(usage: Mapping[str, Any]) -> str:
@@ -137,7 +137,7 @@ def errors_chart(usage: Mapping[str, Any]) -> str:
         if error := entry.get("error"):
             kinds[str(error).replace("_", " ")] += _count(entry, "requests")
     marks = [Mark(kind, float(count), str(count)) for kind, count in kinds.items()]
-    return bars(_ERRORS, marks) if marks else nothing(_ERRORS, "None in this time, and may it stay so.")
+    return bars(_ERRORS, marks) if marks else _none(_ERRORS, usage, "None in this time, and may it stay so.")
 
 
 def _of_answers(
@@ -151,6 +151,10 @@ def _of_answers(
 
 def _count(entry: Mapping[str, Any], name: str) -> int:
     return int(entry.get(name) or 0)
+
+
+def _none(title: str, usage: Mapping[str, Any], sentence: str) -> str:
+    return nothing(title, sentence if "groups" in usage else "This server keeps no ledger of it.")
 
 
 def _charts(*charts: widgets.HTML) -> widgets.Box:

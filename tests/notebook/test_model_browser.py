@@ -211,7 +211,7 @@ def test_files_that_say_no_alias_are_named(browser, api):
     api.broken.append({"name": "torn.yaml", "line": 2, "reason": "a mapping is <expected>"})
     start(browser._look_again()).result(10)
 
-    assert "torn.yaml says no alias: a mapping is &lt;expected&gt;" in browser._summary.value
+    assert "torn.yaml, line 2 says no alias: a mapping is &lt;expected&gt;" in browser._summary.value
 
 
 def test_using_the_same_model_again_is_news(browser):

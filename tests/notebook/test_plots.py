@@ -90,9 +90,16 @@ def test_errors_are_counted_by_kind():
     assert titles == ["model not found: 3", "backend died: 1"]
 
 
-@pytest.mark.parametrize("html", [usage_chart({}), errors_chart({}), speed_chart([]), first_token_chart([])])
+@pytest.mark.parametrize(
+    "html", [usage_chart({"groups": []}), errors_chart({"groups": []}), speed_chart([]), first_token_chart([])]
+)
 def test_without_anything_it_says_so(html):
     assert re.search("Nothing yet|None in this time", html)
+
+
+@pytest.mark.parametrize("chart", [usage_chart, errors_chart])
+def test_where_no_ledger_is_kept_nothing_is_claimed(chart):
+    assert "keeps no ledger" in chart({})
 
 
 def test_answers_without_a_speed_are_left_out_of_it():
