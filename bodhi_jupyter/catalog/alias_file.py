@@ -14,7 +14,7 @@ the fields that only BodhiApp uses are passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
@@ -35,6 +35,9 @@ MAX_BYTES = 256 * 1024
 #: Fields of BodhiApp's files that mean nothing here; they stay in a file that we change.
 BODHIAPP_FIELDS = frozenset({"id", "source", "family", "features", "chat_template", "created_at", "updated_at"})
 
+#: What an alias stands for.
+_TARGET = ("path", "repo", "filename", "snapshot", "backend", "model")
+
 _REPO = r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$"
 
 
@@ -45,13 +48,22 @@ class AliasProblem(Exception):
         reason: one sentence.
         param: the field, as in ``request_params.temperature``, or None where none is to blame.
         line: where in the file, counted from 1, or None.
+        faults: all that is wrong with a document, this first: each a field, or None, and a sentence.
     """
 
-    def __init__(self, reason: str, *, param: str | None = None, line: int | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        param: str | None = None,
+        line: int | None = None,
+        faults: Sequence[tuple[str | None, str]] = (),
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.param = param
         self.line = line
+        self.faults = tuple(faults) or ((param, reason),)
 
 
 def _inside_repository(name: str) -> str:
@@ -112,14 +124,9 @@ class AliasFile(BaseModel):
 
     @model_validator(mode="after")
     def _stand_for_one_thing(self) -> AliasFile:
-        if (self.repo is None) != (self.filename is None):
-            raise PydanticCustomError("pair", "'repo' and 'filename' go together")
-        if (self.backend is None) != (self.model is None):
-            raise PydanticCustomError("pair", "'backend' and 'model' go together")
-        if [self.path, self.repo, self.backend].count(None) != 2:
-            raise PydanticCustomError("target", "exactly one of 'path', 'repo' and 'backend' is expected")
-        if self.snapshot is not None and self.repo is None:
-            raise PydanticCustomError("snapshot", "'snapshot' goes with 'repo'")
+        mistake = _target_mistake([name for name in _TARGET if getattr(self, name) is not None])
+        if mistake:
+            raise PydanticCustomError("target", "{mistake}", {"mistake": mistake})
         return self
 
     @property
@@ -142,8 +149,13 @@ def parse_document(document: Mapping[str, Any]) -> AliasFile:
     try:
         return AliasFile.model_validate(dict(document))
     except ValidationError as error:
-        path, reason = _explain(error)
-        raise AliasProblem(reason, param=render_path(path) or None) from None
+        faults = [(render_path(path) or None, reason) for path, reason in _explain_all(error)]
+        mistake = _target_mistake([name for name in _TARGET if document.get(name) is not None])
+        # What it stands for is looked at only when all fields are right.
+        if mistake and all(param is not None for param, _ in faults):
+            faults.append((None, mistake))
+        param, reason = faults[0]
+        raise AliasProblem(reason, param=param, faults=faults) from None
 
 
 def parse_text(data: bytes) -> AliasFile:
@@ -220,14 +232,37 @@ def _translated(data: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def _target_mistake(given: Collection[str]) -> str:
+    """What is wrong with the fields that say what an alias stands for, by their names; "" for nothing."""
+    for one, other in (("repo", "filename"), ("backend", "model")):
+        if (one in given) != (other in given):
+            return f"'{one}' and '{other}' go together"
+    if len({"path", "repo", "backend"}.intersection(given)) != 1:
+        return "exactly one of 'path', 'repo' and 'backend' is expected"
+    if "snapshot" in given and "repo" not in given:
+        return "'snapshot' goes with 'repo'"
+    return ""
+
+
 def _explain(error: ValidationError) -> tuple[Path, str]:
-    """The first mistake: its place without the names of union branches, and what is wrong."""
-    deepest = max(error.errors(), key=lambda entry: len(_place(entry)))
-    same_place = [entry for entry in error.errors() if _place(entry) == _place(deepest)]
+    """The first mistake."""
+    return _explain_all(error)[0]
+
+
+def _explain_all(error: ValidationError) -> list[tuple[Path, str]]:
+    """The mistakes, the deepest first: their places without the names of union branches, and what is wrong."""
+    entries: dict[Path, list[ErrorDetails]] = {}
+    for entry in error.errors():
+        entries.setdefault(_place(entry), []).append(entry)
+    # Where something inside a value is wrong, another branch of a union has refused the value as a whole.
+    places = [place for place in entries if not any(place == other[: len(place)] != other for other in entries)]
+    return [(place, _why(entries[place])) for place in sorted(places, key=len, reverse=True)]
+
+
+def _why(entries: Sequence[ErrorDetails]) -> str:
     # A branch of a union that took the value's type and refused the value says more than one that refused the type.
-    fitting = [entry for entry in same_place if not entry["type"].endswith("_type")]
-    reasons = dict.fromkeys(_reason(entry) for entry in fitting or same_place)
-    return _place(deepest), " or ".join(reasons)
+    fitting = [entry for entry in entries if not entry["type"].endswith("_type")]
+    return " or ".join(dict.fromkeys(_reason(entry) for entry in fitting or entries))
 
 
 #: How pydantic names the branches of a union in an error's location.
@@ -245,5 +280,7 @@ def _reason(entry: ErrorDetails) -> str:
         return "there is no such field"
     if entry["type"] == "missing":
         return "this field is missing"
+    if entry["type"] == "model_type":
+        return "an object is expected"
     message = entry["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..wire.errors import Busy, InternalError, RequestError
+from ..wire.errors import Busy, Fault, InternalError, RequestError
 from .alias_file import AliasFile, AliasProblem, parse_document, parse_text, render
 from .alias_reader import AliasReader, Listing, StoredAlias, etag_of
 from .names import file_name_for
@@ -248,7 +248,9 @@ def _parse(document: Mapping[str, Any]) -> AliasFile:
         return parse_document(document)
     except AliasProblem as problem:
         words = f"Invalid '{problem.param}'" if problem.param else "Invalid alias"
-        raise InvalidAlias(f"{words}: {problem.reason}.", param=problem.param) from None
+        invalid = InvalidAlias(f"{words}: {problem.reason}.", param=problem.param)
+        invalid.faults = tuple(Fault(param, f"{reason[:1].upper()}{reason[1:]}.") for param, reason in problem.faults)
+        raise invalid from None
 
 
 def _unchanged_bytes(stored: StoredAlias) -> bytes:

@@ -47,7 +47,7 @@ class _AliasHandler(GatewayHandler):
         return {name: value for name, value in parse_object(self.body).items() if name not in _TOLD}
 
     async def changed(self) -> None:
-        """Let the next list show the change."""
+        """Let the next list show what the files say now."""
         await self.gateway.catalog.refresh(AliasFileSource.name)
 
     async def gone(self, name: str) -> None:
@@ -75,7 +75,7 @@ class AliasesHandler(_AliasHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """The alias files, and those that are broken."""
+        """The alias files, and those that are broken; of an alias whose model is not there, why."""
         self.answer_json(await asyncio.to_thread(self._listing))
 
     def _listing(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from .errors import RequestRefused
-from .fields import Field, NumberField, ObjectField
+from .fields import Field, NumberField, ObjectField, Problem
 from .text import element
 
 #: What an alias may stand for, and the document's fields that say it.
@@ -44,8 +44,7 @@ class AliasForm(widgets.VBox):
             _REQUEST: ObjectField("More, as JSON", '{"top_k": 40}'),
             _CONTEXT: ObjectField("More, as JSON", '{"n_gpu_layers": -1}'),
         }
-        self.problem = widgets.HTML()
-        self.problem.add_class("bodhi-ui-problem")
+        self.problem = Problem()
         self.save = widgets.Button(description="Save", button_style="primary")
         cancel = widgets.Button(description="Cancel")
         self.save.on_click(lambda _: self._submit())
@@ -89,18 +88,10 @@ class AliasForm(widgets.VBox):
         )
 
     def document(self) -> dict[str, Any]:
-        """The alias that the fields say.
-
-        Raises:
-            ValueError: what is to be JSON is not; it is said at the field.
-        """
+        """The alias that the fields say; whether it is one the server decides."""
         document = dict(self._rest)
         for name, field in self._more.items():
-            try:
-                document[name] = field.document
-            except ValueError as error:
-                field.complain(str(error))
-                raise
+            document[name] = field.document
         hidden = {name for target, names in TARGETS.items() if target != self._target.value for name in names}
         for path, field in self.fields.items():
             if field.text and path not in hidden:
@@ -108,27 +99,34 @@ class AliasForm(widgets.VBox):
         return {name: value for name, value in document.items() if value not in ({}, [])}
 
     def complain(self, error: RequestRefused | None) -> None:
-        """Show the server's error at the field that it names; None takes all back."""
+        """Show all that the server found, each at the field that it names; None takes everything back."""
         for field in (*self.fields.values(), *self._more.values()):
             field.complain("")
         self.problem.value = ""
-        if error is None:
-            return
-        param = error.param.partition("[")[0]
-        blamed = self.fields.get(param) or self._more.get(param.partition(".")[0])
-        if blamed is None or blamed.layout.display == "none":
-            self.problem.value = element("span", error, role="alert")
-        else:
-            blamed.complain(str(error))
-            blamed.focus()
+        blamed = [field for fault in error.faults for field in self._blame(*fault)] if error else []
+        for field in (*self.fields.values(), *self._more.values()):
+            if field in blamed:
+                field.focus()
+                break
+
+    def _blame(self, param: str, reason: str) -> list[Field]:
+        """Show what is wrong where it can be mended; the fields, or none where the whole form is to blame."""
+        path = param.partition("[")[0]
+        field = self.fields.get(path) or self._more.get(path.partition(".")[0])
+        if field is not None and field.layout.display != "none":
+            field.complain(reason)
+            return [field]
+        empty = [self.fields[name] for name in TARGETS[self._target.value] if name != "snapshot"]
+        empty = [field for field in empty if not field.text]
+        for field in empty:
+            field.complain("This is needed.")
+        if not empty:
+            self.problem.value = reason
+        return empty
 
     def _submit(self) -> None:
         self.complain(None)
-        try:
-            document = self.document()
-        except ValueError:
-            return
-        self._on_save(document)
+        self._on_save(self.document())
 
     def _show_target(self) -> None:
         for target, names in TARGETS.items():
@@ -139,7 +137,7 @@ class AliasForm(widgets.VBox):
 def _fields() -> dict[str, Field]:
     """All fields by their path in the document, in the order in which they are shown."""
     return {
-        "alias": Field("Name", "what callers put into `model`"),
+        "alias": Field("Name", "what callers ask for"),
         "path": Field("Path", "of a GGUF file"),
         "repo": Field("Repository", "organisation/name"),
         "filename": Field("File", "name.Q4_K_M.gguf"),
@@ -154,7 +152,7 @@ def _fields() -> dict[str, Field]:
         f"{_REQUEST}.max_tokens": NumberField("Longest answer", "in tokens"),
         f"{_CONTEXT}.n_ctx": NumberField("Context", "in tokens, over all slots; 4096"),
         f"{_CONTEXT}.n_parallel": NumberField("Slots", "requests answered at once; 1"),
-        "keep_alive": NumberField("Stays loaded", "after its last request: 10m, 300; -1 is for ever"),
+        "keep_alive": NumberField("Stays loaded", "10m, 300; -1 is for ever"),
     }
 
 
@@ -176,7 +174,9 @@ def _taken(document: dict[str, Any], path: str) -> Any:
 def _put(document: dict[str, Any], path: str, value: Any) -> None:
     first, _, rest = path.partition(".")
     if rest:
-        document[first] = {**document.get(first, {}), rest: value}
+        inner = document.get(first, {})
+        # What is no object the server refuses, whatever else were in it.
+        document[first] = {**inner, rest: value} if isinstance(inner, dict) else inner
     else:
         document[first] = value
 

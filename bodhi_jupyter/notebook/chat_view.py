@@ -84,6 +84,10 @@ class ChatView(anywidget.AnyWidget):
         self._tools.add(function)
         self.tools = self._tools.describe()
 
+    def refresh_models(self) -> None:
+        """Let the browser ask again which models there are; in place of a chosen one that is gone comes the default."""
+        self.send({"kind": "models"})
+
     def attach(self, thing: Any, name: str = "") -> None:
         """Put something with the next message: see `attachment_of`.
 

@@ -46,6 +46,7 @@ class RequestRefused(NotebookError):
         status: of the HTTP answer; 0 where the error came inside a stream.
         param: the field that is wrong, as in ``request_params.temperature``, or "".
         code: the machine-readable reason, or "".
+        faults: all that is wrong with what was sent, each with its `param` and a sentence.
     """
 
     def __init__(self, message: str, *, status: int = 0, param: str = "", code: str = "") -> None:
@@ -53,15 +54,19 @@ class RequestRefused(NotebookError):
         self.status = status
         self.param = param
         self.code = code
+        self.faults = [(param, message)]
 
     @classmethod
     def of(cls, status: int, body: bytes) -> RequestRefused:
         """The error in an answer's body: OpenAI's shape, Ollama's, or none that we know."""
         try:
-            error = json.loads(body)["error"]
+            answer = json.loads(body)
+            refused = cls.told(answer["error"], status)
+            if faults := answer.get("faults"):
+                refused.faults = [(str(fault["param"] or ""), str(fault["message"])) for fault in faults]
         except (ValueError, TypeError, KeyError):
             return cls(_unexplained(status), status=status)
-        return cls.told(error, status)
+        return refused
 
     @classmethod
     def told(cls, error: Any, status: int = 0) -> RequestRefused:

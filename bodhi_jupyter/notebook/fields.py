@@ -5,9 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
+from traitlets import Unicode
 
-from .text import element
+from .view import view_module
+
+
+class Problem(anywidget.AnyWidget):
+    """What is wrong: of the field in which it lies, whose input it describes to screen readers, or of a whole form."""
+
+    _esm = view_module("problem.js")
+
+    value = Unicode().tag(sync=True)
 
 
 class Field(widgets.VBox):
@@ -28,8 +38,7 @@ class Field(widgets.VBox):
         # The input's own description is its label for screen readers too.
         self.input.description = label
         self.input.style.description_width = "8.5em"
-        self.problem = widgets.HTML()
-        self.problem.add_class("bodhi-ui-problem")
+        self.problem = Problem()
         super().__init__([self.input, self.problem])
         self.add_class("bodhi-ui-field")
         if lines > 1:
@@ -46,7 +55,7 @@ class Field(widgets.VBox):
 
     def complain(self, reason: str) -> None:
         """Say what is wrong; "" is nothing."""
-        self.problem.value = element("span", reason, role="alert") if reason else ""
+        self.problem.value = reason
 
     def focus(self) -> None:
         """Put the cursor there."""
@@ -67,25 +76,19 @@ class NumberField(Field):
 
 
 class ObjectField(Field):
-    """A JSON object, for what has no field of its own."""
+    """A JSON object, for what has no field of its own. What is none goes to the server as it is."""
 
     @property
-    def document(self) -> dict[str, Any]:
-        """What was typed.
-
-        Raises:
-            ValueError: it is no JSON object; the message says so.
-        """
+    def document(self) -> dict[str, Any] | str:
+        """What was typed."""
         if not self.text:
             return {}
         try:
             document = json.loads(self.text)
         except ValueError:
-            document = None
-        if not isinstance(document, dict):
-            raise ValueError('A JSON object is expected, such as {"top_k": 40}.')
-        return document
+            return self.text
+        return document if isinstance(document, dict) else self.text
 
     @document.setter
-    def document(self, document: dict[str, Any]) -> None:
+    def document(self, document: dict[str, Any] | str) -> None:
         self.text = json.dumps(document) if document else ""

@@ -46,9 +46,9 @@ class Management:
         """Each backend with its health."""
         return _data(await self._ask("GET", "/bodhi/v1/backends"))
 
-    async def aliases(self) -> list[Document]:
-        """The alias files."""
-        return _data(await self._ask("GET", "/bodhi/v1/aliases"))
+    async def aliases(self) -> Document:
+        """The alias files: those that say one as ``data``, and those that are ``broken``."""
+        return _object(await self._ask("GET", "/bodhi/v1/aliases"))
 
     async def load(self, name: str) -> Document:
         """Load a local model; done when it is."""

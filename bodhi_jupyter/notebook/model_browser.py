@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import ipywidgets as widgets
-from traitlets import Unicode
+from traitlets import Tuple, Unicode
 
 from .alias_form import AliasForm
 from .background import start
@@ -20,7 +20,7 @@ from .model_details import ModelDetails, Rights
 from .model_table import ModelTable
 from .pulls_view import PullForm, PullsView
 from .pulse import Pulse
-from .rows import Filter, Row, capabilities_in, row_of, sources_in
+from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in
 from .text import element
 
 #: Between two looks at the models and pulls, while somebody sees them.
@@ -37,6 +37,7 @@ class ModelBrowser(widgets.VBox):
         server: by default the one that `connect` finds.
 
     Attributes:
+        names: of all models that can be asked.
         selected: the model that is looked at, or "".
         used: the model that the person chose to talk to, or "".
 
@@ -44,6 +45,7 @@ class ModelBrowser(widgets.VBox):
         ServerNotFound: none is known here.
     """
 
+    names = Tuple()
     selected = Unicode()
     used = Unicode()
 
@@ -51,6 +53,7 @@ class ModelBrowser(widgets.VBox):
         self._management = Management(server or connect())
         self._rows: list[Row] = []
         self._stored: dict[str, Document] = {}
+        self._broken: list[Document] = []
         self._backends: dict[str, Document] = {}
         self._told: dict[str, Document] = {}
         self._looked = float("-inf")
@@ -131,10 +134,11 @@ class ModelBrowser(widgets.VBox):
     def _summary_text(self, shown: int) -> str:
         count = f"{shown} of {len(self._rows)} models" if shown != len(self._rows) else f"{shown} models"
         ill = [f"{name}: {backend['detail']}" for name, backend in self._backends.items() if not backend["ok"]]
-        return " · ".join([count, *(ill or ["all backends are well"])])
+        broken = [_broken_text(file) for file in self._broken]
+        return " · ".join([count, *(ill or ["all backends are well"]), *broken])
 
     def _show_details(self) -> None:
-        row = next((row for row in self._rows if row.name == self.selected), None)
+        row = self._selected_row()
         if row is None:
             self.details.clear()
             return
@@ -146,6 +150,9 @@ class ModelBrowser(widgets.VBox):
         stored = self._stored.get(row.name)
         rights = Rights(row.backend == _LOCAL, stored is not None, stored is not None and not stored["read_only"])
         self.details.show(row, rights, busy=row.name in self._busy)
+
+    def _selected_row(self) -> Row | None:
+        return next((row for row in self._rows if row.name == self.selected), None)
 
     def _well(self) -> dict[str, bool]:
         return {name: bool(backend["ok"]) for name, backend in self._backends.items()}
@@ -174,9 +181,14 @@ class ModelBrowser(widgets.VBox):
         models = await self._management.models()
         if seldom:
             self._backends = {backend["id"]: backend for backend in await self._management.backends()}
-            self._stored = {alias["alias"]: alias for alias in await self._management.aliases()}
+            files = await self._management.aliases()
+            self._stored = {alias["alias"]: alias for alias in files["data"]}
+            self._broken = list(files.get("broken", ()))
             self._looked = time.monotonic()
-        self._rows = [row_of(model, self._well()) for model in models]
+        rows = [row_of(model, self._well()) for model in models]
+        self.names = tuple(row.name for row in rows)
+        without_model = (alias for alias in self._stored.values() if alias.get("problem"))
+        self._rows = rows + [row_without_model(alias) for alias in without_model if alias["alias"] not in self.names]
         _set_options(self.capability, "Any capability", capabilities_in(self._rows))
         _set_options(self.source, "Any source", sources_in(self._rows))
         self._show_rows()
@@ -197,7 +209,9 @@ class ModelBrowser(widgets.VBox):
 
     def _selection_changed(self, _change: object) -> None:
         self._show_details()
-        if self.selected and self.selected not in self._told:
+        row = self._selected_row()
+        is_missing = row is not None and row.state == MISSING
+        if self.selected and self.selected not in self._told and not is_missing:
             self._start(self._read(self.selected))
 
     async def _read(self, name: str) -> None:
@@ -231,6 +245,8 @@ class ModelBrowser(widgets.VBox):
         self._say(f"{name} {done}.")
 
     def _use(self) -> None:
+        # Another may have been chosen elsewhere meanwhile: it is news even if it is the same.
+        self.used = ""
         self.used = self.selected
         self._say(f"Questions go to {self.used}.")
 
@@ -342,6 +358,11 @@ class ModelBrowser(widgets.VBox):
     async def _cancel_pull(self, identity: str) -> None:
         await self._management.cancel_pull(identity)
         await self._look_at_pulls()
+
+
+def _broken_text(file: Document) -> str:
+    place = f", line {file['line']}" if file["line"] else ""
+    return f"{file['name']}{place} says no alias: {file['reason']}"
 
 
 def _form(heading: str, *content: widgets.Widget) -> widgets.VBox:

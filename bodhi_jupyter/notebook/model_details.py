@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 
-from .rows import Row
+from .rows import MISSING, Row
 from .text import element, markup
 
 
@@ -60,6 +60,7 @@ class ModelDetails(widgets.VBox):
         self._bar.layout.display = None
         loaded = row.state in {"loaded", "loading", "finishing", "stopping"}
         shown = {
+            "Use": row.state != MISSING,
             "Load": rights.local and not loaded,
             "Unload": rights.local and loaded,
             "Edit": rights.writable,

@@ -10,10 +10,10 @@ from typing import Any
 import anywidget
 from traitlets import Dict, List, Unicode
 
-from .rows import Row
+from .rows import MISSING, Row
 
 #: Of a state, or of a model that another server loads: how its dot looks.
-_MARKS = {"loaded": "on", "loading": "busy", "finishing": "busy", "stopping": "busy", "failed": "bad"}
+_MARKS = {"loaded": "on", "loading": "busy", "finishing": "busy", "stopping": "busy", "failed": "bad", MISSING: "bad"}
 
 
 class ModelTable(anywidget.AnyWidget):

@@ -45,11 +45,12 @@ class Panel(widgets.VBox):
         self.models = ModelBrowser(server)
         self.plots = Plots(server)
         self._tabs = widgets.Tab([self.chat, self.models, self.plots], titles=_TITLES)
-        self._tabs.add_class("bodhi-ui-panel")
         super().__init__([self._tabs], model=self.chat.model)
+        self.add_class("bodhi-ui-panel")
         for name in ("messages", "model", "last"):
             widgets.link((self, name), (self.chat, name))
         self.models.observe(self._use, "used")
+        self.models.observe(lambda _: self.chat.refresh_models(), "names")
         self.observe(self._note_speed, "last")
 
     def close(self) -> None:
@@ -59,6 +60,8 @@ class Panel(widgets.VBox):
         super().close()
 
     def _use(self, change: dict[str, str]) -> None:
+        if not change["new"]:
+            return
         self.model = change["new"]
         self._tabs.selected_index = _TITLES.index("Chat")
 

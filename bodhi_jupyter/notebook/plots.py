@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
+from traitlets import Enum
 
 from .answer import Speed, SpeedLog, speeds
 from .background import start
@@ -27,7 +28,11 @@ _DRAWN = 30
 _SPEED = "Tokens per second, last answers"
 _FIRST = "Seconds to the first token, last answers"
 _USAGE = "Tokens per model"
-_ERRORS = "Latest errors by kind"
+_ERRORS = "Errors by kind"
+
+_DAY = 86400.0
+#: What can be looked back on, in seconds.
+PERIODS = {"hour": 3600.0, "day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY}
 
 
 class Plots(widgets.VBox):
@@ -37,9 +42,14 @@ class Plots(widgets.VBox):
         server: by default the one that `connect` finds.
         log: the answers whose speed is shown.
 
+    Attributes:
+        period: what usage and errors are shown of: the last ``hour``, ``day``, ``week`` or ``month``.
+
     Raises:
         ServerNotFound: none is known here.
     """
+
+    period = Enum(list(PERIODS), "week")
 
     def __init__(self, server: Server | None = None, log: SpeedLog = speeds) -> None:
         self._management = Management(server or connect())
@@ -47,11 +57,17 @@ class Plots(widgets.VBox):
         self._speed, self._first, self._usage, self._errors = (widgets.HTML() for _ in range(4))
         self.message = widgets.HTML()
         self._pulse = Pulse(self.look, _SECONDS)
-        charts = widgets.Box([self._speed, self._first, self._usage, self._errors])
-        charts.add_class("bodhi-ui-charts")
+        self.chooser = widgets.Dropdown(
+            options=[(f"Last {period}", period) for period in PERIODS], tooltip="Period", layout={"width": "10em"}
+        )
         self.message.add_class("bodhi-ui-message")
-        super().__init__([self._pulse, charts, self.message])
+        bar = widgets.Box([self.chooser])
+        bar.add_class("bodhi-ui-bar")
+        answers, period = _charts(self._speed, self._first), _charts(self._usage, self._errors)
+        super().__init__([self._pulse, answers, bar, period, self.message])
         self.add_class("bodhi-ui-plots")
+        widgets.link((self, "period"), (self.chooser, "value"))
+        self.observe(lambda _: start(self.look()), "period")
         log.listen(self._draw_speeds)
         self._draw_speeds()
         self._usage.value = nothing(_USAGE, "Nothing yet.")
@@ -66,16 +82,18 @@ class Plots(widgets.VBox):
 
     async def look(self) -> None:
         """Ask the server what was used and what went wrong, and draw it."""
+        period = self.period
+        since = time.time() - PERIODS[period]
         try:
-            usage, errors = await asyncio.gather(
-                self._ask("/bodhi/v1/usage?by=alias"), self._ask("/bodhi/v1/errors/recent")
-            )
+            usage = await self._ask(f"/bodhi/v1/usage?by=alias,error&since={since:.0f}")
         except NotebookError as error:
             self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
             return
-        self.message.value = ""
-        _put(self._usage, usage_chart(usage))
-        _put(self._errors, errors_chart(errors))
+        # Another may have been chosen meanwhile, whose answer is under way or here.
+        if period == self.period:
+            self.message.value = ""
+            _put(self._usage, usage_chart(usage))
+            _put(self._errors, errors_chart(usage))
 
     async def _ask(self, path: str) -> Document:
         """What the route answers; nothing where the server keeps no such books (404), or was told not to (501)."""
@@ -103,20 +121,23 @@ def first_token_chart(latest: Sequence[Speed]) -> str:
 
 
 def usage_chart(usage: Mapping[str, Any]) -> str:
-    """Tokens read and written, by model, of what ``/bodhi/v1/usage?by=alias`` answered."""
+    """Tokens read and written, by model, of what ``/bodhi/v1/usage?by=alias,error`` answered."""
     tokens: Counter[str] = Counter()
     for entry in usage.get("groups", ()):
         if model := entry.get("alias"):
             tokens[str(model)] += _count(entry, "prompt_tokens") + _count(entry, "completion_tokens")
     marks = [Mark(model, float(count), f"{count_text(count)} tokens") for model, count in tokens.items() if count]
-    return bars(_USAGE, marks) if marks else nothing(_USAGE, "Nothing yet: ask a model something.")
+    return bars(_USAGE, marks) if marks else _none(_USAGE, usage, "None in this time: ask a model something.")
 
 
-def errors_chart(errors: Mapping[str, Any]) -> str:
-    """The last failures by kind, of what ``/bodhi/v1/errors/recent`` answered."""
-    kinds = Counter(_kind(entry) for entry in errors.get("data", ()))
+def errors_chart(usage: Mapping[str, Any]) -> str:
+    """The failures by kind, of the same answer."""
+    kinds: Counter[str] = Counter()
+    for entry in usage.get("groups", ()):
+        if error := entry.get("error"):
+            kinds[str(error).replace("_", " ")] += _count(entry, "requests")
     marks = [Mark(kind, float(count), str(count)) for kind, count in kinds.items()]
-    return bars(_ERRORS, marks) if marks else nothing(_ERRORS, "Nothing yet, and may it stay so.")
+    return bars(_ERRORS, marks) if marks else _none(_ERRORS, usage, "None in this time, and may it stay so.")
 
 
 def _of_answers(
@@ -132,8 +153,14 @@ def _count(entry: Mapping[str, Any], name: str) -> int:
     return int(entry.get(name) or 0)
 
 
-def _kind(entry: Mapping[str, Any]) -> str:
-    return str(entry.get("error") or "unknown").replace("_", " ")
+def _none(title: str, usage: Mapping[str, Any], sentence: str) -> str:
+    return nothing(title, sentence if "groups" in usage else "This server keeps no ledger of it.")
+
+
+def _charts(*charts: widgets.HTML) -> widgets.Box:
+    box = widgets.Box(charts)
+    box.add_class("bodhi-ui-charts")
+    return box
 
 
 def _put(widget: widgets.HTML, html: str) -> None:

@@ -11,19 +11,20 @@ import anywidget
 from traitlets import Float
 
 from .background import start
+from .view import view_module
 
 _VIEW = Path(__file__).parent / "view"
 
 
 class Pulse(anywidget.AnyWidget):
-    """Invisible; the browser drives it, so that nothing goes on where nobody looks.
+    """Invisible; the browser drives it, so that nothing goes on where nobody looks. Says it when the kernel has ended.
 
     Args:
         on_beat: what is done; it raises nothing.
         seconds: between two beats.
     """
 
-    _esm = (_VIEW / "pulse.js").read_text(encoding="utf-8")
+    _esm = view_module("pulse.js")
     _css = (_VIEW / "panel.css").read_text(encoding="utf-8")
 
     seconds = Float(2.0).tag(sync=True)

@@ -15,6 +15,8 @@ _STATES = {
     "stopping": "stopping",
     "failed": "failed",
 }
+#: Of an alias whose model is not there.
+MISSING = "missing"
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -26,7 +28,7 @@ class Row:
         name: the alias.
         description: one line, or "".
         state: "" for a model that another server loads.
-        reason: why it failed, or "".
+        reason: why it failed or is missing, or "".
         size: with its unit, or "".
         quantization: as the file says, or "".
         context: tokens of one request, with a unit, or "".
@@ -97,6 +99,19 @@ def row_of(model: Mapping[str, Any], backends: Mapping[str, bool] | None = None)
         stale=bool(model.get("stale")),
         backend=backend,
         well=(backends or {}).get(backend),
+    )
+
+
+def row_without_model(alias: Mapping[str, Any]) -> Row:
+    """An alias of ``/bodhi/v1/aliases`` that has a ``problem``, in words."""
+    reason = str(alias["problem"])
+    return Row(
+        name=str(alias["alias"]),
+        description=str(alias.get("description") or ""),
+        state=MISSING,
+        reason=f"{reason[:1].upper()}{reason[1:]}.",
+        source="system" if alias.get("read_only") else "user",
+        tags=tuple(map(str, alias.get("tags") or ())),
     )
 
 

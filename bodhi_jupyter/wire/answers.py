@@ -24,6 +24,13 @@ class NativeAnswer(Answer):
 Count = Annotated[int, Field(ge=0)]
 
 
+class Fault(Answer):
+    """One of the mistakes in a document."""
+
+    param: str | None
+    message: str
+
+
 class ErrorDetail(Answer):
     """What went wrong."""
 
@@ -40,6 +47,8 @@ class Error(Answer):
     """An error in OpenAI's shape."""
 
     error: ErrorDetail
+    faults: list[Fault] | None = None
+    """Of an alias that is wrong: each of its mistakes, the error's own first."""
 
 
 class PromptTokens(Answer):

@@ -35,10 +35,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 #: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again much sooner (their sources).
 _LONGEST_WAIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One of several mistakes in a document.
+
+    Attributes:
+        param: the field, or None where none is to blame.
+        message: a sentence.
+    """
+
+    param: str | None
+    message: str
 
 
 class GatewayError(Exception):
@@ -56,6 +70,8 @@ class GatewayError(Exception):
     default_code: ClassVar[str] = "internal_error"
     #: False for what will fail the same way again: the SDKs then do not retry (``x-should-retry``).
     retryable: bool = False
+    #: All that is wrong with a document that a person can mend at once.
+    faults: tuple[Fault, ...] = ()
 
     def __init__(
         self,
@@ -276,14 +292,16 @@ def again(error: GatewayError) -> GatewayError:
 
 
 def openai_envelope(error: GatewayError, *, endpoint: str = "", model: str | None = None) -> dict[str, object]:
-    """The body of an error in OpenAI's shape: all four keys, always (OpenAI spec 2.3.0, `Error`).
+    """The body of an error in OpenAI's shape: all four keys, always (OpenAI spec 2.3.0, `Error`); faults beside them.
 
     `endpoint` (``POST /v1/chat/completions``) and `model` are appended to the message, so that a log of a
     client alone tells what was asked of whom.
     """
     context = ", ".join(part for part in (endpoint, f"model {model!r}" if model else "") if part)
     message = f"{error.message} ({context})" if context else error.message
-    return {"error": {"message": message, "type": error.type, "param": error.param, "code": error.code}}
+    faults = [{"param": fault.param, "message": fault.message} for fault in error.faults]
+    told = {"message": message, "type": error.type, "param": error.param, "code": error.code}
+    return {"error": told} | ({"faults": faults} if faults else {})
 
 
 def response_headers(error: GatewayError) -> dict[str, str]:

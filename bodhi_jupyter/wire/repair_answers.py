@@ -117,6 +117,7 @@ class ChatGuard(StreamGuard):
 
     def __init__(self, request: ChatRequest, backend: str) -> None:
         super().__init__(backend, request.choices)
+        self._backend = backend
         self._repairs = AnswerRepairs(request, backend)
         self._first_deltas = request.choices
         self._created: bytes | None = None

@@ -99,6 +99,18 @@ class NotebookPage:
         # What is run before it is over would be dropped.
         self.page.wait_for_function("!document.querySelector('.jp-Notebook').innerText.includes('[*]')")
 
+    def restart(self) -> None:
+        """Restart the kernel, and wait until the new one is there."""
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.get_by_text("Restart Kernel…", exact=True).click()
+        self.page.get_by_role("button", name="Confirm Kernel Restart").click()
+        self.wait_for_kernel()
+
+    def shut_down(self) -> None:
+        """End the kernel, for good."""
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.get_by_text("Shut Down Kernel", exact=True).click()
+
     def save(self) -> None:
         """Save the notebook, and wait until it is."""
         with self.page.expect_response(lambda response: response.request.method == "PUT" and response.ok):

@@ -119,6 +119,28 @@ def test_the_engine_in_the_box_answers(start, notebook):
     assert messages[-1]["content"] == last["text"] != ""
 
 
+def test_the_end_stays_in_sight_for_who_has_not_left_it(start, backend):
+    chat = start()
+    page = chat.page
+    code = "One.\n\n```python\n" + "x = 1\n" * 60 + "```\n\n"
+    backend.behave(says(code + "The end.", size=200))
+    chat.ask("much at once")
+    chat.wait_for_end()
+    page.wait_for_function(
+        "(() => { const log = document.querySelector('.bodhi-log');"
+        " return document.querySelector('.bodhi-code-header')"
+        " && log.scrollTop + log.clientHeight > log.scrollHeight - 5; })()"
+    )
+
+    backend.behave(says(code * 3, pace=0.01))
+    chat.ask("and more")
+    chat.answers.nth(1).locator(".bodhi-code-header").wait_for()
+    chat.log.evaluate("log => { log.scrollTop = 0; }")
+    chat.wait_for_end()
+    page.wait_for_function("document.querySelectorAll('.bodhi-code-header').length === 4")
+    assert chat.log.evaluate("log => log.scrollTop") == 0
+
+
 def test_a_long_answer_stays_smooth(start, notebook, backend):
     chat = start()
     page = chat.page

@@ -185,11 +185,17 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     notebook.fill("Description", HOSTILE)
     notebook.submit("Save")
     notebook.page.get_by_role("alert").filter(has_text="a name consists of letters").wait_for()
-    notebook.fill("Name", "mine")
     notebook.fill("Temperature", "9")
+    notebook.fill("Slots", "many")
     notebook.submit("Save")
     notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
     module_visit.screenshot("models_form_error")
+    described = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']").evaluate_all(
+        "inputs => inputs.map(one => document.getElementById(one.getAttribute('aria-describedby')).textContent)"
+    )
+    assert [text.split(" ", 1)[0] for text in described] == ["A", "Input", "Input"]
+    notebook.fill("Slots", "")
+    notebook.fill("Name", "mine")
     notebook.fill("Temperature", "0.5")
     notebook.submit("Save")
     notebook.wait_for_message("mine is saved.")
@@ -329,6 +335,44 @@ def test_the_panel(lab, panel_visit, route, width, theme):
     chart.wait_for()
     assert chart.locator(".bodhi-ui-mark").count() == 7
     panel_visit.screenshot(f"{name}-activity")
+
+
+def test_the_chats_menu_follows_the_models(lab, module_visit):
+    page = module_visit.page
+    notebook = BrowserPage(lab, page, "from bodhi_jupyter import Panel\npanel = Panel()\npanel", "", name="menu.ipynb")
+    notebook.run_to_end(0)
+    menu = page.locator(".bodhi-models")
+    names = menu.locator("option")
+    names.filter(has_text="tutor").wait_for(state="attached")
+    menu.select_option("tutor")
+    page.get_by_role("tab", name="Models", exact=True).click()
+    notebook.row("tutor").click()
+    notebook.click("Copy")
+    notebook.fill("New name", "passing")
+    notebook.submit("Copy")
+    notebook.wait_for_message("passing is made.")
+    names.filter(has_text="passing").wait_for(state="attached")
+    assert menu.evaluate("menu => menu.value") == "tutor"
+
+    notebook.row("passing").click()
+    notebook.click("Use")
+    page.wait_for_function("document.querySelector('.bodhi-models').value === 'passing'")
+    page.get_by_role("tab", name="Models", exact=True).click()
+    notebook.click("Delete")
+    notebook.submit("Delete")
+    notebook.row("passing").wait_for(state="detached")
+    names.filter(has_text="passing").wait_for(state="detached")
+    page.get_by_role("tab", name="Chat", exact=True).click()
+    page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked now.").wait_for()
+    assert notebook.value(1, "panel.model") == "default"
+
+    # By somebody else, while nobody looks at the list.
+    with lab.client() as client:
+        page.get_by_role("tab", name="Activity", exact=True).click()
+        assert client.post("/bodhi/v1/aliases/tutor/copy", json={"alias": "foreign"}).status_code == 201
+        page.get_by_role("tab", name="Chat", exact=True).click()
+        names.filter(has_text="foreign").wait_for(state="attached")
+        assert client.delete("/bodhi/v1/aliases/foreign").status_code == 204
 
 
 def test_python_sets_what_the_panel_shows(lab, module_visit):

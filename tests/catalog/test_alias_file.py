@@ -129,6 +129,24 @@ def test_a_mistake_is_told_with_line_and_field(text, line, param, reason):
         assert caught.value.reason.startswith(param)
 
 
+def test_all_mistakes_of_a_document_are_told():
+    document = {"alias": "a b", "tags": ["x", 1], "request_params": {"temperature": 9, "stop": ["a", 5]}, "hue": 1}
+    with pytest.raises(AliasProblem) as caught:
+        parse_document(document)
+
+    params = [param for param, _ in caught.value.faults]
+    assert params[0] == caught.value.param == "request_params.stop[1]"
+    assert sorted(map(str, params)) == [
+        "None",
+        "alias",
+        "hue",
+        "request_params.stop[1]",
+        "request_params.temperature",
+        "tags[1]",
+    ]
+    assert dict(caught.value.faults)[None].startswith("exactly one of")
+
+
 @pytest.mark.parametrize("data", [b"\x00", b"alias: \xff", b"a: &a\n- *a", b"[" * 300, b"#" * (MAX_BYTES + 1)])
 def test_hostile_bytes_are_a_problem_like_any_other(data):
     with pytest.raises(AliasProblem):

@@ -230,6 +230,12 @@ class TestRefusals:
             assert (error["param"], error["code"]) == (param, "invalid_alias")
         assert await names(client) == []
 
+    async def test_all_that_is_wrong_is_named(self, client) -> None:
+        response = await client.post(PATH, json={"path": 5, "request_params": {"temperature": 3}})
+        faults = response.json()["faults"]
+        assert [fault["param"] for fault in faults] == ["request_params.temperature", "alias", "path"]
+        assert faults[1]["message"] == "This field is missing."
+
     async def test_a_body_that_is_no_object(self, client, error_of) -> None:
         for body in (b"", b"{", b"[]"):
             for response in (await client.post(PATH, content=body), await client.put(url("x"), content=body)):
@@ -336,4 +342,6 @@ class TestByHand:
         assert broken["name"] == "lost.yaml"
         assert reason in broken["reason"]
         assert "secret" not in health.text
+        problems = {alias["alias"]: alias.get("problem") for alias in (await client.get(PATH)).json()["data"]}
+        assert problems == {"good": None, "lost": broken["reason"]}
         assert (await client.get("/v1/models/lost")).status_code == 404

@@ -28,6 +28,7 @@ class Api:
     def __init__(self) -> None:
         self.models = [model("org/tutor", "user"), model("found", "local"), model("remote", "gpu-box", state=None)]
         self.aliases = [dict(TUTOR)]
+        self.broken: list[dict[str, Any]] = []
         self.pulls: list[dict[str, Any]] = []
         self.wrong: dict[str, httpx.Response] = {}
 
@@ -53,7 +54,7 @@ class Api:
 
     def _alias(self, request: httpx.Request, path: str, method: str) -> httpx.Response:
         if method == "GET" and path == "/bodhi/v1/aliases":
-            return httpx.Response(200, json={"data": self.aliases})
+            return httpx.Response(200, json={"data": self.aliases, "broken": self.broken})
         if method == "GET":
             return httpx.Response(200, json=self.aliases[0], headers={"ETag": '"e1"'})
         if method == "DELETE":
@@ -189,6 +190,40 @@ def test_news_keep_what_is_looked_at(browser, begun, api):
     assert "found" in browser.details._facts.value
 
 
+def test_an_alias_without_its_model_is_listed_with_the_reason(browser, begun, api, server):
+    lost = {"alias": "lost", "path": "gone.gguf", "read_only": False, "problem": "the file is not on this machine"}
+    api.aliases.append(lost)
+    start(browser._look_again()).result(10)
+    row = browser.table.rows[-1]
+    assert (row["name"], row["state"], row["mark"]) == ("lost", "missing", "bad")
+    assert row["reason"] == "The file is not on this machine."
+    assert "lost" not in browser.names
+
+    browser.selected = "lost"
+    finish(begun)
+    assert set(buttons(browser)) - {"New alias", "Pull a model"} == {"Edit", "Copy", "Delete"}
+    assert "The file is not on this machine." in browser.details._facts.value
+    assert "GET /v1/models/lost" not in asked(server)
+    assert browser.message.value == ""
+
+
+def test_files_that_say_no_alias_are_named(browser, api):
+    api.broken.append({"name": "torn.yaml", "line": 2, "reason": "a mapping is <expected>"})
+    start(browser._look_again()).result(10)
+
+    assert "torn.yaml, line 2 says no alias: a mapping is &lt;expected&gt;" in browser._summary.value
+
+
+def test_using_the_same_model_again_is_news(browser):
+    used: list[str] = []
+    browser.observe(lambda change: used.append(change["new"]), "used")
+    browser.selected = "found"
+    for _ in range(2):
+        buttons(browser)["Use"].click()
+
+    assert [name for name in used if name] == ["found", "found"]
+
+
 def test_loading_says_how_it_went(browser, begun, api, server):
     browser.selected = "found"
     buttons(browser)["Load"].click()
@@ -231,7 +266,7 @@ def test_the_servers_error_stands_at_its_field(browser, begun, api):
     buttons(browser)["Save"].click()
     finish(begun)
 
-    assert "Too &lt;hot&gt;." in form.fields["request_params.temperature"].problem.value
+    assert form.fields["request_params.temperature"].problem.value == "Too <hot>."
     assert not buttons(browser)["Save"].disabled
 
 
@@ -368,14 +403,26 @@ class TestForm:
 
         assert form.document()["request_params"] == {"temperature": "warm"}
 
-    def test_what_is_to_be_json_is_said_at_the_field(self, form):
+    def test_no_json_is_left_for_the_server_to_refuse(self, form):
         form.fill({"alias": "a", "path": "b"}, "New")
         form._more["request_params"].text = "top_k=3"
+        form.fields["request_params.temperature"].text = "9"
 
-        with pytest.raises(ValueError, match="A JSON object is expected"):
-            form.document()
+        assert form.document()["request_params"] == "top_k=3"
 
-        assert "JSON object" in form._more["request_params"].problem.value
+    def test_everything_that_is_wrong_is_shown_at_once(self, form):
+        form.fill({"path": ""}, "New")
+        faults = [("alias", "No name."), ("request_params.temperature", "Too hot."), ("", "Exactly one is expected.")]
+        body = {"error": {"message": "No name."}, "faults": [{"param": p or None, "message": m} for p, m in faults]}
+        form.complain(RequestRefused.of(400, json.dumps(body).encode()))
+
+        shown = {name: field.problem.value for name, field in form.fields.items() if field.problem.value}
+        assert shown == {
+            "alias": "No name.",
+            "request_params.temperature": "Too hot.",
+            "path": "This is needed.",
+        }
+        assert form.problem.value == ""
 
     @pytest.mark.parametrize(
         ("param", "where"),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import Future
 
 import httpx
 import pytest
@@ -17,12 +20,13 @@ from tests.notebook.servers import ScriptedServer, refusal
 HOSTILE = '"><script>alert(1)</script>'
 USAGE = {
     "groups": [
-        {"alias": "tutor", "prompt_tokens": 700, "completion_tokens": 300, "requests": 3},
-        {"alias": "coder", "prompt_tokens": 2_000, "completion_tokens": None, "requests": 1},
-        {"alias": None, "prompt_tokens": 5, "completion_tokens": 5, "requests": 1},
+        {"alias": "tutor", "error": None, "prompt_tokens": 600, "completion_tokens": 300, "requests": 3},
+        {"alias": "coder", "error": None, "prompt_tokens": 2_000, "completion_tokens": None, "requests": 1},
+        {"alias": "tutor", "error": "backend_died", "prompt_tokens": 100, "completion_tokens": 0, "requests": 1},
+        {"alias": None, "error": "model_not_found", "prompt_tokens": 5, "completion_tokens": 5, "requests": 2},
+        {"alias": "coder", "error": "model_not_found", "prompt_tokens": 0, "completion_tokens": 0, "requests": 1},
     ]
 }
-ERRORS = {"data": [{"error": "model_not_found"}, {"error": "model_not_found"}, {"error": None}]}
 
 
 def svg(html: str) -> ET.Element:
@@ -81,14 +85,21 @@ def test_usage_adds_up_what_was_read_and_written():
 
 
 def test_errors_are_counted_by_kind():
-    titles = [mark.find("title").text for mark in marks(errors_chart(ERRORS))]
+    titles = [mark.find("title").text for mark in marks(errors_chart(USAGE))]
 
-    assert titles == ["model not found: 2", "unknown: 1"]
+    assert titles == ["model not found: 3", "backend died: 1"]
 
 
-@pytest.mark.parametrize("html", [usage_chart({}), errors_chart({}), speed_chart([]), first_token_chart([])])
+@pytest.mark.parametrize(
+    "html", [usage_chart({"groups": []}), errors_chart({"groups": []}), speed_chart([]), first_token_chart([])]
+)
 def test_without_anything_it_says_so(html):
-    assert "Nothing yet" in html
+    assert re.search("Nothing yet|None in this time", html)
+
+
+@pytest.mark.parametrize("chart", [usage_chart, errors_chart])
+def test_where_no_ledger_is_kept_nothing_is_claimed(chart):
+    assert "keeps no ledger" in chart({})
 
 
 def test_answers_without_a_speed_are_left_out_of_it():
@@ -99,11 +110,14 @@ def test_answers_without_a_speed_are_left_out_of_it():
 
 
 def answer(request: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, json=USAGE if request.url.path.endswith("usage") else ERRORS)
+    assert request.url.path == "/bodhi/v1/usage"
+    return httpx.Response(200, json=USAGE)
 
 
 def shown(plots: Plots) -> str:
-    return " ".join(chart.value for chart in plots.children[1].children)
+    return " ".join(
+        chart.value for box in plots.children for chart in getattr(box, "children", ()) if hasattr(chart, "value")
+    )
 
 
 def test_they_are_drawn_when_there_is_something_new():
@@ -121,6 +135,23 @@ def test_they_are_drawn_when_there_is_something_new():
     plots.close()
     log.add(Speed("unheard", 11, 2.0, 1.0))
     assert "unheard" not in shown(plots)
+
+
+def test_a_period_that_is_chosen_is_asked_for_at_once_and_kept_in_the_state(monkeypatch):
+    begun: list[Future[None]] = []
+    monkeypatch.setattr("bodhi_jupyter.notebook.plots.start", lambda work: begun.append(start(work)))
+    server = ScriptedServer(answer=answer)
+    plots = Plots(server, SpeedLog())
+    assert plots.period == "week"
+    plots.chooser.value = "hour"
+    begun.pop(0).result(10)
+
+    (request,) = server.seen
+    assert time.time() - float(request.url.params["since"]) == pytest.approx(3600, abs=60)
+    assert "model not found" in shown(plots)
+    assert plots.period == "hour"
+    state = plots.chooser.get_state()
+    assert state["_options_labels"][state["index"]] == "Last hour"
 
 
 @pytest.mark.parametrize(("status", "message"), [(404, ""), (501, ""), (503, "The database is away.")])

@@ -1,4 +1,4 @@
-"""The browser's side of the chat: small modules, which are joined into one where they are loaded."""
+"""The browser's side: small modules, which are joined into one where they are loaded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./([\w-]+\.js)";\n', re.MU
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
 
 
-def view_module() -> str:
+def view_module(entry: str = ENTRY) -> str:
     """The one module that a widget is given: browsers cannot follow imports out of it."""
-    return join({path.name: path.read_text(encoding="utf-8") for path in _FOLDER.glob("*.js")}, ENTRY)
+    return join({path.name: path.read_text(encoding="utf-8") for path in _FOLDER.glob("*.js")}, entry)
 
 
 def style() -> str:

@@ -1,6 +1,7 @@
 // The widget: lays out the chat, and brings its parts together.
 
 import { copyText, download, h, icon, iconButton, textButton } from "./dom.js";
+import { KERNEL_ENDED } from "./kernel.js";
 import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
@@ -14,9 +15,12 @@ class Chat {
     this.manager = manager;
     this.views = [];
     this.announcer = h("div", { class: "bodhi-offscreen", role: "status" });
-    this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0 });
+    this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0, onscroll: () => this.noteScroll() });
+    this.follows = true;
+    this.scrolled = 0;
     this.empty = h("div", { class: "bodhi-empty" }, "Ask something. The answer is made on your own machines.");
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
+    this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
     this.meter = h("div", { class: "bodhi-meter" });
     this.settings = new Settings(session);
     this.composer = new Composer(session, {
@@ -32,15 +36,24 @@ class Chat {
       this.settings.element,
       this.log,
       this.notice,
+      this.ended,
       this.composer.element,
       this.meter,
       this.announcer,
     );
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
+    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && session.refreshModels());
+    this.observer.observe(this.element);
     this.showModels();
     this.showChats();
     this.showMessages();
     this.showStatus();
+    this.showKernel();
+  }
+
+  close() {
+    this.unsubscribe();
+    this.observer.disconnect();
   }
 
   header() {
@@ -104,6 +117,8 @@ class Chat {
     else if (what === "calls") this.showCalls();
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
+    else if (what === "kernel") this.showKernel();
+    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked now.`);
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -127,6 +142,7 @@ class Chat {
     this.showCalls();
     this.showMeter();
     this.showChats();
+    this.follows = true;
     this.log.scrollTop = this.log.scrollHeight;
   }
 
@@ -160,14 +176,20 @@ class Chat {
   showCalls() {
     const open = openCalls(this.session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
-    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls);
+    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
+  }
+
+  // Only who scrolls up leaves the end: it also moves away by itself, when much comes at once.
+  noteScroll() {
+    const { scrollTop, scrollHeight, clientHeight } = this.log;
+    if (scrollHeight - scrollTop - clientHeight <= 120) this.follows = true;
+    else if (scrollTop < this.scrolled) this.follows = false;
+    this.scrolled = scrollTop;
   }
 
   // To the end, once per frame, for whoever has not scrolled away from it.
   scroll() {
-    if (this.frame) return;
-    const distance = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight;
-    if (distance > 120) return;
+    if (this.frame || !this.follows) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = null;
       this.log.scrollTop = this.log.scrollHeight;
@@ -186,6 +208,16 @@ class Chat {
     else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
     else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.connected()));
     else this.notice.hidden = true;
+  }
+
+  showKernel() {
+    const { kernel, isCutOff } = this.session;
+    this.ended.hidden = !kernel.isOver;
+    this.composer.setEnabled(!isCutOff);
+    if (!kernel.isOver) return;
+    const more = isCutOff ? "" : " Until then you can chat on here, without functions; a reload of the page forgets it.";
+    this.ended.textContent = KERNEL_ENDED + more;
+    this.showCalls();
   }
 
   complain(text, ...more) {
@@ -274,7 +306,7 @@ export default () => {
     render({ model, el }) {
       const chat = new Chat(session, model.widget_manager);
       el.append(chat.element);
-      return () => chat.unsubscribe();
+      return () => chat.close();
     },
   };
 };

@@ -67,6 +67,10 @@ export class Composer {
     if (this.area.value) this.area.style.height = `${Math.min(this.area.scrollHeight, 240)}px`;
   }
 
+  setEnabled(isEnabled) {
+    for (const control of this.element.querySelectorAll("textarea, button")) control.disabled = !isEnabled;
+  }
+
   showRunning(isRunning) {
     const held = this.element.contains(document.activeElement) && document.activeElement !== this.area;
     this.sendButton.hidden = isRunning;

@@ -62,19 +62,19 @@ export class MessageView {
   }
 
   // The model's calls, each with what can be done with it: `open` are those nobody has answered.
-  showCalls(open, running) {
+  showCalls(open, running, canRun) {
     if (!this.calls) return;
     const cards = (this.message.tool_calls ?? []).map((call) => {
       const isOpen = open.some(({ id }) => id === call.id) && this.message.stats;
-      return this.callCard(call, isOpen, running.has(call.id));
+      return this.callCard(call, isOpen, running.has(call.id), canRun);
     });
     this.calls.replaceChildren(...cards);
   }
 
-  callCard(call, isOpen, isRunning) {
+  callCard(call, isOpen, isRunning, canRun) {
     const { name, arguments: given } = call.function;
     const buttons = [
-      textButton("Run", () => this.actions.run(call), { class: "bodhi-text-button bodhi-primary", "aria-label": `Run ${name}` }),
+      textButton("Run", () => this.actions.run(call), { class: "bodhi-text-button bodhi-primary", "aria-label": `Run ${name}`, disabled: !canRun }),
       textButton("Skip", () => this.actions.skip(call), { "aria-label": `Skip ${name}` }),
     ];
     return h(

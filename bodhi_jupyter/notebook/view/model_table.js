@@ -19,7 +19,7 @@ function span(className, text) {
 
 function cellOf(name, row) {
   if (name === "name") {
-    const under = row.stale ? "its source is silent" : row.description;
+    const under = row.stale ? "its source is silent" : row.reason || row.description;
     return cell(name, span("bodhi-ui-title", row.name), ...(under ? [span("bodhi-ui-under", under)] : []));
   }
   if (name === "state") {
@@ -28,7 +28,9 @@ function cellOf(name, row) {
     return shown;
   }
   if (name === "capabilities") {
-    return cell(name, ...row.capabilities.map((capability) => span("bodhi-ui-chip", capability)));
+    // Nearly all can complete a text: it is worth a word where there is nothing else.
+    const telling = row.capabilities.filter((capability) => capability !== "completion");
+    return cell(name, ...(telling.length ? telling : row.capabilities).map((capability) => span("bodhi-ui-chip", capability)));
   }
   return cell(name, row[name]);
 }

@@ -1,13 +1,18 @@
 // Asks the kernel for news while the widget that it lies in can be seen, and waits for one answer before it asks again:
-// a page that is closed, a hidden tab and a busy kernel are asked for nothing.
+// a page that is closed, a hidden tab and a busy kernel are asked for nothing. When the kernel has ended it says so.
+
+import { KERNEL_ENDED, onKernelEnd } from "./kernel.js";
+
 export default {
   render({ model, el }) {
     el.classList.add("bodhi-ui-pulse");
     el.setAttribute("aria-hidden", "true");
     let seen = false;
     let waiting = false;
+    let isOver = false;
     const beat = () => {
-      if (seen && !waiting && !document.hidden) {
+      if (isOver) showEnd(el);
+      else if (seen && !waiting && !document.hidden) {
         waiting = true;
         model.send({ kind: "beat" });
       }
@@ -22,10 +27,25 @@ export default {
     model.on("msg:custom", answered);
     observer.observe(el);
     const timer = setInterval(beat, 1000 * model.get("seconds"));
+    const forget = onKernelEnd(model, () => {
+      isOver = true;
+      beat();
+    });
     return () => {
       clearInterval(timer);
       observer.disconnect();
       model.off("msg:custom", answered);
+      forget();
     };
   },
 };
+
+// What stands beside it needs the kernel, and can only be read from now on.
+function showEnd(el) {
+  if (!el.parentElement || el.textContent) return;
+  for (const part of el.parentElement.children) if (part !== el) part.inert = true;
+  el.classList.replace("bodhi-ui-pulse", "bodhi-ui-ended");
+  el.removeAttribute("aria-hidden");
+  el.setAttribute("role", "alert");
+  el.textContent = KERNEL_ENDED;
+}

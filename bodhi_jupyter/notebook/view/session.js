@@ -1,9 +1,11 @@
 // The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
 
 import { EventReader } from "./events.js";
-import { KernelTransport, ServerError, findTransport, listModels } from "./transport.js";
+import { onKernelEnd } from "./kernel.js";
+import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
 import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
+const DEFAULT = "default";
 const MAX_UNDO = 50;
 const MAX_BUSY = 25; // milliseconds
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
@@ -20,9 +22,11 @@ export class Session {
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
+    model.on("msg:custom", ({ kind }) => kind === "models" && this.refreshModels());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     // Of a page that was left in the middle of an answer.
     if (model.get("status").state === "answering") this.setStatus("ready");
+    onKernelEnd(model, () => this.endKernel());
     this.connecting = this.connect();
   }
 
@@ -42,7 +46,7 @@ export class Session {
 
   set(values) {
     for (const [name, value] of Object.entries(values)) this.model.set(name, value);
-    this.model.save_changes();
+    if (!this.kernel.isOver) this.model.save_changes();
   }
 
   setStatus(state, detail = "", code = 0) {
@@ -51,12 +55,24 @@ export class Session {
     this.tell("status");
   }
 
+  // The page itself can still reach the server, if it could before; nothing else hears of it.
+  endKernel() {
+    this.kernel.end();
+    this.tell("kernel");
+  }
+
+  // Nobody can be asked any more.
+  get isCutOff() {
+    return this.kernel.isOver && !(this.transport instanceof PageTransport);
+  }
+
   // -- the server ------------------------------------------------------------------------------------------
 
   async connect() {
     try {
       const { transport, models } = await findTransport(this.kernel);
       this.transport = transport;
+      this.tell("kernel");
       this.set({ models });
       if (this.status.state === "no server") this.setStatus("ready");
     } catch (error) {
@@ -70,9 +86,16 @@ export class Session {
     return this.transport;
   }
 
+  // What was chosen stays so, unless it was listed and is no more.
   async refreshModels() {
     const models = await listModels(await this.connected()).catch(() => null);
-    if (models && JSON.stringify(models) !== JSON.stringify(this.get("models"))) this.set({ models });
+    const before = this.get("models");
+    if (!models || JSON.stringify(models) === JSON.stringify(before)) return;
+    const chosen = this.get("model");
+    const isIn = (list) => list.some(({ id }) => id === chosen);
+    const isGone = chosen !== DEFAULT && isIn(before) && !isIn(models);
+    this.set(isGone ? { models, model: DEFAULT } : { models });
+    if (isGone) this.tell("gone", chosen);
   }
 
   async render(request) {
@@ -182,7 +205,9 @@ export class Session {
 
   settings() {
     const names = ["model", "system", "parameters", "tools"];
-    return Object.fromEntries(names.map((name) => [name, this.get(name)]));
+    const settings = Object.fromEntries(names.map((name) => [name, this.get(name)]));
+    // Where no function can be run the model must not ask for one.
+    return this.kernel.isOver ? { ...settings, tools: [] } : settings;
   }
 
   async stream({ answer, controller }, body) {
@@ -235,6 +260,8 @@ export class Session {
     this.messages = this.model.get("messages");
     if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
     else this.setStatus("ready");
+    // Perhaps the model is gone.
+    if (failure?.status === 404) this.refreshModels();
   }
 
   // -- tools -----------------------------------------------------------------------------------------------

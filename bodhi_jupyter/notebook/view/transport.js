@@ -1,5 +1,7 @@
 // How the chat reaches the server: from the page with its own login, or else through the kernel.
 
+import { KERNEL_ENDED } from "./kernel.js";
+
 export class ServerError extends Error {
   constructor(message, status = 0) {
     super(message);
@@ -85,9 +87,16 @@ export class KernelTransport {
     this.model = model;
     this.waiting = new Map();
     this.count = 0;
+    this.isOver = false;
     // Replies go to all pages that show the chat.
     this.prefix = crypto.getRandomValues(new Uint32Array(2)).join("-");
     model.on("msg:custom", (message) => this.waiting.get(message.id)?.(message));
+  }
+
+  // The kernel has ended: who waits for it is told, and who asks from now on.
+  end() {
+    this.isOver = true;
+    for (const put of this.waiting.values()) put({ kind: "error", message: KERNEL_ENDED });
   }
 
   async json(method, path, body, signal) {
@@ -112,6 +121,7 @@ export class KernelTransport {
   }
 
   async *exchange(message, signal) {
+    if (this.isOver) throw new ServerError(KERNEL_ENDED);
     const id = `${this.prefix}-${(this.count += 1)}`;
     const queue = [];
     let wake = () => {};
@@ -120,7 +130,7 @@ export class KernelTransport {
       wake();
     };
     const cancel = () => {
-      this.model.send({ kind: "cancel", id });
+      if (!this.isOver) this.model.send({ kind: "cancel", id });
       put({ kind: "aborted" });
     };
     this.waiting.set(id, put);
