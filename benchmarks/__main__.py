@@ -14,7 +14,9 @@ from .report import goals_text, pictures, table_text
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("only", nargs="*", help="alone, together, large, paced, flood, first, ...; by default all")
+    parser.add_argument(
+        "only", nargs="*", help="alone, together, twenty, large, paced, flood, first, ...; by default all"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one round of requests")
     parser.add_argument("--streams", type=int, default=1000, help="how many streams at once for `many`")

@@ -87,12 +87,14 @@ class Bench:
         return dict(json.loads(start.get(self.direct.port, "/state")))
 
 
-def requests(bench: Bench, subjects: list[Subject], title: str, *, concurrency: int, padding: int) -> Table:
-    """Whole answers, in a closed loop."""
+def requests(
+    bench: Bench, subjects: list[Subject], title: str, *, concurrency: int, padding: int, chunks: int = 1
+) -> Table:
+    """Whole answers, in a closed loop; in `chunks` pieces where they are asked for as streams."""
     columns = {"cpu": "CPU ms/request", "p50": "median ms", "rate": "requests/s"}
     table = Table(title, columns, ("floor", "cpu"))
     for subject in bench.each(subjects):
-        request = subject.request(stream=False, chunks=8, padding=padding)
+        request = subject.request(stream=False, chunks=chunks, padding=padding)
         bench.load.run("requests", subject, request, concurrency=concurrency, seconds=0.1)
         result = bench.load.run("requests", subject, request, concurrency=concurrency, seconds=bench.seconds)
         table.add(subject.name)
@@ -181,7 +183,7 @@ def overhead(bench: Bench, folder: Path) -> Table:
         start.gateway(folder / "none", port, "none", silent=True, ledger=False) as (_, nothing),
     ):
         for subject in bench.each([everything, nothing]):
-            whole, stream = subject.request(stream=False, chunks=8), subject.request(stream=True, chunks=150, rate=100)
+            whole, stream = subject.request(stream=False, chunks=1), subject.request(stream=True, chunks=150, rate=100)
             asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds)
             streamed = bench.load.run("streams", subject, stream, count=32)
             chunk = 1e6 * streamed["cpu"] / max(streamed["chunks"], 1)
@@ -232,6 +234,9 @@ def run(
                 plan: dict[str, Callable[[], Table]] = {
                     "alone": lambda: requests(bench, found, "1 KB, alone", concurrency=1, padding=800),
                     "together": lambda: requests(bench, found, "1 KB, 32 at once", concurrency=32, padding=800),
+                    "twenty": lambda: requests(
+                        bench, found, "1 KB, 32 at once, in 20 chunks", concurrency=32, padding=800, chunks=20
+                    ),
                     "large": lambda: requests(bench, found, "100 KB, 32 at once", concurrency=32, padding=100_000),
                     "paced": lambda: streams(bench, found, "32 streams of 100/s", count=32, chunks=200, rate=100),
                     "flood": lambda: streams(bench, found, "32 streams, unpaced", count=32, chunks=1000, rate=0),
