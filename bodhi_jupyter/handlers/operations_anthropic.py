@@ -9,7 +9,7 @@ from .operations_common import ANTHROPIC, OF_A_MODEL
 
 TAG = "Anthropic's Messages"
 
-_QUESTION = {"model": "default", "messages": [{"role": "user", "content": "Name three rivers."}]}
+_QUESTION = {"model": "default", "messages": [{"role": "user", "content": "How do I get a bigger model?"}]}
 _EXAMPLES = {
     "A question": {**_QUESTION, "max_tokens": 64},
     "A stream": {**_QUESTION, "max_tokens": 64, "stream": True},

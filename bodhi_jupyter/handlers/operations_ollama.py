@@ -14,7 +14,7 @@ TAG = "Ollama"
 #: A full queue is 503 here, a failed backend 500.
 OF_A_MODEL = (404, 429, 501, 503, 504, *WITH_BODY)
 
-_CHAT: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "Name three rivers."}]}
+_CHAT: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "How do I get a bigger model?"}]}
 _CHATS = {
     "A stream": _CHAT,
     "A whole answer": {**_CHAT, "stream": False, "options": {"num_predict": 64, "temperature": 0.2}},

@@ -25,7 +25,7 @@ from .passthrough import NativeRequest
 CHAT = "Chat"
 TEXT = "Completions, embeddings, reranking"
 
-_QUESTION = [{"role": "user", "content": "Name three rivers."}]
+_QUESTION = [{"role": "user", "content": "How do I get a bigger model?"}]
 _USAGE = {"prompt_tokens": 26, "completion_tokens": 6, "total_tokens": 32}
 _ID: dict[str, Any] = {"id": "chatcmpl-JeuAIIJrymLMQVZ7MdnfxCtNropoTcCe", "created": 1795387277, "model": "guide"}
 _WEATHER = {

@@ -14,12 +14,12 @@ from .passthrough import NativeRequestToDefault
 TAG = "Responses"
 
 _EXAMPLES = {
-    "A question": {"input": "Name three rivers.", "max_output_tokens": 64},
-    "A stream": {"model": "default", "input": "Name three rivers.", "max_output_tokens": 64, "stream": True},
+    "A question": {"input": "How do I get a bigger model?", "max_output_tokens": 64},
+    "A stream": {"model": "default", "input": "How do I get a bigger model?", "max_output_tokens": 64, "stream": True},
     "A chat": {
         "model": "default",
         "instructions": "Be brief.",
-        "input": [{"type": "message", "role": "user", "content": "Name three rivers."}],
+        "input": [{"type": "message", "role": "user", "content": "How do I get a bigger model?"}],
     },
     "A tool": {
         "model": "default",
@@ -106,7 +106,7 @@ OPERATIONS = [
         description="llama.cpp's own, passed through.",
         dialect=OPENAI,
         request=NativeRequestToDefault,
-        examples={"A question": {"input": "Name three rivers."}},
+        examples={"A question": {"input": "How do I get a bigger model?"}},
         replies={
             200: Reply("The number of tokens.", InputTokens, {"input_tokens": 23, "object": "response.input_tokens"})
         },
