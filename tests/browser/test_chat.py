@@ -248,7 +248,7 @@ def test_failures_are_told_and_can_be_tried_again(start, notebook, backend, modu
     chat = start()
     backend.behave(die_between_chunks())
     chat.ask("hello")
-    notice = chat.page.locator(".bodhi-notice")
+    notice = chat.page.locator(".bodhi-notice:not(.bodhi-ended)")
     notice.wait_for()
     assert "127.0.0.1" not in notice.inner_text()
     assert "broke off" in chat.answers.last.locator(".bodhi-stats").inner_text()

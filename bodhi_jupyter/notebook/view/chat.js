@@ -192,7 +192,9 @@ class Chat {
     if (this.frame || !this.follows) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = null;
-      this.log.scrollTop = this.log.scrollHeight;
+      // Who scrolled since the last one: the browser tells of it only after this.
+      this.noteScroll();
+      if (this.follows) this.log.scrollTop = this.log.scrollHeight;
     });
   }
 
