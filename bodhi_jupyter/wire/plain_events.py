@@ -6,7 +6,6 @@ A JSON string is the same in every dialect, so its text is taken out as bytes (m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 # All that JSON forbids in a string is left to the parser, and halves of surrogate pairs as well.
 _CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))'
@@ -19,16 +18,18 @@ _PLAIN = re.compile(
 _SIMPLE = re.compile(rb"[ !#-\[\]-~]*+")
 
 
-def plain_events(block: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes, int]]:
+def plain_events(block: bytes, start: int = 0) -> list[tuple[bytes, bytes, int]]:
     """Those that follow each other from `start` on in a block of whole events, up to the first other one.
 
-    Yields:
-        Which text it is (``content`` or ``reasoning_content``), the text as a JSON string, where the event ends.
+    Returns:
+        Of each: which text it is (``content`` or ``reasoning_content``), the text as a JSON string, where it ends.
     """
+    events: list[tuple[bytes, bytes, int]] = []
     end = start
     while (found := _PLAIN.match(block, end)) is not None and _is_text(found[0]):
         end = found.end()
-        yield found[1], found[2], end
+        events.append((found[1], found[2], end))
+    return events
 
 
 class PlainRun:
