@@ -47,7 +47,13 @@ class _PageHandler(GatewayHandler):
             if self.caller_key() or not self.check_host() or getattr(self, "_jupyter_current_user", None):
                 raise
             login = web.RequestHandler.get_login_url(self)
-            self.redirect(url_concat(login, {"next": self.request.uri or ""}))
+            self.lead_to(url_concat(login, {"next": self.request.uri or ""}))
+
+    def lead_to(self, url: str) -> None:
+        """A redirection of a page's: Jupyter's own would call it JSON."""
+        self.set_status(302)
+        self.set_header("Location", url)
+        self.finish(set_content_type="text/html")
 
 
 class HomeHandler(_PageHandler):
@@ -57,7 +63,7 @@ class HomeHandler(_PageHandler):
     @authorized
     async def get(self) -> None:
         """To the page that tells what there is."""
-        self.redirect(url_path_join(self.base_url, "bodhi/docs"))
+        self.lead_to(url_path_join(self.base_url, "bodhi/docs"))
 
 
 class DocsHandler(_PageHandler):
