@@ -159,7 +159,7 @@ class Catalog:
     async def _not_found(self, name: str) -> ModelNotFound | BackendUnavailable:
         for alias, absence in self._absent().items():
             if loose_name(alias) == loose_name(name):
-                return ModelAbsent(alias, absence.reason)
+                return ModelAbsent(alias, reason=absence.reason)
         silent = self.failures()
         if silent:
             return BackendUnavailable(

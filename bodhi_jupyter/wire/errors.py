@@ -123,7 +123,7 @@ class ModelAbsent(ModelNotFound):
         reason: what is missing, one sentence without a folder.
     """
 
-    def __init__(self, alias: str, reason: str) -> None:
+    def __init__(self, alias: str, *, reason: str) -> None:
         super().__init__(f"The alias '{alias}' cannot be used: {reason}.", param="model")
         self.reason = reason
 
