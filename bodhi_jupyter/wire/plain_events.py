@@ -35,8 +35,9 @@ def plain_events(block: bytes, start: int = 0) -> list[tuple[bytes, bytes, int]]
 class PlainRun:
     """Finds where the plain events at the beginning of a stream's blocks end.
 
-    What is around their texts hardly changes in one stream. So it is compared, and read only where it differs: a fifth
-    of a microsecond for each event instead of two (measured).
+    What is around their texts hardly changes in one stream. So it is compared, and read only where it differs.
+    Measured, with all else that a chat's guard does: 1.2 us for an event in a block of twenty, where searching each for
+    what may matter took 3.9.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,6 @@ from urllib.parse import quote
 import pytest
 
 from tests.handlers.aliases import PATH, chat, create, models, names, text, url
-from tests.tiny_random import write_tiny_random
 
 
 @pytest.fixture
@@ -33,12 +32,9 @@ def aliases_folder(jp_data_dir: Path) -> Path:
 
 
 @pytest.fixture
-def model(jp_data_dir: Path) -> str:
+def model(model: str) -> str:
     """A model in the models folder, as an alias names it."""
-    folder = jp_data_dir / "bodhi" / "models"
-    folder.mkdir(parents=True)
-    write_tiny_random(folder / "found.gguf", seed=1)
-    return "found.gguf"
+    return f"{model}.gguf"
 
 
 class TestLife:
