@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from ..backends.base import Lease
 from ..catalog.alias import Alias
 from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import StreamGuard
 from ..wire.json_text import compact
 from ..wire.sse import DONE, data_event, is_done, iter_events
 from .gateway import Gateway
-from .relay import guarded, leased_stream
+from .relay import BodyMaker, guarded, leased_stream
 
 #: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
 CONCURRENCY = 4
@@ -37,7 +36,7 @@ class MergedAnswer:
         gateway: Gateway,
         alias: Alias,
         path: str,
-        bodies: Sequence[Callable[[Lease], bytes]],
+        bodies: Sequence[BodyMaker],
         *,
         include_usage: bool,
         keep_alive: float | None = None,

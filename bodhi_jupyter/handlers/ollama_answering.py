@@ -19,8 +19,8 @@ from ..wire.sse import event_count
 from .counted import CountedHandler
 from .leased import document_at
 from .native import context_tokens
+from .off_loop import off_loop
 from .ollama_base import OllamaHandler, full_name
-from .openai import off_loop
 from .relay import Readable, leased_stream, watched
 
 Request = OllamaChatRequest | OllamaGenerateRequest
@@ -92,7 +92,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         async def made(lease: Lease) -> bytes:
             self.lease = lease
             moments.loaded = moments.clock()
-            return await off_loop(self.body, lambda: forwarded({**body, "model": lease.model}))
+            return await off_loop(len(self._body), lambda: forwarded({**body, "model": lease.model}))
 
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
             yield answer
@@ -135,7 +135,14 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
     async def document(self, alias: Alias, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A short answer of the server that is leased for this request."""
         return await document_at(
-            self.gateway, self.lease, alias.target.backend, path, body, field="prompt", feature="the reading of prompts"
+            self.gateway,
+            self.lease,
+            alias.target.backend,
+            path,
+            body,
+            size=len(self._body),
+            field="prompt",
+            feature="the reading of prompts",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from ..wire.ollama_options import context_length_asked
 from ..wire.ollama_stream import Moments
 from .base import GatewayHandler
 from .lease import timed_lease
-from .openai import LARGE_BODY_BYTES
+from .off_loop import off_loop
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ class OllamaHandler(GatewayHandler):
             GatewayError: it is refused.
         """
         body = self.body
-        return parse(body) if len(body) <= LARGE_BODY_BYTES else await asyncio.to_thread(parse, body)
+        return await off_loop(len(body), lambda: parse(body))
 
     def moments(self) -> Moments:
         """The request's clock."""

@@ -89,7 +89,14 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def _ask(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> dict[str, Any]:
         body = {"input": batch, "encoding_format": "base64"}
         return await document_at(
-            self.gateway, lease, alias.target.backend, _PATH, body, field="input", feature="embeddings"
+            self.gateway,
+            lease,
+            alias.target.backend,
+            _PATH,
+            body,
+            size=len(self._body),
+            field="input",
+            feature="embeddings",
         )
 
     async def _cut(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> list[list[int]]:
@@ -100,8 +107,16 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def _tokens(self, alias: Alias, lease: Lease, text: str) -> list[int]:
         body = {"content": text, "add_special": True}
         backend = alias.target.backend
-        feature = "the cutting of long inputs"
-        document = await document_at(self.gateway, lease, backend, "/tokenize", body, field="input", feature=feature)
+        document = await document_at(
+            self.gateway,
+            lease,
+            backend,
+            "/tokenize",
+            body,
+            size=len(self._body),
+            field="input",
+            feature="the cutting of long inputs",
+        )
         return tokens_of(document, backend)
 
     async def _limit(self, alias: Alias) -> int:
