@@ -126,7 +126,7 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
         """
         key = self.caller_key()
         if key.startswith(PREFIX):
-            self.holder = self.gateway.keys.verify(key)
+            self.holder = self.gateway.keys.verify(key) or await self.gateway.keys.verify_lasting(key)
         elif (user := self.gateway.token_users.user_of(self, key)) is not None:
             # Jupyter takes who is known as they are; hosts, origins and the authorizer are still checked.
             self._jupyter_current_user, self._token_authenticated = user, True
