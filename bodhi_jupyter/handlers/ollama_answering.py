@@ -28,8 +28,8 @@ Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 #: Above this the lines of an answer are put together in a thread (measured: 7 milliseconds for a megabyte's tenth).
 _LARGE_ANSWER_BYTES = 100_000
-#: The ability that a part of a message asks for.
-_SENSES = {"image_url": "vision", "input_audio": "audio"}
+#: The capability that a part of a message asks for.
+_CAPABILITIES = {"image_url": "vision", "input_audio": "audio"}
 
 
 class AnsweringHandler(CountedHandler, OllamaHandler):
@@ -50,27 +50,29 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
         Args:
             request: names the model, and perhaps a context for it.
-            needed: abilities that it asks for.
+            needed: capabilities that it asks for.
 
         Raises:
             GatewayError: there is no such model, or it cannot do what is asked.
         """
         alias = await self.resolve(request.model)
-        self._check_abilities(request, await self.abilities(alias), needed)
+        self._check_capabilities(request, await self.capabilities(alias), needed)
         await self.count(alias)
         alias = await self.with_context(alias, request.options)
         return alias, await context_tokens(self, alias)
 
-    def _check_abilities(self, request: Request, abilities: Collection[str] | None, needed: Sequence[str]) -> None:
-        if abilities is None:
+    def _check_capabilities(
+        self, request: Request, capabilities: Collection[str] | None, needed: Sequence[str]
+    ) -> None:
+        if capabilities is None:
             return
-        if "completion" not in abilities:
+        if "completion" not in capabilities:
             raise InvalidField(f'"{request.model}" does not support {self.verb}', param="model")
-        if request.think and "thinking" not in abilities:
+        if request.think and "thinking" not in capabilities:
             raise InvalidField(f'"{request.model}" does not support thinking', param="think")
-        for ability in needed:
-            if ability not in abilities:
-                raise InvalidField(f"{full_name(request.model)} does not support {ability}", param="model")
+        for capability in needed:
+            if capability not in capabilities:
+                raise InvalidField(f"{full_name(request.model)} does not support {capability}", param="model")
 
     async def answer_nothing_asked(self, request: Request, alias: Alias) -> None:
         """Answer a request that asks nothing, once the model is loaded or being unloaded."""
@@ -146,7 +148,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         )
 
 
-def senses_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The abilities that the parts of OpenAI's messages ask for."""
+def capabilities_asked_by(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The capabilities that the parts of OpenAI's messages ask for."""
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
-    return sorted({_SENSES[part["type"]] for part in parts if part["type"] in _SENSES})
+    return sorted({_CAPABILITIES[part["type"]] for part in parts if part["type"] in _CAPABILITIES})

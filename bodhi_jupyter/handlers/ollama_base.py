@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from ..backends.context_sizes import wishing
+from ..backends.context_sizes import with_requested_context
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import GatewayError
 from ..wire.json_text import compact
@@ -70,14 +70,14 @@ class OllamaHandler(GatewayHandler):
         return Moments(time.perf_counter, timestamp, self._arrived)
 
     async def with_context(self, alias: Alias, options: Mapping[str, Any]) -> Alias:
-        """The alias with the context that the caller's `num_ctx` asks for, if that is more than it has."""
+        """The alias with the context that the caller's `num_ctx` requests, if that is more than it has."""
         asked = context_length_asked(options)
         if asked is None or not isinstance(alias.target, LocalTarget):
             return alias
         metadata = await self.gateway.details.read(alias.target.file)
-        return wishing(alias, asked, metadata.context_length if metadata else None)
+        return with_requested_context(alias, asked, metadata.context_length if metadata else None)
 
-    async def abilities(self, alias: Alias) -> frozenset[str] | None:
+    async def capabilities(self, alias: Alias) -> frozenset[str] | None:
         """What the model can do, in Ollama's words; None where only its own server knows."""
         target = alias.target
         if not isinstance(target, LocalTarget):

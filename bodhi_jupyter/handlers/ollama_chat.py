@@ -15,7 +15,7 @@ from ..wire.ollama_options import sampling_fields
 from ..wire.ollama_pieces import chat_piece
 from ..wire.ollama_shortening import is_overflow, shortened
 from ..wire.ollama_stream import ChatEnvelope, OllamaGuard
-from .ollama_answering import AnsweringHandler, senses_of
+from .ollama_answering import AnsweringHandler, capabilities_asked_by
 from .openai import PATH
 
 
@@ -36,8 +36,8 @@ class ChatHandler(AnsweringHandler):
         if not request.messages and request.keep_alive == 0:
             await self.answer_nothing_asked(request, await self.resolve(request.model))
             return
-        senses = senses_of(asked["messages"])
-        needed = [*senses, "tools"] if request.tools else senses
+        of_parts = capabilities_asked_by(asked["messages"])
+        needed = [*of_parts, "tools"] if request.tools else of_parts
         alias, context_length = await self.alias_for(request, *needed)
         if not request.messages:
             await self.answer_nothing_asked(request, alias)

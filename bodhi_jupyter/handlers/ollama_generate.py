@@ -27,7 +27,7 @@ from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ..wire.ollama_template import render_template
 from ..wire.refusals import about
 from .leased import with_lease
-from .ollama_answering import AnsweringHandler, Completion, senses_of
+from .ollama_answering import AnsweringHandler, Completion, capabilities_asked_by
 from .openai import PATH
 
 
@@ -49,7 +49,7 @@ class GenerateHandler(AnsweringHandler):
         if not is_asked and request.keep_alive == 0:
             await self.answer_nothing_asked(request, await self.resolve(request.model))
             return
-        needed = ["insert"] if request.suffix else senses_of(chat["messages"])
+        needed = ["insert"] if request.suffix else capabilities_asked_by(chat["messages"])
         alias, context_length = await self.alias_for(request, *needed)
         try:
             if not is_asked:
