@@ -14,7 +14,7 @@ from ..wire.errors import InvalidField
 from ..wire.json_text import compact, forwarded
 from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
 from ..wire.ollama_options import ollama_defaults
-from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
+from ..wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
 from ..wire.sse import event_count
 from .counted import CountedHandler
 from .leased import document_at
@@ -77,7 +77,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
     async def answer_nothing_asked(self, request: Request, alias: Alias) -> None:
         """Answer a request that asks nothing, once the model is loaded or being unloaded."""
         reason = await self.load_or_unload(alias, request.keep_alive)
-        answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
+        answer = loaded_answer(request.model, self.envelope, self.timestamps(), reason)
         self.answer_json(answer)
 
     @staticmethod
@@ -87,13 +87,13 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
     @asynccontextmanager
     async def stream_from(
-        self, request: Request, alias: Alias, path: str, body: Mapping[str, Any], moments: Moments
+        self, request: Request, alias: Alias, path: str, body: Mapping[str, Any], timestamps: Timestamps
     ) -> AsyncIterator[Readable]:
         """The engine's stream; `lease` is where it comes from, for as long as the context is open."""
 
         async def made(lease: Lease) -> bytes:
             self.lease = lease
-            moments.loaded = moments.clock()
+            timestamps.loaded = timestamps.clock()
             return await off_loop(len(self._body), lambda: forwarded({**body, "model": lease.model}))
 
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:

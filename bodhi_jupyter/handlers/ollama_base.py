@@ -14,7 +14,7 @@ from ..wire.errors import GatewayError
 from ..wire.json_text import compact
 from ..wire.ollama_errors import ollama_status, ollama_text
 from ..wire.ollama_options import context_length_asked
-from ..wire.ollama_stream import Moments
+from ..wire.ollama_stream import Timestamps
 from .base import GatewayHandler
 from .lease import timed_lease
 from .off_loop import off_loop
@@ -65,9 +65,9 @@ class OllamaHandler(GatewayHandler):
         body = self.body
         return await off_loop(len(body), lambda: parse(body))
 
-    def moments(self) -> Moments:
+    def timestamps(self) -> Timestamps:
         """The request's clock."""
-        return Moments(time.perf_counter, timestamp, self._arrived)
+        return Timestamps(time.perf_counter, timestamp, self._arrived)
 
     async def with_context(self, alias: Alias, options: Mapping[str, Any]) -> Alias:
         """The alias with the context that the caller's `num_ctx` requests, if that is more than it has."""

@@ -49,18 +49,18 @@ class ChatHandler(AnsweringHandler):
     async def _chat(self, request: OllamaChatRequest, alias: Alias, body: dict[str, Any]) -> None:
         """Ask; where the caller allows it, without the oldest messages of a chat that is too long."""
         while True:
-            moments = self.moments()
+            timestamps = self.timestamps()
             guard = OllamaGuard(
                 alias.target.backend,
                 request.model,
                 chat_piece,
                 self.envelope,
-                moments,
+                timestamps,
                 alternatives=request.top_logprobs,
             )
             answering = False
             try:
-                async with self.stream_from(request, alias, PATH, body, moments) as answer:
+                async with self.stream_from(request, alias, PATH, body, timestamps) as answer:
                     answering = True
                     await self.relay(request, answer, guard)
                     return

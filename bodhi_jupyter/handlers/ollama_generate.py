@@ -131,17 +131,17 @@ class GenerateHandler(AnsweringHandler):
         heard: list[str] | None = None,
         completed: Completion | None = None,
     ) -> None:
-        moments = self.moments()
+        timestamps = self.timestamps()
         guard = OllamaGuard(
             alias.target.backend,
             request.model,
             read,
             self.envelope,
-            moments,
+            timestamps,
             alternatives=request.top_logprobs,
             heard=heard,
         )
-        async with self.stream_from(request, alias, path, body, moments) as answer:
+        async with self.stream_from(request, alias, path, body, timestamps) as answer:
             await self.relay(request, answer, guard, completed)
 
     async def _with_context(

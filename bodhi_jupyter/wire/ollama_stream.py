@@ -75,7 +75,7 @@ class GenerateEnvelope:
 
 
 @dataclass
-class Moments:
+class Timestamps:
     """When what happened, in seconds on one clock.
 
     Attributes:
@@ -107,7 +107,7 @@ class OllamaGuard:
         model: as the caller wrote it.
         read: what an event of this kind of stream says.
         envelope: where a line has its text.
-        moments: the request's.
+        timestamps: the request's.
         alternatives: how many likelier tokens each of ``logprobs`` shows.
         heard: is given each text, for a caller who needs them all at the end.
     """
@@ -118,7 +118,7 @@ class OllamaGuard:
         model: str,
         read: PieceReader,
         envelope: Envelope,
-        moments: Moments,
+        timestamps: Timestamps,
         *,
         alternatives: int = 0,
         heard: list[str] | None = None,
@@ -128,7 +128,7 @@ class OllamaGuard:
         self._model = model
         self._read = read
         self._envelope = envelope
-        self._moments = moments
+        self._timestamps = timestamps
         self._head = b'{"model":%b,' % compact(model)
         self._alternatives = alternatives
         self._heard = heard
@@ -162,7 +162,7 @@ class OllamaGuard:
         """Turn the plain events from there on into lines; where the first other one begins."""
         date = b""
         for kind, text, end in plain_events(block, read):
-            date = date or b'"created_at":"%b",' % self._moments.date().encode()
+            date = date or b'"created_at":"%b",' % self._timestamps.date().encode()
             lines.append(self._plain_line(date, kind, text))
             read = end
         return read
@@ -204,7 +204,7 @@ class OllamaGuard:
         if choices and (calls := choices[0]["message"].get("tool_calls")):
             self._envelope.call(line, tool_calls_from_openai(calls))
         reason = "length" if self._finish == "length" else "stop"
-        return {**line, "done": True, "done_reason": reason, **self._moments.durations(), **self._counts()}
+        return {**line, "done": True, "done_reason": reason, **self._timestamps.durations(), **self._counts()}
 
     def _take(self, event: Mapping[str, Any]) -> bytes | None:
         self._note_numbers(event)
@@ -220,8 +220,8 @@ class OllamaGuard:
         return self._part(piece)
 
     def _note_first(self) -> None:
-        if self._moments.first is None:
-            self._moments.first = self._moments.clock()
+        if self._timestamps.first is None:
+            self._timestamps.first = self._timestamps.clock()
 
     def _part(self, piece: Piece) -> bytes | None:
         line = {**self._line(piece.content, piece.thinking), "done": False}
@@ -234,7 +234,7 @@ class OllamaGuard:
         return compact(line) + b"\n"
 
     def _line(self, content: str, thinking: str) -> dict[str, Any]:
-        head = {"model": self._model, "created_at": self._moments.date()}
+        head = {"model": self._model, "created_at": self._timestamps.date()}
         return {**head, **self._envelope.part(content, thinking)}
 
     def _note_numbers(self, event: Mapping[str, Any]) -> None:
@@ -244,9 +244,9 @@ class OllamaGuard:
             self.prompt_tokens, self.completion_tokens = counts
 
     def _counts(self) -> dict[str, int]:
-        moments, now = self._moments, self._moments.clock()
-        loaded = moments.arrived if moments.loaded is None else moments.loaded
-        first = now if moments.first is None else moments.first
+        timestamps, now = self._timestamps, self._timestamps.clock()
+        loaded = timestamps.arrived if timestamps.loaded is None else timestamps.loaded
+        first = now if timestamps.first is None else timestamps.first
         # What the engine measured, else what we saw of it.
         counts = {
             "prompt_eval_count": self.prompt_tokens or 0,
@@ -273,9 +273,9 @@ def whole_answer(lines: bytes) -> dict[str, Any]:
     return dict(last)
 
 
-def loaded_answer(model: str, envelope: Envelope, moments: Moments, reason: str) -> dict[str, Any]:
+def loaded_answer(model: str, envelope: Envelope, timestamps: Timestamps, reason: str) -> dict[str, Any]:
     """What a request without a question is answered: `reason` is ``load`` or ``unload``."""
-    head = {"model": model, "created_at": moments.date()}
+    head = {"model": model, "created_at": timestamps.date()}
     return {**head, **envelope.part("", ""), "done": True, "done_reason": reason}
 
 
