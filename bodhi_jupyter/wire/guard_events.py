@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from .assemble import MalformedChunk, error_of
 from .errors import BackendFailed, GatewayError
-from .sse import Event, EventSplitter, EventTooLong, comment, is_done, iter_events
+from .guard import Plain
+from .sse import Event, EventSplitter, EventTooLong, comment, event_count, is_done, iter_events
 from .upstream import stream_failure
 
 _NAME_ONLY_SAFE = str.maketrans("", "", "\r\n")
@@ -79,6 +80,11 @@ class EventGuard:
         self.prompt_tokens = self._events.prompt_tokens
         self.completion_tokens = self._events.completion_tokens
         return b"".join(passed)
+
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """See `Guard.feed_plain`: what may go on unread."""
+        is_between = not (self.over or self._splitter.tail) and chunk.endswith(b"\n\n")
+        return (chunk, event_count(chunk)) if is_between and self._events.passes(chunk) else None
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended.
