@@ -21,7 +21,7 @@ from .leased import document_at
 from .native import context_tokens
 from .ollama_base import OllamaHandler, full_name
 from .openai import off_loop
-from .relay import Readable, leased_stream, watched
+from .relay import Readable, leased_stream, passing, watched
 
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -112,8 +112,9 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             GatewayError: the stream failed; the caller is told in a status or in a line.
         """
         collected: list[bytes] = []
+        take = passing(self, guard) if request.stream else None
         try:
-            async with aclosing(watched(answer, guard)) as blocks:
+            async with aclosing(watched(answer, guard, take)) as blocks:
                 async for block in blocks:
                     if request.stream:
                         await self.pass_on(block)
