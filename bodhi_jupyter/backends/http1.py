@@ -148,6 +148,7 @@ class Connection(asyncio.BufferedProtocol):
     def release(self) -> bool:
         """Whether the connection can serve another request; one that cannot is closed."""
         self._is_busy = False
+        self._shortcut = None  # who was offered the body may go
         self._stop_watching()
         self._resume_reading()
         reusable = self._keeps_alive and self.is_open and self._may_write
@@ -157,6 +158,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close it at once: the server is to notice that nobody waits any more."""
+        self._shortcut = None
         self._stop_watching()
         if self._transport is not None:
             self._transport.abort()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
-from tests.backends.test_http1 import CHUNKED, request, serving
+from tests.backends.test_http1 import CHUNKED, OK, request, serving
 
 
 async def stepped(parts: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,3 +100,25 @@ async def test_silence_is_counted_from_what_was_taken_last() -> None:
         await answer.close()
     assert len(since) >= 3
     assert sorted(set(since)) == since
+
+
+class Taker:
+    def take(self, part: bytes) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("answered", [OK, CHUNKED + b"2\r\nhi\r\n0\r\n\r\n"], ids=["kept", "closed"])
+async def test_who_was_offered_a_body_is_not_kept(answered) -> None:
+    async with serving(answered, OK) as (_, transport, url):
+        answer = await transport.send(request(url))
+        taker = Taker()
+        answer.offer_to(taker.take)
+        _ = [part async for part in answer]
+        await answer.close()
+        gone = weakref.ref(taker)
+        gc.disable()
+        try:
+            del taker
+            assert gone() is None
+        finally:
+            gc.enable()
