@@ -82,7 +82,8 @@ class Connection(asyncio.BufferedProtocol):
             Disconnected: it closed the connection without a byte.
             httpx.TransportError: it was silent, or did not answer in HTTP.
         """
-        self._reset()
+        if self.finished:
+            self._reset()
         self._is_busy, self._timeout = True, timeout
         if isinstance(body, bytes):
             await self._write(head + body)
