@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from ..wire.duration import format_duration
 from ..wire.errors import RateLimited, TokensSpent
@@ -57,6 +58,15 @@ class Counters(Protocol):
     async def free_place(self, limit: Limit, place: str) -> None:
         """Give it back; one that was never taken does not matter."""
 
+    def settle(
+        self, place: str, places: Sequence[Limit], charged: Sequence[Limit], amount: int
+    ) -> Coroutine[Any, Any, None] | None:
+        """Give back the place at each of `places`, and count `amount` more at each of `charged`.
+
+        Returns:
+            What is to be waited for, or None where it is done.
+        """
+
     async def close(self) -> None:
         """Give back connections."""
 
@@ -93,7 +103,7 @@ class Admission:
     ) -> None:
         self.person = person
         self.alias = alias
-        self.place = uuid.uuid4().hex
+        self.place = os.urandom(16).hex()
         self.place_limits: list[Limit] = []
         self.request_limits: list[Limit] = []
         self.token_limits: list[Limit] = []
@@ -124,7 +134,7 @@ class Limits:
     """
 
     def __init__(self, settings: LimitSettings, counters: Counters, tell: Tell) -> None:
-        self._settings = settings
+        self._limits_of = lru_cache(maxsize=1024)(lambda person, alias: tuple(settings.limits_of(person, alias)))
         self._counters = counters
         self._tell = tell
         self._quiet: dict[Limit, float] = {}
@@ -136,7 +146,7 @@ class Limits:
         Raises:
             RateLimited: a limit is reached.
         """
-        admission = Admission(person, alias, self._settings.limits_of(person, alias), self._settle_later)
+        admission = Admission(person, alias, self._limits_of(person, alias), self._settle_later)
         try:
             await self._look_at_tokens(admission)
             await self._take_places(admission)
@@ -153,7 +163,12 @@ class Limits:
         await self._counters.close()
 
     async def _look_at_tokens(self, admission: Admission) -> None:
-        counts = await asyncio.gather(*map(self._counters.read, admission.token_limits))
+        if not admission.token_limits:
+            return
+        if len(admission.token_limits) > 1:
+            counts = await asyncio.gather(*map(self._counters.read, admission.token_limits))
+        else:
+            counts = [await self._counters.read(admission.token_limits[0])]  # `gather` would make a task of it
         admission.tokens = list(map(Standing, admission.token_limits, counts))
         spent = [standing for standing in admission.tokens if not standing.remaining]
         if spent:
@@ -193,16 +208,12 @@ class Limits:
         self._tell(limit, admission.person, admission.alias, retry_after)
 
     def _settle_later(self, admission: Admission, tokens: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(admission, tokens))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-
-    async def _settle(self, admission: Admission, tokens: int) -> None:
-        for limit in admission.place_limits:
-            await self._counters.free_place(limit, admission.place)
-        if tokens:
-            for limit in admission.token_limits:
-                await self._counters.charge(limit, tokens)
+        charged = admission.token_limits if tokens else []
+        settling = self._counters.settle(admission.place, admission.place_limits, charged, tokens)
+        if settling is not None:
+            task = asyncio.get_running_loop().create_task(settling)
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
 
 
 def _headers(what: str, standings: list[Standing]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from limits.aio.storage import RedisStorage
@@ -12,10 +12,11 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from .counters import MemoryCounters, Windows
+from .counters import MemoryCounters
 from .limit_settings import Limit
 from .limits import Count
 from .redis_places import SILENT, SharedPlaces
+from .redis_windows import Windows
 
 T = TypeVar("T")
 
@@ -91,6 +92,13 @@ class RedisCounters:
         self._places.forget(limit, place)
         await self._own.free_place(limit, place)
         await self._ask(lambda: self._places.free(limit, place), _nothing)
+
+    async def settle(self, place: str, places: Sequence[Limit], charged: Sequence[Limit], amount: int) -> None:
+        """Give back the place at each of `places`, and count `amount` more at each of `charged`."""
+        for limit in places:
+            await self.free_place(limit, place)
+        for limit in charged:
+            await self.charge(limit, amount)
 
     async def close(self) -> None:
         """Give back the connections."""
