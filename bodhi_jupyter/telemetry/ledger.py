@@ -79,7 +79,8 @@ class Ledger:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
             self._thread.start()
-        self._wanted.set()
+        if not self._wanted.is_set():
+            self._wanted.set()
 
     def flush(self) -> None:
         """Write what waits, now; blocks, and never raises."""
