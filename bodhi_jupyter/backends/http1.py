@@ -219,6 +219,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(_BUFFERS.view[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self._take is not None:
+                self._give(self._take)  # what came before
             self._fail(httpx.RemoteProtocolError("no HTTP"))
             self.abort()
             return

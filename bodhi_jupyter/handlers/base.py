@@ -37,8 +37,9 @@ from .arrival import new_record
 from .failures import failure_line
 from .foreign_errors import defect, error_for
 from .framing import WholeAnswers, framed, write_chunk
-from .gateway import GATEWAY, Gateway
+from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
+from .once import OnceForAll
 from .own_line import OwnLine
 
 AUTH_RESOURCE = "bodhi"
@@ -49,14 +50,12 @@ MAX_DRAINED_BYTES = 16 * 2**20
 HOLD_SECONDS = 10.0
 #: Proxies give up on connections that are idle for a minute, some for half of one.
 BEAT_SECONDS = 10.0
-#: Names that this server is asked by, of those that Jupyter allows: with remote access a caller may choose any.
-MAX_KNOWN_HOSTS = 64
 
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 
 @web.stream_request_body
-class GatewayHandler(OwnLine, WholeAnswers, ExtensionHandlerMixin, APIHandler):
+class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
     """Base of every route.
 
     The body is collected here and not by Tornado, so that one that is too large is refused before it is in
@@ -64,8 +63,6 @@ class GatewayHandler(OwnLine, WholeAnswers, ExtensionHandlerMixin, APIHandler):
     """
 
     auth_resource = AUTH_RESOURCE
-    #: The services of the extension.
-    gateway: Gateway
     #: The content type of streams.
     stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
@@ -319,24 +316,6 @@ class GatewayHandler(OwnLine, WholeAnswers, ExtensionHandlerMixin, APIHandler):
             self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
         super().set_default_headers()
         self.set_header("x-request-id", self.record.request_id)
-
-    @property
-    def content_security_policy(self) -> str:
-        """Jupyter's, which is put together of settings; once is enough."""
-        gateway = self.gateway
-        if gateway.content_security_policy is None:
-            gateway.content_security_policy = super().content_security_policy
-        return gateway.content_security_policy
-
-    def check_host(self) -> bool:
-        """Jupyter's answer, which settings alone decide; once is enough for a name that is allowed."""
-        host, known = self.request.host, self.gateway.known_hosts
-        if host in known:
-            return True
-        is_allowed = super().check_host()
-        if is_allowed and len(known) < MAX_KNOWN_HOSTS:
-            known.add(host)
-        return is_allowed
 
     def update_api_activity(self) -> None:
         """Jupyter's; a query that cannot be read must not keep the answer from being finished."""

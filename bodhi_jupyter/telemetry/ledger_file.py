@@ -101,9 +101,7 @@ class LedgerFile:
             # Many with each statement: around every one the event loop's thread is held up (the interpreter's lock).
             for start in range(0, len(rows), _ROWS_AT_ONCE):
                 some = rows[start : start + _ROWS_AT_ONCE]
-                connection.execute(
-                    _INSERT + ", ".join([_VALUES] * len(some)), [value for row in some for value in row]
-                )
+                connection.execute(_INSERT + ", ".join([_VALUES] * len(some)), [value for row in some for value in row])
 
     def trim(self) -> None:
         """Let go of what is too old, then of the oldest while there is too much.

@@ -195,7 +195,7 @@ def _update(target: dict[str, Any], source: Mapping[str, Any], *, without: froze
     """Copy what is not null: in a chunk null means nothing new, as in OpenAI's ``"usage": null``."""
     for key, value in source.items():
         if value is not None and key not in without:
-            target[key] = value
+            target[key] = value  # noqa: PERF403 - called for every chunk: a comprehension takes twice as long
 
 
 def _move(source: dict[str, Any], target: dict[str, Any], *keys: str) -> None:
