@@ -43,6 +43,9 @@ class Counters(Protocol):
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
 
+    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
+        """The same of several."""
+
     async def count(self, limit: Limit) -> Count:
         """Count one more, and what was used with it; the first one begins the window."""
 
@@ -163,12 +166,7 @@ class Limits:
         await self._counters.close()
 
     async def _look_at_tokens(self, admission: Admission) -> None:
-        if not admission.token_limits:
-            return
-        if len(admission.token_limits) > 1:
-            counts = await asyncio.gather(*map(self._counters.read, admission.token_limits))
-        else:
-            counts = [await self._counters.read(admission.token_limits[0])]  # `gather` would make a task of it
+        counts = await self._counters.read_all(admission.token_limits)
         admission.tokens = list(map(Standing, admission.token_limits, counts))
         spent = [standing for standing in admission.tokens if not standing.remaining]
         if spent:

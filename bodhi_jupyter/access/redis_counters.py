@@ -71,6 +71,10 @@ class RedisCounters:
         """What was used so far."""
         return await self._ask(lambda: self._windows.read(limit), lambda: self._own.read(limit))
 
+    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
+        """The same of several, asked for at the same time."""
+        return await asyncio.gather(*map(self.read, limits))
+
     async def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""
         return await self._ask(lambda: self._windows.count(limit), lambda: self._own.count(limit))

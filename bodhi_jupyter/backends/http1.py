@@ -133,7 +133,8 @@ class Connection(asyncio.BufferedProtocol):
         chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
-        self._resume_reading()
+        if self._is_read_paused:
+            self._resume_reading()
         return chunk
 
     def release(self) -> bool:
