@@ -126,8 +126,11 @@ class Connection(asyncio.BufferedProtocol):
         """
         self._is_enough = bool(self._chunks) and take(self._taken())
         self._take = take
-        while not (self.finished or self._is_enough):
-            await self._wait()
+        try:
+            while not (self.finished or self._is_enough):
+                await self._wait()
+        finally:
+            self._take = None  # a connection that is kept must not keep what was done with its answer
 
     def _taken(self) -> bytes:
         chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
