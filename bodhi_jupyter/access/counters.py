@@ -1,7 +1,7 @@
 """Counts in this server's memory.
 
-The `limits` library, which counts in Redis (`redis_windows`), could do it here, too; but it makes a task for each count,
-and what was used could only be charged by another one (measured: four times what all limits of a request take here).
+The `limits` library, which counts in Redis (`redis_windows`), could do it here, too; but it makes a task for each
+count, and what was used could only be charged by another one (measured: four times what all limits of a request take).
 """
 
 from __future__ import annotations
