@@ -1,4 +1,4 @@
-"""Where limits are counted. What counts is imported when something is limited: Redis's client takes 0.1 s."""
+"""Where limits are counted. What counts is imported when something is limited: it takes 0.1 s."""
 
 from __future__ import annotations
 

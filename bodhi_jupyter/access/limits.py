@@ -10,10 +10,10 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ..wire.duration import format_duration
 from ..wire.errors import RateLimited, TokensSpent
@@ -60,15 +60,6 @@ class Counters(Protocol):
 
     async def free_place(self, limit: Limit, place: str) -> None:
         """Give it back; one that was never taken does not matter."""
-
-    def settle(
-        self, place: str, places: Sequence[Limit], charged: Sequence[Limit], amount: int
-    ) -> Coroutine[Any, Any, None] | None:
-        """Give back the place at each of `places`, and count `amount` more at each of `charged`.
-
-        Returns:
-            What is to be waited for, or None where it is done.
-        """
 
     async def close(self) -> None:
         """Give back connections."""
@@ -206,12 +197,16 @@ class Limits:
         self._tell(limit, admission.person, admission.alias, retry_after)
 
     def _settle_later(self, admission: Admission, tokens: int) -> None:
-        charged = admission.token_limits if tokens else []
-        settling = self._counters.settle(admission.place, admission.place_limits, charged, tokens)
-        if settling is not None:
-            task = asyncio.get_running_loop().create_task(settling)
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+        task = asyncio.get_running_loop().create_task(self._settle(admission, tokens))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, admission: Admission, tokens: int) -> None:
+        for limit in admission.place_limits:
+            await self._counters.free_place(limit, admission.place)
+        if tokens:
+            for limit in admission.token_limits:
+                await self._counters.charge(limit, tokens)
 
 
 def _headers(what: str, standings: list[Standing]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from .counters import MemoryCounters
 from .limit_settings import Limit
 from .limits import Count
 from .redis_places import SILENT, SharedPlaces
-from .redis_windows import Windows
+from .windows import Windows
 
 T = TypeVar("T")
 
@@ -96,13 +96,6 @@ class RedisCounters:
         self._places.forget(limit, place)
         await self._own.free_place(limit, place)
         await self._ask(lambda: self._places.free(limit, place), _nothing)
-
-    async def settle(self, place: str, places: Sequence[Limit], charged: Sequence[Limit], amount: int) -> None:
-        """Give back the place at each of `places`, and count `amount` more at each of `charged`."""
-        for limit in places:
-            await self.free_place(limit, place)
-        for limit in charged:
-            await self.charge(limit, amount)
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -1,6 +1,6 @@
-"""Fixed windows in Redis, through the `limits` library.
+"""Fixed windows in a storage of the `limits` library.
 
-Imported only where limits are counted in Redis: the library costs 0.1 s.
+Imported only where a limit is configured: the library costs 0.1 s.
 """
 
 from __future__ import annotations
