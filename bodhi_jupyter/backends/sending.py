@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -59,6 +59,9 @@ class Incoming(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body; it can be had once."""
 
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the body to `take` as it comes, until that is true, or to its end."""
+
     async def close(self) -> None:
         """Let go of it; before its end that closes the connection."""
 
@@ -75,6 +78,11 @@ class _TlsAnswer:
         assert hasattr(self._response.stream, "__aiter__")
         # `stream` itself and not `aiter_raw()`, which costs a few microseconds more for each chunk.
         return aiter(self._response.stream)
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        async for chunk in self:
+            if take(chunk):
+                break
 
     async def close(self) -> None:
         await self._response.aclose()
