@@ -66,6 +66,8 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiting_bytes = 0
         self._shortcut: Take | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._is_enough = False
         self._error: Exception | None = None
 
     # -- the request -----------------------------------------------------------------------------------------
@@ -87,7 +89,8 @@ class Connection(asyncio.BufferedProtocol):
             Disconnected: it closed the connection without a byte.
             httpx.TransportError: it was silent, or did not answer in HTTP.
         """
-        self._reset()
+        if self.finished:
+            self._reset()
         self._is_busy, self._timeout = True, timeout
         if isinstance(body, bytes):
             await self._write(head + body)
@@ -115,9 +118,30 @@ class Connection(asyncio.BufferedProtocol):
             if self.finished:
                 return b""
             await self._wait()
+        return self._taken()
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the rest of the answer's body to `take` as it comes, until that is true, or to its end.
+
+        `take` is called where the bytes are read, so that nobody has to be woken for each piece. What it raises is
+        raised here.
+
+        Raises:
+            httpx.TransportError: the server was silent, or broke off.
+        """
+        self._is_enough = bool(self._chunks) and take(self._taken())
+        self._take = take
+        try:
+            while not (self.finished or self._is_enough):
+                await self._wait()
+        finally:
+            self._take = None  # a connection that is kept must not keep what was done with its answer
+
+    def _taken(self) -> bytes:
         chunk = b"".join(self._chunks)
         self._forget_chunks()
-        self._resume_reading()
+        if self._is_read_paused:
+            self._resume_reading()
         return chunk
 
     def offer_to(self, take: Take) -> None:
@@ -230,6 +254,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(_BUFFERS.view[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self._take is not None:
+                self._give(self._take)  # what came before
             self._fail(httpx.RemoteProtocolError("no HTTP"))
             self.abort()
             return
@@ -242,7 +268,24 @@ class Connection(asyncio.BufferedProtocol):
         if self._waiting_bytes > MOST_WAITING and not self._is_read_paused and self._transport is not None:
             self._is_read_paused = True
             self._transport.pause_reading()
-        if self._has_head and not self._goes_short():
+        if self._take is not None:
+            self._give(self._take)
+        elif self._has_head and not self._goes_short():
+            self._wake()
+
+    def _give(self, take: Callable[[bytes], bool]) -> None:
+        """Hand over what has come; wake who waits once it was enough."""
+        if self._is_enough:
+            return
+        self._since = self._loop.time()
+        try:
+            self._is_enough = bool(self._chunks) and take(self._taken())
+        except Exception as error:
+            # The event loop called us: who waits has to hear of it.
+            self._is_enough = True
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(error)
+        if self.finished or self._is_enough:
             self._wake()
 
     def _resume_reading(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -135,6 +135,15 @@ class Http1Answer:
         if not (chunk := await self._connection.read()):
             raise StopAsyncIteration
         return chunk
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the body to `take` as it comes, until that is true, or to its end.
+
+        Raises:
+            httpx.TransportError: the server was silent, or broke off.
+        """
+        assert self._connection is not None
+        await self._connection.hand_over(take)
 
     async def close(self) -> None:
         """Let go of it, before its end, too: that closes the connection."""

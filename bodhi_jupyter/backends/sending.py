@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
@@ -64,6 +64,9 @@ class Incoming(Protocol):
     def offer_to(self, take: Take) -> None:
         """Parts of the body may be given to `take` first; those that it does not take are had by iterating."""
 
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the body to `take` as it comes, until that is true, or to its end."""
+
     async def close(self) -> None:
         """Let go of it; before its end that closes the connection."""
 
@@ -83,6 +86,11 @@ class _TlsAnswer:
 
     def offer_to(self, take: Take) -> None:
         """Nothing is offered: aiohttp has its own ways."""
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        async for chunk in self:
+            if take(chunk):
+                break
 
     async def close(self) -> None:
         await self._response.aclose()

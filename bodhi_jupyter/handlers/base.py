@@ -35,9 +35,10 @@ from ..wire.sse import comment, data_event, event_count
 from .arrival import new_record
 from .failures import failure_line
 from .foreign_errors import defect, error_for
-from .framing import framed, write_chunk
-from .gateway import GATEWAY, Gateway
+from .framing import WholeAnswers, framed, write_chunk
+from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
+from .once import OnceForAll
 from .own_line import OwnLine
 
 AUTH_RESOURCE = "bodhi"
@@ -53,7 +54,7 @@ _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 
 @web.stream_request_body
-class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
+class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
     """Base of every route.
 
     The body is collected here and not by Tornado, so that one that is too large is refused before it is in
@@ -80,13 +81,6 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
         self.direct: IOStream | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
-
-    @property
-    def gateway(self) -> Gateway:
-        """The services of the extension."""
-        gateway = self.settings[GATEWAY]
-        assert isinstance(gateway, Gateway)
-        return gateway
 
     @property
     def identity_provider(self) -> IdentityProvider:
@@ -321,9 +315,10 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
 
     def set_default_headers(self) -> None:
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
-        super().set_default_headers()
         if not hasattr(self, "record"):
+            self.gateway = self.settings[GATEWAY]
             self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
+        super().set_default_headers()
         self.set_header("x-request-id", self.record.request_id)
 
     def update_api_activity(self) -> None:

@@ -78,6 +78,17 @@ class MergedAnswer:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the events to `take` as they come, until that is true, or to the end.
+
+        Raises:
+            GatewayError: one of the requests failed.
+        """
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                if take(chunk):
+                    break
+
     async def _ask(
         self, index: int, places: asyncio.Semaphore, queue: asyncio.Queue[dict[str, Any] | Exception | None]
     ) -> None:

@@ -17,7 +17,7 @@ from ..wire.ollama_errors import ollama_status, ollama_text
 from ..wire.ollama_options import context_length_asked
 from ..wire.ollama_stream import Moments
 from .base import GatewayHandler
-from .lease import timed_lease
+from .lease import TimedLease
 from .openai import LARGE_BODY_BYTES
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class OllamaHandler(GatewayHandler):
             if isinstance(alias.target, LocalTarget):
                 self.gateway.pool.retire(alias.name, "asked to")
             return "unload"
-        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
+        async with TimedLease(self.gateway.backends[alias.target.backend], alias, keep_alive):
             return "load"
 
 

@@ -19,7 +19,7 @@ from ..wire.upstream import refusal
 from .base import GatewayHandler
 from .framing import is_free, send_chunk
 from .gateway import Gateway
-from .lease import timed_lease
+from .lease import TimedLease
 
 #: Makes a request's body; large ones are made in a thread.
 BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
@@ -35,6 +35,13 @@ class Readable(Protocol):
 
         Args:
             take: may be offered parts of it first; what it takes is not given here.
+
+        Raises:
+            GatewayError: it broke.
+        """
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give it to `take` as it comes, until that is true, or to its end.
 
         Raises:
             GatewayError: it broke.
@@ -59,7 +66,7 @@ async def leased_stream(
     for last_attempt in (False, True):
         answering = False
         try:
-            async with timed_lease(backend, alias, keep_alive) as lease:
+            async with TimedLease(backend, alias, keep_alive) as lease:
                 content = await _made(body, lease)
                 async with gateway.upstream.post(lease.address, path, content, backend=backend.name) as answer:
                     await _check(answer, backend.name)
@@ -149,12 +156,13 @@ async def read_chat(handler: GatewayHandler, answer: Readable, reader: ChatReade
         GatewayError: the stream failed anywhere.
     """
     record = handler.record
+
+    def take(chunk: bytes) -> bool:
+        record.chunks += reader.feed(chunk)
+        return reader.over
+
     try:
-        async with aclosing(answer.chunks()) as chunks:
-            async for chunk in chunks:
-                record.chunks += reader.feed(chunk)
-                if reader.over:
-                    break
+        await answer.hand_over(take)
     finally:
         record.prompt_tokens, record.completion_tokens = reader.prompt_tokens, reader.completion_tokens
     result = reader.result()
