@@ -63,6 +63,11 @@ class Limit:
     amount: int
 
     @property
+    def seconds(self) -> int:
+        """How long a window lasts."""
+        return 86400 if self.measure == "tokens_per_day" else 60
+
+    @property
     def words(self) -> str:
         """Which limit it is, as in "tokens per day for each user"; no person is named."""
         what = "requests at once" if self.measure == "streams" else self.measure.replace("_", " ")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from ..wire.duration import format_duration
@@ -41,6 +42,9 @@ class Counters(Protocol):
 
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
+
+    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
+        """The same of several."""
 
     async def count(self, limit: Limit) -> Count:
         """Count one more, and what was used with it; the first one begins the window."""
@@ -93,7 +97,7 @@ class Admission:
     ) -> None:
         self.person = person
         self.alias = alias
-        self.place = uuid.uuid4().hex
+        self.place = os.urandom(16).hex()
         self.place_limits: list[Limit] = []
         self.request_limits: list[Limit] = []
         self.token_limits: list[Limit] = []
@@ -124,7 +128,7 @@ class Limits:
     """
 
     def __init__(self, settings: LimitSettings, counters: Counters, tell: Tell) -> None:
-        self._settings = settings
+        self._limits_of = lru_cache(maxsize=1024)(lambda person, alias: tuple(settings.limits_of(person, alias)))
         self._counters = counters
         self._tell = tell
         self._quiet: dict[Limit, float] = {}
@@ -136,7 +140,7 @@ class Limits:
         Raises:
             RateLimited: a limit is reached.
         """
-        admission = Admission(person, alias, self._settings.limits_of(person, alias), self._settle_later)
+        admission = Admission(person, alias, self._limits_of(person, alias), self._settle_later)
         try:
             await self._look_at_tokens(admission)
             await self._take_places(admission)
@@ -153,7 +157,7 @@ class Limits:
         await self._counters.close()
 
     async def _look_at_tokens(self, admission: Admission) -> None:
-        counts = await asyncio.gather(*map(self._counters.read, admission.token_limits))
+        counts = await self._counters.read_all(admission.token_limits)
         admission.tokens = list(map(Standing, admission.token_limits, counts))
         spent = [standing for standing in admission.tokens if not standing.remaining]
         if spent:

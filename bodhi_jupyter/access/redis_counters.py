@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from limits.aio.storage import RedisStorage
@@ -12,10 +12,11 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from .counters import MemoryCounters, Windows
+from .counters import MemoryCounters
 from .limit_settings import Limit
 from .limits import Count
 from .redis_places import SILENT, SharedPlaces
+from .windows import Windows
 
 T = TypeVar("T")
 
@@ -69,6 +70,10 @@ class RedisCounters:
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
         return await self._ask(lambda: self._windows.read(limit), lambda: self._own.read(limit))
+
+    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
+        """The same of several, asked for at the same time."""
+        return await asyncio.gather(*map(self.read, limits))
 
     async def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""

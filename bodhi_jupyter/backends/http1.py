@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 
 import httptools
 import httpx
 
+#: Is offered a part of an answer's body, and tells whether it took it.
+Take = Callable[[bytes], bool]
 #: Of an answer's body, waiting to be taken: above this nothing more is read.
 MOST_WAITING = 256 * 1024
 #: An answer's headers, or its trailers, may have this many bytes.
@@ -56,11 +58,16 @@ class Connection(asyncio.BufferedProtocol):
         self.status = 0
         self.content_type = ""
         self.finished = False
-        self._parser = httptools.HttpResponseParser(self)
         self._has_head = self._is_delimited = self._keeps_alive = self._is_read_paused = False
         self._received = 0
         self._chunks: list[bytes] = []
+        #: The parser gives each piece of the body here.
+        self.on_body = self._chunks.append
+        self._parser = httptools.HttpResponseParser(self)
         self._waiting_bytes = 0
+        self._shortcut: Take | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._is_enough = False
         self._error: Exception | None = None
 
     # -- the request -----------------------------------------------------------------------------------------
@@ -82,7 +89,8 @@ class Connection(asyncio.BufferedProtocol):
             Disconnected: it closed the connection without a byte.
             httpx.TransportError: it was silent, or did not answer in HTTP.
         """
-        self._reset()
+        if self.finished:
+            self._reset()
         self._is_busy, self._timeout = True, timeout
         if isinstance(body, bytes):
             await self._write(head + body)
@@ -110,15 +118,61 @@ class Connection(asyncio.BufferedProtocol):
             if self.finished:
                 return b""
             await self._wait()
-        chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        return self._taken()
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the rest of the answer's body to `take` as it comes, until that is true, or to its end.
+
+        `take` is called where the bytes are read, so that nobody has to be woken for each piece. What it raises is
+        raised here.
+
+        Raises:
+            httpx.TransportError: the server was silent, or broke off.
+        """
+        self._is_enough = bool(self._chunks) and take(self._taken())
+        self._take = take
+        try:
+            while not (self.finished or self._is_enough):
+                await self._wait()
+        finally:
+            self._take = None  # a connection that is kept must not keep what was done with its answer
+
+    def _taken(self) -> bytes:
+        chunk = b"".join(self._chunks)
+        self._forget_chunks()
+        if self._is_read_paused:
+            self._resume_reading()
+        return chunk
+
+    def offer_to(self, take: Take) -> None:
+        """Offer `take` what comes of the body while `read` waits, in the same turn of the event loop.
+
+        Waking who waits would be another turn, for each read of the socket. What it does not take is read as ever.
+        """
+        self._shortcut = take
+
+    def _goes_short(self) -> bool:
+        """Whether what has come, while somebody waited for it, needs to wake nobody."""
+        if self._shortcut is None or self._waiter is None or self._waiter.done() or not self._chunks or self.finished:
+            return False
+        try:
+            is_taken = self._shortcut(b"".join(self._chunks))
+        except Exception as error:
+            self._waiter.set_exception(error)
+            return True
+        if is_taken:
+            self._forget_chunks()
+            self._since = self._loop.time()
+        return is_taken
+
+    def _forget_chunks(self) -> None:
         self._chunks.clear()
         self._waiting_bytes = 0
-        self._resume_reading()
-        return chunk
 
     def release(self) -> bool:
         """Whether the connection can serve another request; one that cannot is closed."""
         self._is_busy = False
+        self._shortcut = None  # who was offered the body may go
         self._stop_watching()
         self._resume_reading()
         reusable = self._keeps_alive and self.is_open and self._may_write
@@ -128,6 +182,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close it at once: the server is to notice that nobody waits any more."""
+        self._shortcut = None
         self._stop_watching()
         if self._transport is not None:
             self._transport.abort()
@@ -199,6 +254,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(_BUFFERS.view[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self._take is not None:
+                self._give(self._take)  # what came before
             self._fail(httpx.RemoteProtocolError("no HTTP"))
             self.abort()
             return
@@ -206,10 +263,29 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(httpx.RemoteProtocolError("endless headers"))
             self.abort()
             return
+        if self._chunks:
+            self._waiting_bytes += nbytes
         if self._waiting_bytes > MOST_WAITING and not self._is_read_paused and self._transport is not None:
             self._is_read_paused = True
             self._transport.pause_reading()
-        if self._has_head:
+        if self._take is not None:
+            self._give(self._take)
+        elif self._has_head and not self._goes_short():
+            self._wake()
+
+    def _give(self, take: Callable[[bytes], bool]) -> None:
+        """Hand over what has come; wake who waits once it was enough."""
+        if self._is_enough:
+            return
+        self._since = self._loop.time()
+        try:
+            self._is_enough = bool(self._chunks) and take(self._taken())
+        except Exception as error:
+            # The event loop called us: who waits has to hear of it.
+            self._is_enough = True
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(error)
+        if self.finished or self._is_enough:
             self._wake()
 
     def _resume_reading(self) -> None:
@@ -265,13 +341,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.status, self._has_head = status, True
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        if not self.finished:
-            self._chunks.append(body)
-            self._waiting_bytes += len(body)
-
     def on_message_complete(self) -> None:
         """The end of an answer."""
         if self._has_head and not self.finished:
             self.finished, self._keeps_alive = True, bool(self._parser.should_keep_alive())
+            # What would come behind it goes into the other list, to nobody.
+            self._chunks = self._chunks.copy()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable
 from dataclasses import dataclass
 
 import httpx
 
-from .http1 import Connection
+from .http1 import Connection, Take
 from .http1_socket import open_loopback
 
 Place = tuple[str, int]
@@ -120,6 +120,11 @@ class Http1Answer:
         """The body; it can be had once."""
         return self
 
+    def offer_to(self, take: Take) -> None:
+        """See `Connection.offer_to`."""
+        assert self._connection is not None
+        self._connection.offer_to(take)
+
     async def __anext__(self) -> bytes:
         """All that has come since the last time.
 
@@ -130,6 +135,15 @@ class Http1Answer:
         if not (chunk := await self._connection.read()):
             raise StopAsyncIteration
         return chunk
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the body to `take` as it comes, until that is true, or to its end.
+
+        Raises:
+            httpx.TransportError: the server was silent, or broke off.
+        """
+        assert self._connection is not None
+        await self._connection.hand_over(take)
 
     async def close(self) -> None:
         """Let go of it, before its end, too: that closes the connection."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from ..catalog.alias import Alias, RemoteTarget
@@ -49,11 +49,14 @@ class RemoteBackend:
             if isinstance(entry, dict) and entry.get("id")
         ]
 
-    @asynccontextmanager
-    async def lease(self, alias: Alias, keep_alive: float | None = None) -> AsyncIterator[Lease]:  # noqa: ARG002
+    def lease(
+        self,
+        alias: Alias,
+        keep_alive: float | None = None,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[Lease]:
         """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
-        yield Lease(self._address, alias.target.model)
+        return nullcontext(Lease(self._address, alias.target.model))
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""

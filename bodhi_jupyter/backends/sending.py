@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import httpx
+
+    from .http1 import Take
 
 #: llama.cpp closes an idle connection after 5 s (measured: ``Keep-Alive: timeout=5``); we let go before it does.
 KEEP_ALIVE_SECONDS = 4.0
@@ -59,6 +61,12 @@ class Incoming(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body; it can be had once."""
 
+    def offer_to(self, take: Take) -> None:
+        """Parts of the body may be given to `take` first; those that it does not take are had by iterating."""
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the body to `take` as it comes, until that is true, or to its end."""
+
     async def close(self) -> None:
         """Let go of it; before its end that closes the connection."""
 
@@ -75,6 +83,14 @@ class _TlsAnswer:
         assert hasattr(self._response.stream, "__aiter__")
         # `stream` itself and not `aiter_raw()`, which costs a few microseconds more for each chunk.
         return aiter(self._response.stream)
+
+    def offer_to(self, take: Take) -> None:
+        """Nothing is offered: aiohttp has its own ways."""
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        async for chunk in self:
+            if take(chunk):
+                break
 
     async def close(self) -> None:
         await self._response.aclose()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import cache
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import (
     BackendDied,
@@ -18,6 +19,9 @@ from ..wire.errors import (
 )
 from .base import Address
 from .sending import SLICE_BYTES, Incoming, Request, Slices, Transports
+
+if TYPE_CHECKING:
+    from .http1 import Take
 
 #: A body that is read whole (an error, a list of models) is never larger than this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -32,16 +36,36 @@ class Answer:
         self.status = incoming.status
         self.content_type = incoming.content_type
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:
         """The body as it comes.
+
+        Args:
+            take: may be offered parts of it as they are read, while the next is waited for; what it takes is not
+                given here. It raises no `OSError`.
+
+        Raises:
+            BackendTimeout: nothing came for the read timeout.
+            BackendDied: the connection broke.
+        """
+        if take is not None:
+            self._incoming.offer_to(take)
+        try:
+            async for chunk in self._incoming:
+                yield chunk
+        except _http_failures() as error:
+            raise _translate(error, self._backend, answering=True) from None
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the body to `take` as it comes, until that is true, or to its end.
+
+        Nobody is woken for the pieces in between, as `chunks` has to.
 
         Raises:
             BackendTimeout: nothing came for the read timeout.
             BackendDied: the connection broke.
         """
         try:
-            async for chunk in self._incoming:
-                yield chunk
+            await self._incoming.hand_over(take)
         except _http_failures() as error:
             raise _translate(error, self._backend, answering=True) from None
 
@@ -103,7 +127,7 @@ class Upstream:
         """
         headers = {**address.headers, "content-type": "application/json"}
         content = body if len(body) <= SLICE_BYTES else Slices(body)
-        return self._send(Request("POST", address.url + path, headers, content, self.read_timeout), backend)
+        return _Exchange(self, Request("POST", address.url + path, headers, content, self.read_timeout), backend)
 
     def get(
         self, address: Address, path: str, *, backend: str, timeout: float | None = None
@@ -117,19 +141,15 @@ class Upstream:
             BackendFailed: what answers is no HTTP server.
         """
         seconds = self.read_timeout if timeout is None else timeout
-        return self._send(Request("GET", address.url + path, address.headers, None, seconds), backend)
+        return _Exchange(self, Request("GET", address.url + path, address.headers, None, seconds), backend)
 
-    @asynccontextmanager
-    async def _send(self, request: Request, backend: str) -> AsyncIterator[Answer]:
-        incoming = await self._begin(await self.warm_up(), request, backend)
-        try:
-            yield Answer(incoming, backend)
-        finally:
-            await incoming.close()
+    async def send(self, request: Request, backend: str) -> Incoming:
+        """Send, and once more where a pooled connection turned out to be closed before any byte came back.
 
-    @staticmethod
-    async def _begin(transports: Transports, request: Request, backend: str) -> Incoming:
-        """Send, and once more where a pooled connection turned out to be closed before any byte came back."""
+        Raises:
+            BackendError: as `post` and `get`.
+        """
+        transports = self._transports or await self.warm_up()
         try:
             return await transports.send(request)
         except _http_failures() as error:
@@ -149,6 +169,24 @@ class Upstream:
         transports, self._transports = self._transports, None
         if transports is not None:
             await transports.close()
+
+
+class _Exchange(AbstractAsyncContextManager[Answer]):
+    """A request, and its answer for as long as the context is open."""
+
+    def __init__(self, upstream: Upstream, request: Request, backend: str) -> None:
+        self._upstream = upstream
+        self._request = request
+        self._backend = backend
+
+    async def __aenter__(self) -> Answer:
+        self._incoming = await self._upstream.send(self._request, self._backend)
+        return Answer(self._incoming, self._backend)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._incoming.close()
 
 
 @cache

@@ -64,6 +64,8 @@ def apply_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any
 
     `body` is never changed; it is returned itself when there is nothing to add, so that its bytes can be forwarded.
     """
+    if not params.model_fields_set:
+        return body
     added = {key: value for key, value in params.plain_defaults.items() if body.get(key) is None}
     if params.token_limit is not None and all(body.get(key) is None for key in _TOKEN_LIMITS):
         key = next((key for key in _TOKEN_LIMITS if key in body), _TOKEN_LIMITS[0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 
 from tornado.httputil import HTTPServerRequest
 
@@ -23,7 +23,7 @@ def new_record(request: HTTPServerRequest, base_url: str, routes: RouteNames) ->
     method, path = str(request.method), f"/{request.path.removeprefix(base_url)}"
     client, version = client_of(request.headers)
     return RequestRecord(
-        f"req_{uuid.uuid4().hex}",
+        f"req_{os.urandom(16).hex()}",
         f"{method} {path}",
         dialect_of(path),
         started=time.time(),

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
@@ -36,9 +35,10 @@ from ..wire.sse import comment, data_event, event_count
 from .arrival import new_record
 from .failures import failure_line
 from .foreign_errors import defect, error_for
-from .framing import framed, write_chunk
-from .gateway import GATEWAY, Gateway
+from .framing import WholeAnswers, framed, write_chunk
+from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
+from .once import OnceForAll
 from .own_line import OwnLine
 
 AUTH_RESOURCE = "bodhi"
@@ -54,7 +54,7 @@ _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 
 @web.stream_request_body
-class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
+class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
     """Base of every route.
 
     The body is collected here and not by Tornado, so that one that is too large is refused before it is in
@@ -77,16 +77,10 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
         self._client_left = self._streaming = False
         self._refusal: GatewayError | web.HTTPError | None = None
         self._heartbeat: asyncio.Task[None] | None = None
-        self._framed: IOStream | None = None
+        #: The connection itself, once blocks may be written to it.
+        self.direct: IOStream | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
-
-    @property
-    def gateway(self) -> Gateway:
-        """The services of the extension."""
-        gateway = self.settings[GATEWAY]
-        assert isinstance(gateway, Gateway)
-        return gateway
 
     @property
     def identity_provider(self) -> IdentityProvider:
@@ -260,19 +254,23 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
 
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
+        self.note_passed(event_count(block))
+        if self.direct is not None:
+            await write_chunk(self.direct, block)
+        else:
+            self._begin_stream()
+            self.write(block)
+            await self.flush()
+            self.direct = framed(self)
+
+    def note_passed(self, events: int) -> None:
+        """So many events are sent now."""
         record = self.record
         record.last_token_seconds = time.perf_counter() - self._arrived
         if record.first_token_seconds is None:
             record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
-        record.chunks += event_count(block)
-        if self._framed is not None:
-            await write_chunk(self._framed, block)
-        else:
-            self._begin_stream()
-            self.write(block)
-            await self.flush()
-            self._framed = framed(self)
+        record.chunks += events
 
     async def finish_stream(self) -> None:
         """End the body at once: SDKs wait for it."""
@@ -317,9 +315,10 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
 
     def set_default_headers(self) -> None:
         """Jupyter's, and the request's id; called again whenever an error clears the headers."""
-        super().set_default_headers()
         if not hasattr(self, "record"):
+            self.gateway = self.settings[GATEWAY]
             self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
+        super().set_default_headers()
         self.set_header("x-request-id", self.record.request_id)
 
     def update_api_activity(self) -> None:
@@ -380,12 +379,7 @@ class GatewayHandler(OwnLine, ExtensionHandlerMixin, APIHandler):
             self.set_header(name, value)
         self.answer_json(self.render_error(error))
 
-    def log_exception(
-        self,
-        typ: type[BaseException] | None,  # noqa: ARG002
-        value: BaseException | None,
-        tb: TracebackType | None,  # noqa: ARG002
-    ) -> None:
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:  # noqa: ARG002
         """A traceback only for defects of ours: what callers and backends do wrong is in the request's line."""
         is_refusal = isinstance(value, GatewayError) or (isinstance(value, web.HTTPError) and value.status_code < 500)
         if not is_refusal:

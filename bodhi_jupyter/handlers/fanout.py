@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..wire.guard import StreamGuard
 from ..wire.json_text import compact
 from ..wire.sse import DONE, data_event, is_done, iter_events
 from .gateway import Gateway
-from .relay import BodyMaker, guarded, leased_stream
+from .relay import BodyMaker, Take, guarded, leased_stream
 
 #: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
 CONCURRENCY = 4
@@ -50,7 +50,7 @@ class MergedAnswer:
         self._identity: dict[str, Any] = {}
         self._usage: dict[str, int] = {}
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 - may be offered
         """Whole events, in the order in which they come, and ``[DONE]`` once every answer is finished.
 
         Raises:
@@ -76,6 +76,17 @@ class MergedAnswer:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+        """Give the events to `take` as they come, until that is true, or to the end.
+
+        Raises:
+            GatewayError: one of the requests failed.
+        """
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                if take(chunk):
+                    break
 
     async def _ask(
         self, index: int, places: asyncio.Semaphore, queue: asyncio.Queue[dict[str, Any] | Exception | None]

@@ -47,6 +47,8 @@ class Gateway:
         ledger: None where it is switched off.
         token_users: who the Jupyter token stands for.
         in_flight: requests being answered now, by request id.
+        content_security_policy: of every answer, once it is known.
+        known_hosts: values of the ``Host`` header to which Jupyter answers.
     """
 
     catalog: Catalog
@@ -73,3 +75,5 @@ class Gateway:
     recent_errors: RecentErrors
     token_users: TokenUsers = field(default_factory=TokenUsers)
     in_flight: dict[str, RequestRecord] = field(default_factory=dict)
+    content_security_policy: str | None = None
+    known_hosts: set[str] = field(default_factory=set)

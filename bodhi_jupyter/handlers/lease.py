@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from ..backends.base import Backend, Lease
 from ..catalog.alias import Alias
 from ..wire.record import CURRENT
 
 
-@asynccontextmanager
-async def timed_lease(backend: Backend, alias: Alias, keep_alive: float | None = None) -> AsyncIterator[Lease]:
+class TimedLease(AbstractAsyncContextManager[Lease]):
     """`Backend.lease`; how long it was waited for is noted.
 
-    Raises:
+    Raises, on entering:
         GatewayError: as `Backend.lease`.
     """
-    began = time.perf_counter()
-    async with backend.lease(alias, keep_alive) as lease:
+
+    def __init__(self, backend: Backend, alias: Alias, keep_alive: float | None = None) -> None:
+        self._lease = backend.lease(alias, keep_alive)
+
+    async def __aenter__(self) -> Lease:
+        began = time.perf_counter()
+        lease = await self._lease.__aenter__()
         record = CURRENT.get()
         if record is not None:
             record.lease_seconds = (record.lease_seconds or 0.0) + time.perf_counter() - began
-        yield lease
+        return lease
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._lease.__aexit__(kind, error, traceback)

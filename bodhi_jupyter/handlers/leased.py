@@ -11,7 +11,7 @@ from ..wire.errors import BackendUnreachable
 from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
-from .lease import timed_lease
+from .lease import TimedLease
 from .off_loop import off_loop
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ async def with_lease(
     backend = gateway.backends[alias.target.backend]
 
     async def attempt() -> T:
-        async with timed_lease(backend, alias, keep_alive) as lease:
+        async with TimedLease(backend, alias, keep_alive) as lease:
             return await work(lease)
 
     try:
@@ -78,7 +78,7 @@ async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: s
     """
     backend = gateway.backends[alias.target.backend]
     async with (
-        timed_lease(backend, alias) as lease,
+        TimedLease(backend, alias) as lease,
         gateway.upstream.get(lease.address, path, backend=backend.name, timeout=_ANSWER_SECONDS) as answer,
     ):
         content = await answer.read()

@@ -21,7 +21,7 @@ from .leased import document_at
 from .native import context_tokens
 from .off_loop import off_loop
 from .ollama_base import OllamaHandler, full_name
-from .relay import Readable, leased_stream, watched
+from .relay import Readable, leased_stream, passing, watched
 
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -114,14 +114,20 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             GatewayError: the stream failed; the caller is told in a status or in a line.
         """
         collected: list[bytes] = []
+
+        def take(chunk: bytes) -> bool:
+            block = guard.feed(chunk)
+            self.record.chunks += event_count(block)
+            collected.append(block)
+            return guard.over
+
         try:
-            async with aclosing(watched(answer, guard)) as blocks:
-                async for block in blocks:
-                    if request.stream:
+            if request.stream:
+                async with aclosing(watched(answer, guard, passing(self, guard))) as blocks:
+                    async for block in blocks:
                         await self.pass_on(block)
-                    else:
-                        self.record.chunks += event_count(block)
-                        collected.append(block)
+            else:
+                await answer.hand_over(take)
         finally:
             self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
         last = guard.final()

@@ -16,7 +16,7 @@ from ..wire.ollama_errors import ollama_status, ollama_text
 from ..wire.ollama_options import context_length_asked
 from ..wire.ollama_stream import Timestamps
 from .base import GatewayHandler
-from .lease import timed_lease
+from .lease import TimedLease
 from .off_loop import off_loop
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class OllamaHandler(GatewayHandler):
             if isinstance(alias.target, LocalTarget):
                 self.gateway.pool.retire(alias.name, "asked to")
             return "unload"
-        async with timed_lease(self.gateway.backends[alias.target.backend], alias, keep_alive):
+        async with TimedLease(self.gateway.backends[alias.target.backend], alias, keep_alive):
             return "load"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.prometheus.log_functions import prometheus_log_method
+from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
+from prometheus_client import Histogram
 
 
 class OwnLine(JupyterHandler):
@@ -12,4 +15,12 @@ class OwnLine(JupyterHandler):
     def _log(self) -> None:
         """Count the request in Jupyter's own metrics, which that function does, too."""
         if getattr(self.serverapp, "record_http_request_metrics", True):
-            prometheus_log_method(self)  # type: ignore[no-untyped-call]
+            handler = f"{type(self).__module__}.{type(self).__name__}"
+            _durations(handler, self.request.method, self.get_status()).observe(self.request.request_time())
+
+
+@lru_cache(maxsize=1024)
+def _durations(handler: str, method: str | None, status: int) -> Histogram:
+    """Jupyter's series, labelled as its `prometheus_log_method` does; finding it costs more than counting in it."""
+    series: Histogram = HTTP_REQUEST_DURATION_SECONDS.labels(method=method, handler=handler, status_code=status)
+    return series

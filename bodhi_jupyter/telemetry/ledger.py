@@ -79,7 +79,8 @@ class Ledger:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
             self._thread.start()
-        self._wanted.set()
+        if not self._wanted.is_set():
+            self._wanted.set()
 
     def flush(self) -> None:
         """Write what waits, now; blocks, and never raises."""
@@ -171,7 +172,7 @@ def _is_damage(error: Exception) -> bool:
 def _row(record: RequestRecord) -> Row:
     """The record as a row, in the order of `COLUMNS`."""
     values = {
-        **{name: getattr(record, name) for name in COLUMNS if hasattr(record, name)},
+        **vars(record),
         "endpoint": record.route,
         "path": record.endpoint[:_LONGEST],
         # Whoever comes with Jupyter's token has a new name each time: the person lasts.
@@ -182,9 +183,11 @@ def _row(record: RequestRecord) -> Row:
         "prompt_tokens": None if record.prompt_tokens is None else countable(record.prompt_tokens),
         "completion_tokens": None if record.completion_tokens is None else countable(record.completion_tokens),
     }
-    return tuple(_storable(values[name]) for name in COLUMNS)
+    return tuple([_storable(values[name]) for name in COLUMNS])
 
 
 def _storable(value: object) -> object:
     """A lone surrogate, which JSON can spell, is no text for SQLite."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    if isinstance(value, str) and not value.isascii():
+        return value.encode(errors="replace").decode()
+    return value

@@ -54,7 +54,10 @@ TABLE = "requests ({})".format(", ".join(f'"{name}" {kind}' for name, kind in CO
 PATTERN = f"requests-v{VERSION}-*.sqlite3"
 #: Those of other versions, and those that were set aside.
 _ANY_FILES = ("requests-v*.sqlite3", "requests-v*.damaged")
-_INSERT = f"INSERT INTO requests ({NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our own names
+_INSERT = f"INSERT INTO requests ({NAMES}) VALUES "  # noqa: S608 - our own names
+_VALUES = f"({', '.join('?' * len(COLUMNS))})"
+#: SQLite may allow no more than 999 values in a statement.
+_ROWS_AT_ONCE = 999 // len(COLUMNS)
 
 #: Seconds that a write waits for a reader.
 _BUSY_SECONDS = 5.0
@@ -95,7 +98,10 @@ class LedgerFile:
         """
         connection = self._open()
         with connection:
-            connection.executemany(_INSERT, rows)
+            # Many with each statement: around every one the event loop's thread is held up (the interpreter's lock).
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                some = rows[start : start + _ROWS_AT_ONCE]
+                connection.execute(_INSERT + ", ".join([_VALUES] * len(some)), [value for row in some for value in row])
 
     def trim(self) -> None:
         """Let go of what is too old, then of the oldest while there is too much.

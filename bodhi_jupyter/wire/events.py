@@ -13,6 +13,8 @@ from .errors import BackendFailed, GatewayError
 from .sse import Event, EventSplitter, EventTooLong, is_done, iter_events
 from .upstream import stream_failure
 
+_DATA = b"data: "
+
 
 class EventReader:
     """Reads the events of one stream, wherever the network cut it.
@@ -31,6 +33,11 @@ class EventReader:
         self.over = False
         self.failure: GatewayError | None = None
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the next byte begins an event that is to be read."""
+        return not (self.over or self._splitter.tail)
+
     def complete(self, chunk: bytes) -> bytes:
         """The bytes of the events that are complete now, for `parsed`; none once the stream is `over`."""
         try:
@@ -40,9 +47,12 @@ class EventReader:
             return b""
         return b"" if self.over else block
 
-    def parsed(self, block: bytes) -> Iterator[dict[str, Any]]:
+    def parsed(self, block: bytes) -> list[dict[str, Any]]:
         """Whole events; comments are passed over. Ends early where the stream is `over`."""
-        return (parsed for _, parsed in self.read(block) if parsed is not None)
+        if not _is_one_object(block):
+            return [parsed for _, parsed in self.read(block) if parsed is not None]
+        parsed = self._understood(block[len(_DATA) :])
+        return [] if parsed is None else [parsed]
 
     def read(self, block: bytes) -> Iterator[tuple[Event, dict[str, Any] | None]]:
         """Whole events, each with what it says; None for a comment. Ends early where the stream is `over`."""
@@ -53,13 +63,18 @@ class EventReader:
                 yield event, None
             elif is_done(event):
                 self.over = True
-            elif (parsed := _parse(event.data)) is None:
-                self.fail(f"The backend {self._backend!r} sent an event that is not JSON.")
-            elif (error := error_of(parsed)) is not None:
-                self.failure = stream_failure(error, self._backend)
-                self.over = True
-            else:
+            elif (parsed := self._understood(event.data)) is not None:
                 yield event, parsed
+
+    def _understood(self, data: bytes) -> dict[str, Any] | None:
+        """What an event says; None where it is a failure, with which the stream is `over`."""
+        if (parsed := _parse(data)) is None:
+            self.fail(f"The backend {self._backend!r} sent an event that is not JSON.")
+        elif (error := error_of(parsed)) is not None:
+            self.failure = stream_failure(error, self._backend)
+            self.over = True
+            return None
+        return parsed
 
     def fail(self, reason: str) -> None:
         """Read no further; `reason` is a sentence."""
@@ -84,6 +99,11 @@ def finite(value: object) -> float:
     """A number of a backend's, which may have sent anything; 0.0 for what is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else 0.0  # type: ignore[arg-type]
+
+
+def _is_one_object(block: bytes) -> bool:
+    """Whether it is one event on one line, as nearly all are: nothing has to be put together."""
+    return block.startswith(b"data: {") and block.find(b"\n") == len(block) - 2 and b"\r" not in block
 
 
 def _parse(data: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from .assemble import MalformedChunk
 from .errors import GatewayError
 from .events import EventReader
-from .sse import comment
+from .guard import Plain
+from .sse import comment, event_count
 from .upstream import stream_failure
 
 _NAME_ONLY_SAFE = str.maketrans("", "", "\r\n")
@@ -75,6 +76,11 @@ class EventGuard:
         self.prompt_tokens = self._stream.prompt_tokens
         self.completion_tokens = self._stream.completion_tokens
         return b"".join(passed)
+
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """See `Guard.feed_plain`: what may go on unread."""
+        is_whole = self._events.is_between and chunk.endswith(b"\n\n")
+        return (chunk, event_count(chunk)) if is_whole and self._stream.passes(chunk) else None
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended.

@@ -96,6 +96,9 @@ class InfillGuard:
         self.prompt_tokens, self.completion_tokens = self._guard.prompt_tokens, self._guard.completion_tokens
         return passed
 
+    def feed_plain(self, chunk: bytes) -> None:
+        """Never: every event is read."""
+
     def end(self) -> bytes:
         """The terminal event.
 

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pydantic_core
+
 from .assemble import ChatAssembler, MalformedChunk
 from .events import EventReader, finite
-from .guard import token_counts
+from .guard import Plain, token_counts
 from .json_text import compact
 from .ollama_messages import tool_calls_from_openai
 from .ollama_pieces import Piece, PieceReader, objects_of
-from .plain_events import behind_next, plain_events
+from .plain_events import PlainRun, behind_next, plain_events
 
 _NANOSECONDS = 1e9
 _PER_MILLISECOND = 1e6
@@ -129,7 +131,9 @@ class OllamaGuard:
         self._read = read
         self._envelope = envelope
         self._timestamps = timestamps
-        self._head = b'{"model":%b,' % compact(model)
+        self._plain = PlainRun()
+        self._head = b'{"model":%b,"created_at":"' % compact(model)
+        self._tail = b'"%b,"done":false}\n' % envelope.after
         self._alternatives = alternatives
         self._heard = heard
         self._calls = ChatAssembler()
@@ -146,33 +150,38 @@ class OllamaGuard:
     def feed(self, chunk: bytes) -> bytes:
         """The lines for what is complete now, without the final one and without errors: those are for `end` to tell."""
         block = self._events.complete(chunk)
-        if not block:
-            return b""
+        plain = self._plain_lines(block)
+        if plain is not None:
+            return plain[0]
         lines: list[bytes] = []
         read = 0
         while read < len(block) and not self.over:
-            read = self._read_plain(block, read, lines)
-            if read < len(block):
-                end = behind_next(block, read)
-                self._read_others(block[read:end], lines)
-                read = end
+            plain_end = self._plain.end_in(block, read)
+            lines += [self._lines(kind, [text[1:-1]]) for kind, text, _ in plain_events(block[read:plain_end])]
+            read = behind_next(block, plain_end)
+            if plain_end < read:
+                self._read_others(block[plain_end:read], lines)
         return b"".join(lines)
 
-    def _read_plain(self, block: bytes, read: int, lines: list[bytes]) -> int:
-        """Turn the plain events from there on into lines; where the first other one begins."""
-        date = b""
-        for kind, text, end in plain_events(block, read):
-            date = date or b'"created_at":"%b",' % self._timestamps.date().encode()
-            lines.append(self._plain_line(date, kind, text))
-            read = end
-        return read
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """See `guard.Guard.feed_plain`."""
+        return self._plain_lines(chunk) if self._events.is_between else None
 
-    def _plain_line(self, date: bytes, kind: bytes, text: bytes) -> bytes:
-        self._note_first()
+    def _plain_lines(self, block: bytes) -> Plain | None:
+        texts = self._plain.texts(block)
+        if texts is None:
+            return None
+        assert self._plain.frame is not None
+        return self._lines(self._plain.frame.kind, texts), len(texts)
+
+    def _lines(self, kind: bytes, texts: list[bytes]) -> bytes:
+        """A line for each of the texts, which are JSON without its quotation marks."""
+        if self._timestamps.first is None:
+            self._note_first()
         if self._heard is not None and kind == b"content":
-            self._heard.append(json.loads(text))
-        envelope = self._envelope
-        return b'%b%b%b%b%b,"done":false}\n' % (self._head, date, envelope.before[kind], text, envelope.after)
+            self._heard += json.loads(b'["%b"]' % b'","'.join(texts))
+        before = b'%b%b",%b"' % (self._head, self._timestamps.date().encode(), self._envelope.before[kind])
+        return b"%b%b%b" % (before, (self._tail + before).join(texts), self._tail)
 
     def _read_others(self, block: bytes, lines: list[bytes]) -> None:
         for event in self._events.parsed(block):
@@ -259,7 +268,7 @@ class OllamaGuard:
 
 def whole_answer(lines: bytes) -> dict[str, Any]:
     """The answer that is not streamed: the last of the lines, with all that the others said."""
-    *parts, last = (json.loads(line) for line in lines.splitlines())
+    *parts, last = _objects(lines)
     for holder in ("message", None):
         target = last if holder is None else last.get(holder)
         if target is None:
@@ -271,6 +280,16 @@ def whole_answer(lines: bytes) -> dict[str, Any]:
     if logprobs := [token for part in parts for token in part.get("logprobs", ())]:
         last["logprobs"] = logprobs
     return dict(last)
+
+
+def _objects(lines: bytes) -> list[dict[str, Any]]:
+    """Lines of JSON, parsed in one go: a quarter of what each line alone takes (measured)."""
+    document = b"[%b]" % lines.rstrip(b"\n").replace(b"\n", b",")
+    try:
+        parsed: list[dict[str, Any]] = pydantic_core.from_json(document, cache_strings="keys")
+    except ValueError:
+        parsed = json.loads(document)  # it takes half of a surrogate pair, too
+    return parsed
 
 
 def loaded_answer(model: str, envelope: Envelope, timestamps: Timestamps, reason: str) -> dict[str, Any]:

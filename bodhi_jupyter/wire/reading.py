@@ -41,9 +41,10 @@ class ChatReader:
 
     def feed(self, chunk: bytes) -> int:
         """Take in what came; how many events that was."""
-        block = self._events.complete(chunk)
+        events = self._events
+        block = events.complete(chunk)
         count = read = 0
-        while read < len(block) and not self.over:
+        while read < len(block) and not events.over:
             for kind, text, end in plain_events(block, read):
                 self._assembler.add_text(kind.decode(), pydantic_core.from_json(text))
                 count, read = count + 1, end

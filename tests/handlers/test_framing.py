@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from tornado.iostream import StreamClosedError
 
-from bodhi_jupyter.handlers.framing import framed, write_chunk
+from bodhi_jupyter.handlers import framing
+from bodhi_jupyter.handlers.framing import WholeAnswers, framed, write_chunk
 from tests.fakes import behaviours as behave
 
 PATH = "v1/chat/completions"
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+WHOLE = {**BODY, "stream": False}
 EXPECTED = b"".join(behave.chat_events(include_usage=False)).replace(b'"content":null', b'"content":""', 1)
 
 
@@ -21,7 +23,9 @@ EXPECTED = b"".join(behave.chat_events(include_usage=False)).replace(b'"content"
 def exchange(server_url, token, jp_http_port, jp_base_url):
     """A request as bytes over a socket, and everything that comes back until the connection is closed."""
 
-    async def ask(*headers: str, version: str = "HTTP/1.1", body: Any = BODY) -> tuple[bytes, bytes]:
+    async def ask(
+        *headers: str, version: str = "HTTP/1.1", body: Any = BODY, connection: str = "close"
+    ) -> tuple[bytes, bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
         content = json.dumps(body).encode()
         lines = [
@@ -29,12 +33,16 @@ def exchange(server_url, token, jp_http_port, jp_base_url):
             f"Host: 127.0.0.1:{jp_http_port}",
             f"Authorization: Bearer {token}",
             f"Content-Length: {len(content)}",
-            "Connection: close",
+            f"Connection: {connection}",
             *headers,
         ]
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         async with asyncio.timeout(60):
-            answer = await reader.read()
+            if connection == "close":
+                answer = await reader.read()
+            else:
+                answer = await reader.readuntil(b"\r\n\r\n")
+                answer += await reader.readexactly(int(answer.partition(b"Content-Length: ")[2].split()[0]))
         writer.close()
         head, _, rest = answer.partition(b"\r\n\r\n")
         return head, rest
@@ -44,16 +52,16 @@ def exchange(server_url, token, jp_http_port, jp_base_url):
 
 def unframed(chunks: bytes) -> bytes:
     """The body of a chunked answer, which has to end where the bytes end."""
-    body = b""
-    while chunks:
-        size, _, chunks = chunks.partition(b"\r\n")
-        length = int(size, 16)
-        body += chunks[:length]
-        assert chunks[length : length + 2] == b"\r\n"
-        chunks = chunks[length + 2 :]
-        if length == 0:
-            assert chunks == b""
-    return body
+    body = []
+    at = 0
+    while at < len(chunks):
+        start = chunks.index(b"\r\n", at) + 2
+        end = start + int(chunks[at : start - 2], 16)
+        body.append(chunks[start:end])
+        assert chunks[end : end + 2] == b"\r\n"
+        at = end + 2
+        assert end > start or at == len(chunks)
+    return b"".join(body)
 
 
 async def test_the_chunks_are_whole_and_the_end_comes_once(exchange, fake) -> None:
@@ -76,6 +84,50 @@ async def test_a_failure_in_the_stream_is_its_one_end(exchange, fake) -> None:
     assert json.loads(events[-2].removeprefix(b"data: "))["error"]["code"]
     assert b"[DONE]" not in rest
     assert rest.endswith(b"\r\n0\r\n\r\n")
+
+
+class TestWholeAnswers:
+    """As Tornado sends them, where only it knows what to say of the connection, and as we do."""
+
+    @pytest.fixture
+    def sent_by_us(self, monkeypatch) -> list[bool]:
+        sent: list[bool] = []
+        whole = WholeAnswers._send_whole
+
+        def noted(self: WholeAnswers, stream: Any) -> Any:
+            sent.append(True)
+            return whole(self, stream)
+
+        monkeypatch.setattr(WholeAnswers, "_send_whole", noted)
+        return sent
+
+    async def test_the_same_bytes_either_way(self, exchange, fake, sent_by_us) -> None:
+        kept, body = await exchange(body=WHOLE, connection="keep-alive")
+        assert sent_by_us == [True]
+        closed, other = await exchange(body=WHOLE)
+        assert sent_by_us == [True]
+        own = {b"date", b"x-request-id"}
+        ours, tornados = (
+            [line for line in head.split(b"\r\n") if line.split(b":")[0].lower() not in own] for head in (kept, closed)
+        )
+        assert [*ours, b"Connection: close"] == tornados
+        assert json.loads(body)["choices"] == json.loads(other)["choices"]
+        assert b"Content-Length: %d" % len(body) in ours
+
+    async def test_a_connection_serves_again(self, client, fake, sent_by_us) -> None:
+        for _ in range(3):
+            assert (await client.post(PATH, json=WHOLE)).status_code == 200
+        assert sent_by_us == [True] * 3
+
+    async def test_what_the_socket_does_not_take_follows(self, exchange, fake, monkeypatch) -> None:
+        send = framing._send
+        monkeypatch.setattr(framing, "_send", lambda stream, data: send(stream, data[:10]))
+        _, body = await exchange(body=WHOLE, connection="keep-alive")
+        assert json.loads(body)["object"] == "chat.completion"
+
+    async def test_errors_are_tornados(self, client, fake, sent_by_us) -> None:
+        answer = await client.post(PATH, json={**WHOLE, "messages": []})
+        assert (answer.status_code, sent_by_us) == (400, [])
 
 
 class TestCompression:
