@@ -15,7 +15,7 @@ from typing import Any
 from bodhi_jupyter.handlers.ollama_base import timestamp
 from bodhi_jupyter.wire.guard import Guard, StreamGuard
 from bodhi_jupyter.wire.ollama_pieces import chat_piece
-from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, Moments, OllamaGuard
+from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, OllamaGuard, Timestamps
 
 IDENTITY = {
     "created": 1795552342,
@@ -47,7 +47,7 @@ def openai_guard() -> Guard:
 
 def ollama_guard() -> Guard:
     """What a chat of Ollama's is translated by."""
-    return OllamaGuard("b", "m", chat_piece, ChatEnvelope(), Moments(time.perf_counter, timestamp, 0.0))
+    return OllamaGuard("b", "m", chat_piece, ChatEnvelope(), Timestamps(time.perf_counter, timestamp, 0.0))
 
 
 def microseconds(make: Callable[[], Guard], read: bytes, *, rounds: int, count: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,6 +44,7 @@ from .catalog.pull_hub import Hub
 from .catalog.sources import AliasFileSource, FileSource
 from .catalog.store import AliasStore
 from .cli_app import BodhiCommand
+from .closing import close_together
 from .handlers.collector import PatientCollector
 from .handlers.fields import known_fields
 from .handlers.gateway import GATEWAY, Gateway
@@ -287,18 +288,24 @@ class BodhiExtension(BodhiCommand):
             provisioner.restore_default()
         if warming_up := getattr(self, "_warming_up", None):
             await asyncio.wait([warming_up])
-        if self.gateway.limits is not None:
-            await self.gateway.limits.close()
-        await self.gateway.pulls.close()
-        await self.gateway.catalog.close()
-        await self.gateway.details.close()
-        await asyncio.gather(*(backend.close() for backend in self.gateway.backends.values()))
-        await self.gateway.upstream.close()
-        await self.gateway.images.close()
-        await LIVE.remove(self._live)
-        await self.gateway.notebooks.close()
-        if self.gateway.ledger:
-            await asyncio.to_thread(self.gateway.ledger.close)
+        gateway = self.gateway
+        users = {
+            "The pulls": gateway.pulls.close(),
+            "The catalog": gateway.catalog.close(),
+            "The details of models": gateway.details.close(),
+            "The images": gateway.images.close(),
+            "The live metrics": LIVE.remove(self._live),
+            "The notebooks' names": gateway.notebooks.close(),
+            **{f"The backend {name!r}": backend.close() for name, backend in gateway.backends.items()},
+        }
+        await close_together(users, self.log)
+        # What they ask through, and where the requests that they ended are counted.
+        used: dict[str, Awaitable[None]] = {"The connections": gateway.upstream.close()}
+        if gateway.limits is not None:
+            used["The limits"] = gateway.limits.close()
+        if gateway.ledger is not None:
+            used["The ledger"] = asyncio.to_thread(gateway.ledger.close)
+        await close_together(used, self.log)
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""

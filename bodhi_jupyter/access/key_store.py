@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -190,7 +191,7 @@ class WatchedKeys:
     """The names behind the digests of a `KeyStore`, as the file is now; it is read again only when it changed.
 
     A file that cannot be understood opens nothing; one that cannot be read now leaves things as they were. Of either
-    the server is warned once.
+    the server is warned once. Any thread may ask.
 
     Args:
         store: the file.
@@ -203,9 +204,15 @@ class WatchedKeys:
         self._seen: Signature | None = None
         self._names: Mapping[bytes, str] = {}
         self._warned = ""
+        self._looking = threading.Lock()
 
     def name_of(self, key_digest: bytes) -> str | None:
-        """The name of the key with this digest, or None; costs a look at the file's entry in its folder."""
+        """The name of the key with this digest, or None; blocks for a look at the file's entry in its folder."""
+        with self._looking:
+            self._look()
+            return self._names.get(key_digest)
+
+    def _look(self) -> None:
         try:
             status = self._store.path.stat()
             signature = (status.st_size, status.st_mtime_ns, status.st_ino)
@@ -215,7 +222,6 @@ class WatchedKeys:
             self._seen, self._names = None, {}
         except OSError as error:
             self._warn_once(f"{self._store.path} cannot be read: {error.strerror}.")
-        return self._names.get(key_digest)
 
     def _read(self, signature: Signature) -> None:
         data = self._store.path.read_bytes()

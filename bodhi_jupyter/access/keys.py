@@ -6,6 +6,7 @@ kernels, and with them new keys. Those of tools outside notebooks are kept in a 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from .key_store import PREFIX, WatchedKeys, digest, new_key
@@ -51,18 +52,18 @@ class KeyRing:
         return key
 
     def verify(self, key: str) -> KeyHolder | None:
-        """Tell whose key it is, or None for one that was never minted or has been revoked."""
+        """Tell whom the key was minted for, or None for one that was never minted or has been revoked."""
         # How long the lookup takes depends on the digest alone, and a digest cannot be steered by guessing keys.
-        key_digest = digest(key)
-        return self._holders.get(key_digest) or self._verify_lasting(key_digest)
+        return self._holders.get(digest(key))
+
+    async def verify_lasting(self, key: str) -> KeyHolder | None:
+        """The same of the keys that outlive the server; a thread looks at their file."""
+        name = await asyncio.to_thread(self._lasting.name_of, digest(key)) if self._lasting else None
+        return KeyHolder(f"key:{name}") if name else None
 
     def revoke(self, key: str) -> None:
         """Make the key open nothing from now on; revoking twice, or an unknown key, is harmless."""
         self._holders.pop(digest(key), None)
-
-    def _verify_lasting(self, key_digest: bytes) -> KeyHolder | None:
-        name = self._lasting.name_of(key_digest) if self._lasting else None
-        return KeyHolder(f"key:{name}") if name else None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Contexts that callers wish larger than their aliases have them (Ollama's ``num_ctx``).
+"""Contexts that callers request larger than their aliases have them (Ollama's ``num_ctx``).
 
 The policy: a larger one loads the model anew, and is then everybody's, in every dialect, until the model is unloaded;
-a smaller one changes nothing. Two callers with different wishes would else load the model by turns. The pool keeps to
-it where it grants leases: an engine serves all who wish no more than it has.
+a smaller one changes nothing. Two callers with different requests would else load the model by turns. The pool keeps to
+it where it grants leases: an engine serves all who request no more than it has.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ..catalog.alias import Alias, LocalTarget
 from .launch import Settings
 
 
-def wishing(alias: Alias, tokens: int, trained: int | None) -> Alias:
-    """The alias with the wish for a context of `tokens` for each request, if that is more than its own.
+def with_requested_context(alias: Alias, tokens: int, trained: int | None) -> Alias:
+    """The alias with the request for a context of `tokens` for each request, if that is more than its own.
 
     Args:
         alias: one with a local target.
@@ -25,9 +25,9 @@ def wishing(alias: Alias, tokens: int, trained: int | None) -> Alias:
     assert isinstance(target, LocalTarget)
     most = tokens if trained is None else min(tokens, trained)
     own = Settings.of(target.context).context_per_request(trained)
-    # As the engine will round it: 1000 and 1010 tokens are the same wish.
+    # As the engine will round it: 1000 and 1010 tokens are the same request.
     given = Settings.of(enlarged(target, most).context).context_per_request(trained)
-    return replace(alias, wished_context=given) if given > own else alias
+    return replace(alias, requested_context=given) if given > own else alias
 
 
 def enlarged(target: LocalTarget, tokens: int) -> LocalTarget:

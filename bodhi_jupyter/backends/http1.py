@@ -12,6 +12,8 @@ from collections.abc import AsyncIterable, Callable
 import httptools
 import httpx
 
+#: Is offered a part of an answer's body, and tells whether it took it.
+Take = Callable[[bytes], bool]
 #: Of an answer's body, waiting to be taken: above this nothing more is read.
 MOST_WAITING = 256 * 1024
 #: An answer's headers, or its trailers, may have this many bytes.
@@ -56,11 +58,14 @@ class Connection(asyncio.BufferedProtocol):
         self.status = 0
         self.content_type = ""
         self.finished = False
-        self._parser = httptools.HttpResponseParser(self)
         self._has_head = self._is_delimited = self._keeps_alive = self._is_read_paused = False
         self._received = 0
         self._chunks: list[bytes] = []
+        #: The parser gives each piece of the body here.
+        self.on_body = self._chunks.append
+        self._parser = httptools.HttpResponseParser(self)
         self._waiting_bytes = 0
+        self._shortcut: Take | None = None
         self._take: Callable[[bytes], bool] | None = None
         self._is_enough = False
         self._error: Exception | None = None
@@ -133,16 +138,41 @@ class Connection(asyncio.BufferedProtocol):
             self._take = None  # a connection that is kept must not keep what was done with its answer
 
     def _taken(self) -> bytes:
-        chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._waiting_bytes = 0
+        chunk = b"".join(self._chunks)
+        self._forget_chunks()
         if self._is_read_paused:
             self._resume_reading()
         return chunk
 
+    def offer_to(self, take: Take) -> None:
+        """Offer `take` what comes of the body while `read` waits, in the same turn of the event loop.
+
+        Waking who waits would be another turn, for each read of the socket. What it does not take is read as ever.
+        """
+        self._shortcut = take
+
+    def _goes_short(self) -> bool:
+        """Whether what has come, while somebody waited for it, needs to wake nobody."""
+        if self._shortcut is None or self._waiter is None or self._waiter.done() or not self._chunks or self.finished:
+            return False
+        try:
+            is_taken = self._shortcut(b"".join(self._chunks))
+        except Exception as error:
+            self._waiter.set_exception(error)
+            return True
+        if is_taken:
+            self._forget_chunks()
+            self._since = self._loop.time()
+        return is_taken
+
+    def _forget_chunks(self) -> None:
+        self._chunks.clear()
+        self._waiting_bytes = 0
+
     def release(self) -> bool:
         """Whether the connection can serve another request; one that cannot is closed."""
         self._is_busy = False
+        self._shortcut = None  # who was offered the body may go
         self._stop_watching()
         self._resume_reading()
         reusable = self._keeps_alive and self.is_open and self._may_write
@@ -152,6 +182,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close it at once: the server is to notice that nobody waits any more."""
+        self._shortcut = None
         self._stop_watching()
         if self._transport is not None:
             self._transport.abort()
@@ -232,12 +263,14 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(httpx.RemoteProtocolError("endless headers"))
             self.abort()
             return
+        if self._chunks:
+            self._waiting_bytes += nbytes
         if self._waiting_bytes > MOST_WAITING and not self._is_read_paused and self._transport is not None:
             self._is_read_paused = True
             self._transport.pause_reading()
         if self._take is not None:
             self._give(self._take)
-        elif self._has_head:
+        elif self._has_head and not self._goes_short():
             self._wake()
 
     def _give(self, take: Callable[[bytes], bool]) -> None:
@@ -308,13 +341,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.status, self._has_head = status, True
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        if not self.finished:
-            self._chunks.append(body)
-            self._waiting_bytes += len(body)
-
     def on_message_complete(self) -> None:
         """The end of an answer."""
         if self._has_head and not self.finished:
             self.finished, self._keeps_alive = True, bool(self._parser.should_keep_alive())
+            # What would come behind it goes into the other list, to nobody.
+            self._chunks = self._chunks.copy()

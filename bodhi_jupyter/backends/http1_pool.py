@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from .http1 import Connection
+from .http1 import Connection, Take
 from .http1_socket import open_loopback
 
 Place = tuple[str, int]
@@ -119,6 +119,11 @@ class Http1Answer:
     def __aiter__(self) -> Http1Answer:
         """The body; it can be had once."""
         return self
+
+    def offer_to(self, take: Take) -> None:
+        """See `Connection.offer_to`."""
+        assert self._connection is not None
+        self._connection.offer_to(take)
 
     async def __anext__(self) -> bytes:
         """All that has come since the last time.

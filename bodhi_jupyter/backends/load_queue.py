@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..catalog.alias import Alias
 from ..wire.errors import GatewayError, ModelNotLoadable, again
+from .engine_failures import EngineFailures
 from .residency import PoolLimits, Resident, State, Waiter
 from .residents import Residents
-from .trouble import Troubles
 
 
 class LoadQueue:
@@ -17,16 +17,20 @@ class LoadQueue:
 
     Args:
         residents: the engines that are there.
-        troubles: what failed lately is refused while it pauses.
+        failures: what failed lately is refused while it pauses.
         limits: how much may be loaded.
         keep_alive_of: seconds that an alias's engine stays if nobody takes it.
     """
 
     def __init__(
-        self, residents: Residents, troubles: Troubles, limits: PoolLimits, keep_alive_of: Callable[[Alias], float]
+        self,
+        residents: Residents,
+        failures: EngineFailures,
+        limits: PoolLimits,
+        keep_alive_of: Callable[[Alias], float],
     ) -> None:
         self._residents = residents
-        self._troubles = troubles
+        self._failures = failures
         self._limits = limits
         self._keep_alive_of = keep_alive_of
         self._waiters: deque[Waiter] = deque()
@@ -137,7 +141,7 @@ class LoadQueue:
         budget = self._limits.memory_budget
         if budget is not None and waiter.estimate > budget:
             return _too_big(waiter.name, waiter.estimate, budget)
-        return self._troubles.refusal(waiter.name, waiter.target)
+        return self._failures.refusal(waiter.name, waiter.target)
 
     def _fits(self, estimates: list[int]) -> bool:
         budget = self._limits.memory_budget
@@ -159,7 +163,7 @@ class LoadQueue:
 def _more_demanding(first: Waiter, second: Waiter) -> Waiter:
     """The one whose engine serves both; the first where none would."""
     same = first.alias.target == second.alias.target
-    return second if same and second.alias.wished_context > first.alias.wished_context else first
+    return second if same and second.alias.requested_context > first.alias.requested_context else first
 
 
 def _too_big(name: str, estimate: int, budget: int) -> ModelNotLoadable:

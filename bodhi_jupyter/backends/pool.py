@@ -17,10 +17,10 @@ from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import BackendDied, BackendFailed, BackendUnavailable, Busy, ModelNotFound
 from .base import Health, Lease
 from .context_sizes import enlarged
+from .engine_failures import EngineFailures
 from .load_queue import LoadQueue
 from .residency import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter, model_states
 from .residents import Residents
-from .trouble import Troubles
 
 #: How long after its connection broke an engine is given to be seen dead.
 NOTICE_SECONDS = 0.5
@@ -49,16 +49,16 @@ class LocalPool:
         self.limits = limits or PoolLimits()
         self._estimate = estimate
         self._unavailable = unavailable
-        self._troubles = Troubles()
+        self._failures = EngineFailures()
         self._residents = Residents(
             start,
-            self._troubles,
+            self._failures,
             on_event,
             on_change=lambda: self._queue.schedule(),
             on_failed_load=lambda resident, error: self._queue.refuse_all(resident, error),
         )
         self._queue = LoadQueue(
-            self._residents, self._troubles, self.limits, lambda alias: self._keep_alive_of(alias, None)
+            self._residents, self._failures, self.limits, lambda alias: self._keep_alive_of(alias, None)
         )
         self._withheld: set[str] = set()
         self._closed = False
@@ -123,18 +123,18 @@ class LocalPool:
             self._withheld.discard(name)
 
     def as_held(self, alias: Alias) -> Alias:
-        """The alias with the context that its requests have now: the largest that was wished of its engine."""
+        """The alias with the context that its requests have now: the largest that was requested of its engine."""
         target = alias.target
         if not isinstance(target, LocalTarget):
             return alias
         resident = self._residents.by_name.get(alias.name)
-        held = resident.alias.wished_context if resident is not None and resident.alias.target == target else 0
-        wished = max(held, alias.wished_context)
-        return replace(alias, target=enlarged(target, wished)) if wished else alias
+        held = resident.alias.requested_context if resident is not None and resident.alias.target == target else 0
+        requested = max(held, alias.requested_context)
+        return replace(alias, target=enlarged(target, requested)) if requested else alias
 
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
-        return model_states(self._residents.by_name.values(), self._queue, self._troubles.reasons())
+        return model_states(self._residents.by_name.values(), self._queue, self._failures.reasons())
 
     def engines(self) -> dict[str, Engine]:
         """The engine of each alias that has one."""
@@ -148,7 +148,7 @@ class LocalPool:
         if reason is not None:
             return Health(False, reason)
         loaded = [name for name, resident in self._residents.by_name.items() if resident.state is State.LOADED]
-        failed = [reason for name, reason in self._troubles.reasons().items() if name not in loaded]
+        failed = [reason for name, reason in self._failures.reasons().items() if name not in loaded]
         return Health(True, "; ".join([f"loaded: {', '.join(loaded)}" if loaded else "nothing is loaded", *failed]))
 
     async def close(self) -> None:
@@ -160,7 +160,7 @@ class LocalPool:
 
     async def _acquire(self, alias: Alias) -> Resident:
         assert isinstance(alias.target, LocalTarget)
-        target = enlarged(alias.target, alias.wished_context)
+        target = enlarged(alias.target, alias.requested_context)
         estimate = await self._estimate(target) if self._estimate else 0
         if self._closed:
             raise BackendUnavailable("The server is stopping.")

@@ -127,7 +127,7 @@ class Resident:
     """One engine in the pool, from the decision to load it until its process has ended.
 
     Attributes:
-        alias: as it was asked for, with the largest context that was wished.
+        alias: as it was asked for, with the largest context that was requested.
         target: the alias's, with that context.
     """
 
@@ -157,7 +157,7 @@ class Resident:
 
     def serves(self, alias: Alias) -> bool:
         """Whether requests for `alias` may be answered by it: it is the same, and its context is large enough."""
-        return self.alias.target == alias.target and self.alias.wished_context >= alias.wished_context
+        return self.alias.target == alias.target and self.alias.requested_context >= alias.requested_context
 
 
 @dataclass(eq=False)
@@ -166,7 +166,7 @@ class Waiter:
 
     Attributes:
         alias: what is asked for.
-        target: the alias's, with the context that is wished.
+        target: the alias's, with the context that is requested.
         estimate: bytes that the target will need.
     """
 

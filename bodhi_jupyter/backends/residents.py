@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from ..wire.errors import BackendUnavailable, GatewayError
+from .engine_failures import HEALTHY_SECONDS, EngineFailures
 from .residency import Engine, PoolEvent, Resident, Starter, State, Waiter
-from .trouble import HEALTHY_SECONDS, Troubles
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Residents:
 
     Args:
         start: starts an engine; it is the only way to a process.
-        troubles: told of each failure, and of what served well.
+        failures: told of each failure, and of what served well.
         on_event: told of each load, unload and failure; must not block.
         on_change: called whenever an engine has come or gone, so that those who wait may be granted.
         on_failed_load: called with what could not be loaded, and why.
@@ -30,13 +30,13 @@ class Residents:
     def __init__(
         self,
         start: Starter,
-        troubles: Troubles,
+        failures: EngineFailures,
         on_event: Callable[[PoolEvent], None],
         on_change: Callable[[], None],
         on_failed_load: Callable[[Resident, GatewayError], None],
     ) -> None:
         self._start = start
-        self._troubles = troubles
+        self._failures = failures
         self._on_event = on_event
         self._on_change = on_change
         self._on_failed_load = on_failed_load
@@ -69,7 +69,7 @@ class Residents:
 
     def retire(self, name: str, reason: str) -> None:
         """Unload the engine of this name once its leases end, if there is one; does not wait."""
-        self._troubles.forget(name)
+        self._failures.forget(name)
         resident = self.by_name.get(name)
         if resident is None:
             return
@@ -137,13 +137,13 @@ class Residents:
         await engine.exited.wait()
         resident.state = State.STOPPING  # so that its last leases do not wind it down a second time
         if time.monotonic() - resident.loaded_at >= HEALTHY_SECONDS:
-            self._troubles.forget(resident.name)
+            self._failures.forget(resident.name)
         self._forget(resident)
         self._fail(resident, BackendUnavailable(engine.why_it_died()), engine.last_lines)
         self._on_change()
 
     def _fail(self, resident: Resident, error: GatewayError, last_lines: Sequence[str] = ()) -> None:
-        self._troubles.note(resident.name, resident.target, error)
+        self._failures.note(resident.name, resident.target, error)
         self._on_event(PoolEvent("failed", resident.name, reason=error.message, last_lines=tuple(last_lines)))
 
     def _await_idleness(self, resident: Resident) -> None:
@@ -166,7 +166,7 @@ class Residents:
         finally:
             self._forget(resident)
         # It served and ended well: whatever went wrong before is over.
-        self._troubles.forget(resident.name)
+        self._failures.forget(resident.name)
         self._on_event(PoolEvent("unloaded", resident.name, reason=reason, evicted=resident.makes_room))
         self._on_change()
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import httpx
 
+    from .http1 import Take
+
 #: llama.cpp closes an idle connection after 5 s (measured: ``Keep-Alive: timeout=5``); we let go before it does.
 KEEP_ALIVE_SECONDS = 4.0
 CONNECT_SECONDS = 5.0
@@ -59,6 +61,9 @@ class Incoming(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body; it can be had once."""
 
+    def offer_to(self, take: Take) -> None:
+        """Parts of the body may be given to `take` first; those that it does not take are had by iterating."""
+
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end."""
 
@@ -78,6 +83,9 @@ class _TlsAnswer:
         assert hasattr(self._response.stream, "__aiter__")
         # `stream` itself and not `aiter_raw()`, which costs a few microseconds more for each chunk.
         return aiter(self._response.stream)
+
+    def offer_to(self, take: Take) -> None:
+        """Nothing is offered: aiohttp has its own ways."""
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         async for chunk in self:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import (
     BackendDied,
@@ -19,6 +19,9 @@ from ..wire.errors import (
 )
 from .base import Address
 from .sending import SLICE_BYTES, Incoming, Request, Slices, Transports
+
+if TYPE_CHECKING:
+    from .http1 import Take
 
 #: A body that is read whole (an error, a list of models) is never larger than this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
@@ -33,13 +36,19 @@ class Answer:
         self.status = incoming.status
         self.content_type = incoming.content_type
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:
         """The body as it comes.
+
+        Args:
+            take: may be offered parts of it as they are read, while the next is waited for; what it takes is not
+                given here. It raises no `OSError`.
 
         Raises:
             BackendTimeout: nothing came for the read timeout.
             BackendDied: the connection broke.
         """
+        if take is not None:
+            self._incoming.offer_to(take)
         try:
             async for chunk in self._incoming:
                 yield chunk

@@ -63,7 +63,7 @@ class Alias:
         keep_alive: seconds its engine stays after the last use, infinite for ever; None for the pool's choice.
         meta: what a configured server tells of its model.
         stale: its source does not answer now; this is what it said last.
-        wished_context: tokens for each request that a caller wishes it to have, more than it says; 0 without a wish.
+        requested_context: tokens for each request, where a caller asks for more than the alias says; else 0.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Alias:
     keep_alive: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     stale: bool = False
-    wished_context: int = 0
+    requested_context: int = 0
 
 
 class ModelSource(Protocol):

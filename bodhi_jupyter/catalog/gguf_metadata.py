@@ -141,7 +141,7 @@ def capabilities(
         found.append("insert")
     if any(word in template for word in _THINKING):
         found.append("thinking")
-    return (*found, *_senses(projector))
+    return (*found, *_projector_capabilities(projector))
 
 
 def _embeds(model: GGUFMetadata) -> bool:
@@ -151,7 +151,7 @@ def _embeds(model: GGUFMetadata) -> bool:
     return causal is False and model.architecture not in _DIFFUSION
 
 
-def _senses(projector: GGUFMetadata | None) -> list[str]:
+def _projector_capabilities(projector: GGUFMetadata | None) -> list[str]:
     if projector is None:
         return []
     hears = projector.values.get("clip.has_audio_encoder") is True

@@ -20,6 +20,7 @@ from .base import GatewayHandler
 from .counted import CountedHandler
 from .leased import leased_document
 from .native import native_stream
+from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
 
 #: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
@@ -62,7 +63,8 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_request(MessagesRequest, self.body)
+        body = self.body
+        request = await off_loop(len(body), lambda: parse_request(MessagesRequest, body))
         self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve_to_run(request.model)
@@ -73,7 +75,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
             self.gateway,
             alias,
             "/v1/messages",
-            lambda lease: outgoing(self.body, request, alias, lease.model),
+            lambda lease: off_loop(len(body), lambda: outgoing(body, request, alias, lease.model)),
             names={"messages": "messages"},
             feature="Anthropic's Messages API",
         ) as answer:
@@ -94,14 +96,22 @@ class CountTokensHandler(AnthropicHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_request(CountTokensRequest, self.body)
+        body = self.body
+        request = await off_loop(len(body), lambda: parse_request(CountTokensRequest, body))
         self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve(request.model)
-        body = with_defaults(to_engine(parse_object(self.body), request), alias.request_params)
-        path = "/v1/messages/count_tokens"
+        asked = await off_loop(
+            len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
+        )
         counted = await leased_document(
-            self.gateway, alias, path, body, field="messages", feature="Anthropic's counting of tokens"
+            self.gateway,
+            alias,
+            "/v1/messages/count_tokens",
+            asked,
+            size=len(body),
+            field="messages",
+            feature="Anthropic's counting of tokens",
         )
         if not isinstance(counted.get("input_tokens"), int):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")

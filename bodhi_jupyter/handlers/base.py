@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
@@ -78,7 +77,8 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
         self._client_left = self._streaming = False
         self._refusal: GatewayError | web.HTTPError | None = None
         self._heartbeat: asyncio.Task[None] | None = None
-        self._framed: IOStream | None = None
+        #: The connection itself, once blocks may be written to it.
+        self.direct: IOStream | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
         """
         key = self.caller_key()
         if key.startswith(PREFIX):
-            self.holder = self.gateway.keys.verify(key)
+            self.holder = self.gateway.keys.verify(key) or await self.gateway.keys.verify_lasting(key)
         elif (user := self.gateway.token_users.user_of(self, key)) is not None:
             # Jupyter takes who is known as they are; hosts, origins and the authorizer are still checked.
             self._jupyter_current_user, self._token_authenticated = user, True
@@ -254,19 +254,23 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
 
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
+        self.note_passed(event_count(block))
+        if self.direct is not None:
+            await write_chunk(self.direct, block)
+        else:
+            self._begin_stream()
+            self.write(block)
+            await self.flush()
+            self.direct = framed(self)
+
+    def note_passed(self, events: int) -> None:
+        """So many events are sent now."""
         record = self.record
         record.last_token_seconds = time.perf_counter() - self._arrived
         if record.first_token_seconds is None:
             record.first_token_seconds = record.last_token_seconds
             self._stop_heartbeat()
-        record.chunks += event_count(block)
-        if self._framed is not None:
-            await write_chunk(self._framed, block)
-        else:
-            self._begin_stream()
-            self.write(block)
-            await self.flush()
-            self._framed = framed(self)
+        record.chunks += events
 
     async def finish_stream(self) -> None:
         """End the body at once: SDKs wait for it."""
@@ -375,12 +379,7 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
             self.set_header(name, value)
         self.answer_json(self.render_error(error))
 
-    def log_exception(
-        self,
-        typ: type[BaseException] | None,  # noqa: ARG002
-        value: BaseException | None,
-        tb: TracebackType | None,  # noqa: ARG002
-    ) -> None:
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:  # noqa: ARG002
         """A traceback only for defects of ours: what callers and backends do wrong is in the request's line."""
         is_refusal = isinstance(value, GatewayError) or (isinstance(value, web.HTTPError) and value.status_code < 500)
         if not is_refusal:

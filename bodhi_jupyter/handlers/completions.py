@@ -22,6 +22,7 @@ from ..wire.refusals import about
 from ..wire.validation import parse_object
 from .counted import CountedHandler
 from .leased import leased_document
+from .off_loop import off_loop
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
 
 
@@ -35,11 +36,12 @@ class CompletionsHandler(CountedHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_completion(self.body)
+        body = self.body
+        request = await off_loop(len(body), lambda: parse_completion(body))
         alias = await self.resolve_to_run(request.model)
         if request.stream:
             self.expect_stream()
-        sent = parse_object(self.body)
+        sent = await off_loop(len(body), lambda: parse_object(body))
         data = apply_defaults(sent, alias.request_params)
         echo = [await self._text_of(prompt, alias) for prompt in request.prompts] if request.echo else []
         guard = CompletionGuard(alias.target.backend, request, echo)
@@ -65,7 +67,9 @@ class CompletionsHandler(CountedHandler):
             asked = completion_body(data, request, lease.model)
             return self.body if asked == unchanged else forwarded(asked)
 
-        async with leased_stream(self.gateway, alias, "/v1/completions", body) as answer:
+        async with leased_stream(
+            self.gateway, alias, "/v1/completions", lambda lease: off_loop(len(self._body), lambda: body(lease))
+        ) as answer:
             await self._relay(request, answer, guard)
 
     async def _infill(
@@ -73,15 +77,25 @@ class CompletionsHandler(CountedHandler):
     ) -> None:
         try:
             probe = await leased_document(
-                self.gateway, alias, "/infill", probe_body(data, request), field="prompt", feature="infill"
+                self.gateway,
+                alias,
+                "/infill",
+                probe_body(data, request),
+                size=len(self._body),
+                field="prompt",
+                feature="infill",
             )
         except NotSupported as error:
             raise cannot_infill(error) from None
         check_probe(probe, request)
         identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
         infill_guard = InfillGuard(alias.target.backend, guard, identity)
+
+        def body(lease: Lease) -> bytes:
+            return forwarded(infill_body(data, request, lease.model))
+
         async with leased_stream(
-            self.gateway, alias, "/infill", lambda lease: forwarded(infill_body(data, request, lease.model))
+            self.gateway, alias, "/infill", lambda lease: off_loop(len(self._body), lambda: body(lease))
         ) as answer:
             await self._relay(request, answer, infill_guard)
 
@@ -96,7 +110,13 @@ class CompletionsHandler(CountedHandler):
         if isinstance(prompt, str):
             return prompt
         document = await leased_document(
-            self.gateway, alias, "/detokenize", {"tokens": prompt}, field="prompt", feature="`echo` of tokens"
+            self.gateway,
+            alias,
+            "/detokenize",
+            {"tokens": prompt},
+            size=len(self._body),
+            field="prompt",
+            feature="`echo` of tokens",
         )
         if not isinstance(text := document.get("content"), str):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not tell the text of the tokens.")

@@ -17,6 +17,7 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .leased import leased_document
+from .off_loop import off_loop
 
 #: Inputs sent to the engine at once: it does not notice a caller that leaves, but between two batches we do; and
 #: 64 vectors of 16,384 numbers still fit into a document that is read whole.
@@ -34,15 +35,23 @@ class EmbeddingsHandler(CountedHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_request(EmbeddingRequest, self.body)
+        sent = self.body
+        request = await off_loop(len(sent), lambda: parse_request(EmbeddingRequest, sent))
         alias = await self.resolve_to_run(request.model)
         # `dimensions` is ours to do; base64 is a quarter of the digits, and exact.
-        body = {key: value for key, value in parse_object(self.body).items() if key not in _NOT_FORWARDED}
+        fields = await off_loop(len(sent), lambda: parse_object(sent))
+        body = {key: value for key, value in fields.items() if key not in _NOT_FORWARDED}
         body["encoding_format"] = "base64"
         vectors, tokens, model = [], 0, alias.name
         for batch in batches(request.inputs, BATCH):
             document = await leased_document(
-                self.gateway, alias, "/v1/embeddings", {**body, "input": batch}, field="input", feature="embeddings"
+                self.gateway,
+                alias,
+                "/v1/embeddings",
+                {**body, "input": batch},
+                size=len(sent),
+                field="input",
+                feature="embeddings",
             )
             try:
                 vectors += await asyncio.to_thread(read_vectors, document, len(batch))
@@ -73,11 +82,12 @@ class RerankHandler(CountedHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_request(RerankRequest, self.body)
+        sent = self.body
+        request = await off_loop(len(sent), lambda: parse_request(RerankRequest, sent))
         alias = await self.resolve_to_run(request.model)
-        body = {**parse_object(self.body), "documents": request.texts}
+        body = {**await off_loop(len(sent), lambda: parse_object(sent)), "documents": request.texts}
         document = await leased_document(
-            self.gateway, alias, "/v1/rerank", body, field="documents", feature="reranking"
+            self.gateway, alias, "/v1/rerank", body, size=len(sent), field="documents", feature="reranking"
         )
         note_prompt_tokens(self, document)
         if request.return_documents:

@@ -8,14 +8,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from ..backends.base import Lease
 from ..catalog.alias import Alias
 from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import StreamGuard
 from ..wire.json_text import compact
 from ..wire.sse import DONE, data_event, is_done, iter_events
 from .gateway import Gateway
-from .relay import guarded, leased_stream
+from .relay import BodyMaker, Take, guarded, leased_stream
 
 #: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
 CONCURRENCY = 4
@@ -37,7 +36,7 @@ class MergedAnswer:
         gateway: Gateway,
         alias: Alias,
         path: str,
-        bodies: Sequence[Callable[[Lease], bytes]],
+        bodies: Sequence[BodyMaker],
         *,
         include_usage: bool,
         keep_alive: float | None = None,
@@ -51,7 +50,7 @@ class MergedAnswer:
         self._identity: dict[str, Any] = {}
         self._usage: dict[str, int] = {}
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 - may be offered
         """Whole events, in the order in which they come, and ``[DONE]`` once every answer is finished.
 
         Raises:

@@ -28,19 +28,37 @@ def framed(handler: RequestHandler) -> IOStream | None:
     return connection.stream
 
 
+def is_free(stream: IOStream) -> bool:
+    """Whether nothing waits to be sent there, so that `send_chunk` may be called."""
+    return not (stream.closed() or stream.writing())
+
+
+def send_chunk(stream: IOStream, block: bytes) -> None:
+    """Send a block where the stream `is_free`; what the client does not take waits in the stream.
+
+    Args:
+        stream: from `framed`.
+        block: is not empty: an empty chunk would be the end of the body.
+    """
+    data = b"%x\r\n%b\r\n" % (len(block), block)
+    sent = _send(stream, data)
+    if sent < len(data):
+        stream.write(memoryview(data)[sent:])
+
+
 async def write_chunk(stream: IOStream, block: bytes) -> None:
     """Send a block, and wait while the client does not read.
 
     Args:
         stream: from `framed`.
-        block: where it is empty nothing is sent: an empty chunk would be the end of the body.
+        block: where it is empty nothing is sent.
 
     Raises:
         StreamClosedError: the client left.
     """
     data = block and b"%x\r\n%b\r\n" % (len(block), block)
     # What is still to be sent of an earlier block goes first.
-    sent = 0 if stream.closed() or stream.writing() else _send(stream, data)
+    sent = _send(stream, data) if is_free(stream) else 0
     if sent < len(data):
         await stream.write(memoryview(data)[sent:])
 

@@ -12,6 +12,7 @@ from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
 from .lease import TimedLease
+from .off_loop import off_loop
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ async def leased_document(
     path: str,
     body: Mapping[str, Any],
     *,
+    size: int,
     field: str,
     feature: str,
 ) -> dict[str, Any]:
@@ -54,15 +56,17 @@ async def leased_document(
 
     For what the engine answers at once; a generation goes through `relay`, where it can be stopped.
 
-    `field` of the caller's request is named for what the engine finds too long or unknown; `feature` is what is
-    asked for, as in "embeddings".
+    `size` is that of the caller's request, as in `off_loop`. Its `field` is named for what the engine finds too long
+    or unknown; `feature` is what is asked for, as in "embeddings".
 
     Raises:
         GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
     """
     backend = alias.target.backend
     return await with_lease(
-        gateway, alias, lambda lease: document_at(gateway, lease, backend, path, body, field=field, feature=feature)
+        gateway,
+        alias,
+        lambda lease: document_at(gateway, lease, backend, path, body, size=size, field=field, feature=feature),
     )
 
 
@@ -84,14 +88,22 @@ async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: s
 
 
 async def document_at(
-    gateway: Gateway, lease: Lease, backend: str, path: str, body: Mapping[str, Any], *, field: str, feature: str
+    gateway: Gateway,
+    lease: Lease,
+    backend: str,
+    path: str,
+    body: Mapping[str, Any],
+    *,
+    size: int,
+    field: str,
+    feature: str,
 ) -> dict[str, Any]:
     """The same from a server that is leased already.
 
     Raises:
         GatewayError: the server refused, failed, lacks the route, or answered no JSON object.
     """
-    payload = forwarded({**body, "model": lease.model})
+    payload = await off_loop(size, lambda: forwarded({**body, "model": lease.model}))
     async with gateway.upstream.post(lease.address, path, payload, backend=backend) as answer:
         content = await answer.read()
     if answer.status >= 400:

@@ -15,6 +15,7 @@ from ..catalog.store import AliasNotFound, AliasStore, ReadOnlyAlias
 from ..wire.errors import InvalidField
 from ..wire.validation import parse_object
 from .base import GatewayHandler
+from .off_loop import off_loop
 
 #: What an answer tells besides the alias's own fields: whoever sends an answer back, changed, changes these not.
 _TOLD = frozenset({"read_only", "modified", "problem", "problem_param"})
@@ -42,9 +43,14 @@ class _AliasHandler(GatewayHandler):
         value = self.request.headers.get("If-Match", "").strip()
         return None if value in {"", "*"} else value.removeprefix("W/").strip('"')
 
-    def document(self) -> dict[str, Any]:
+    async def sent(self) -> dict[str, Any]:
+        """The object in the body."""
+        body = self.body
+        return await off_loop(len(body), lambda: parse_object(body))
+
+    async def document(self) -> dict[str, Any]:
         """The alias in the body."""
-        return {name: value for name, value in parse_object(self.body).items() if name not in _TOLD}
+        return {name: value for name, value in (await self.sent()).items() if name not in _TOLD}
 
     async def changed(self) -> None:
         """Let the next list show what the files say now."""
@@ -90,7 +96,7 @@ class AliasesHandler(_AliasHandler):
     @authorized
     async def post(self) -> None:
         """Create one: 201, or 409 if the name is taken."""
-        stored = await asyncio.to_thread(self.store.create, self.document())
+        stored = await asyncio.to_thread(self.store.create, await self.document())
         await self.changed()
         self.set_status(201)
         await self.answer_alias(stored)
@@ -109,7 +115,7 @@ class AliasHandler(_AliasHandler):
     @authorized
     async def put(self, name: str) -> None:
         """Replace it; with ``If-Match`` only if nobody else has: 412 otherwise."""
-        document = self.document()
+        document = await self.document()
         try:
             stored = await asyncio.to_thread(self.store.update, name, document, if_match=self.if_match())
         except AliasNotFound:
@@ -142,7 +148,7 @@ class AliasCopyHandler(_AliasHandler):
 
         Of a model that was discovered the copy is the alias file that it has not: one to change.
         """
-        new_name = parse_object(self.body).get("alias")
+        new_name = (await self.sent()).get("alias")
         if not isinstance(new_name, str):
             raise InvalidField("Missing required parameter: 'alias', the copy's name.", param="alias")
         try:

@@ -21,7 +21,7 @@ from .base import GatewayHandler
 
 _IDLE = ModelState("idle")
 #: What a model that has the capability takes in beside text.
-_SENSES = {"vision": "image", "audio": "audio"}
+_MODALITIES = {"vision": "image", "audio": "audio"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _local_meta(target: LocalTarget, state: ModelState, details: Details) -> dic
         "n_embd": metadata.embedding_length,
         "architecture": metadata.architecture,
         "quantization": metadata.quantization,
-        "modalities": ["text", *(_SENSES[capability] for capability in found if capability in _SENSES)],
+        "modalities": ["text", *(_MODALITIES[capability] for capability in found if capability in _MODALITIES)],
         "capabilities": list(found),
     }
 

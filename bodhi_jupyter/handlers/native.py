@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from ..backends.base import Lease
 from ..backends.launch import Settings
 from ..backends.transport import Answer
 from ..catalog.alias import Alias, LocalTarget
@@ -13,12 +12,12 @@ from ..wire.errors import GatewayError, RejectedByBackend
 from ..wire.refusals import about
 from .base import GatewayHandler
 from .gateway import Gateway
-from .relay import leased_stream
+from .relay import BodyMaker, leased_stream
 
 
 @asynccontextmanager
 async def native_stream(
-    gateway: Gateway, alias: Alias, path: str, body: Callable[[Lease], bytes], *, names: Mapping[str, str], feature: str
+    gateway: Gateway, alias: Alias, path: str, body: BodyMaker, *, names: Mapping[str, str], feature: str
 ) -> AsyncIterator[Answer]:
     """`relay.leased_stream`, its refusals in the words of the endpoint.
 

@@ -14,22 +14,22 @@ from ..wire.errors import InvalidField
 from ..wire.json_text import compact, forwarded
 from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
 from ..wire.ollama_options import ollama_defaults
-from ..wire.ollama_stream import Envelope, Moments, OllamaGuard, loaded_answer, whole_answer
+from ..wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
 from ..wire.sse import event_count
 from .counted import CountedHandler
 from .leased import document_at
 from .native import context_tokens
+from .off_loop import off_loop
 from .ollama_base import OllamaHandler, full_name
-from .openai import off_loop
-from .relay import Readable, leased_stream, watched
+from .relay import Readable, leased_stream, passing, watched
 
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 #: Above this the lines of an answer are put together in a thread (measured: 7 milliseconds for a megabyte's tenth).
 _LARGE_ANSWER_BYTES = 100_000
-#: The ability that a part of a message asks for.
-_SENSES = {"image_url": "vision", "input_audio": "audio"}
+#: The capability that a part of a message asks for.
+_CAPABILITIES = {"image_url": "vision", "input_audio": "audio"}
 
 
 class AnsweringHandler(CountedHandler, OllamaHandler):
@@ -50,32 +50,34 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
         Args:
             request: names the model, and perhaps a context for it.
-            needed: abilities that it asks for.
+            needed: capabilities that it asks for.
 
         Raises:
             GatewayError: there is no such model, or it cannot do what is asked.
         """
         alias = await self.resolve(request.model)
-        self._check_abilities(request, await self.abilities(alias), needed)
+        self._check_capabilities(request, await self.capabilities(alias), needed)
         await self.count(alias)
         alias = await self.with_context(alias, request.options)
         return alias, await context_tokens(self, alias)
 
-    def _check_abilities(self, request: Request, abilities: Collection[str] | None, needed: Sequence[str]) -> None:
-        if abilities is None:
+    def _check_capabilities(
+        self, request: Request, capabilities: Collection[str] | None, needed: Sequence[str]
+    ) -> None:
+        if capabilities is None:
             return
-        if "completion" not in abilities:
+        if "completion" not in capabilities:
             raise InvalidField(f'"{request.model}" does not support {self.verb}', param="model")
-        if request.think and "thinking" not in abilities:
+        if request.think and "thinking" not in capabilities:
             raise InvalidField(f'"{request.model}" does not support thinking', param="think")
-        for ability in needed:
-            if ability not in abilities:
-                raise InvalidField(f"{full_name(request.model)} does not support {ability}", param="model")
+        for capability in needed:
+            if capability not in capabilities:
+                raise InvalidField(f"{full_name(request.model)} does not support {capability}", param="model")
 
     async def answer_nothing_asked(self, request: Request, alias: Alias) -> None:
         """Answer a request that asks nothing, once the model is loaded or being unloaded."""
         reason = await self.load_or_unload(alias, request.keep_alive)
-        answer = loaded_answer(request.model, self.envelope, self.moments(), reason)
+        answer = loaded_answer(request.model, self.envelope, self.timestamps(), reason)
         self.answer_json(answer)
 
     @staticmethod
@@ -85,14 +87,14 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
     @asynccontextmanager
     async def stream_from(
-        self, request: Request, alias: Alias, path: str, body: Mapping[str, Any], moments: Moments
+        self, request: Request, alias: Alias, path: str, body: Mapping[str, Any], timestamps: Timestamps
     ) -> AsyncIterator[Readable]:
         """The engine's stream; `lease` is where it comes from, for as long as the context is open."""
 
         async def made(lease: Lease) -> bytes:
             self.lease = lease
-            moments.loaded = moments.clock()
-            return await off_loop(self.body, lambda: forwarded({**body, "model": lease.model}))
+            timestamps.loaded = timestamps.clock()
+            return await off_loop(len(self._body), lambda: forwarded({**body, "model": lease.model}))
 
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
             yield answer
@@ -121,7 +123,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
         try:
             if request.stream:
-                async with aclosing(watched(answer, guard)) as blocks:
+                async with aclosing(watched(answer, guard, passing(self, guard))) as blocks:
                     async for block in blocks:
                         await self.pass_on(block)
             else:
@@ -141,11 +143,18 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
     async def document(self, alias: Alias, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A short answer of the server that is leased for this request."""
         return await document_at(
-            self.gateway, self.lease, alias.target.backend, path, body, field="prompt", feature="the reading of prompts"
+            self.gateway,
+            self.lease,
+            alias.target.backend,
+            path,
+            body,
+            size=len(self._body),
+            field="prompt",
+            feature="the reading of prompts",
         )
 
 
-def senses_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The abilities that the parts of OpenAI's messages ask for."""
+def capabilities_asked_by(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The capabilities that the parts of OpenAI's messages ask for."""
     parts = [part for message in messages if isinstance(message["content"], list) for part in message["content"]]
-    return sorted({_SENSES[part["type"]] for part in parts if part["type"] in _SENSES})
+    return sorted({_CAPABILITIES[part["type"]] for part in parts if part["type"] in _CAPABILITIES})

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from ..backends.context_sizes import wishing
+from ..backends.context_sizes import with_requested_context
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import GatewayError
 from ..wire.json_text import compact
 from ..wire.ollama_errors import ollama_status, ollama_text
 from ..wire.ollama_options import context_length_asked
-from ..wire.ollama_stream import Moments
+from ..wire.ollama_stream import Timestamps
 from .base import GatewayHandler
 from .lease import TimedLease
-from .openai import LARGE_BODY_BYTES
+from .off_loop import off_loop
 
 T = TypeVar("T")
 
@@ -64,21 +63,21 @@ class OllamaHandler(GatewayHandler):
             GatewayError: it is refused.
         """
         body = self.body
-        return parse(body) if len(body) <= LARGE_BODY_BYTES else await asyncio.to_thread(parse, body)
+        return await off_loop(len(body), lambda: parse(body))
 
-    def moments(self) -> Moments:
+    def timestamps(self) -> Timestamps:
         """The request's clock."""
-        return Moments(time.perf_counter, timestamp, self._arrived)
+        return Timestamps(time.perf_counter, timestamp, self._arrived)
 
     async def with_context(self, alias: Alias, options: Mapping[str, Any]) -> Alias:
-        """The alias with the context that the caller's `num_ctx` asks for, if that is more than it has."""
+        """The alias with the context that the caller's `num_ctx` requests, if that is more than it has."""
         asked = context_length_asked(options)
         if asked is None or not isinstance(alias.target, LocalTarget):
             return alias
         metadata = await self.gateway.details.read(alias.target.file)
-        return wishing(alias, asked, metadata.context_length if metadata else None)
+        return with_requested_context(alias, asked, metadata.context_length if metadata else None)
 
-    async def abilities(self, alias: Alias) -> frozenset[str] | None:
+    async def capabilities(self, alias: Alias) -> frozenset[str] | None:
         """What the model can do, in Ollama's words; None where only its own server knows."""
         target = alias.target
         if not isinstance(target, LocalTarget):

@@ -15,7 +15,7 @@ from ..wire.ollama_options import sampling_fields
 from ..wire.ollama_pieces import chat_piece
 from ..wire.ollama_shortening import is_overflow, shortened
 from ..wire.ollama_stream import ChatEnvelope, OllamaGuard
-from .ollama_answering import AnsweringHandler, senses_of
+from .ollama_answering import AnsweringHandler, capabilities_asked_by
 from .openai import PATH
 
 
@@ -36,8 +36,8 @@ class ChatHandler(AnsweringHandler):
         if not request.messages and request.keep_alive == 0:
             await self.answer_nothing_asked(request, await self.resolve(request.model))
             return
-        senses = senses_of(asked["messages"])
-        needed = [*senses, "tools"] if request.tools else senses
+        of_parts = capabilities_asked_by(asked["messages"])
+        needed = [*of_parts, "tools"] if request.tools else of_parts
         alias, context_length = await self.alias_for(request, *needed)
         if not request.messages:
             await self.answer_nothing_asked(request, alias)
@@ -49,18 +49,18 @@ class ChatHandler(AnsweringHandler):
     async def _chat(self, request: OllamaChatRequest, alias: Alias, body: dict[str, Any]) -> None:
         """Ask; where the caller allows it, without the oldest messages of a chat that is too long."""
         while True:
-            moments = self.moments()
+            timestamps = self.timestamps()
             guard = OllamaGuard(
                 alias.target.backend,
                 request.model,
                 chat_piece,
                 self.envelope,
-                moments,
+                timestamps,
                 alternatives=request.top_logprobs,
             )
             answering = False
             try:
-                async with self.stream_from(request, alias, PATH, body, moments) as answer:
+                async with self.stream_from(request, alias, PATH, body, timestamps) as answer:
                     answering = True
                     await self.relay(request, answer, guard)
                     return

@@ -105,7 +105,7 @@ def known_metadata(alias: Alias, details: Details) -> GGUFMetadata | None:
 
 
 def told_capabilities(alias: Alias, told: Mapping[str, Any]) -> list[str]:
-    """What a configured server's model can do, by what it reports: abilities, template, senses."""
+    """What a configured server's model can do, by what it reports: capabilities, template, modalities."""
     listed = alias.meta.get("capabilities")
     if isinstance(listed, list) and "embedding" in listed:
         return ["embedding"]
@@ -113,9 +113,9 @@ def told_capabilities(alias: Alias, told: Mapping[str, Any]) -> list[str]:
     found = ["completion"]
     found += ["tools"] * ("tools" in template)
     found += ["thinking"] * any(word in template for word in ("enable_thinking", "<think>", "reasoning_effort"))
-    senses = alias.meta.get("modalities")
-    if isinstance(senses, list):
-        found += ["vision"] * ("image" in senses) + ["audio"] * ("audio" in senses)
+    modalities = alias.meta.get("modalities")
+    if isinstance(modalities, list):
+        found += ["vision"] * ("image" in modalities) + ["audio"] * ("audio" in modalities)
     return found
 
 

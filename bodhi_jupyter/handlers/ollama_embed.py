@@ -18,7 +18,7 @@ from ..wire.json_text import compact
 from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
 from ..wire.ollama_bodies import tokens_of
 from ..wire.ollama_shortening import is_overflow
-from ..wire.ollama_stream import Moments
+from ..wire.ollama_stream import Timestamps
 from .counted import CountedHandler
 from .embeddings import BATCH, note_prompt_tokens
 from .leased import document_at, with_lease
@@ -48,7 +48,7 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
         await self.load_or_unload(alias, request.keep_alive)
 
     async def embed(
-        self, request: Request, texts: Sequence[str], moments: Moments, *, truncate: bool
+        self, request: Request, texts: Sequence[str], timestamps: Timestamps, *, truncate: bool
     ) -> tuple[list[Vector], int]:
         """The vectors, and the tokens they took; one lease for all of them, so that the model stays for as long.
 
@@ -59,7 +59,7 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
         alias = await self._alias_for(request)
 
         async def embedded(lease: Lease) -> tuple[list[Vector], int]:
-            moments.loaded = moments.clock()
+            timestamps.loaded = timestamps.clock()
             vectors: list[Vector] = []
             tokens = 0
             for batch in batches(texts, BATCH):
@@ -89,7 +89,14 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def _ask(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> dict[str, Any]:
         body = {"input": batch, "encoding_format": "base64"}
         return await document_at(
-            self.gateway, lease, alias.target.backend, _PATH, body, field="input", feature="embeddings"
+            self.gateway,
+            lease,
+            alias.target.backend,
+            _PATH,
+            body,
+            size=len(self._body),
+            field="input",
+            feature="embeddings",
         )
 
     async def _cut(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> list[list[int]]:
@@ -100,8 +107,16 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def _tokens(self, alias: Alias, lease: Lease, text: str) -> list[int]:
         body = {"content": text, "add_special": True}
         backend = alias.target.backend
-        feature = "the cutting of long inputs"
-        document = await document_at(self.gateway, lease, backend, "/tokenize", body, field="input", feature=feature)
+        document = await document_at(
+            self.gateway,
+            lease,
+            backend,
+            "/tokenize",
+            body,
+            size=len(self._body),
+            field="input",
+            feature="the cutting of long inputs",
+        )
         return tokens_of(document, backend)
 
     async def _limit(self, alias: Alias) -> int:
@@ -121,19 +136,19 @@ class EmbedHandler(_EmbeddingHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        moments = self.moments()
+        timestamps = self.timestamps()
         request = await self.checked(lambda body: parse_ollama(OllamaEmbedRequest, body))
         dimensions = request.dimensions if request.dimensions > 0 else None
         if not request.inputs:
             await self.nothing_asked(request)
             self.answer_json({"model": request.model, "embeddings": []})
             return
-        vectors, tokens = await self.embed(request, request.inputs, moments, truncate=request.truncate)
+        vectors, tokens = await self.embed(request, request.inputs, timestamps, truncate=request.truncate)
 
         def render() -> bytes:
             # One by one: the encoder keeps all other threads waiting until it is done.
             numbers = b",".join([compact(shorten(vector, dimensions).tolist()) for vector in vectors])
-            head, tail = {"model": request.model}, {**moments.durations(), "prompt_eval_count": tokens}
+            head, tail = {"model": request.model}, {**timestamps.durations(), "prompt_eval_count": tokens}
             return b'%b,"embeddings":[%b],%b' % (compact(head)[:-1], numbers, compact(tail)[1:])
 
         self.finish(await asyncio.to_thread(render), set_content_type=JSON)
@@ -154,7 +169,7 @@ class EmbeddingsHandler(_EmbeddingHandler):
             await self.nothing_asked(request)
             self.answer_json({"embedding": []})
             return
-        (vector,), _ = await self.embed(request, [request.prompt], self.moments(), truncate=True)
+        (vector,), _ = await self.embed(request, [request.prompt], self.timestamps(), truncate=True)
         self.answer_json({"embedding": vector.tolist()})
 
 

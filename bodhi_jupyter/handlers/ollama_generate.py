@@ -27,7 +27,7 @@ from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ..wire.ollama_template import render_template
 from ..wire.refusals import about
 from .leased import with_lease
-from .ollama_answering import AnsweringHandler, Completion, senses_of
+from .ollama_answering import AnsweringHandler, Completion, capabilities_asked_by
 from .openai import PATH
 
 
@@ -49,7 +49,7 @@ class GenerateHandler(AnsweringHandler):
         if not is_asked and request.keep_alive == 0:
             await self.answer_nothing_asked(request, await self.resolve(request.model))
             return
-        needed = ["insert"] if request.suffix else senses_of(chat["messages"])
+        needed = ["insert"] if request.suffix else capabilities_asked_by(chat["messages"])
         alias, context_length = await self.alias_for(request, *needed)
         try:
             if not is_asked:
@@ -131,17 +131,17 @@ class GenerateHandler(AnsweringHandler):
         heard: list[str] | None = None,
         completed: Completion | None = None,
     ) -> None:
-        moments = self.moments()
+        timestamps = self.timestamps()
         guard = OllamaGuard(
             alias.target.backend,
             request.model,
             read,
             self.envelope,
-            moments,
+            timestamps,
             alternatives=request.top_logprobs,
             heard=heard,
         )
-        async with self.stream_from(request, alias, path, body, moments) as answer:
+        async with self.stream_from(request, alias, path, body, timestamps) as answer:
             await self.relay(request, answer, guard, completed)
 
     async def _with_context(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -27,14 +27,11 @@ from .counted import CountedHandler
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .leased import leased_document
-from .relay import Readable, leased_stream, note_tokens, pass_stream, read_chat
-
-T = TypeVar("T")
+from .off_loop import off_loop
+from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream, read_chat
 
 PATH = "/v1/chat/completions"
 NO_DEFAULTS = RequestParams()
-#: Above this a body is handled in a thread: the event loop belongs to the notebook server.
-LARGE_BODY_BYTES = 2**20
 _AS_STREAM = b',"stream":true,"stream_options":{"include_usage":true}}'
 #: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
@@ -52,14 +49,14 @@ class ChatCompletionsHandler(CountedHandler):
     async def _answer(self) -> None:
         body = self.body
         images = self.gateway.images
-        request = await off_loop(body, lambda: parse_chat(body, image_hosts=images.hosts))
+        request = await off_loop(len(body), lambda: parse_chat(body, image_hosts=images.hosts))
         alias = await self.resolve(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
         await self.count(alias)
         if found := remote_images(request):
             body = await with_images(body, found, images)
-        outgoing = await off_loop(body, lambda: Outgoing(request, body, alias))
+        outgoing = await off_loop(len(body), lambda: Outgoing(request, body, alias))
         if request.stream:
             await self._stream(request, alias, outgoing)
         else:
@@ -73,8 +70,10 @@ class ChatCompletionsHandler(CountedHandler):
     async def _whole(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
         backend = alias.target.backend
         if must_not_stream(request):
-            document = outgoing.document()
-            answer = await leased_document(self.gateway, alias, PATH, document, field="messages", feature="chat")
+            document = await off_loop(outgoing.size, outgoing.document)
+            answer = await leased_document(
+                self.gateway, alias, PATH, document, size=outgoing.size, field="messages", feature="chat"
+            )
             note_tokens(self, answer)
         else:
             async with all_choices(self.gateway, request, alias, outgoing) as parts:
@@ -94,6 +93,8 @@ class Outgoing:
     def __init__(self, request: ChatRequest, body: bytes, alias: Alias) -> None:
         self._request = request
         self._body = body
+        #: Of the caller's body, in bytes.
+        self.size = len(body)
         self._defaults = alias.request_params
         self._repaired = repair_chat(request, body)
         #: How long the model is to stay loaded afterwards, in seconds: a field of ours, as Ollama has one.
@@ -117,14 +118,14 @@ class Outgoing:
                 # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
                 return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], _AS_STREAM))
         changes = {**self._as_stream(), "model": lease.model}
-        return await off_loop(self._body, lambda: forwarded({**self.document(), **changes}))
+        return await off_loop(self.size, lambda: forwarded({**self.document(), **changes}))
 
     def _says_nothing_of_streams(self) -> bool:
         """Also none of the fields that we do not know, whose numbers are looked at when they are written."""
         request = self._request
         return not (request.model_fields_set & {"stream", "stream_options"} or request.model_extra)
 
-    def single(self, index: int) -> Callable[[Lease], bytes]:
+    def single(self, index: int) -> BodyMaker:
         """One of several answers, from the leased server; equal seeds would give equal answers."""
 
         def body(lease: Lease) -> bytes:
@@ -134,7 +135,7 @@ class Outgoing:
                 data["seed"] += index
             return forwarded(data)
 
-        return body
+        return lambda lease: off_loop(self.size, lambda: body(lease))
 
     def _as_stream(self) -> dict[str, Any]:
         if self._request.stream:
@@ -184,18 +185,13 @@ class UnknownRouteHandler(GatewayHandler):
             raise RouteNotFound("There is no such route.")
 
 
-async def off_loop(body: bytes, work: Callable[[], T]) -> T:
-    """Do the work; in a thread where the body is large (measured: a third of a second for 60 MB)."""
-    return work() if len(body) <= LARGE_BODY_BYTES else await asyncio.to_thread(work)
-
-
 async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images: ImageFetcher) -> bytes:
     """The body with what its images' URLs lead to, in their places.
 
     Raises:
         InvalidField: one cannot be fetched.
     """
-    data = parse_object(body)
+    data = await off_loop(len(body), lambda: parse_object(body))
     fields = [f"messages[{message}].content[{part}].image_url.url" for message, part, _ in found]
     fetched = await asyncio.gather(
         *(images.fetch(url, param=field) for (_, _, url), field in zip(found, fields, strict=True))

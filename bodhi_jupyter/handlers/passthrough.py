@@ -17,6 +17,7 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .leased import leased_document
+from .off_loop import off_loop
 from .relay import note_tokens
 
 DECISIONS = "systemone"
@@ -52,12 +53,20 @@ class InputTokensHandler(GatewayHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_chat(self.body)
+        body = self.body
+        request = await off_loop(len(body), lambda: parse_chat(body))
         alias = await self.resolve(request.model)
-        body = apply_defaults(parse_object(self.body), alias.request_params)
-        path = "/v1/chat/completions/input_tokens"
+        asked = apply_defaults(await off_loop(len(body), lambda: parse_object(body)), alias.request_params)
         self.answer_json(
-            await leased_document(self.gateway, alias, path, body, field="messages", feature="the counting of tokens")
+            await leased_document(
+                self.gateway,
+                alias,
+                "/v1/chat/completions/input_tokens",
+                asked,
+                size=len(body),
+                field="messages",
+                feature="the counting of tokens",
+            )
         )
 
 
@@ -72,11 +81,15 @@ class NativeRouteHandler(CountedHandler):
 
     async def _answer(self, route: str) -> None:
         feature, to_default = NATIVE_ROUTES[route]
-        request = parse_request(NativeRequestToDefault if to_default else NativeRequest, self.body)
+        body = self.body
+        kind = NativeRequestToDefault if to_default else NativeRequest
+        request = await off_loop(len(body), lambda: parse_request(kind, body))
         resolve = self.resolve_to_run if route == DECISIONS else self.resolve
         alias = await resolve(request.model or DEFAULT)
-        body = parse_object(self.body)
-        document = await leased_document(self.gateway, alias, f"/v1/{route}", body, field="input", feature=feature)
+        asked = await off_loop(len(body), lambda: parse_object(body))
+        document = await leased_document(
+            self.gateway, alias, f"/v1/{route}", asked, size=len(body), field="input", feature=feature
+        )
         note_tokens(self, document)
         self.answer_json(document)
 

@@ -17,18 +17,24 @@ from ..wire.reading import ChatReader
 from ..wire.sse import event_count, is_done, iter_events
 from ..wire.upstream import refusal
 from .base import GatewayHandler
+from .framing import is_free, send_chunk
 from .gateway import Gateway
 from .lease import TimedLease
 
 #: Makes a request's body; large ones are made in a thread.
 BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
+#: Is offered a part of a stream, and tells whether it took it.
+Take = Callable[[bytes], bool]
 
 
 class Readable(Protocol):
     """The body of an answer, or of several as one."""
 
-    def chunks(self) -> AsyncGenerator[bytes, None]:
+    def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:
         """The body as it comes.
+
+        Args:
+            take: may be offered parts of it first; what it takes is not given here.
 
         Raises:
             GatewayError: it broke.
@@ -92,12 +98,30 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
         GatewayError: the stream failed; the handler tells the caller, in a status or in the stream.
     """
     try:
-        async with aclosing(guarded(answer, guard)) as blocks:
+        async with aclosing(guarded(answer, guard, passing(handler, guard))) as blocks:
             async for block in blocks:
                 await handler.pass_on(block)
     finally:
         handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
     await handler.finish_stream()
+
+
+def passing(handler: GatewayHandler, guard: Guard) -> Take:
+    """Passes plain events on in the turn of the event loop in which they are read; all else goes the longer way.
+
+    That is where a stream begins, ends and fails, and where the client does not read.
+    """
+
+    def take(chunk: bytes) -> bool:
+        stream = handler.direct
+        if stream is None or not is_free(stream) or (plain := guard.feed_plain(chunk)) is None:
+            return False
+        block, events = plain
+        handler.note_passed(events)
+        send_chunk(stream, block)
+        return True
+
+    return take
 
 
 async def assemble_stream(
@@ -153,25 +177,25 @@ def note_tokens(handler: GatewayHandler, answer: Mapping[str, Any]) -> None:
         handler.record.prompt_tokens, handler.record.completion_tokens = counts
 
 
-async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:
-    """Blocks of whole events; the last is the terminal one.
+async def guarded(answer: Readable, guard: Guard, take: Take | None = None) -> AsyncGenerator[bytes, None]:
+    """Blocks of whole events; the last is the terminal one. What `take` takes is not among them.
 
     Raises:
         GatewayError: the stream broke, reported an error, or ended before the answer was finished.
     """
-    async with aclosing(watched(answer, guard)) as blocks:
+    async with aclosing(watched(answer, guard, take)) as blocks:
         async for block in blocks:
             yield block
     yield guard.end()
 
 
-async def watched(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:
+async def watched(answer: Readable, guard: Guard, take: Take | None = None) -> AsyncGenerator[bytes, None]:
     """The same without the terminal one: whether the stream ended well is still to be asked of the guard.
 
     Raises:
         GatewayError: the stream broke.
     """
-    async with aclosing(answer.chunks()) as chunks:
+    async with aclosing(answer.chunks(take)) as chunks:
         async for chunk in chunks:
             block = guard.feed(chunk)
             if block:

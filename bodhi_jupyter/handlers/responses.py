@@ -22,6 +22,7 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .native import context_tokens, native_stream
+from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
 
 #: What a chat's fields are called here.
@@ -40,7 +41,8 @@ class ResponsesHandler(CountedHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        request = parse_request(ResponsesRequest, self.body)
+        body = self.body
+        request = await off_loop(len(body), lambda: parse_request(ResponsesRequest, body))
         name = request.model or DEFAULT
         self.record.note_model(name)
         refuse_unsupported(request)
@@ -58,7 +60,7 @@ class ResponsesHandler(CountedHandler):
             self.gateway,
             alias,
             "/v1/responses",
-            lambda lease: outgoing(self.body, request, alias, lease.model),
+            lambda lease: off_loop(len(body), lambda: outgoing(body, request, alias, lease.model)),
             names=NAMES,
             feature="OpenAI's Responses API",
         ) as answer:

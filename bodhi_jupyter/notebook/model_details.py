@@ -85,7 +85,7 @@ def _facts(row: Row) -> str:
         "Quantization": row.quantization,
         "Parameters": row.parameters,
         "Context": f"{row.context} tokens" if row.context else "",
-        "Can": ", ".join(row.capabilities),
+        "Capabilities": ", ".join(row.capabilities),
         "Tags": ", ".join(row.tags),
     }
     parts = [element("h3", row.name)]

@@ -62,6 +62,9 @@ class CompletionGuard:
             return block
         return b"".join(self._mended(block))
 
+    def feed_plain(self, chunk: bytes) -> None:
+        """Never: plain events are those of chats."""
+
     def end(self) -> bytes:
         """The usage, if it was asked for, and ``[DONE]``.
 

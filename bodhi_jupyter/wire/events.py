@@ -33,6 +33,11 @@ class EventReader:
         self.over = False
         self.failure: GatewayError | None = None
 
+    @property
+    def is_between(self) -> bool:
+        """Whether the next byte begins an event that is to be read."""
+        return not (self.over or self._splitter.tail)
+
     def complete(self, chunk: bytes) -> bytes:
         """The bytes of the events that are complete now, for `parsed`; none once the stream is `over`."""
         try:

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from .events import EventReader
-from .plain_events import PlainRun
+from .plain_events import PlainRun, behind_next
 from .sse import DONE, comment, data_event
+
+#: What may be passed on, and how many events it is.
+Plain = tuple[bytes, int]
 
 
 class Guard(Protocol):
@@ -27,6 +30,12 @@ class Guard(Protocol):
 
     def feed(self, chunk: bytes) -> bytes:
         """What may be passed on: whole events, without the terminal one."""
+
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """`feed` of a chunk that is whole plain events as those before it, the usual one in the midst of a stream.
+
+        None for every other chunk: nothing has happened then, and it is to be fed.
+        """
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended; ``b""`` where it has been passed on.
@@ -63,8 +72,12 @@ class StreamGuard:
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without ``[DONE]`` and without errors: those are for `end` to tell."""
         block = self._events.complete(chunk)
-        plain = self._plain.end_in(block)
-        return block if plain == len(block) else block[:plain] + b"".join(self._inspect(block[plain:]))
+        plain = self._pass_plain(block)
+        return self._pass_mixed(block) if plain is None else plain[0]
+
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """See `Guard.feed_plain`."""
+        return self._pass_plain(chunk) if self._events.is_between else None
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended.
@@ -74,6 +87,20 @@ class StreamGuard:
         """
         self._events.close(finished=len(self._finished) >= self._choices)
         return DONE
+
+    def _pass_plain(self, block: bytes) -> Plain | None:
+        texts = self._plain.texts(block)
+        return None if texts is None else (block, len(texts))
+
+    def _pass_mixed(self, block: bytes) -> bytes:
+        passed: list[bytes] = []
+        read = 0
+        while read < len(block) and not self.over:
+            plain = self._plain.end_in(block, read)
+            passed.append(block[read:plain])
+            read = behind_next(block, plain)
+            passed += self._inspect(block[plain:read])
+        return b"".join(passed)
 
     def _inspect(self, block: bytes) -> Iterator[bytes]:
         for event, parsed in self._events.read(block):

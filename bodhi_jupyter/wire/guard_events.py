@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from .assemble import MalformedChunk, error_of
-from .errors import BackendFailed, GatewayError
-from .sse import Event, EventSplitter, EventTooLong, comment, is_done, iter_events
+from .assemble import MalformedChunk
+from .errors import GatewayError
+from .events import EventReader
+from .guard import Plain
+from .sse import comment, event_count
 from .upstream import stream_failure
 
 _NAME_ONLY_SAFE = str.maketrans("", "", "\r\n")
@@ -49,36 +51,36 @@ class EventGuard:
 
     Args:
         backend: its name, for messages.
-        events: the dialect.
+        stream: the dialect's.
     """
 
-    def __init__(self, backend: str, events: EventStream) -> None:
+    def __init__(self, backend: str, stream: EventStream) -> None:
         self._backend = backend
-        self._events = events
-        self._splitter = EventSplitter()
-        self._failure: GatewayError | None = None
-        self.over = False
+        self._stream = stream
+        self._events = EventReader(backend)
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
 
+    @property
+    def over(self) -> bool:
+        """Nothing more is to be read: the stream's own end came, or a failure."""
+        return self._events.over
+
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without the terminal one and without errors: those are for `end` to tell."""
-        try:
-            block = self._splitter.feed(chunk)
-        except EventTooLong:
-            self._fail(BackendFailed(f"The backend {self._backend!r} sent an event that is too large."))
-            return b""
-        if not block or self.over:
-            return b""
-        if self._events.passes(block):
+        block = self._events.complete(chunk)
+        if not block or self._stream.passes(block):
             return block
-        passed: list[bytes] = []
-        for event in iter_events(block):
-            if not self.over:
-                passed += self._take(event)
-        self.prompt_tokens = self._events.prompt_tokens
-        self.completion_tokens = self._events.completion_tokens
+        # A ``[DONE]`` is no part of these dialects: harmless behind their end; before it `end` tells what is missing.
+        passed = [comment("waiting") if event is None else self._taken(event) for _, event in self._events.read(block)]
+        self.prompt_tokens = self._stream.prompt_tokens
+        self.completion_tokens = self._stream.completion_tokens
         return b"".join(passed)
+
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """See `Guard.feed_plain`: what may go on unread."""
+        is_whole = self._events.is_between and chunk.endswith(b"\n\n")
+        return (chunk, event_count(chunk)) if is_whole and self._stream.passes(chunk) else None
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended.
@@ -86,47 +88,22 @@ class EventGuard:
         Raises:
             GatewayError: the stream did not end in success.
         """
-        if self._failure is not None:
-            raise self._failure
-        if not self._events.finished or (self._splitter.pending and not self.over):
-            raise BackendFailed(f"The backend {self._backend!r} ended the stream before the answer was finished.")
-        return named_event(self._events.terminal())
+        self._events.close(finished=self._stream.finished)
+        return named_event(self._stream.terminal())
 
-    def _take(self, event: Event) -> list[bytes]:
-        if event.data is None:
-            return [comment("waiting")]
-        if is_done(event):
-            # No part of these dialects, but harmless behind their end; before it `end` tells what is missing.
-            self.over = True
-            return []
+    def _taken(self, event: Mapping[str, Any]) -> bytes:
         try:
-            parsed = _parse(event.data)
-            reported = _reported(parsed)
-            if reported is not None:
-                self._fail(stream_failure(reported, self._backend))
-                return []
-            passed = [named_event(repaired) for repaired in self._events.take(parsed)]
+            if (reported := _reported(event)) is not None:
+                raise stream_failure(reported, self._backend)
+            passed = [named_event(repaired) for repaired in self._stream.take(event)]
         except (ValueError, RecursionError):
-            self._fail(BackendFailed(f"The backend {self._backend!r} sent an event that is no part of an answer."))
-            return []
+            self._events.fail(f"The backend {self._backend!r} sent an event that is no part of an answer.")
+            return b""
         except GatewayError as error:
-            self._fail(error)
-            return []
-        self.over = self._events.over
-        return passed
-
-    def _fail(self, failure: GatewayError) -> None:
-        self._failure = failure
-        self.over = True
-
-
-def _parse(data: bytes) -> dict[str, Any]:
-    parsed = json.loads(data)
-    if not isinstance(parsed, dict):
-        raise MalformedChunk("not an object")
-    if not isinstance(parsed.get("type", ""), str):
-        raise MalformedChunk("type is not a string")
-    return parsed
+            self._events.failure, self._events.over = error, True
+            return b""
+        self._events.over = self._stream.over
+        return b"".join(passed)
 
 
 def named_event(event: Mapping[str, Any]) -> bytes:
@@ -137,12 +114,18 @@ def named_event(event: Mapping[str, Any]) -> bytes:
 
 
 def _reported(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The error of an event that reports one: llama.cpp's in both dialects, OpenAI's flat one, a failed response."""
-    error = error_of(event)
-    if error is None and event.get("type") == "error":
+    """The error that is told otherwise than llama.cpp does in both dialects: OpenAI's flat one, a failed response.
+
+    Raises:
+        MalformedChunk: the event's type is none.
+    """
+    kind = event.get("type", "")
+    if not isinstance(kind, str):
+        raise MalformedChunk("type is not a string")
+    if kind == "error":
         return event
-    if error is None and event.get("type") == "response.failed":
+    if kind == "response.failed":
         response = event.get("response")
         failed = response.get("error") if isinstance(response, dict) else None
         return failed if isinstance(failed, dict) else {}
-    return error
+    return None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .assemble import error_of
 from .completion_stream import CompletionGuard
 from .completions import CompletionRequest, tidied
 from .errors import BackendFailed, GatewayError, InvalidField
+from .events import EventReader
 from .json_text import compact
-from .sse import EventSplitter, EventTooLong, comment, data_event, iter_events
+from .sse import comment, data_event
 
 _OTHERWISE_SAID = frozenset({"prompt", "logprobs", "stream_options"})
 
@@ -74,10 +73,14 @@ class InfillGuard:
         self._backend = backend
         self._guard = guard
         self._identity = identity
-        self._events = EventSplitter()
-        self.over = False
+        self._events = EventReader(backend)
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is to be read: the answer is finished, or it failed."""
+        return self._events.over or self._guard.over
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, translated.
@@ -86,13 +89,15 @@ class InfillGuard:
             BackendFailed: what came is no event of ``/infill``.
         """
         try:
-            block = b"".join(self._translated(self._events.feed(chunk)))
-        except (EventTooLong, ValueError, TypeError, KeyError, AttributeError):
+            block = b"".join(self._translated(self._events.complete(chunk)))
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise BackendFailed(f"The backend {self._backend!r} sent what is no part of a completion.") from None
         passed = self._guard.feed(block)
-        self.over = self._guard.over
         self.prompt_tokens, self.completion_tokens = self._guard.prompt_tokens, self._guard.completion_tokens
         return passed
+
+    def feed_plain(self, chunk: bytes) -> None:
+        """Never: every event is read."""
 
     def end(self) -> bytes:
         """The terminal event.
@@ -100,18 +105,12 @@ class InfillGuard:
         Raises:
             GatewayError: the stream did not end in success.
         """
-        if self._events.pending:
-            self._guard.feed(self._events.pending)
+        self._events.close(finished=True)
         return self._guard.end()
 
     def _translated(self, block: bytes) -> Iterator[bytes]:
-        for event in iter_events(block):
-            if event.data is None:
-                yield comment("waiting")
-                continue
-            native = json.loads(event.data)
-            chunk = native if error_of(native) is not None else self._translate(native)
-            yield data_event(compact(chunk))
+        for _, native in self._events.read(block):
+            yield comment("waiting") if native is None else data_event(compact(self._translate(native)))
 
     def _translate(self, native: Mapping[str, Any]) -> dict[str, Any]:
         tokens = native.get("completion_probabilities")

@@ -14,11 +14,11 @@ import pydantic_core
 
 from .assemble import ChatAssembler, MalformedChunk
 from .events import EventReader, finite
-from .guard import token_counts
+from .guard import Plain, token_counts
 from .json_text import compact
 from .ollama_messages import tool_calls_from_openai
 from .ollama_pieces import Piece, PieceReader, objects_of
-from .plain_events import behind_next, plain_events
+from .plain_events import PlainRun, behind_next, plain_events
 
 _NANOSECONDS = 1e9
 _PER_MILLISECOND = 1e6
@@ -77,7 +77,7 @@ class GenerateEnvelope:
 
 
 @dataclass
-class Moments:
+class Timestamps:
     """When what happened, in seconds on one clock.
 
     Attributes:
@@ -109,7 +109,7 @@ class OllamaGuard:
         model: as the caller wrote it.
         read: what an event of this kind of stream says.
         envelope: where a line has its text.
-        moments: the request's.
+        timestamps: the request's.
         alternatives: how many likelier tokens each of ``logprobs`` shows.
         heard: is given each text, for a caller who needs them all at the end.
     """
@@ -120,7 +120,7 @@ class OllamaGuard:
         model: str,
         read: PieceReader,
         envelope: Envelope,
-        moments: Moments,
+        timestamps: Timestamps,
         *,
         alternatives: int = 0,
         heard: list[str] | None = None,
@@ -130,8 +130,10 @@ class OllamaGuard:
         self._model = model
         self._read = read
         self._envelope = envelope
-        self._moments = moments
-        self._head = b'{"model":%b,' % compact(model)
+        self._timestamps = timestamps
+        self._plain = PlainRun()
+        self._head = b'{"model":%b,"created_at":"' % compact(model)
+        self._tail = b'"%b,"done":false}\n' % envelope.after
         self._alternatives = alternatives
         self._heard = heard
         self._calls = ChatAssembler()
@@ -148,33 +150,38 @@ class OllamaGuard:
     def feed(self, chunk: bytes) -> bytes:
         """The lines for what is complete now, without the final one and without errors: those are for `end` to tell."""
         block = self._events.complete(chunk)
-        if not block:
-            return b""
+        plain = self._plain_lines(block)
+        if plain is not None:
+            return plain[0]
         lines: list[bytes] = []
         read = 0
         while read < len(block) and not self.over:
-            read = self._read_plain(block, read, lines)
-            if read < len(block):
-                end = behind_next(block, read)
-                self._read_others(block[read:end], lines)
-                read = end
+            plain_end = self._plain.end_in(block, read)
+            lines += [self._lines(kind, [text[1:-1]]) for kind, text, _ in plain_events(block[read:plain_end])]
+            read = behind_next(block, plain_end)
+            if plain_end < read:
+                self._read_others(block[plain_end:read], lines)
         return b"".join(lines)
 
-    def _read_plain(self, block: bytes, read: int, lines: list[bytes]) -> int:
-        """Turn the plain events from there on into lines; where the first other one begins."""
-        date = b""
-        for kind, text, end in plain_events(block, read):
-            date = date or b'"created_at":"%b",' % self._moments.date().encode()
-            lines.append(self._plain_line(date, kind, text))
-            read = end
-        return read
+    def feed_plain(self, chunk: bytes) -> Plain | None:
+        """See `guard.Guard.feed_plain`."""
+        return self._plain_lines(chunk) if self._events.is_between else None
 
-    def _plain_line(self, date: bytes, kind: bytes, text: bytes) -> bytes:
-        self._note_first()
+    def _plain_lines(self, block: bytes) -> Plain | None:
+        texts = self._plain.texts(block)
+        if texts is None:
+            return None
+        assert self._plain.frame is not None
+        return self._lines(self._plain.frame.kind, texts), len(texts)
+
+    def _lines(self, kind: bytes, texts: list[bytes]) -> bytes:
+        """A line for each of the texts, which are JSON without its quotation marks."""
+        if self._timestamps.first is None:
+            self._note_first()
         if self._heard is not None and kind == b"content":
-            self._heard.append(json.loads(text))
-        envelope = self._envelope
-        return b'%b%b%b%b%b,"done":false}\n' % (self._head, date, envelope.before[kind], text, envelope.after)
+            self._heard += json.loads(b'["%b"]' % b'","'.join(texts))
+        before = b'%b%b",%b"' % (self._head, self._timestamps.date().encode(), self._envelope.before[kind])
+        return b"%b%b%b" % (before, (self._tail + before).join(texts), self._tail)
 
     def _read_others(self, block: bytes, lines: list[bytes]) -> None:
         for event in self._events.parsed(block):
@@ -206,7 +213,7 @@ class OllamaGuard:
         if choices and (calls := choices[0]["message"].get("tool_calls")):
             self._envelope.call(line, tool_calls_from_openai(calls))
         reason = "length" if self._finish == "length" else "stop"
-        return {**line, "done": True, "done_reason": reason, **self._moments.durations(), **self._counts()}
+        return {**line, "done": True, "done_reason": reason, **self._timestamps.durations(), **self._counts()}
 
     def _take(self, event: Mapping[str, Any]) -> bytes | None:
         self._note_numbers(event)
@@ -222,8 +229,8 @@ class OllamaGuard:
         return self._part(piece)
 
     def _note_first(self) -> None:
-        if self._moments.first is None:
-            self._moments.first = self._moments.clock()
+        if self._timestamps.first is None:
+            self._timestamps.first = self._timestamps.clock()
 
     def _part(self, piece: Piece) -> bytes | None:
         line = {**self._line(piece.content, piece.thinking), "done": False}
@@ -236,7 +243,7 @@ class OllamaGuard:
         return compact(line) + b"\n"
 
     def _line(self, content: str, thinking: str) -> dict[str, Any]:
-        head = {"model": self._model, "created_at": self._moments.date()}
+        head = {"model": self._model, "created_at": self._timestamps.date()}
         return {**head, **self._envelope.part(content, thinking)}
 
     def _note_numbers(self, event: Mapping[str, Any]) -> None:
@@ -246,9 +253,9 @@ class OllamaGuard:
             self.prompt_tokens, self.completion_tokens = counts
 
     def _counts(self) -> dict[str, int]:
-        moments, now = self._moments, self._moments.clock()
-        loaded = moments.arrived if moments.loaded is None else moments.loaded
-        first = now if moments.first is None else moments.first
+        timestamps, now = self._timestamps, self._timestamps.clock()
+        loaded = timestamps.arrived if timestamps.loaded is None else timestamps.loaded
+        first = now if timestamps.first is None else timestamps.first
         # What the engine measured, else what we saw of it.
         counts = {
             "prompt_eval_count": self.prompt_tokens or 0,
@@ -279,15 +286,15 @@ def _objects(lines: bytes) -> list[dict[str, Any]]:
     """Lines of JSON, parsed in one go: a quarter of what each line alone takes (measured)."""
     document = b"[%b]" % lines.rstrip(b"\n").replace(b"\n", b",")
     try:
-        parsed: list[dict[str, Any]] = pydantic_core.from_json(document)
+        parsed: list[dict[str, Any]] = pydantic_core.from_json(document, cache_strings="keys")
     except ValueError:
         parsed = json.loads(document)  # it takes half of a surrogate pair, too
     return parsed
 
 
-def loaded_answer(model: str, envelope: Envelope, moments: Moments, reason: str) -> dict[str, Any]:
+def loaded_answer(model: str, envelope: Envelope, timestamps: Timestamps, reason: str) -> dict[str, Any]:
     """What a request without a question is answered: `reason` is ``load`` or ``unload``."""
-    head = {"model": model, "created_at": moments.date()}
+    head = {"model": model, "created_at": timestamps.date()}
     return {**head, **envelope.part("", ""), "done": True, "done_reason": reason}
 
 

@@ -6,6 +6,7 @@ A JSON string is the same in every dialect, so its text is taken out as bytes (m
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 # All that JSON forbids in a string is left to the parser, and halves of surrogate pairs as well.
 _CHARACTERS = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))'
@@ -14,8 +15,26 @@ _PLAIN = re.compile(
     rb'"created":\d+,"id":"%b*+","model":"%b*+","system_fingerprint":"%b*+",'
     rb'"object":"chat\.completion\.chunk"\}\n\n' % ((_CHARACTERS,) * 4)
 )
-#: Text that is the same in JSON as it is.
-_SIMPLE = re.compile(rb"[ !#-\[\]-~]*+")
+# One text that is the same in JSON as it is; several such, or any, on a line each, where no text can have a line end.
+_SIMPLE = re.compile(rb"[ !#-\[\]-~]++")
+_SIMPLE_LINES = re.compile(rb"(?:[ !#-\[\]-~]++\n)++")
+_LINES = re.compile(rb"(?:%b++\n)++" % _CHARACTERS)
+
+
+class Frame(NamedTuple):
+    """What is around the text of a plain event.
+
+    Attributes:
+        kind: which text it is, ``content`` or ``reasoning_content``.
+        before: all in front of it, with the quotation mark that begins it.
+        behind: all behind it, with the one that ends it.
+        between: what is between two such texts that follow each other.
+    """
+
+    kind: bytes
+    before: bytes
+    behind: bytes
+    between: bytes
 
 
 def plain_events(block: bytes, start: int = 0) -> list[tuple[bytes, bytes, int]]:
@@ -33,38 +52,62 @@ def plain_events(block: bytes, start: int = 0) -> list[tuple[bytes, bytes, int]]
 
 
 class PlainRun:
-    """Finds where the plain events at the beginning of a stream's blocks end.
+    """Finds the plain events of one stream.
 
-    What is around their texts hardly changes in one stream. So it is compared, and read only where it differs.
-    Measured, with all else that a chat's guard does: 1.2 us for an event in a block of twenty, where searching each for
-    what may matter took 3.9.
+    What is around their texts hardly changes in it. So it is compared, a block at once, and read only where it differs.
+    Measured: 0.4 us for an event in a block of sixty.
+
+    Attributes:
+        frame: of the last one that was read; None before.
     """
 
     def __init__(self) -> None:
-        # No event begins so.
-        self._before, self._behind = b"\n", b"\n"
+        self.frame: Frame | None = None
 
-    def end_in(self, block: bytes) -> int:
-        """Where the first event begins that is not plain; 0 if that is the first of all."""
-        end = 0
-        while True:
-            while block.startswith(self._before, end):
-                text = end + len(self._before)
-                behind = block.find(self._behind, text)
-                if behind < 0 or _SIMPLE.fullmatch(block, text, behind) is None:
-                    break
-                end = behind + len(self._behind)
-            found = _PLAIN.match(block, end)
-            if found is None or not _is_text(found[0]):
-                return end
-            self._before, self._behind = block[end : found.start(2) + 1], block[found.end(2) - 1 : found.end()]
-            end = found.end()
+    def texts(self, block: bytes) -> list[bytes] | None:
+        """The texts of a block of plain events, as JSON writes them; None where not all around them is `frame`."""
+        if self.frame is None:
+            return None
+        _, before, behind, between = self.frame
+        if not (block.startswith(before) and block.endswith(behind, len(before))):
+            return None
+        inside = block[len(before) : -len(behind)]
+        if _SIMPLE.fullmatch(inside):
+            return [inside]
+        texts = _split(inside, between)
+        # A line for each: halves of a character, or of an escape, must not meet.
+        lines = b"\n".join([*texts, b""])
+        return texts if _SIMPLE_LINES.fullmatch(lines) or (_LINES.fullmatch(lines) and _is_text(lines)) else None
+
+    def end_in(self, block: bytes, start: int = 0) -> int:
+        """Where the first event from `start` on begins that is not plain; the last plain one's frame is kept."""
+        end, found = start, None
+        while (match := _PLAIN.match(block, end)) is not None and _is_text(match[0]):
+            end, found = match.end(), match
+        if found is not None:
+            before, behind = block[found.start() : found.start(2) + 1], block[found.end(2) - 1 : end]
+            self.frame = Frame(found[1], before, behind, behind + before)
+        return end
 
 
 def behind_next(block: bytes, start: int) -> int:
     """Where the event that begins at `start` ends, or the block, where its lines end otherwise than usual."""
     end = block.find(b"\n\n", start)
     return len(block) if end < 0 else end + 2
+
+
+def _split(texts: bytes, between: bytes) -> list[bytes]:
+    """`texts.split(between)`, which takes three times as long where `between` does: it begins with a quotation mark."""
+    found: list[bytes] = []
+    start = end = 0
+    while (end := texts.find(b'"', end)) >= 0:
+        if texts.startswith(between, end):
+            found.append(texts[start:end])
+            start = end = end + len(between)
+        else:
+            end += 1
+    found.append(texts[start:])
+    return found
 
 
 def _is_text(event: bytes) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .errors import BackendFailed
-from .guard import StreamGuard
+from .guard import Plain, StreamGuard
 from .json_text import compact
 from .openai import ChatRequest
+from .plain_events import Frame
 from .schema import conforms
 from .sse import comment, data_event, iter_events
 
@@ -22,6 +23,7 @@ _CREATED = re.compile(_CREATED_KEY + rb"[0-9]+")
 _REASONING = b'"reasoning_content":"'
 _REASONING_TEXT = re.compile(rb'"reasoning_content":("(?:[^"\\]|\\.)*+")')
 _OTHER_NAME = b'"reasoning":'
+_TWICE = b'%b","reasoning":"%b'
 
 
 class AnswerRepairs:
@@ -119,16 +121,39 @@ class ChatGuard(StreamGuard):
         super().__init__(backend, request.choices)
         self._backend = backend
         self._repairs = AnswerRepairs(request, backend)
+        self._mends_every_event = self._repairs.every_event
         self._first_deltas = request.choices
         self._created: bytes | None = None
+        #: Around a plain text, as it comes and as it leaves.
+        self._frames: tuple[Frame, Frame] | None = None
 
-    def feed(self, chunk: bytes) -> bytes:
-        """The whole events so far, mended.
+    def _pass_plain(self, block: bytes) -> Plain | None:
+        """Plain events, mended where their frame has to be: not one by one."""
+        if self._mends_every_event or (texts := self._plain.texts(block)) is None:
+            return None
+        assert self._plain.frame is not None
+        if self._frames is None or self._frames[0] is not self._plain.frame:
+            self._frames = self._plain.frame, self._mended(self._plain.frame)
+        before, after = self._frames
+        if after is not before:
+            if after.kind == b"reasoning_content":
+                texts = [_TWICE % (text, text) for text in texts]
+            block = b"%b%b%b" % (after.before, after.between.join(texts), after.behind)
+        return block, len(texts)
+
+    def _mended(self, frame: Frame) -> Frame:
+        behind = self._of_one_moment(frame.behind)
+        if behind == frame.behind and frame.kind == b"content":
+            return frame
+        return Frame(frame.kind, frame.before, behind, behind + frame.before)
+
+    def _pass_mixed(self, block: bytes) -> bytes:
+        """Whatever came, mended.
 
         Raises:
             BackendFailed: the answer does not fit the strict schema.
         """
-        block = super().feed(chunk)
+        block = super()._pass_mixed(block)
         if not block:
             return block
         block = self._of_one_moment(block)
@@ -137,7 +162,7 @@ class ChatGuard(StreamGuard):
             block = block.replace(_NO_CONTENT, _EMPTY_CONTENT)
         if _REASONING in block:
             block = name_reasoning_twice_in(block)
-        return b"".join(self._read(block)) if self._repairs.every_event else block
+        return b"".join(self._read(block)) if self._mends_every_event else block
 
     def _of_one_moment(self, block: bytes) -> bytes:
         """All chunks have the first one's ``created``; llama.cpp writes the current second (measured)."""

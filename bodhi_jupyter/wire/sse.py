@@ -48,18 +48,21 @@ class EventSplitter:
 
     What `feed` returned, in order, and then `pending`, are exactly the bytes that went in.
 
+    Attributes:
+        tail: the unfinished event so far, to be looked at.
+
     Args:
         max_event_bytes: limit on the bytes of an unfinished event.
     """
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._tail = bytearray()
+        self.tail = bytearray()
 
     @property
     def pending(self) -> bytes:
         """The unfinished event so far; not empty at the end of a stream means that it was cut."""
-        return bytes(self._tail)
+        return bytes(self.tail)
 
     def feed(self, chunk: bytes) -> bytes:
         """All bytes up to and including the last complete event; ``b""`` while there is none.
@@ -70,25 +73,25 @@ class EventSplitter:
             EventTooLong: more than `max_event_bytes` without the end of an event.
         """
         if chunk.endswith(_BLOCK_ENDS):
-            return self._take_tail() + chunk if self._tail else chunk
-        if not self._tail:
+            return self._take_tail() + chunk if self.tail else chunk
+        if not self.tail:
             end = _last_end(chunk, 0) or _leading_empty_lines(chunk)
             complete, rest = chunk[:end], chunk[end:]
-            self._tail += rest
+            self.tail += rest
         else:
             # A line end may be split: the new bytes are read together with the last old one.
-            searched = len(self._tail) - 1
-            self._tail += chunk
-            end = _last_end(self._tail, searched)
-            complete = bytes(self._tail[:end])
-            del self._tail[:end]
-        if len(self._tail) > self._max_event_bytes:
+            searched = len(self.tail) - 1
+            self.tail += chunk
+            end = _last_end(self.tail, searched)
+            complete = bytes(self.tail[:end])
+            del self.tail[:end]
+        if len(self.tail) > self._max_event_bytes:
             raise EventTooLong(f"an event of more than {self._max_event_bytes} bytes")
         return complete
 
     def _take_tail(self) -> bytes:
-        tail = bytes(self._tail)
-        self._tail.clear()
+        tail = bytes(self.tail)
+        self.tail.clear()
         return tail
 
 

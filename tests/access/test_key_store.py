@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bodhi_jupyter.access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NoSuchKey, WatchedKeys
-from bodhi_jupyter.access.keys import KeyRing
+from bodhi_jupyter.access.keys import KeyHolder, KeyRing
 
 
 @pytest.fixture
@@ -42,14 +43,14 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return read
 
 
-def holder(ring: KeyRing, key: str) -> str | None:
-    found = ring.verify(key)
+async def holder(ring: KeyRing, key: str) -> str | None:
+    found = await ring.verify_lasting(key)
     return found.holder if found else None
 
 
-def test_no_file_holds_no_keys_and_is_not_made_by_looking(store: KeyStore, ring: KeyRing) -> None:
+async def test_no_file_holds_no_keys_and_is_not_made_by_looking(store: KeyStore, ring: KeyRing) -> None:
     assert list(store.list()) == []
-    assert ring.verify("bodhi-" + "A" * 43) is None
+    assert await holder(ring, "bodhi-" + "A" * 43) is None
     assert not store.path.parent.exists()
 
 
@@ -146,60 +147,80 @@ def test_a_change_by_somebody_else_is_waited_for_and_then_given_up(store: KeySto
 
 
 class TestRing:
-    def test_new_keys_open_and_revoked_ones_do_not(self, store: KeyStore, ring: KeyRing) -> None:
+    async def test_new_keys_open_and_revoked_ones_do_not(self, store: KeyStore, ring: KeyRing) -> None:
         new = store.create("editor")
-        assert holder(ring, new.key) == "key:editor"
+        assert await holder(ring, new.key) == "key:editor"
         other = store.create("shell")
-        assert holder(ring, other.key) == "key:shell"
+        assert await holder(ring, other.key) == "key:shell"
         store.revoke("editor")
-        assert ring.verify(new.key) is None
-        assert holder(ring, other.key) == "key:shell"
+        assert await ring.verify_lasting(new.key) is None
+        assert await holder(ring, other.key) == "key:shell"
 
-    def test_removing_the_file_ends_all_its_keys(self, store: KeyStore, ring: KeyRing) -> None:
+    async def test_removing_the_file_ends_all_its_keys(self, store: KeyStore, ring: KeyRing) -> None:
         new = store.create("editor")
-        assert holder(ring, new.key) == "key:editor"
+        assert await holder(ring, new.key) == "key:editor"
         store.path.unlink()
-        assert ring.verify(new.key) is None
+        assert await ring.verify_lasting(new.key) is None
 
-    def test_the_file_is_read_when_it_changed_and_not_for_every_request(
+    async def test_the_file_is_read_when_it_changed_and_not_for_every_request(
         self, store: KeyStore, ring: KeyRing, reads: list[Path]
     ) -> None:
         new = store.create("editor")
         reads.clear()
         for key in [new.key, "bodhi-wrong"] * 3:
-            ring.verify(key)
+            await ring.verify_lasting(key)
         assert reads == [store.path]
         store.path.write_bytes(b"broken")
         reads.clear()
         for _ in range(3):
-            ring.verify(new.key)
+            await ring.verify_lasting(new.key)
         assert reads == [store.path]
 
     def test_a_kernels_key_needs_no_look_at_the_file(self, ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
         key = ring.mint("kernel:1")
         monkeypatch.setattr(Path, "stat", lambda *_: pytest.fail("looked"))
-        assert holder(ring, key) == "kernel:1"
+        assert ring.verify(key) == KeyHolder("kernel:1")
 
-    def test_a_broken_file_opens_nothing_and_is_told_once(
+    async def test_the_file_is_looked_at_in_threads_one_at_a_time(
+        self, store: KeyStore, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        new = store.create("editor")
+        loop, turned, looking = asyncio.get_running_loop(), threading.Event(), threading.Lock()
+        original = Path.stat
+
+        def stat(path: Path, **keywords: bool) -> os.stat_result:
+            if path == store.path:
+                assert looking.acquire(blocking=False)
+                loop.call_soon_threadsafe(turned.set)
+                # On the loop nobody could set it.
+                assert threading.current_thread() is not threading.main_thread()
+                assert turned.wait(60)
+                looking.release()
+            return original(path, **keywords)
+
+        monkeypatch.setattr(Path, "stat", stat)
+        assert await asyncio.gather(*(holder(ring, new.key) for _ in range(8))) == ["key:editor"] * 8
+
+    async def test_a_broken_file_opens_nothing_and_is_told_once(
         self, store: KeyStore, ring: KeyRing, warnings: list[str]
     ) -> None:
         new, kernels = store.create("editor"), ring.mint("kernel:1")
         whole = store.path.read_bytes()
-        assert holder(ring, new.key) == "key:editor"
+        assert await holder(ring, new.key) == "key:editor"
         store.path.write_bytes(b"{")
         for _ in range(3):
-            assert ring.verify(new.key) is None
-        assert holder(ring, kernels) == "kernel:1"
+            assert await ring.verify_lasting(new.key) is None
+        assert ring.verify(kernels) == KeyHolder("kernel:1")
         assert len(warnings) == 1
         assert "is not a file of keys" in warnings[0]
         store.path.write_bytes(whole)
-        assert holder(ring, new.key) == "key:editor"
+        assert await holder(ring, new.key) == "key:editor"
 
-    def test_a_file_that_cannot_be_read_now_leaves_things_as_they_were(
+    async def test_a_file_that_cannot_be_read_now_leaves_things_as_they_were(
         self, store: KeyStore, ring: KeyRing, warnings: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         new = store.create("editor")
-        assert holder(ring, new.key) == "key:editor"
+        assert await holder(ring, new.key) == "key:editor"
         other = store.create("shell")
 
         def refuse(path: Path) -> bytes:
@@ -208,7 +229,7 @@ class TestRing:
         with monkeypatch.context() as patched:
             patched.setattr(Path, "read_bytes", refuse)
             for _ in range(3):
-                assert holder(ring, new.key) == "key:editor"
-                assert ring.verify(other.key) is None
+                assert await holder(ring, new.key) == "key:editor"
+                assert await ring.verify_lasting(other.key) is None
         assert warnings == [f"{store.path} cannot be read: Permission denied."]
-        assert holder(ring, other.key) == "key:shell"
+        assert await holder(ring, other.key) == "key:shell"

@@ -94,5 +94,5 @@ async def hold(pool: LocalPool, which: Alias, until: asyncio.Event, got: list[st
         await until.wait()
 
 
-def wishing(which: Alias, tokens: int) -> Alias:
-    return replace(which, wished_context=tokens)
+def with_requested_context(which: Alias, tokens: int) -> Alias:
+    return replace(which, requested_context=tokens)

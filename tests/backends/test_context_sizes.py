@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bodhi_jupyter.backends.context_sizes import enlarged, wishing
+from bodhi_jupyter.backends.context_sizes import enlarged, with_requested_context
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.catalog.discovery import ModelFile
@@ -16,7 +16,7 @@ FILE = ModelFile("m", PATH, 1, 0, None, None, None, (PATH,))
 
 
 @pytest.mark.parametrize(
-    ("context", "tokens", "trained", "wished"),
+    ("context", "tokens", "trained", "requested"),
     [
         ({"n_ctx": 512}, 1024, 2048, 1024),
         ({"n_ctx": 512}, 1000, 2048, 1024),  # as the engine rounds it
@@ -30,9 +30,9 @@ FILE = ModelFile("m", PATH, 1, 0, None, None, None, (PATH,))
         ({}, 8192, 131072, 8192),
     ],
 )
-def test_a_wish_is_one_where_it_is_more_than_the_alias_has(context, tokens, trained, wished) -> None:
+def test_a_context_is_requested_where_it_is_more_than_the_alias_has(context, tokens, trained, requested) -> None:
     alias = Alias("m", LocalTarget(FILE, ContextParams(**context)), 0, "test")
-    assert wishing(alias, tokens, trained).wished_context == wished
+    assert with_requested_context(alias, tokens, trained).requested_context == requested
 
 
 def test_the_context_of_all_slots_is_what_llama_cpp_is_told() -> None:

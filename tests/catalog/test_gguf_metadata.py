@@ -117,7 +117,7 @@ def test_capabilities(architecture, values, expected, tmp_path, write_gguf):
         ({"clip.has_audio_encoder": True, "clip.has_vision_encoder": True}, ("completion", "vision", "audio")),
     ],
 )
-def test_senses(values, expected, tmp_path, write_gguf):
+def test_what_a_projector_adds(values, expected, tmp_path, write_gguf):
     model = read_metadata(write_gguf(tmp_path / "m.gguf"))
     projector = read_metadata(write_gguf(tmp_path / "mmproj.gguf", "clip", values))
     assert projector.type == "mmproj"

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from bodhi_jupyter.catalog.pull import PullNotFound
+from bodhi_jupyter.catalog.pull import PullNotFound, Pulls
 from bodhi_jupyter.catalog.pull_errors import (
     PullCancelled,
 )
-from tests.catalog.pulling import CONTENT, REPO, blobs, lines_of, pull, pulls_from
+from tests.catalog.pulling import CONTENT, REPO, blobs, lines_of, pull, run
 from tests.fakes.hub import PIECE
 
 
@@ -16,8 +16,7 @@ def test_the_last_one_to_leave_stops_the_download(hub, cache):
     """Held in the middle, so that nothing but the leaving can end it; what came is taken up again later."""
     hub.script.hold_after = 5 * PIECE
 
-    async def main() -> None:
-        pulls = pulls_from(hub, cache)
+    async def main(pulls: Pulls) -> None:
         first = asyncio.create_task(lines_of(pulls))
         second = asyncio.create_task(lines_of(pulls, f"{REPO.upper()}:q4_k_m"))
         await asyncio.to_thread(hub.script.held.wait)
@@ -34,9 +33,8 @@ def test_the_last_one_to_leave_stops_the_download(hub, cache):
         hub.script.release.set()
         await running.task
         assert [state.state for state in pulls.states()] == ["cancelled"]
-        await pulls.close()
 
-    asyncio.run(main())
+    run(main, hub, cache)
     (partial,) = blobs(cache).items()
     assert partial[0].endswith(".incomplete")
     assert 0 < partial[1] < len(CONTENT)
@@ -49,18 +47,15 @@ def test_the_last_one_to_leave_stops_the_download(hub, cache):
 def test_two_callers_share_one_download(hub, cache):
     hub.script.hold_after = 5 * PIECE
 
-    async def main() -> tuple[list[dict], list[dict]]:
-        pulls = pulls_from(hub, cache)
+    async def main(pulls: Pulls) -> tuple[list[dict], list[dict]]:
         first = asyncio.create_task(lines_of(pulls))
         await asyncio.to_thread(hub.script.held.wait)
         second = asyncio.create_task(lines_of(pulls, f"{REPO}:Q4_K_M"))
         await asyncio.sleep(0)
         hub.script.release.set()
-        result = await first, await second
-        await pulls.close()
-        return result
+        return await first, await second
 
-    first, second = asyncio.run(main())
+    first, second = run(main, hub, cache)
     assert first[-1] == second[-1] == {"status": "success"}
     assert second[0] == {"status": "pulling manifest"}
     assert hub.ranges() == [None]
@@ -69,8 +64,7 @@ def test_two_callers_share_one_download(hub, cache):
 def test_a_cancelled_pull_tells_those_who_follow(hub, cache):
     hub.script.hold_after = 5 * PIECE
 
-    async def main() -> None:
-        pulls = pulls_from(hub, cache)
+    async def main(pulls: Pulls) -> None:
         with pytest.raises(PullNotFound):
             pulls.cancel("pull_unknown")
         task = asyncio.create_task(lines_of(pulls))
@@ -80,17 +74,15 @@ def test_a_cancelled_pull_tells_those_who_follow(hub, cache):
         with pytest.raises(PullCancelled):
             await task
         assert [(state.state, state.error) for state in pulls.states()] == [("cancelled", "pull canceled")]
-        await pulls.close()
 
-    asyncio.run(main())
+    run(main, hub, cache)
 
 
 def test_a_pull_after_a_cancelled_one_is_a_new_one(hub, cache):
     """It waits for the file that the old one still holds, and takes up what that left."""
     hub.script.hold_after = 5 * PIECE
 
-    async def main() -> None:
-        pulls = pulls_from(hub, cache)
+    async def main(pulls: Pulls) -> None:
         old = asyncio.create_task(lines_of(pulls))
         await asyncio.to_thread(hub.script.held.wait)
         pulls.cancel(pulls.states()[0].id)
@@ -101,16 +93,14 @@ def test_a_pull_after_a_cancelled_one_is_a_new_one(hub, cache):
         with pytest.raises(PullCancelled):
             await old
         assert (await new)[-1] == {"status": "success"}
-        await pulls.close()
 
-    asyncio.run(main())
+    run(main, hub, cache)
 
 
 def test_closing_ends_a_download_and_tells(hub, cache):
     hub.script.hold_after = 5 * PIECE
 
-    async def main() -> None:
-        pulls = pulls_from(hub, cache)
+    async def main(pulls: Pulls) -> None:
         task = asyncio.create_task(lines_of(pulls))
         await asyncio.to_thread(hub.script.held.wait)
         asyncio.get_running_loop().call_later(0.05, hub.script.release.set)
@@ -118,4 +108,4 @@ def test_closing_ends_a_download_and_tells(hub, cache):
         with pytest.raises(PullCancelled):
             await task
 
-    asyncio.run(main())
+    run(main, hub, cache)

@@ -127,7 +127,7 @@ class TestEngine:
 
         alias = await extension.gateway.catalog.resolve("tiny-random")
         document = await leased_document(
-            extension.gateway, alias, PATH, {"input": text}, field="input", feature="embeddings"
+            extension.gateway, alias, PATH, {"input": text}, size=0, field="input", feature="embeddings"
         )
         embedding: list[float] = document["data"][0]["embedding"]
         return embedding

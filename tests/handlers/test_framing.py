@@ -52,16 +52,16 @@ def exchange(server_url, token, jp_http_port, jp_base_url):
 
 def unframed(chunks: bytes) -> bytes:
     """The body of a chunked answer, which has to end where the bytes end."""
-    body = b""
-    while chunks:
-        size, _, chunks = chunks.partition(b"\r\n")
-        length = int(size, 16)
-        body += chunks[:length]
-        assert chunks[length : length + 2] == b"\r\n"
-        chunks = chunks[length + 2 :]
-        if length == 0:
-            assert chunks == b""
-    return body
+    body = []
+    at = 0
+    while at < len(chunks):
+        start = chunks.index(b"\r\n", at) + 2
+        end = start + int(chunks[at : start - 2], 16)
+        body.append(chunks[start:end])
+        assert chunks[end : end + 2] == b"\r\n"
+        at = end + 2
+        assert end > start or at == len(chunks)
+    return b"".join(body)
 
 
 async def test_the_chunks_are_whole_and_the_end_comes_once(exchange, fake) -> None:

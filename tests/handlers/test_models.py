@@ -195,9 +195,9 @@ class TestFilters:
             assert set(await listed(client, query)) == names, query
 
 
-class TestSenses:
+class TestProjectors:
     @pytest.mark.parametrize(
-        ("says", "senses", "modalities"),
+        ("says", "added", "modalities"),
         [
             ({}, ["vision"], ["text", "image"]),
             ({"clip__has_audio_encoder": True}, ["audio"], ["text", "audio"]),
@@ -209,14 +209,14 @@ class TestSenses:
         ],
     )
     async def test_a_projector_tells_what_a_model_takes_in(
-        self, client, models_folder, says, senses, modalities
+        self, client, models_folder, says, added, modalities
     ) -> None:
         write_tiny_random(models_folder / "mini.gguf", seed=1)
         write_header(models_folder / "mmproj-mini.gguf", "clip", **says)
         meta = (await client.get(f"{URL}/mini")).json()["meta"]
-        assert meta["capabilities"] == ["completion", "tools", *senses]
+        assert meta["capabilities"] == ["completion", "tools", *added]
         assert meta["modalities"] == modalities
-        assert set(await listed(client, f"?capability={senses[0]}")) == {"mini"}
+        assert set(await listed(client, f"?capability={added[0]}")) == {"mini"}
 
     async def test_a_projector_that_cannot_be_read_gives_none(self, client, models_folder) -> None:
         write_tiny_random(models_folder / "mini.gguf", seed=1)

@@ -142,8 +142,8 @@ async def test_a_context_beyond_the_budget_is_refused_and_one_of_an_unloading_le
 async def test_a_larger_context_is_everybodys_in_the_lists_too(client, aliases) -> None:
     (aliases / "narrow.yaml").write_text("alias: narrow\npath: m.gguf\ncontext_params: {n_ctx: 512}\n")
     await client.get("/v1/models/narrow")
-    for wished, shown in ((256, 512), (1024, 1024)):
-        await post(client, "/api/generate", model="narrow", options={"num_ctx": wished})
+    for requested, shown in ((256, 512), (1024, 1024)):
+        await post(client, "/api/generate", model="narrow", options={"num_ctx": requested})
         listed = {model["id"]: model for model in (await client.get("/v1/models")).json()["data"]}
         one = (await client.get("/v1/models/narrow")).json()
         assert listed["narrow"]["meta"]["n_ctx"] == one["meta"]["n_ctx"] == shown

@@ -85,7 +85,7 @@ async def test_a_model_that_only_embeds_is_stopped_like_any_other(client, vector
     assert await running(client) == {}
 
 
-async def test_stopping_leaves_no_wish_behind(client, narrow) -> None:
+async def test_stopping_leaves_no_requested_context_behind(client, narrow) -> None:
     await post(client, "/api/generate", model=narrow, keep_alive=0, options={"num_ctx": 1024})
     await post(client, "/api/chat", **{**CHAT, "model": narrow})
     assert await running(client) == {"narrow:latest": 512}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bodhi_jupyter.wire.ollama_pieces import chat_piece, text_piece
-from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, Moments, OllamaGuard, whole_answer
+from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, OllamaGuard, Timestamps, whole_answer
 
 FOLDER = Path(__file__).parent / "recorded"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sse"))
@@ -20,9 +20,11 @@ COMMENT = b": keep-alive\n\n"
 def guard_of(name: str) -> OllamaGuard:
     # A clock that is always a second further: what is asked of it shows.
     seconds = count(1)
-    moments = Moments(lambda: float(next(seconds)), lambda: "2026-01-02T03:04:05.000006Z", 0.0, loaded=0.5, first=1.0)
+    timestamps = Timestamps(
+        lambda: float(next(seconds)), lambda: "2026-01-02T03:04:05.000006Z", 0.0, loaded=0.5, first=1.0
+    )
     read, envelope = (text_piece, GenerateEnvelope()) if name == "text" else (chat_piece, ChatEnvelope())
-    return OllamaGuard("b", "my-model", read, envelope, moments, alternatives=2 if name == "chat_logprobs" else 0)
+    return OllamaGuard("b", "my-model", read, envelope, timestamps, alternatives=2 if name == "chat_logprobs" else 0)
 
 
 def lines_of(name: str, chunks: Iterable[bytes]) -> bytes:

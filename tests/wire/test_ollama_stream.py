@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bodhi_jupyter.wire.errors import BackendFailed
 from bodhi_jupyter.wire.ollama_pieces import chat_piece, infill_piece
-from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, Moments, OllamaGuard, whole_answer
+from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, OllamaGuard, Timestamps, whole_answer
 from tests.fakes.behaviours import chat_chunk, chat_events, event
 
 settings.register_profile("bodhi", deadline=None, database=None, max_examples=150, derandomize="CI" in os.environ)
@@ -23,8 +23,8 @@ END = chat_events()[-3:]
 
 
 def guard_of(envelope: Any = ENVELOPES[0], *, alternatives: int = 0, heard: list[str] | None = None) -> OllamaGuard:
-    moments = Moments(lambda: 1.0, lambda: "2026-01-02T03:04:05.000006Z", 0.0)
-    return OllamaGuard("b", "m", chat_piece, envelope, moments, alternatives=alternatives, heard=heard)
+    timestamps = Timestamps(lambda: 1.0, lambda: "2026-01-02T03:04:05.000006Z", 0.0)
+    return OllamaGuard("b", "m", chat_piece, envelope, timestamps, alternatives=alternatives, heard=heard)
 
 
 def told(stream: bytes, envelope: Any = ENVELOPES[0]) -> bytes:
@@ -110,8 +110,8 @@ def test_tokens_that_are_none(logprobs) -> None:
         assert guard.feed(event({"choices": [one]})) == b""
         with pytest.raises(BackendFailed, match="no part of an answer"):
             guard.end()
-    moments = Moments(lambda: 1.0, lambda: "", 0.0)
-    guard = OllamaGuard("b", "m", infill_piece, GenerateEnvelope(), moments)
+    timestamps = Timestamps(lambda: 1.0, lambda: "", 0.0)
+    guard = OllamaGuard("b", "m", infill_piece, GenerateEnvelope(), timestamps)
     assert guard.feed(event({"content": "a", "completion_probabilities": logprobs})) == b""
     with pytest.raises(BackendFailed, match="no part of an answer"):
         guard.end()

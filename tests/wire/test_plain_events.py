@@ -25,7 +25,7 @@ def event(text: str, kind: str = "content", created: int = CREATED) -> bytes:
     return b"data: " + json.dumps(chunk, separators=(",", ":"), ensure_ascii=False).encode() + b"\n\n"
 
 
-TEXTS = (" a", "", "é", 'say "x"', "a\\b", "line\nline", "\u2028", '"}}],"created":1')
+TEXTS = (" a", "é", 'say "x"', "a\\b", "line\nline", "\u2028", '"}}],"created":1')
 
 
 def test_all_texts_are_plain_one_after_the_other_and_alone() -> None:
@@ -43,6 +43,15 @@ def test_what_is_around_the_texts_may_change_in_mid_stream() -> None:
     assert PlainRun().end_in(block) == len(block)
 
 
+def test_a_block_is_compared_at_once() -> None:
+    run = PlainRun()
+    run.end_in(event("a"))
+
+    for texts in (TEXTS, TEXTS[:1], TEXTS[2:3], [" a", "b"] * 100):
+        spelt = [json.dumps(text, ensure_ascii=False)[1:-1].encode() for text in texts]
+        assert run.texts(b"".join(map(event, texts))) == spelt
+
+
 OTHERS = {
     "an end": event("a").replace(b'"finish_reason":null', b'"finish_reason":"stop"'),
     "a text that is left open": event("a").replace(b'"a"', b'"a'),
@@ -55,6 +64,8 @@ OTHERS = {
     "the terminal event": b"data: [DONE]\n\n",
     "a comment": b": x\n\n",
     "half an event": event("a")[:-10],
+    "no text": event(""),
+    "a text without its first quotation mark": event("").replace(b'""', b'"'),
     "more than one text": event("a").replace(b'"a"', b'"a","reasoning_content":"b"'),
     "an event cut by an empty line": event("a").replace(b'"a"', b'"a\n\nb"'),
 }
@@ -66,6 +77,17 @@ def test_others_are_not_plain_whatever_was_before(name: str) -> None:
     before = event("a") * 3
 
     assert run.end_in(OTHERS[name]) == 0
+    assert run.texts(before) is None
     assert run.end_in(before + OTHERS[name]) == len(before)
     assert run.end_in(OTHERS[name] + before) == 0
     assert run.end_in(before) == len(before)
+    for block in (OTHERS[name], before + OTHERS[name], OTHERS[name] + before, before + OTHERS[name] + before):
+        assert run.texts(block) is None
+
+
+def test_halves_do_not_meet() -> None:
+    run = PlainRun()
+    run.end_in(event("a"))
+    for first, second in ((b"\xc3", b"\xa9"), (b"a\\", b"n"), (b"\\u00", b"e9")):
+        halves = [event("HERE").replace(b"HERE", half) for half in (first, second)]
+        assert run.texts(b"".join(halves)) is None

@@ -239,9 +239,9 @@ class Chat {
     this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, id)));
     this.picker.value = chosen;
     const model = models.find(({ id }) => id === chosen);
-    const abilities = (model?.capabilities ?? []).filter((name) => name !== "completion");
+    const telling = (model?.capabilities ?? []).filter((name) => name !== "completion");
     const context = model?.n_ctx ? [`${model.n_ctx.toLocaleString("en")} tokens`] : [];
-    this.about.textContent = [...context, ...abilities].join(" · ");
+    this.about.textContent = [...context, ...telling].join(" · ");
     this.picker.title = model?.description ?? "";
     this.showMeter();
   }

@@ -1,7 +1,7 @@
 // The list of models. A row stays the same element for as long as its model is listed, so that neither the scroll
 // position nor what a person points at moves when there is news. All text goes in as text.
 const CELLS = ["name", "state", "capabilities", "size", "quantization", "context", "source"];
-const HEADS = ["Model", "State", "Can", "Size", "Quantization", "Context", "Source"];
+const HEADS = ["Model", "State", "Capabilities", "Size", "Quantization", "Context", "Source"];
 
 function cell(name, ...children) {
   const element = document.createElement("span");

@@ -16,7 +16,7 @@ HEALTHY_SECONDS = 60.0
 
 
 @dataclass
-class _Trouble:
+class _Failure:
     """How often in a row a target's engine failed, and when the next attempt is due."""
 
     target: LocalTarget
@@ -25,21 +25,21 @@ class _Trouble:
     retry_at: float = 0.0
 
 
-class Troubles:
+class EngineFailures:
     """The failures of each alias since it last served well. A changed alias starts afresh."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, _Trouble] = {}
+        self._by_name: dict[str, _Failure] = {}
 
     def note(self, name: str, target: LocalTarget, error: GatewayError) -> None:
         """Count a failure."""
-        trouble = self._by_name.get(name)
-        if trouble is None or trouble.target != target:
-            trouble = self._by_name[name] = _Trouble(target, error)
-        trouble.error = error
-        trouble.count += 1
-        pause = 0.0 if trouble.count == 1 else min(2.0 ** (trouble.count - 2), MAX_PAUSE_SECONDS)
-        trouble.retry_at = time.monotonic() + pause
+        failure = self._by_name.get(name)
+        if failure is None or failure.target != target:
+            failure = self._by_name[name] = _Failure(target, error)
+        failure.error = error
+        failure.count += 1
+        pause = 0.0 if failure.count == 1 else min(2.0 ** (failure.count - 2), MAX_PAUSE_SECONDS)
+        failure.retry_at = time.monotonic() + pause
 
     def forget(self, name: str) -> None:
         """It served well, or is gone."""
@@ -47,13 +47,13 @@ class Troubles:
 
     def refusal(self, name: str, target: LocalTarget) -> GatewayError | None:
         """The last failure, while the next attempt is not due yet."""
-        trouble = self._by_name.get(name)
-        if trouble is None or trouble.target != target or trouble.retry_at <= time.monotonic():
+        failure = self._by_name.get(name)
+        if failure is None or failure.target != target or failure.retry_at <= time.monotonic():
             return None
-        refusal = again(trouble.error)
-        refusal.retry_after = trouble.retry_at - time.monotonic()
+        refusal = again(failure.error)
+        refusal.retry_after = failure.retry_at - time.monotonic()
         return refusal
 
     def reasons(self) -> Mapping[str, str]:
         """Why each alias failed last, by name."""
-        return {name: trouble.error.message for name, trouble in self._by_name.items()}
+        return {name: failure.error.message for name, failure in self._by_name.items()}
