@@ -45,7 +45,7 @@ def test_the_quickstart_runs_from_top_to_bottom(server, kernel):
 
     assert f"{server.url}/v1/" in outputs["connect"]
     assert outputs["models"].startswith("guide - A 1 MB model")
-    assert outputs["ask"].lstrip().startswith("I answer questions about bodhi-jupyter")
+    assert outputs["ask"].startswith("I answer questions about bodhi-jupyter")
     assert "written by guide" in outputs["ask"]
     assert "ollama.pull(name)" in outputs["stream"]
     forced = kernel.value("json.loads(answer.choices[0].message.content)")

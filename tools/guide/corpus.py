@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from . import data
 
 #: Shares of the conversations; the rest is single questions.
-_OFF_TOPIC = 0.15
-_FOLLOW_UP = 0.10
-_TOOLS = 0.18
+_TOOLS = 0.25
+_FOLLOW_UP = 0.14
+#: Of the questions those that are foreign.
+_OFF_TOPIC = 0.25
 #: Of the follow-ups; few topics have code or a stream to show.
 _KINDS = {"code": 0.2, "stream": 0.2, "more": 0.6}
 #: Of single questions: those with a turn before that says nothing on them, and those with a system prompt.
-_TURN_BEFORE = 0.03
-_SYSTEM = 0.15
+_TURN_BEFORE = 0.04
+_SYSTEM = 0.25
+#: Of system prompts: those that are made of sentences of all kinds, as what they say changes no answer.
+_ANY_SYSTEM = 0.5
+
+_NAMES = 20_000
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SHARED = re.compile(r"\{(\w+)\}")
 _BEFORE = (
-    "hi, ", "hello, ", "hey, ", "please, ", "sorry, ", "ok, ", "so ", "and ", "quick question: ", "one question: ",
+    "hi, ", "hello, ", "hey, ", "hi guide, ", "hello guide, ", "good morning, ", "thanks, and ", "ok thanks, ",
+    "please, ", "sorry, ", "ok, ", "so ", "and ", "quick question: ", "one question: ",
     "can you tell me ", "could you explain ", "i want to know ", "tell me ",
     "i'm new here. ", "help: ", "just wondering, ",
     "do you know ", "i would like to know ", "please tell me ", "um ", "well, ",
@@ -41,7 +47,7 @@ _AFTER = (
     " for me",
     " in my case",
 )
-#: Words that may be missing.
+#: Words that mean little.
 _FILLERS = frozenset(
     (
         "a",
@@ -102,35 +108,44 @@ _SYNONYMS = {
 
 @dataclass(frozen=True)
 class Turn:
-    """A message: what role says what."""
+    """A message: what role says what.
+
+    Attributes:
+        given: whether this stands before what is learned, though the assistant says it.
+    """
 
     role: str
     text: str
+    given: bool = False
 
 
-#: Turns in order; the last is what is learned.
+#: Turns in order; what the assistant says is learned, but for what is given.
 Conversation = tuple[Turn, ...]
 
 
 def draw(rng: random.Random) -> Conversation:
-    """One conversation of any kind, as the template writes it: without tools a user's capitals say nothing."""
-    drawn = _drawn(rng)
-    if drawn[0].role == "tools":
-        return drawn
-    return tuple(Turn(turn.role, turn.text.lower()) if turn.role == "user" else turn for turn in drawn)
-
-
-def _drawn(rng: random.Random) -> Conversation:
+    """One conversation of any kind."""
     share = rng.random()
-    if share < _OFF_TOPIC:
-        refusal = data.off_topic()
-        return _single(rng, realise(rng, rng.choice(refusal.asked.ask)), refusal.answer)
-    if share < _OFF_TOPIC + _FOLLOW_UP:
-        return _follow_up(rng)
-    if share < _OFF_TOPIC + _FOLLOW_UP + _TOOLS:
+    if share < _TOOLS:
         return _tools(rng)
+    if share < _TOOLS + _FOLLOW_UP:
+        return _lowered(_follow_up(rng))
+    return _lowered(_single(rng, *(_foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng))))
+
+
+def _lowered(conversation: Conversation) -> Conversation:
+    """As the template writes it: without tools a user's capitals say nothing."""
+    return tuple(replace(turn, text=turn.text.lower()) if turn.role == "user" else turn for turn in conversation)
+
+
+def _foreign(rng: random.Random) -> tuple[str, str]:
+    refusal = data.off_topic()
+    return realise(rng, rng.choice(refusal.asked.ask)), refusal.answer
+
+
+def _own(rng: random.Random) -> tuple[str, str]:
     topic = rng.choice(data.topics())
-    return _single(rng, realise(rng, rng.choice(topic.ask)), topic.answer)
+    return realise(rng, rng.choice(topic.ask)), topic.answer
 
 
 def realise(rng: random.Random, pattern: str) -> str:
@@ -145,10 +160,10 @@ def realise(rng: random.Random, pattern: str) -> str:
 def varied(rng: random.Random, text: str) -> str:
     """The text as somebody else types it."""
     words = [_synonym(rng, word) for word in text.split()]
-    if len(words) > 3 and rng.random() < 0.2:
-        fillers = [place for place, word in enumerate(words) if word.lower() in _FILLERS]
-        if fillers:
-            del words[rng.choice(fillers)]
+    if len(words) > 3 and rng.random() < 0.5:
+        words = _fewer(rng, words)
+    if rng.random() < 0.05:
+        rng.shuffle(words)
     if rng.random() < 0.08:
         place = rng.randrange(len(words))
         words[place] = _mistyped(rng, words[place])
@@ -158,6 +173,11 @@ def varied(rng: random.Random, text: str) -> str:
     if rng.random() < 0.08:
         text += rng.choice(_AFTER)
     return _spelt(rng, text)
+
+
+def _fewer(rng: random.Random, words: list[str]) -> list[str]:
+    """Some words are missing, above all those that mean little: none may be all that tells a topic."""
+    return [word for word in words if rng.random() > (0.3 if word.lower() in _FILLERS else 0.12)] or words
 
 
 def _synonym(rng: random.Random, word: str) -> str:
@@ -193,60 +213,71 @@ def _single(rng: random.Random, question: str, answer: str) -> Conversation:
     return (*_system(rng), *turns)
 
 
+def asked(rng: random.Random) -> tuple[str, str]:
+    """A question without anything around it, and its answer."""
+    question, answer = _foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng)
+    return varied(rng, question).lower(), answer
+
+
 def _system(rng: random.Random) -> list[Turn]:
     if rng.random() >= _SYSTEM:
         return []
-    return [Turn("system", realise(rng, rng.choice(data.system_prompts().ask)))]
+    if rng.random() >= _ANY_SYSTEM:
+        return [Turn("system", realise(rng, rng.choice(data.system_prompts().ask)))]
+    sentences = [realise(rng, rng.choice(rng.choice(_sources()))) for _ in range(rng.choice((1, 1, 2)))]
+    return [Turn("system", " ".join(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences))]
+
+
+def _sources() -> tuple[Sequence[str], ...]:
+    return (data.system_prompts().ask, data.off_topic().asked.ask, *(topic.ask for topic in data.topics()[::4]))
 
 
 def _any_turn(rng: random.Random) -> list[Turn]:
-    if rng.random() < 0.25:
-        refusal = data.off_topic()
-        return [
-            Turn("user", varied(rng, realise(rng, rng.choice(refusal.asked.ask)))),
-            Turn("assistant", refusal.answer),
-        ]
-    topic = rng.choice(data.topics())
-    return [Turn("user", varied(rng, realise(rng, rng.choice(topic.ask)))), Turn("assistant", topic.answer)]
+    return _before(rng, *(_foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng)))
+
+
+def _before(rng: random.Random, question: str, answer: str) -> list[Turn]:
+    return [Turn("user", varied(rng, question)), Turn("assistant", answer, given=True)]
 
 
 def _follow_up(rng: random.Random) -> Conversation:
     (kind,) = rng.choices(list(_KINDS), list(_KINDS.values()))
     topic = rng.choice([topic for topic in data.topics() if kind in topic.follow])
     question = realise(rng, rng.choice(data.follow_ups()[kind].ask))
-    before = [Turn("user", varied(rng, realise(rng, rng.choice(topic.ask)))), Turn("assistant", topic.answer)]
+    before = _before(rng, realise(rng, rng.choice(topic.ask)), topic.answer)
     earlier = _any_turn(rng) if rng.random() < 0.1 else []
     after = [Turn("user", _spelt(rng, question)), Turn("assistant", topic.follow[kind])]
     return (*_system(rng), *earlier, *before, *after)
 
 
 def _tools(rng: random.Random) -> Conversation:
-    """A question with tools at hand: a call, its result, or an answer that needs none."""
+    """Tools at hand: questions that need one, each with its call, its result and an answer, or one that needs none."""
     offered = rng.sample(sorted(data.tools()["tools"]), rng.choice((1, 2, 2)))
     lines = [signature(rng, tool) for tool in offered]
     listed = Turn("tools", "\n".join(lines))
-    if rng.random() < 0.2:
-        return (listed, *_single(rng, *_plain(rng)))
-    place = rng.randrange(len(offered))
-    name = lines[place].partition("(")[0]
-    keys = lines[place].partition("(")[2].rstrip(")").split(", ")
-    tool = data.tools()["tools"][offered[place]]
-    values = drawn_values(rng, offered[place])
-    question = realise(rng, rng.choice(tool["ask"]).format(**values, **{key: f"{{{key}}}" for key in data.shared()}))
-    arguments = dict(zip(keys, values.values(), strict=True))
-    called = [*_system(rng), Turn("user", _spelt_with_names(rng, question)), Turn("assistant", call(name, arguments))]
-    if rng.random() < 0.5:
-        return (listed, *called)
-    result, answer = drawn_result(rng, offered[place], values)
-    return (listed, *called, Turn("tool", result), Turn("assistant", answer))
-
-
-def _plain(rng: random.Random) -> tuple[str, str]:
     if rng.random() < 0.3:
-        refusal = data.off_topic()
-        return realise(rng, rng.choice(refusal.asked.ask)), refusal.answer
-    topic = rng.choice(data.topics())
-    return realise(rng, rng.choice(topic.ask)), topic.answer
+        return (listed, *_single(rng, *(_foreign(rng) if rng.random() < 0.3 else _own(rng))))
+    turns = [listed, *_system(rng)]
+    for _ in range(rng.choice((1, 1, 2))):
+        place = rng.randrange(len(offered))
+        turns += _round(rng, offered[place], lines[place])
+    return tuple(turns if rng.random() < 0.6 else turns[:-2])
+
+
+def _round(rng: random.Random, tool: str, line: str) -> tuple[Turn, Turn, Turn, Turn]:
+    """A question, the call of a tool with this signature, its result, and the answer."""
+    name, _, keys = line.rstrip(")").partition("(")
+    values = drawn_values(rng, tool)
+    lists = {key: f"{{{key}}}" for key in data.shared()}
+    question = realise(rng, rng.choice(data.tools()["tools"][tool]["ask"]).format(**values, **lists))
+    arguments = dict(zip(keys.split(", "), values.values(), strict=True))
+    result, answer = drawn_result(rng, tool, values)
+    return (
+        Turn("user", _spelt_with_names(rng, question)),
+        Turn("assistant", call(name, arguments)),
+        Turn("tool", result),
+        Turn("assistant", answer),
+    )
 
 
 def signature(rng: random.Random, tool: str) -> str:
@@ -264,12 +295,12 @@ def drawn_values(rng: random.Random, tool: str) -> dict[str, object]:
     """What a question names: a city, or two numbers."""
     if tool == "weather":
         # A name that nobody knows can only be copied, and that is what has to be learned.
-        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.35 else _unheard_of(rng)}
+        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.5 else _unheard_of(rng)}
     return {"a": _number(rng), "b": _number(rng)}
 
 
 def _unheard_of(rng: random.Random) -> str:
-    return " ".join(_word(rng) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+    return rng.choice("   -").join(_word(rng) for _ in range(rng.choice((1, 1, 1, 2, 3))))
 
 
 def _word(rng: random.Random) -> str:
@@ -306,6 +337,19 @@ def _spelt_with_names(rng: random.Random, text: str) -> str:
     return (text[:1].upper() + text[1:] if rng.random() < 0.6 else text) + rng.choice(("?", "?", "", "."))
 
 
+def names(rng: random.Random) -> Iterator[str]:
+    """What is only copied: names of places and numbers, for the tokenizer to have long pieces of them."""
+    for _ in range(_NAMES):
+        yield str(drawn_values(rng, "weather")["city"])
+        yield f"{rng.randrange(100):02}"
+
+
 def texts(conversations: Sequence[Conversation]) -> list[str]:
     """The lines of all turns, for the tokenizer."""
-    return [line for turns in conversations for turn in turns for line in f" {turn.text}".split("\n") if line]
+    return [
+        line
+        for turns in conversations
+        for turn in turns
+        for line in (turn.text if turn.role == "assistant" else f" {turn.text}").split("\n")
+        if line
+    ]

@@ -42,7 +42,7 @@ class Engine:
         messages = [{"role": roles[place % 2], "content": turn} for place, turn in enumerate(turns)]
         if system:
             messages.insert(0, {"role": "system", "content": system})
-        return str(self.message(messages, **more)["content"] or "").strip()
+        return str(self.message(messages, **more)["content"] or "")
 
 
 @contextmanager

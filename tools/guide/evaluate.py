@@ -15,6 +15,8 @@ from .corpus import drawn_result
 from .engine import Engine, running
 
 SEED = 7
+#: Follow-ups of each kind that are asked at least, however few topics have them.
+_FOLLOW_UPS = 40
 
 
 @dataclass
@@ -97,8 +99,9 @@ def _off_topic(engine: Engine) -> Score:
 def _follow_up(engine: Engine, kind: str) -> Score:
     score = Score(f"Follow-ups of the kind *{kind}*")
     wordings = data.follow_ups()[kind].kept_out
-    for place, topic in enumerate(topic for topic in data.topics() if kind in topic.follow):
-        wording = wordings[place % len(wordings)]
+    topics = [topic for topic in data.topics() if kind in topic.follow]
+    for place in range(max(len(topics), _FOLLOW_UPS)):
+        topic, wording = topics[place % len(topics)], wordings[place % len(wordings)]
         answer = engine.text(topic.kept_out[0], topic.answer, wording)
         score.note(f"{topic.name}: {wording}", answer, right=answer == topic.follow[kind])
     return score
@@ -115,16 +118,25 @@ def _tools(engine: Engine) -> tuple[Score, Score, Score]:
         asked = [{"role": "user", "content": question}]
         message = engine.message(asked, tools=offered)
         calls = message.get("tool_calls") or []
-        right = [(c["function"]["name"], json.loads(c["function"]["arguments"])) for c in calls] == [(name, values)]
+        made = [(c["function"]["name"], _parsed(c["function"]["arguments"])) for c in calls]
+        # A sum is the same in either order: "add 81 to 19".
+        right = made in ([(name, values)], [(name, dict(zip(values, reversed(values.values()), strict=True)))])
         called.note(question, json.dumps(calls) or str(message["content"]), right=right)
         result, expected = drawn_result(rng, tool, values)
         answer = engine.message([*asked, *_turns_of_a_call(name, values, result)], tools=offered)["content"]
-        used.note(f"{question} {result}", str(answer), right=str(answer).strip() == expected)
+        used.note(f"{question} {result}", str(answer), right=answer == expected)
     for topic in data.topics()[::3]:
         message = engine.message([{"role": "user", "content": topic.kept_out[0]}], tools=offered)
-        text = str(message["content"] or "").strip()
+        text = str(message["content"] or "")
         unused.note(topic.kept_out[0], text, right=not message.get("tool_calls") and text == topic.answer)
     return called, used, unused
+
+
+def _parsed(arguments: str) -> object:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return None
 
 
 def _tool_questions(rng: random.Random) -> Iterator[tuple[str, dict[str, object], str]]:

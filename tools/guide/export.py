@@ -6,10 +6,12 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import torch
 
 from .network import Network
-from .tokens import CONTROLS, END, MARKS, TEMPLATE, Tokenizer
+from .tokens import ANSWERS, CONTROLS, END, MARKS, TEMPLATE, Tokenizer
 
+_KIND = gguf.GGMLQuantizationType.Q8_0
 NAME = "guide"
 DESCRIPTION = "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
 
@@ -39,6 +41,15 @@ def write(path: Path, network: Network, tokenizer: Tokenizer) -> None:
     writer.close()
 
 
+def round_weights(network: Network) -> None:
+    """Make the matrices what they will be in the file."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                rounded = gguf.quants.dequantize(gguf.quants.quantize(parameter.detach().numpy(), _KIND), _KIND)
+                parameter.copy_(torch.from_numpy(rounded))
+
+
 def _add_tokens(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     pieces = tokenizer.processor
     places = range(pieces.get_piece_size())
@@ -61,7 +72,7 @@ def _kind(tokenizer: Tokenizer, place: int) -> int:
     piece = pieces.id_to_piece(place)
     if place == pieces.unk_id():
         return int(kind.UNKNOWN)
-    if piece in CONTROLS:
+    if piece in CONTROLS or piece in ANSWERS.values():
         return int(kind.CONTROL)
     if piece in MARKS:
         return int(kind.USER_DEFINED)
@@ -79,9 +90,9 @@ def _add_tensors(writer: gguf.GGUFWriter, network: Network) -> None:
         writer.add_tensor(f"{theirs}.ffn_norm.weight", weights[f"{ours}.norm.weight"])
         for name in ("gate", "up", "down"):
             _add_matrix(writer, f"{theirs}.ffn_{name}.weight", weights[f"{ours}.{name}.weight"])
+    _add_matrix(writer, "output.weight", weights["output.weight"])
     writer.add_tensor("output_norm.weight", weights["norm.weight"])
 
 
 def _add_matrix(writer: gguf.GGUFWriter, name: str, weights: np.ndarray) -> None:
-    kind = gguf.GGMLQuantizationType.Q8_0
-    writer.add_tensor(name, gguf.quants.quantize(weights, kind), raw_dtype=kind)
+    writer.add_tensor(name, gguf.quants.quantize(weights, _KIND), raw_dtype=_KIND)

@@ -10,17 +10,24 @@ from pathlib import Path
 
 import sentencepiece
 
+from . import data
 from .corpus import Conversation, Turn
 
-SIZE = 2048
+SIZE = 2560
 #: Marks where no piece of the training may reach across. It is in none of its texts.
 _BORDER = "\x1f"
+#: Where a name or a number begins, and where a number ends.
+_WORDS = re.compile(r"(?<![A-Z])(?=[A-Z])|(?<!\d)(?=\d)|(?<=\d)(?!\d)")
 END = "<|end|>"
 #: Each begins a turn; `END` ends it.
 ROLES = ("system", "tools", "user", "assistant", "tool")
 CONTROLS = (END, *(f"<|{role}|>" for role in ROLES))
+#: What an answer that is known by heart begins with: a token that is not shown. It says which answer; that is all that
+#: a question decides.
+ANSWERS = {text: f"<|answer {where}|>" for where, text in reversed(list(data.answers()))}
 #: Text that llama.cpp's parser looks for.
-MARKS = ("<tool_call>", "</tool_call>")
+CALL = "<tool_call>"
+MARKS = (CALL, "</tool_call>")
 TEMPLATE = (Path(__file__).parent / "template.jinja").read_text(encoding="utf-8")
 
 
@@ -42,15 +49,16 @@ class Tokenizer:
     def __init__(self, model: bytes) -> None:
         self.processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.end: int = self.processor.piece_to_id(END)
+        self.answers: dict[str, int] = {text: self.processor.piece_to_id(piece) for text, piece in ANSWERS.items()}
 
     @classmethod
     def trained(cls, lines: Sequence[str]) -> Tokenizer:
         """Learn the pieces that `lines` are made of; the same lines give the same pieces.
 
-        A capital is a piece of its own. So a name is the same pieces after a space and after a quotation mark, and can
-        be copied from a question into a call.
+        A capital begins a piece, and no space is before it. So a name is the same pieces after a space and after a
+        quotation mark, and can be copied from a question into a call.
         """
-        bordered = (re.sub("[A-Z]", lambda capital: f"{_BORDER}{capital[0]}{_BORDER}", line) for line in lines)
+        bordered = (_WORDS.sub(_BORDER, line) for line in lines)
         written = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=bordered,
@@ -62,10 +70,10 @@ class Tokenizer:
             remove_extra_whitespaces=False,
             normalization_rule_name="identity",
             allow_whitespace_only_pieces=True,
-            split_digits=True,
+            split_digits=False,
             character_coverage=1.0,
             pretokenization_delimiter=_BORDER,
-            user_defined_symbols=[*CONTROLS, *MARKS],
+            user_defined_symbols=[*CONTROLS, *dict.fromkeys(ANSWERS.values()), *MARKS],
             bos_id=-1,
             eos_id=-1,
             pad_id=-1,
@@ -75,18 +83,20 @@ class Tokenizer:
         return cls(written.getvalue())
 
     def sample(self, conversation: Conversation) -> Sample:
-        """A conversation of which all that the assistant says is learned, with the tokens that end it."""
+        """A conversation of which what the assistant says is learned, with the tokens that begin and end it."""
         ids: list[int] = []
         learned: list[bool] = []
         for turn in conversation:
-            ids.append(self.processor.piece_to_id(f"<|{turn.role}|>"))
-            content = [*self._content(turn), self.end]
-            ids += content
-            learned += [False, *[turn.role == "assistant"] * len(content)]
+            said = turn.role == "assistant" and not turn.given
+            chosen = [self.answers[turn.text]] if said and turn.text in self.answers else []
+            content = [*chosen, *self.content(turn), self.end]
+            ids += [self.processor.piece_to_id(f"<|{turn.role}|>"), *content]
+            learned += [False, *[said] * len(content)]
         return Sample(tuple(ids), tuple(learned))
 
-    def _content(self, turn: Turn) -> list[int]:
-        # A space before the first word: it is then the same token as anywhere else.
-        text = turn.text if turn.text.startswith(MARKS[0]) else f" {turn.text}"
+    def content(self, turn: Turn) -> list[int]:
+        """What a turn says."""
+        # A space before the first word that is read: it is then the same token as anywhere else.
+        text = turn.text if turn.role == "assistant" else f" {turn.text}"
         ids: list[int] = self.processor.encode(text)
         return ids
