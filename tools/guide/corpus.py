@@ -123,14 +123,15 @@ class Turn:
 Conversation = tuple[Turn, ...]
 
 
-def draw(rng: random.Random) -> Conversation:
-    """One conversation of any kind."""
+def draw(rng: random.Random, turn_before: float = _TURN_BEFORE) -> Conversation:
+    """One conversation of any kind; `turn_before` is the share of single questions behind another one's answer."""
     share = rng.random()
     if share < _TOOLS:
         return _tools(rng)
     if share < _TOOLS + _FOLLOW_UP:
         return _lowered(_follow_up(rng))
-    return _lowered(_single(rng, *(_foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng))))
+    asked = _foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng)
+    return _lowered(_single(rng, *asked, turn_before=turn_before))
 
 
 def _lowered(conversation: Conversation) -> Conversation:
@@ -206,9 +207,9 @@ def _spelt(rng: random.Random, text: str) -> str:
     return text + rng.choice(("?", "?", "?", "", "", ".", "??", "!"))
 
 
-def _single(rng: random.Random, question: str, answer: str) -> Conversation:
+def _single(rng: random.Random, question: str, answer: str, turn_before: float = _TURN_BEFORE) -> Conversation:
     turns = [Turn("user", varied(rng, question)), Turn("assistant", answer)]
-    if rng.random() < _TURN_BEFORE:
+    if rng.random() < turn_before:
         turns = [*_any_turn(rng), *turns]
     return (*_system(rng), *turns)
 

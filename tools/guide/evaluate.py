@@ -51,6 +51,7 @@ def evaluate(path: Path) -> list[Score]:
             known,
             refused,
             _with_system_prompts(engine),
+            _behind_others(engine),
             _off_topic(engine),
             *(_follow_up(engine, kind) for kind in data.FOLLOW_UPS),
             *_tools(engine),
@@ -83,6 +84,18 @@ def _with_system_prompts(engine: Engine) -> Score:
     for place, topic in enumerate(data.topics()):
         question, system = topic.kept_out[0], prompts[place % len(prompts)]
         answer = engine.text(question, system=system)
+        score.note(f"{topic.name}: {question}", answer, right=answer == topic.answer)
+    return score
+
+
+def _behind_others(engine: Engine) -> Score:
+    score = Score("The same behind the answers to two other questions")
+    topics = data.topics()
+    for place, topic in enumerate(topics):
+        others = [topics[(place + step) % len(topics)] for step in (17, 41)]
+        turns = [turn for other in others for turn in (other.kept_out[0], other.answer)]
+        question = topic.kept_out[1]
+        answer = engine.text(*turns, question)
         score.note(f"{topic.name}: {question}", answer, right=answer == topic.answer)
     return score
 

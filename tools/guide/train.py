@@ -39,16 +39,23 @@ class Part:
         rates: of the embedding and the mixing layer, which know most from the beginning, and of the rest.
         recited: of the conversations, those that are nothing but an answer that is known by heart.
         chosen: of the other answers that are known by heart, those of whose words nothing is learned: only which it is.
+        turn_before: of single questions, those with a turn before.
     """
 
     steps: int
     rates: tuple[float, float]
     recited: float
     chosen: float
+    turn_before: float
 
 
-#: First above all which answer it is, then its words.
-PARTS = (Part(4500, (5e-4, 2e-3), 0.15, 0.8), Part(1200, (2e-4, 1e-3), 0.05, 0.4))
+#: First above all which answer it is, then its words, then its words behind another answer.
+PARTS = (
+    Part(4500, (5e-4, 2e-3), 0.15, 0.8, 0.04),
+    Part(1200, (2e-4, 1e-3), 0.05, 0.4, 0.04),
+    Part(320, (2e-4, 1.5e-3), 0.05, 0.25, 0.5),
+    Part(300, (1e-4, 1e-3), 0.0, 0.25, 0.35),
+)
 _FOR_TOKENIZER = 12_000
 
 
@@ -166,7 +173,7 @@ class Training:
         """A conversation; of an answer that is known by heart mostly only which it is."""
         if self._rng.random() < self._part.recited:
             return self._recital()
-        sample = self._tokenizer.sample(corpus.draw(self._rng))
+        sample = self._tokenizer.sample(corpus.draw(self._rng, self._part.turn_before))
         chosen = [place for place, token in enumerate(sample.ids) if token in self._chosen]
         if not chosen or self._rng.random() >= self._part.chosen:
             return sample
