@@ -49,7 +49,7 @@ class Part:
     turn_before: float
 
 
-#: First above all which answer it is, then its words, then its words behind another answer.
+#: First above all which answer it is, then its words, then its words behind another answer, and at last all of it.
 PARTS = (
     Part(4500, (5e-4, 2e-3), 0.15, 0.8, 0.04),
     Part(1200, (2e-4, 1e-3), 0.05, 0.4, 0.04),
