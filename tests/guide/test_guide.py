@@ -110,8 +110,9 @@ def test_a_chat_that_is_too_long_is_refused_with_both_numbers(client: openai.Ope
     assert "maximum context length is 1024 tokens" in caught.value.message
 
 
-@pytest.mark.parametrize("before", [("panel",), ("tools", "alias"), ("panel", "license", "offline", "usage", "thanks")])
-def test_a_question_behind_others_is_answered(client: openai.OpenAI, before: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("before", [("panel",), ("panel", "license", "offline"), ("license", "usage", "thanks")])
+def test_a_chat_of_many_turns_fits(client: openai.OpenAI, before: tuple[str, ...]) -> None:
+    """How often it is right there, `test_evaluation` says."""
     turns = [turn for name in before for turn in (name, ANSWERS[name].answer)]
 
     assert text(ask(client, *turns, INSTALL)) == ANSWERS["install"].answer
