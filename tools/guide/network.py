@@ -82,7 +82,7 @@ class Network(nn.Module):
         self.register_buffer("sine", torch.sin(positions * self._turns()))
 
     def _begin(self) -> None:
-        """Weights to learn from. Two things that take a network of this size hours to find are there at once.
+        """Weights to learn from. Two things that such a network finds late or not at all are there at once.
 
         The second layer adds the mean of what was read: most questions' topics are told by their words, whatever
         their order. The last one repeats what followed where the present token stood before, so names and numbers
