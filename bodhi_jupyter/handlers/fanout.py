@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..catalog.alias import Alias
 from ..wire.errors import BackendFailed, GatewayError
@@ -14,7 +14,10 @@ from ..wire.guard import StreamGuard
 from ..wire.json_text import compact
 from ..wire.sse import DONE, data_event, is_done, iter_events
 from .gateway import Gateway
-from .relay import BodyMaker, Take, guarded, leased_stream
+from .relay import BodyMaker, guarded, leased_stream
+
+if TYPE_CHECKING:
+    from ..backends.http1 import Take
 
 #: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
 CONCURRENCY = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backends.base import Lease
 from ..backends.transport import Answer
@@ -21,10 +21,11 @@ from .framing import is_free, send_chunk
 from .gateway import Gateway
 from .lease import TimedLease
 
+if TYPE_CHECKING:
+    from ..backends.http1 import Take
+
 #: Makes a request's body; large ones are made in a thread.
 BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
-#: Is offered a part of a stream, and tells whether it took it.
-Take = Callable[[bytes], bool]
 
 
 class Readable(Protocol):

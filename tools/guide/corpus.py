@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from . import data
@@ -22,8 +22,6 @@ _TURN_BEFORE = 0.04
 _SYSTEM = 0.25
 #: Of system prompts: those that are made of sentences of all kinds, as what they say changes no answer.
 _ANY_SYSTEM = 0.5
-
-_NAMES = 20_000
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SHARED = re.compile(r"\{(\w+)\}")
@@ -336,13 +334,6 @@ def _spelt_with_names(rng: random.Random, text: str) -> str:
     """Capitals stay: a city's name is taken over as it is written."""
     text = text.rstrip("?.! ")
     return (text[:1].upper() + text[1:] if rng.random() < 0.6 else text) + rng.choice(("?", "?", "", "."))
-
-
-def names(rng: random.Random) -> Iterator[str]:
-    """What is only copied: names of places and numbers, for the tokenizer to have long pieces of them."""
-    for _ in range(_NAMES):
-        yield str(drawn_values(rng, "weather")["city"])
-        yield f"{rng.randrange(100):02}"
 
 
 def texts(conversations: Sequence[Conversation]) -> list[str]:
