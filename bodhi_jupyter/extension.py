@@ -16,13 +16,13 @@ from . import __version__
 from .access import provisioner
 from .access.admission import AdmissionQueue
 from .access.environment import Mode, kernel_base_url
-from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
 from .access.limit_settings import Limit, parse_limits
 from .access.limit_storage import counters_at
 from .access.limits import Limits
 from .access.person import server_owner
 from .access.provisioner import KernelAccess
+from .access.watched_keys import WatchedKeys, keys_path
 from .backends.base import Backend
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
@@ -212,7 +212,7 @@ class BodhiExtension(BodhiCommand):
         self._events, self._metrics = EventBus(self.serverapp.event_logger), Metrics(known_fields)
         recent_errors, ledger = RecentErrors(), self._ledger()
         upstream, details = Upstream(self.read_timeout), Details()
-        keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
+        keys = KeyRing(WatchedKeys(keys_path(), self.log.warning))
         remotes = self._remotes(upstream)
         pool = self._pool(details, is_only_backend=not remotes)
         aliases = self._alias_store()

@@ -17,7 +17,8 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from bodhi_jupyter import extension as extension_module
-from bodhi_jupyter.access.key_store import KeyStore, keys_path
+from bodhi_jupyter.access.key_store import KeyStore
+from bodhi_jupyter.access.watched_keys import keys_path
 from bodhi_jupyter.handlers.base import GatewayHandler
 from bodhi_jupyter.handlers.ollama_keyed import keyed
 from tests.live.server import LiveServer
