@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bodhi_jupyter.extension import ROUTES
 from bodhi_jupyter.handlers.fields import known_fields
 from bodhi_jupyter.handlers.route_names import RouteNames
+from bodhi_jupyter.routes import ROUTES
 
 
 @pytest.fixture(scope="module")
