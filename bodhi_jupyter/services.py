@@ -119,9 +119,8 @@ class Services:
         LIVE.add(self._live)
 
     async def warm_up(self) -> None:
-        """Do in threads, before a request comes, what the first ones would wait for."""
+        """Do in threads, before a request comes, what the first one would wait for."""
         await asyncio.to_thread(ChatRequest.model_rebuild)
-        await asyncio.to_thread(known_fields)
         await self.gateway.upstream.warm_up()
 
     async def close(self) -> None:
