@@ -110,6 +110,9 @@ class _Waiting(httputil.HTTPMessageDelegate):
             await self._routes.load()
         except Exception:
             app_log.exception("bodhi_jupyter could not be loaded")
+            # Jupyter logs what fails; a path of ours may hold a key (`ollama_keyed`), and so may the page before.
+            self._request.path = self._request.uri = "/"
+            self._request.headers.pop("Referer", None)
             return self._application.get_handler_delegate(self._request, web.ErrorHandler, {"status_code": 500})
         found = self._application.find_handler(self._request)
         assert found is not None

@@ -82,9 +82,12 @@ async def test_a_client_that_leaves_meanwhile_hurts_nobody(client, server_url, g
 async def test_what_cannot_be_loaded_is_told_and_tried_again(client, extension, monkeypatch, caplog) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(extension._routes, "_load", lambda: 1 / 0)
-        answer = await client.get("/v1/models")
+        own = "/bodhi/ollama/bodhi-secret/api/tags"
+        answer = await client.get(own, headers={"Referer": own})
     assert answer.status_code == 500
     assert "bodhi_jupyter could not be loaded" in caplog.text
+    of_the_server = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
+    assert "bodhi-secret" not in answer.text + "".join(of_the_server)
     assert (await client.get("/v1/models")).status_code == 200
 
 
