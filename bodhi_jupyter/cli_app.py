@@ -9,9 +9,6 @@ from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 
-from .cli import BodhiDoctor, BodhiEnv, no_such_subcommand
-from .cli_keys import BodhiKey
-
 
 class BodhiCommand(ExtensionApp):
     """What the command line adds to a server extension."""
@@ -21,9 +18,12 @@ class BodhiCommand(ExtensionApp):
     )
     subcommand_description = "`jupyter bodhi SUBCOMMAND --help` says more of each. Without one a server starts."
     subcommands = {  # noqa: RUF012 - traitlets reads a plain dict
-        "doctor": (BodhiDoctor, "Say what is configured, reachable and wrong, and what to do."),
-        "env": (BodhiEnv, "Print the exports that lead a terminal's programs to the running server."),
-        "key": (BodhiKey, "Make, list and revoke long-lived keys for tools outside notebooks."),
+        name: (f"bodhi_jupyter.{command}", description)  # by name: a server imports none of them
+        for name, command, description in (
+            ("doctor", "cli.BodhiDoctor", "Say what is configured, reachable and wrong, and what to do."),
+            ("env", "cli.BodhiEnv", "Print the exports that lead a terminal's programs to the running server."),
+            ("key", "cli_keys.BodhiKey", "Make, list and revoke long-lived keys for tools outside notebooks."),
+        )
     }
 
     @classmethod
@@ -32,6 +32,8 @@ class BodhiCommand(ExtensionApp):
         first = next(iter(sys.argv[1:] if argv is None else argv), "")
         # Jupyter takes a path there: a folder to serve, a notebook to open.
         if re.fullmatch(r"\w[\w-]*", first) and first not in cls.subcommands and not Path(first).exists():
+            from .cli import no_such_subcommand
+
             sys.stderr.write(no_such_subcommand("jupyter bodhi", first, cls.subcommands) + "\n")
             raise SystemExit(2)
         super().launch_instance(argv=argv, **kwargs)  # type: ignore[no-untyped-call]

@@ -7,7 +7,8 @@ import sys
 from jupyter_core.application import JupyterApp, NoStart
 from traitlets import Unicode
 
-from .access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NewKey, NoSuchKey, keys_path
+from .access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NewKey, NoSuchKey
+from .access.watched_keys import keys_path
 from .cli import ServerCommand, no_such_subcommand
 
 #: Jupyter's own default, where no server runs that could be asked.

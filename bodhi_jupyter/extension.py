@@ -1,72 +1,39 @@
-"""The server extension: its configuration, its routes, its start and its end. Everything else is in the rooms."""
+"""The server extension: its configuration, its start and its end.
+
+What answers requests (`services`, `routes`) is loaded after the start, in a thread: importing it takes 0.2 s.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-from collections.abc import Awaitable, Sequence
-from pathlib import Path
+import threading
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyter_core.paths import ENV_JUPYTER_PATH, SYSTEM_JUPYTER_PATH, jupyter_data_dir
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
 from .access import provisioner
-from .access.admission import AdmissionQueue
 from .access.environment import Mode, kernel_base_url
-from .access.key_store import KeyStore, WatchedKeys, keys_path
 from .access.keys import KeyRing
-from .access.limit_settings import Limit, parse_limits
-from .access.limit_storage import counters_at
-from .access.limits import Limits
-from .access.person import server_owner
 from .access.provisioner import KernelAccess
-from .backends.base import Backend
-from .backends.images import ImageFetcher
-from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
-from .backends.memory import estimate_bytes
-from .backends.pool import LocalPool
-from .backends.remote import RemoteBackend
-from .backends.residency import Engine, PoolEvent, PoolLimits, Starter
-from .backends.supervisor import EngineProcess
-from .backends.transport import Upstream
-from .catalog.alias import LocalTarget, ModelSource
-from .catalog.broken import BrokenFile
-from .catalog.catalog import Catalog
-from .catalog.details import Details
-from .catalog.discovery import ModelFolders
-from .catalog.hub import hub_cache
-from .catalog.model_files import ModelFiles
-from .catalog.pull import Pulls
-from .catalog.pull_hub import Hub
-from .catalog.sources import AliasFileSource, FileSource
-from .catalog.store import AliasStore
+from .access.watched_keys import WatchedKeys, keys_path
 from .cli_app import BodhiCommand
-from .closing import close_together
-from .handlers.collector import PatientCollector
-from .handlers.fields import known_fields
-from .handlers.gateway import GATEWAY, Gateway
-from .handlers.live import live_source
-from .handlers.notebooks import Notebooks
-from .handlers.route_names import RouteNames
-from .models.box import BoxedModel
-from .routes import KEYED_ROUTES, ROUTES
+from .handlers.late_routes import LateRoutes, Routes
 from .telemetry.bus import EventBus
-from .telemetry.ledger import Ledger
-from .telemetry.live import LIVE
-from .telemetry.metrics import LEDGER_FAILURES, LEDGER_ROWS_LOST, Metrics
-from .telemetry.recent import RecentErrors
-from .telemetry.recorders import Recorders
-from .wire.errors import ModelNotFound
-from .wire.openai import ChatRequest
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
-#: The backend that `backend_url` is short for.
-BACKEND = "backend"
+    from .access.limit_settings import Limit
+    from .access.limits import Limits
+    from .handlers.gateway import Gateway
+    from .services import Services
+
+#: Names that configured backends cannot have: the one of `backend_url`, and those of our own sources of models.
+RESERVED = frozenset({"backend", "local", "box", "files", "aliases"})
+#: A server that has just started is asked for its first page: what requests of ours need is loaded after it.
+SETTLE_SECONDS = 1.0
 
 
 class BodhiExtension(BodhiCommand):
@@ -78,6 +45,11 @@ class BodhiExtension(BodhiCommand):
     # `jupyter bodhi` starts a server for programs: no other extension, no browser.
     load_other_extensions = False
     serverapp_config = {"open_browser": False}  # noqa: RUF012 - traitlets reads plain dicts
+
+    _services: Services | None = None
+    _is_default_provisioner = False
+    _pause: asyncio.TimerHandle | None = None
+    _warming_up: asyncio.Task[None] | None = None
 
     backend_url = Unicode(
         help="URL of a running llama.cpp (or other OpenAI-compatible) server. Without one, the engine in the box "
@@ -181,10 +153,13 @@ class BodhiExtension(BodhiCommand):
 
     @validate("limits")
     def _check_limits(self, proposal: Any) -> Any:
-        try:
-            parse_limits(proposal["value"])
-        except ValueError as error:
-            raise TraitError(str(error)) from None
+        if proposal["value"]:
+            from .access.limit_settings import parse_limits
+
+            try:
+                parse_limits(proposal["value"])
+            except ValueError as error:
+                raise TraitError(str(error)) from None
         return proposal["value"]
 
     @validate("backend_url")
@@ -195,9 +170,8 @@ class BodhiExtension(BodhiCommand):
 
     @validate("backends")
     def _check_backends(self, proposal: Any) -> Any:
-        taken = {BACKEND, LocalPool.name, BoxedModel.name, FileSource.name, AliasFileSource.name}
         for name, settings in proposal["value"].items():
-            if name in taken or "/" in name:
+            if name in RESERVED or "/" in name:
                 raise TraitError(f"A backend cannot be called {name!r}.")
             if not isinstance(settings, dict) or not set(settings) <= {"url", "api_key"}:
                 raise TraitError(f"The backend {name!r} has to be a dict of 'url' and perhaps 'api_key'.")
@@ -206,63 +180,46 @@ class BodhiExtension(BodhiCommand):
         return proposal["value"]
 
     def initialize_settings(self) -> None:
-        """Wire the rooms together; nothing is started, reached or written yet."""
+        """Prepare what kernels and events need from the start, and see that all settings make sense."""
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
-        self._events, self._metrics = EventBus(self.serverapp.event_logger), Metrics(known_fields)
-        recent_errors, ledger = RecentErrors(), self._ledger()
-        upstream, details = Upstream(self.read_timeout), Details()
-        keys = KeyRing(WatchedKeys(KeyStore(keys_path()), self.log.warning))
-        remotes = self._remotes(upstream)
-        pool = self._pool(details, is_only_backend=not remotes)
-        aliases = self._alias_store()
-        model_folders, caches = [*self._data_folders("models"), *map(Path, self.model_folders)], [hub_cache(os.environ)]
-        folders = ModelFolders([*model_folders, *caches])
-        from_files = AliasFileSource(
-            aliases, folders, model_folders, caches, self._log_broken, [remote.name for remote in remotes]
-        )
-        from_disk = FileSource(folders, self._log_broken)
-        box = BoxedModel()
-        sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
-        backends: list[Backend] = [*remotes, pool]
-        defaults = [*(remote.name for remote in remotes), box.name]
-        catalog = Catalog(sources, defaults, self.default_model, absent=lambda: from_files.absent)
-        self.gateway = Gateway(
-            catalog=catalog,
-            aliases=aliases,
-            details=details,
-            backends={backend.name: backend for backend in backends},
-            pool=pool,
-            pulls=Pulls(Hub(caches[0], os.environ), lambda: catalog.refresh(FileSource.name)),
-            model_files=ModelFiles([*model_folders, *caches]),
-            upstream=upstream,
-            keys=keys,
-            admission=AdmissionQueue(self.max_requests, self.admission_queue, self.admission_timeout),
-            collector=PatientCollector(self.gc_threshold),
-            images=ImageFetcher(frozenset(self.image_hosts)),
-            max_body_bytes=self.max_body_bytes,
-            broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
-            absence_of=from_files.absence,
-            limits=self._limits(),
-            owner=server_owner(os.environ),
-            recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self.log),
-            routes=RouteNames(["/", *(pattern for pattern, _ in ROUTES)]),
-            notebooks=Notebooks(self.serverapp.session_manager),
-            ledger=ledger,
-            recent_errors=recent_errors,
-        )
-        self._live = live_source(self.gateway)
-        LIVE.add(self._live)
+        self._making_services = threading.Lock()
+        self._events = EventBus(self.serverapp.event_logger)
+        self._limits = self._configured_limits()
+        keys = KeyRing(WatchedKeys(keys_path(), self.log.warning))
         self.kernel_access = KernelAccess(keys, cast("Mode", self.kernel_env), self.log)
-        self.settings[GATEWAY] = self.gateway
         self.settings[provisioner.SETTING] = self.kernel_access
 
     def initialize_handlers(self) -> None:
-        """Add the routes."""
-        self.handlers.extend([*ROUTES, *KEYED_ROUTES])
+        """Take requests for our routes."""
+        assert self.serverapp is not None
+        self._routes = LateRoutes(self.serverapp.web_app, self._load_routes)
+        self._routes.install()
+
+    @property
+    def gateway(self) -> Gateway:
+        """What the handlers work with; imported and made when it is first asked for, by any thread."""
+        return self._made_services().gateway
+
+    def _made_services(self) -> Services:
+        with self._making_services:
+            if self._services is None:
+                from .handlers.gateway import GATEWAY
+                from .services import Services
+
+                assert self.serverapp is not None
+                self._services = Services(self, self._events, self._limits)
+                self.serverapp.web_app.settings[GATEWAY] = self._services.gateway
+            return self._services
+
+    def _load_routes(self) -> Routes:
+        from .routes import KEYED_ROUTES, ROUTES
+
+        self._made_services()
+        return [*ROUTES, *KEYED_ROUTES]
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        """Tell new kernels where we are, now that the port is known, and load in a thread what requests will need."""
+        """Tell new kernels where we are, now that the port is known, and load soon what requests will need."""
         reachable = kernel_base_url(
             ip=serverapp.ip,
             port=serverapp.port,
@@ -275,122 +232,48 @@ class BodhiExtension(BodhiCommand):
         if reachable.url is None and self.kernel_env != "never":
             self.log.warning("New kernels are not told where OpenAI's API is. %s", reachable.reason)
         self._is_default_provisioner = provisioner.make_default(serverapp)
+        self._pause = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
+
+    def _begin_to_warm_up(self) -> None:
         self._warming_up = asyncio.create_task(self._warm_up())
 
     async def _warm_up(self) -> None:
-        await asyncio.to_thread(ChatRequest.model_rebuild)
-        await asyncio.to_thread(known_fields)
-        await self.gateway.upstream.warm_up()
+        """Load what requests need before one comes."""
+        try:
+            await self._routes.load()
+            await self._made_services().warm_up()
+        except Exception:
+            self.log.exception("What answers requests could not be loaded")
 
     async def stop_extension(self) -> None:
-        """Give everything back: kernels' provisioner, questions, connections, engines."""
-        if getattr(self, "_is_default_provisioner", False):
+        """Give everything back: kernels' provisioner, and what answered requests."""
+        if self._is_default_provisioner:
             provisioner.restore_default()
-        if warming_up := getattr(self, "_warming_up", None):
-            await asyncio.wait([warming_up])
-        gateway = self.gateway
-        users = {
-            "The pulls": gateway.pulls.close(),
-            "The catalog": gateway.catalog.close(),
-            "The details of models": gateway.details.close(),
-            "The images": gateway.images.close(),
-            "The live metrics": LIVE.remove(self._live),
-            "The notebooks' names": gateway.notebooks.close(),
-            **{f"The backend {name!r}": backend.close() for name, backend in gateway.backends.items()},
-        }
-        await close_together(users, self.log)
-        # What they ask through, and where the requests that they ended are counted.
-        used: dict[str, Awaitable[None]] = {"The connections": gateway.upstream.close()}
-        if gateway.limits is not None:
-            used["The limits"] = gateway.limits.close()
-        if gateway.ledger is not None:
-            used["The ledger"] = asyncio.to_thread(gateway.ledger.close)
-        await close_together(used, self.log)
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._warming_up is not None:
+            await asyncio.wait([self._warming_up])
+        if self._services is not None:
+            await self._services.close()
 
     def current_activity(self) -> dict[str, Any] | None:
         """The requests in flight: a hub must not take a server that generates for idle."""
-        in_flight = len(self.gateway.in_flight)
+        in_flight = len(self._services.gateway.in_flight) if self._services is not None else 0
         return {"requests": in_flight} if in_flight else None
 
-    def _remotes(self, upstream: Upstream) -> list[RemoteBackend]:
-        configured = {BACKEND: {"url": self.backend_url, "api_key": self.backend_api_key}} if self.backend_url else {}
-        return [
-            RemoteBackend(name, settings["url"], upstream, settings.get("api_key", ""))
-            for name, settings in {**configured, **self.backends}.items()
-        ]
-
-    def _pool(self, details: Details, *, is_only_backend: bool) -> LocalPool:
-        launcher = BinaryLauncher(self.llama_server) if self.llama_server else EmbeddedLauncher()
-        limits = PoolLimits(
-            max_loaded=self.max_loaded_models,
-            memory_budget=self.model_memory_budget or None,
-            keep_alive=math.inf if self.keep_alive < 0 else self.keep_alive,
-            max_queue=self.max_waiting_requests,
-            queue_timeout=self.queue_timeout,
-        )
-
-        async def estimate(target: LocalTarget) -> int:
-            return estimate_bytes(target, await details.read(target.file))
-
-        start = _starter(launcher, self.load_timeout)
-        # Where servers are configured, a machine without an engine of its own is well all the same.
-        unavailable = launcher.unavailable if is_only_backend else lambda: None
-        return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
-
-    def _limits(self) -> Limits | None:
+    def _configured_limits(self) -> Limits | None:
         if not self.limits:
             return None
+        from .access.limit_settings import parse_limits
+        from .access.limit_storage import counters_at
+        from .access.limits import Limits
+
         counters = counters_at(self.limits_storage, self.log.warning)
         return Limits(parse_limits(self.limits), counters, self._tell_of_limit)
-
-    def _ledger(self) -> Ledger | None:
-        if not self.ledger:
-            return None
-        return Ledger(
-            Path(jupyter_data_dir()) / "bodhi" / "ledger",
-            max_age=self.ledger_days * 86400,
-            max_bytes=self.ledger_max_bytes,
-            log=self.log,
-            on_lost=LEDGER_ROWS_LOST.inc,
-            on_failure=LEDGER_FAILURES.inc,
-        )
-
-    def _alias_store(self) -> AliasStore:
-        user, *others = self._data_folders("aliases")
-        return AliasStore([user, *others, *map(Path, self.alias_folders)], user)
-
-    @staticmethod
-    def _data_folders(kind: str) -> list[Path]:
-        """Our folder under each of Jupyter's data directories: the user's, the environment's, the system's."""
-        directories = [jupyter_data_dir(), *ENV_JUPYTER_PATH, *SYSTEM_JUPYTER_PATH]
-        return [Path(directory) / "bodhi" / kind for directory in dict.fromkeys(directories)]
-
-    def _tell_of_model(self, event: PoolEvent) -> None:
-        if event.kind == "failed":
-            self.log.warning("model=%r failed: %s", event.alias, "\n  ".join([event.reason, *event.last_lines]))
-        else:
-            self.log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
-        self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
-        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
 
     def _tell_of_limit(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
         self.log.info("limit reached: %d %s person=%r alias=%r", limit.amount, limit.words, person, alias)
         self._events.limit_reached(limit.words, person=person, alias=alias, retry_after=retry_after)
-
-    def _log_broken(self, files: Sequence[BrokenFile]) -> None:
-        for file in files:
-            self.log.warning("This file is not used. %s", file)
-
-
-def _starter(launcher: Launcher, load_timeout: float) -> Starter:
-    async def start(alias: str, target: LocalTarget) -> Engine:
-        if not await asyncio.to_thread(target.path.exists):
-            # It was deleted after the request was resolved.
-            raise ModelNotFound(f"The model '{alias}' does not exist any more.", param="model")
-        spec = EngineSpec(alias, target.path, target.context)
-        return await EngineProcess.start(launcher, spec, start_timeout=load_timeout)
-
-    return start
 
 
 main = BodhiExtension.launch_instance

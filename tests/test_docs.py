@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,7 @@ def test_the_rooms_in_the_documentation_are_those_there_are():
 
 def metric_names() -> set[str]:
     """Ours, as Prometheus names them."""
+    import_module("bodhi_jupyter.services")  # registers them
     suffix = {"counter": "_total"}
     families = [family for family in REGISTRY.collect() if family.name.startswith("bodhi_")]
     return {family.name + suffix.get(family.type, "") for family in families}

@@ -1,5 +1,6 @@
 """The extension's configuration."""
 
+import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -7,7 +8,12 @@ from typing import Any
 import pytest
 from traitlets import TraitError
 
-from bodhi_jupyter.extension import BodhiExtension
+from bodhi_jupyter import extension as extension_module
+from bodhi_jupyter.backends.pool import LocalPool
+from bodhi_jupyter.catalog.sources import AliasFileSource, FileSource
+from bodhi_jupyter.extension import RESERVED, BodhiExtension
+from bodhi_jupyter.models.box import BoxedModel
+from bodhi_jupyter.services import BACKEND
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,44 @@ def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("BODHI_BACKEND_API_KEY", "secret")
     extension = BodhiExtension()
     assert (extension.backend_url, extension.backend_api_key) == ("http://gpu:8080", "secret")
+
+
+def test_no_backend_is_called_as_one_of_our_own_sources() -> None:
+    ours = {BACKEND, LocalPool.name, BoxedModel.name, FileSource.name, AliasFileSource.name}
+    assert ours == RESERVED
+
+
+def test_what_answers_requests_is_not_imported_at_the_start() -> None:
+    code = (
+        "import sys, bodhi_jupyter.extension as extension; extension.BodhiExtension(); "
+        "print(*{'pydantic', 'httpx', 'aiohttp', 'filelock', 'limits', 'ruamel', 'gguf', 'huggingface_hub', "
+        "'bodhi_jupyter.services', 'bodhi_jupyter.routes', 'bodhi_jupyter.cli'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
+
+
+async def test_a_stop_soon_after_the_start_loads_nothing(extension, jp_serverapp) -> None:
+    await jp_serverapp.extension_manager.start_all_extensions()
+    await extension.stop_extension()
+    assert extension._pause.cancelled()
+    assert extension._warming_up is None
+    assert extension._services is None
+
+
+async def test_after_the_start_all_is_loaded_without_a_request(extension, jp_serverapp, monkeypatch) -> None:
+    monkeypatch.setattr(extension_module, "SETTLE_SECONDS", 0)
+    await jp_serverapp.extension_manager.start_all_extensions()
+    while extension._warming_up is None:
+        await asyncio.sleep(0.01)
+    await extension._warming_up
+    assert extension.gateway.upstream._transports is not None
+
+
+async def test_what_cannot_be_loaded_is_in_the_log(extension, jp_serverapp, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(extension._routes, "_load", lambda: 1 / 0)
+    await extension._warm_up()
+    assert "What answers requests could not be loaded" in caplog.text
 
 
 async def test_a_stop_without_a_start_is_harmless(extension) -> None:
@@ -59,6 +103,12 @@ class TestLimits:
     def test_what_makes_no_sense_is_refused_at_the_start(self) -> None:
         with pytest.raises(TraitError, match=r"limits\.user\.requests_per_minute"):
             BodhiExtension(limits={"user": {"requests_per_minute": -1}})
+
+    def test_a_storage_that_is_none_is_refused_at_the_start(self) -> None:
+        extension = BodhiExtension(limits={"user": {"streams": 1}}, limits_storage="http://:secret@redis")
+        with pytest.raises(ValueError, match="limits_storage has to be a URL") as refused:
+            extension._configured_limits()
+        assert "secret" not in str(refused.value)
 
     def test_the_storage_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("BODHI_LIMITS_STORAGE", "redis://:secret@redis")

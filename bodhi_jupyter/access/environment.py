@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from .keys import PREFIX
+from .key_format import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

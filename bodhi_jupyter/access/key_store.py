@@ -1,32 +1,26 @@
-"""Long-lived keys for tools outside notebooks: one JSON file, written whole by anybody, watched by the server.
+"""Long-lived keys for tools outside notebooks: one JSON file, written whole by anybody.
 
 Digests only: whoever reads the file, a backup of it included, has no key.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jupyter_core.paths import jupyter_data_dir, secure_write
+from jupyter_core.paths import secure_write
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-#: What every scoped key starts with, so that people and secret scanners recognise one.
-PREFIX = "bodhi-"
+from .key_format import digest, new_key
 
 _UNFINISHED = ".unfinished"
 _POLL_SECONDS = 0.005
-#: Size, time of change and inode: the file is replaced and never written in place, so that one of them differs.
-Signature = tuple[int, int, int]
-
 KeyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@ -]*$")]
 
 
@@ -185,74 +179,3 @@ class KeyStore:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-
-
-class WatchedKeys:
-    """The names behind the digests of a `KeyStore`, as the file is now; it is read again only when it changed.
-
-    A file that cannot be understood opens nothing; one that cannot be read now leaves things as they were. Of either
-    the server is warned once. Any thread may ask.
-
-    Args:
-        store: the file.
-        warn: is told a sentence.
-    """
-
-    def __init__(self, store: KeyStore, warn: Callable[[str], None]) -> None:
-        self._store = store
-        self._warn = warn
-        self._seen: Signature | None = None
-        self._names: Mapping[bytes, str] = {}
-        self._warned = ""
-        self._looking = threading.Lock()
-
-    def name_of(self, key_digest: bytes) -> str | None:
-        """The name of the key with this digest, or None; blocks for a look at the file's entry in its folder."""
-        with self._looking:
-            self._look()
-            return self._names.get(key_digest)
-
-    def _look(self) -> None:
-        try:
-            status = self._store.path.stat()
-            signature = (status.st_size, status.st_mtime_ns, status.st_ino)
-            if signature != self._seen:
-                self._read(signature)
-        except FileNotFoundError:
-            self._seen, self._names = None, {}
-        except OSError as error:
-            self._warn_once(f"{self._store.path} cannot be read: {error.strerror}.")
-
-    def _read(self, signature: Signature) -> None:
-        data = self._store.path.read_bytes()
-        # Of before the reading: what was replaced meanwhile is then read again.
-        self._seen = signature
-        try:
-            keys = self._store.parse(data)
-        except KeyFileProblem as problem:
-            self._names = {}
-            self._warn_once(str(problem))
-            return
-        self._names = {bytes.fromhex(key.sha256): key.name for key in keys}
-        self._warned = ""
-
-    def _warn_once(self, sentence: str) -> None:
-        if sentence != self._warned:
-            self._warned = sentence
-            self._warn(sentence)
-
-
-def keys_path() -> Path:
-    """Where the user's long-lived keys are: ``bodhi/keys.json`` under Jupyter's data directory."""
-    return Path(jupyter_data_dir()) / "bodhi" / "keys.json"
-
-
-def new_key() -> str:
-    """A key: ``bodhi-`` and 43 URL-safe characters (256 random bits)."""
-    return PREFIX + secrets.token_urlsafe(32)
-
-
-def digest(key: str) -> bytes:
-    """What is kept of a key: the SHA-256 of its UTF-8, 32 bytes."""
-    # A header may carry anything; what cannot be encoded cannot be a key either, "?" is in none of ours.
-    return hashlib.sha256(key.encode("utf-8", "replace")).digest()

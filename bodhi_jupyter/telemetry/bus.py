@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..wire.record import RequestRecord
-
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
+
+    from ..wire.record import RequestRecord
 
 _FOLDER = Path(__file__).parent / "events"
 MODEL = "https://events.bodhi-jupyter.dev/model/v1"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bodhi_jupyter.access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NoSuchKey, WatchedKeys
+from bodhi_jupyter.access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NoSuchKey
 from bodhi_jupyter.access.keys import KeyHolder, KeyRing
+from bodhi_jupyter.access.watched_keys import WatchedKeys
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def warnings() -> list[str]:
 
 @pytest.fixture
 def ring(store: KeyStore, warnings: list[str]) -> KeyRing:
-    return KeyRing(WatchedKeys(store, warnings.append))
+    return KeyRing(WatchedKeys(store.path, warnings.append))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from traitlets.config import Config
 
-from bodhi_jupyter.extension import ROUTES
 from bodhi_jupyter.handlers.base import GatewayHandler
+from bodhi_jupyter.routes import ROUTES
 
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tornado import web
 
-from bodhi_jupyter.extension import ROUTES
+from bodhi_jupyter.routes import ROUTES
 from tests.fakes import behaviours as behave
 from tests.fakes.bodies import GOOD, bodies, dump
 from tests.fakes.llama import Exchange

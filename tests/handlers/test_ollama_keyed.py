@@ -16,8 +16,9 @@ import pytest
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from bodhi_jupyter import extension as extension_module
-from bodhi_jupyter.access.key_store import KeyStore, keys_path
+from bodhi_jupyter import routes as routes_module
+from bodhi_jupyter.access.key_store import KeyStore
+from bodhi_jupyter.access.watched_keys import keys_path
 from bodhi_jupyter.handlers.base import GatewayHandler
 from bodhi_jupyter.handlers.ollama_keyed import keyed
 from tests.live.server import LiveServer
@@ -60,7 +61,7 @@ ROUTES = [(r"/api/echo", EchoHandler), (r"/api/echo/(.+)", EchoHandler), (r"/api
 
 @pytest.fixture
 def bodhi_config(monkeypatch) -> dict[str, Any]:
-    monkeypatch.setattr(extension_module, "ROUTES", [*keyed(ROUTES), *extension_module.ROUTES])
+    monkeypatch.setattr(routes_module, "ROUTES", [*keyed(ROUTES), *routes_module.ROUTES])
     return {"max_body_bytes": 1000}
 
 
@@ -264,6 +265,8 @@ def test_a_live_servers_log_never_holds_a_key(tmp_path: Path) -> None:
     }
     with LiveServer(tmp_path / "server", config=config, env={"PYTHONPATH": paths}) as server:
         good = KeyStore(tmp_path / "server" / "data" / "bodhi" / "keys.json").create("editor").key
+        # Makes what the handlers work with.
+        assert server.get("/v1/models").status_code == 200
         statuses = [_ask_everything(server.url, key) for key in (good, STRANGER, SECRET_OF_NOBODY)]
         log = server.log()
 

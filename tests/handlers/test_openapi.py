@@ -12,11 +12,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from tornado.web import RequestHandler
 
-from bodhi_jupyter.extension import ROUTES
 from bodhi_jupyter.handlers.manage_docs import DocsAssetHandler
 from bodhi_jupyter.handlers.ollama_manage import PushHandler, UnsupportedHandler
 from bodhi_jupyter.handlers.operations import OPERATIONS, document
 from bodhi_jupyter.handlers.passthrough import HostedRouteHandler
+from bodhi_jupyter.routes import ROUTES
 from bodhi_jupyter.wire.openapi import Operation
 from bodhi_jupyter.wire.sse import iter_events
 from bodhi_jupyter.wire.validation import parse_request

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bodhi_jupyter.extension import ROUTES
-from bodhi_jupyter.handlers.fields import known_fields
+from bodhi_jupyter.handlers.fields import fields_of, known_fields
+from bodhi_jupyter.handlers.operations import OPERATIONS
 from bodhi_jupyter.handlers.route_names import RouteNames
+from bodhi_jupyter.routes import ROUTES
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,4 @@ def test_ten_thousand_paths_and_methods_have_a_few_names(routes: RouteNames) -> 
 def test_fields_of_every_dialect_are_known() -> None:
     assert {"model", "messages", "temperature", "max_output_tokens", "alias", "stop_sequences"} <= known_fields()
     assert "nonsense" not in known_fields()
+    assert known_fields() == fields_of(operation.request for operation in OPERATIONS if operation.request is not None)
