@@ -145,7 +145,7 @@ class ChatGuard(StreamGuard):
         behind = self._of_one_moment(frame.behind)
         if behind == frame.behind and frame.kind == b"content":
             return frame
-        return Frame(frame.kind, frame.before, behind, behind + frame.before)
+        return frame._replace(behind=behind, between=behind + frame.before)
 
     def _pass_mixed(self, block: bytes) -> bytes:
         """Whatever came, mended.
