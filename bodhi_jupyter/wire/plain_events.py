@@ -28,14 +28,12 @@ class Frame(NamedTuple):
         kind: which text it is, ``content`` or ``reasoning_content``.
         before: all in front of it, with the quotation mark that begins it.
         behind: all behind it, with the one that ends it.
-        between: what is between two such texts that follow each other.
         place: where the text is in its event's line.
     """
 
     kind: bytes
     before: bytes
     behind: bytes
-    between: bytes
     place: slice
 
 
@@ -70,7 +68,7 @@ class PlainRun:
         """The texts of a block of plain events, as JSON writes them; None where not all around them is `frame`."""
         if self.frame is None:
             return None
-        _, before, behind, between, place = self.frame
+        _, before, behind, place = self.frame
         if not (block.startswith(before) and block.endswith(behind, len(before))):
             return None
         inside = block[len(before) : -len(behind)]
@@ -79,7 +77,7 @@ class PlainRun:
         # An event is one line and an empty one. What is the same when put together again has nothing else in it.
         texts = [line[place] for line in block.split(b"\n")[:-1:2]]
         # A line for each: halves of a character, or of an escape, must not meet.
-        is_plain = between.join(texts) == inside and _are_texts(b"\n".join(texts) + b"\n")
+        is_plain = (behind + before).join(texts) == inside and _are_texts(b"\n".join(texts) + b"\n")
         return texts if is_plain else None
 
     def end_in(self, block: bytes, start: int = 0) -> int:
@@ -89,7 +87,7 @@ class PlainRun:
             end, found = match.end(), match
         if found is not None:
             before, behind = block[found.start() : found.start(2) + 1], block[found.end(2) - 1 : end]
-            self.frame = Frame(found[1], before, behind, behind + before, slice(len(before), 2 - len(behind)))
+            self.frame = Frame(found[1], before, behind, slice(len(before), 2 - len(behind)))
         return end
 
 
