@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -29,6 +31,30 @@ def resident_bytes(pids: list[int]) -> int:
         with suppress(psutil.NoSuchProcess):
             total += process.memory_info().rss
     return total
+
+
+@contextmanager
+def apart(pids: list[int], others: list[int]) -> Iterator[None]:
+    """The first have one core to themselves, and the others the rest, where the system has such a thing and cores."""
+    cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+    if len(cores) < 2:
+        yield
+        return
+    _bind(pids, {cores[-1]})
+    _bind(others, set(cores[:-1]))
+    try:
+        yield
+    finally:
+        _bind([*pids, *others], set(cores))
+
+
+def _bind(pids: list[int], cores: set[int]) -> None:
+    for process in (process for pid in pids for process in family(pid)):
+        # Of each thread: those that run already do not follow the first one.
+        for thread in process.threads():
+            with suppress(ProcessLookupError):
+                if sys.platform == "linux":
+                    os.sched_setaffinity(thread.id, cores)
 
 
 def _cpu_of(process: psutil.Process) -> float:

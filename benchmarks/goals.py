@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .measure import Table
 
 _OPENAI, _OLLAMA = "bodhi OpenAI, scoped key", "bodhi Ollama, scoped key"
-_PROXY = "jupyter-server-proxy"
+_PROXY, _PATIENT = "jupyter-server-proxy", "bodhi OpenAI, gc_threshold, scoped key"
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,18 @@ def _start_later(tables: dict[str, Table]) -> float:
     return _value(tables, _START, "with bodhi", "seconds") - _value(tables, _START, "without", "seconds")
 
 
-def _finished(tables: dict[str, Table]) -> float:
-    (table,) = (table for title, table in tables.items() if title.endswith("streams of 20 chunks/s"))
-    return _value({"": table}, "", _OPENAI, "finished")
+def _many(subject: str, column: str) -> Callable[[dict[str, Table]], float]:
+    return lambda tables: _value({"": _many_table(tables)}, "", subject, column)
 
 
-def _memory(tables: dict[str, Table]) -> float:
+def _status_share(tables: dict[str, Table]) -> float:
+    table = {"": _many_table(tables)}
+    return _ratio("", _OPENAI, _PROXY, "status")(table)
+
+
+def _many_table(tables: dict[str, Table]) -> Table:
     (table,) = (table for title, table in tables.items() if title.endswith("streams of 20 chunks/s"))
-    return _value({"": table}, "", _OPENAI, "memory")
+    return table
 
 
 _ALONE, _TOGETHER, _LARGE = "1 KB, alone", "1 KB, 32 at once", "100 KB, 32 at once"
@@ -96,8 +100,11 @@ GOALS = [
     Goal("unpaced chunk / nginx", 1.0, 0.6, _ratio(_FLOOD, _OPENAI, "nginx")),
     Goal("Ollama chunk / OpenAI chunk", 1.25, 1.1, _ratio(_PACED, _OLLAMA, _OPENAI)),
     Goal("added time to the first chunk / jupyter-server-proxy's", 0.55, 0.3, _ratio(_FIRST, _OPENAI, _PROXY, "added")),
-    Goal("1,000 streams of 20/s that finish", 1000, 1000, _finished, True),
-    Goal("KB per open stream", 60, 30, _memory),
+    Goal("1,000 streams of 20/s that finish", 1000, 1000, _many(_OPENAI, "finished"), True),
+    Goal("KB per open stream", 60, 30, _many(_OPENAI, "memory")),
+    Goal("ms, p99 of their gaps, raised thresholds", 85, 67, _many(_PATIENT, "gaps")),
+    Goal("ms, p99 of /api/status beside them, raised thresholds", 60, 28, _many(_PATIENT, "status")),
+    Goal("p99 of /api/status beside them / jupyter-server-proxy's", 0.25, 0.08, _status_share),
     Goal("MB grown while a client does not read", 2.0, 1.0, _plain(_LEAVE, _OPENAI, "grown")),
     Goal("ms until the upstream is closed behind a client", 50, 5, _plain(_LEAVE, _OPENAI, "closed")),
     Goal("s by which Jupyter starts later", 0.15, 0.05, _start_later),

@@ -16,19 +16,25 @@ from collections.abc import Callable
 from typing import Any
 
 from .accounting import cpu_seconds, resident_bytes
+from .histogram import Histogram
 
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 #: One in each chunk of both dialects.
 _MARK = b'"content"'
 _PATIENCE = 120.0
+#: Between two polls.
+_POLL_SECONDS = 0.02
+#: All clients read into it. asyncio's own way asks the system for memory at each read.
+_BUFFER = memoryview(bytearray(256 * 1024))
 
 
-class Client(asyncio.Protocol):
-    """A connection that sends a request again and again, or once."""
+class Client(asyncio.BufferedProtocol):
+    """A connection that sends a request again and again, or once; `gaps` counts the times between two reads."""
 
-    def __init__(self, request: bytes, done: Callable[[Client], None]) -> None:
+    def __init__(self, request: bytes, done: Callable[[Client], None], gaps: Histogram | None = None) -> None:
         self._request = request
         self._done = done
+        self._gaps = gaps
         self.first: float | None = None
         self.marks = 0
         self.gap = self._last = 0.0
@@ -46,7 +52,11 @@ class Client(asyncio.Protocol):
         self.began = time.perf_counter()
         self.transport.write(self._request)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(_BUFFER[:nbytes])
         if not self.ok:
             self._head += data
             end = self._head.find(b"\r\n\r\n")
@@ -63,14 +73,19 @@ class Client(asyncio.Protocol):
             now = time.perf_counter()
             if self.first is None:
                 self.first = now
-            elif now - self._last > self.gap:
-                self.gap = now - self._last
+            else:
+                self._note_gap(now - self._last)
             self._last = now
         self._seen += len(data)
         self.marks += data.count(_MARK)
         if self._seen == self._length or (self._length < 0 and data.endswith(b"0\r\n\r\n")):
             self.ended = True
             self._done(self)
+
+    def _note_gap(self, seconds: float) -> None:
+        self.gap = max(self.gap, seconds)
+        if self._gaps is not None:
+            self._gaps.add(seconds)
 
     def leave(self) -> None:
         """Close, and tell nobody."""
@@ -80,6 +95,41 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.ok = False
         self._done(self)
+
+
+class Poll:
+    """One request at a set pace, on a connection of its own.
+
+    While one takes longer than that, others would have been sent by other users: each is counted with what it would
+    have waited.
+    """
+
+    def __init__(self) -> None:
+        self._times = Histogram()
+        self._failed = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def begin(self, request: bytes, port: int) -> None:
+        """Poll until the `end`."""
+        loop = asyncio.get_running_loop()
+        _, self._client = await loop.create_connection(lambda: Client(request, self._answered), "127.0.0.1", port)
+
+    def end(self) -> float | None:
+        """The 99th percentile in seconds; None where any failed."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._client.leave()
+        return None if self._failed else self._times.percentile(0.99)
+
+    def _answered(self, client: Client) -> None:
+        if not client.ok:
+            self._failed = True
+            return
+        waited = left = time.perf_counter() - client.began
+        while left > 0:
+            self._times.add(left)
+            left -= _POLL_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(max(0, _POLL_SECONDS - waited), client.send)
 
 
 def _percentile(values: list[float], share: float) -> float | None:
@@ -121,8 +171,13 @@ async def requests(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def streams(job: dict[str, Any]) -> dict[str, Any]:
-    """Many streams at once; the window lasts from the last one's begin to the first one's end, or is the `whole`."""
+    """Many streams at once; the window lasts from the last one's begin to the first one's end, or is the `whole`.
+
+    Gaps are those of all streams from the first one's begin to the last one's end; where the job has a `poll`, that
+    request is sent as long.
+    """
     loop = asyncio.get_running_loop()
+    gaps, poll = Histogram(), Poll()
     over: asyncio.Future[None] = loop.create_future()
     clients: list[Client] = []
     finished = ended = 0
@@ -147,9 +202,11 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
         if ended == job["count"] and not over.done():
             over.set_result(None)
 
+    if job.get("poll"):
+        await poll.begin(job["poll"].encode("latin-1"), job["port"])
     opening = {"cpu": cpu(), "marks": 0, "at": time.perf_counter()}
     for _ in range(job["count"]):
-        _, client = await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
+        _, client = await loop.create_connection(lambda: Client(job["request"], done, gaps), "127.0.0.1", job["port"])
         clients.append(client)
         if job.get("ramp"):
             await asyncio.sleep(job["ramp"])
@@ -160,6 +217,7 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
     grown = resident_bytes(job["pids"]) - resident
     await asyncio.wait_for(over, _PATIENCE)
     closing = closing or {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
+    polled = poll.end() if job.get("poll") else None
     first = [client.first - client.began for client in clients if client.first is not None]
     window = max(closing["at"] - opening["at"], 0.0)
     return {
@@ -170,6 +228,8 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
         "first": _percentile(first, 0.5),
         "grown": grown,
         "gap": max(client.gap for client in clients),
+        "gaps": gaps.percentile(0.99),
+        "polled": polled,
     }
 
 

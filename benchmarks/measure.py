@@ -16,6 +16,7 @@ from typing import Any
 import bodhi_jupyter
 
 from . import subjects as start
+from .accounting import apart
 from .subjects import Subject
 
 #: Of one subject in one scenario: the name of a value, and the value in each round.
@@ -55,6 +56,7 @@ class Load:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.pid = process.pid
 
     def run(self, kind: str, subject: Subject, request: bytes, **job: Any) -> dict[str, Any]:
         """One job, done."""
@@ -140,22 +142,39 @@ def first_token(bench: Bench, subjects: list[Subject]) -> Table:
     return table
 
 
-def many(bench: Bench, subjects: list[Subject], *, count: int) -> Table:
-    """Many slow streams: who finishes, and what an open one holds."""
-    columns = {"finished": f"finished of {count}", "memory": "KB/stream", "cpu": "CPU µs/chunk", "gap": "worst gap ms"}
+def many(bench: Bench, subjects: list[Subject], *, count: int, chunks: int = 200) -> Table:
+    """Many slow streams on one core: who finishes, what an open one holds, and who waits meanwhile."""
+    columns = {
+        "finished": f"finished of {count}",
+        "memory": "KB/stream",
+        "cpu": "CPU µs/chunk",
+        "gaps": "p99 of gaps ms",
+        "gap": "worst gap ms",
+        "status": "p99 of /api/status ms",
+    }
     table = Table(f"{count} streams of 20 chunks/s", columns)
-    for subject in subjects:
-        request = subject.request(stream=True, chunks=200, rate=20)
-        result = bench.load.run("streams", subject, request, count=count, ramp=0.006)
-        cpu = 1e6 * result["cpu"] / max(result["chunks"], 1)
-        table.add(
-            subject.name,
-            finished=result["finished"],
-            memory=result["grown"] / count / 1024,
-            cpu=cpu,
-            gap=1000 * result["gap"],
-        )
+    for subject in bench.each(subjects):
+        request, poll = subject.request(stream=True, chunks=chunks, rate=20), subject.status_request().decode()
+        with apart(subject.pids, [bench.load.pid, *bench.direct.pids]):
+            result = bench.load.run("streams", subject, request, count=count, ramp=0.006, poll=poll)
+        if subject.name not in table.rows:
+            # Later they find what the first have left.
+            table.add(subject.name, memory=result["grown"] / count / 1024)
+        table.add(subject.name, finished=result["finished"], gap=1000 * result["gap"])
+        # Where the first is over before the last has begun there is no window.
+        if result["chunks"] > 0:
+            table.add(subject.name, cpu=1e6 * result["cpu"] / result["chunks"])
+        for column, seconds in (("gaps", result["gaps"]), ("status", result["polled"])):
+            if seconds is not None:
+                table.add(subject.name, **{column: 1000 * seconds})
     return table
+
+
+def many_beside(bench: Bench, subjects: list[Subject], folder: Path, *, count: int) -> Table:
+    """The same, also of a server whose collector is patient."""
+    name = "bodhi OpenAI, gc_threshold"
+    with start.gateway(folder, bench.direct.port, name, gc_threshold=50_000) as (_, patient):
+        return many(bench, [bench.direct, *subjects, patient], count=count)
 
 
 def departures(bench: Bench, subjects: list[Subject]) -> Table:
@@ -247,7 +266,7 @@ def run(
                     "flood": lambda: streams(bench, found, "32 streams, unpaced", count=32, chunks=1000, rate=0),
                     "first": lambda: first_token(bench, found),
                     "departures": lambda: departures(bench, [*beside, *ours]),
-                    "many": lambda: many(bench, [*beside, *ours], count=streams_at_once),
+                    "many": lambda: many_beside(bench, [*beside, *ours], folder / "patient", count=streams_at_once),
                 }
                 yield from _chosen(plan, only, say)
             yield from _chosen(

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Subject:
         dialect: ``openai`` or ``ollama``.
         streams: whether it can.
         model: what is asked for.
+        token: of the Jupyter server that it is a part of, or "".
     """
 
     name: str
@@ -46,6 +47,7 @@ class Subject:
     dialect: str = "openai"
     streams: bool = True
     model: str = "fake-model"
+    token: str = ""
 
     def request(self, *, stream: bool, chunks: int, rate: int = 0, padding: int = 0) -> bytes:
         """A chat as it goes over the wire: `chunks` of answer, `rate` of them a second, `padding` bytes of prompt."""
@@ -69,6 +71,13 @@ class Subject:
             *(f"{name}: {value}" for name, value in self.headers.items()),
         ]
         return "\r\n".join([*lines, "", ""]).encode() + body
+
+    def status_request(self) -> bytes:
+        """What a Jupyter server is asked while others stream; nothing of what is none."""
+        if not self.token:
+            return b""
+        lines = ["GET /api/status HTTP/1.1", f"Host: 127.0.0.1:{self.port}", f"Authorization: Bearer {self.token}"]
+        return "\r\n".join([*lines, "", ""]).encode()
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -155,8 +164,8 @@ def gateway(
         key = _post(port, "/bodhi/v1/keys", token, {"name": "benchmark"})["key"]
         wait_for(port, "/v1/models", token)
         yield (
-            Subject(f"{name}, Jupyter token", port, [pid], headers=bearer(token)),
-            Subject(f"{name}, scoped key", port, [pid], headers=bearer(key)),
+            Subject(f"{name}, Jupyter token", port, [pid], headers=bearer(token), token=token),
+            Subject(f"{name}, scoped key", port, [pid], headers=bearer(key), token=token),
         )
 
 
@@ -174,7 +183,8 @@ def peers(folder: Path, upstream_port: int) -> Iterator[tuple[Subject, Subject]]
 def server_proxy(folder: Path, upstream_port: int) -> Iterator[Subject]:
     """jupyter-server-proxy."""
     with jupyter(folder, {"jupyter_server_proxy": True}, {}, upstream_port) as (port, pid, token):
-        yield Subject("jupyter-server-proxy", port, [pid], f"/proxy/{upstream_port}{_OPENAI}", bearer(token))
+        path = f"/proxy/{upstream_port}{_OPENAI}"
+        yield Subject("jupyter-server-proxy", port, [pid], path, bearer(token), token=token)
 
 
 @contextmanager
@@ -242,8 +252,7 @@ def all_subjects(folder: Path, direct: Subject, say: Any) -> Iterator[list[Subje
 
 
 def _as_ollama(subject: Subject) -> Subject:
-    name = subject.name.replace("OpenAI", "Ollama")
-    return Subject(name, subject.port, subject.pids, _OLLAMA, subject.headers, "ollama")
+    return replace(subject, name=subject.name.replace("OpenAI", "Ollama"), path=_OLLAMA, dialect="ollama")
 
 
 def free_port() -> int:

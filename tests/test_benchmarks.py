@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
 
 from benchmarks import measure, subjects
+from benchmarks.accounting import apart
 from benchmarks.goals import GOALS, judge
+from benchmarks.histogram import Histogram
 from benchmarks.measure import Bench, Load, Table
 from benchmarks.report import goals_text, pictures, table_text
 
@@ -44,6 +47,48 @@ def test_a_failure_is_no_result(bench) -> None:
     streamed = measure.streams(bench, [lost], "lost", count=1, chunks=1, rate=0)
     asked = measure.requests(bench, [lost], "lost", concurrency=1, padding=0)
     assert (streamed.rows, asked.rows) == ({"direct": {}}, {"direct": {}})
+
+
+def test_what_waits_beside_many_streams_is_measured(bench) -> None:
+    request = bench.direct.request(stream=True, chunks=10, rate=100)
+    poll = b"GET /v1/models HTTP/1.1\r\n\r\n"
+    result = bench.load.run("streams", bench.direct, request, count=3, poll=poll.decode())
+    assert result["finished"] == 3
+    assert 0 < result["gaps"] <= result["gap"] + 0.0001
+    assert result["polled"] > 0
+
+
+def test_many_streams_make_a_table(bench) -> None:
+    # The fake is no Jupyter server, whatever this says: there is no status to wait for.
+    table = measure.many(bench, [bench.direct, replace(bench.direct, name="no Jupyter", token="t")], count=3, chunks=10)
+    for subject in ("direct", "no Jupyter"):
+        assert table.median(subject, "finished") == 3
+        assert table.median(subject, "gaps") > 0
+        assert table.median(subject, "status") is None
+
+
+def test_times_are_counted_to_a_step() -> None:
+    times = Histogram()
+    assert times.percentile(0.99) is None
+    for hundredth in range(100):
+        times.add(hundredth / 100 + 0.00005)
+    times.add(1000.0)
+    assert times.percentile(0.5) == pytest.approx(0.5, abs=0.0002)
+    assert times.percentile(0.98) == pytest.approx(0.98, abs=0.0002)
+    assert times.percentile(1) > 20
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="no cores to choose from"
+)
+def test_one_has_a_core_to_itself_for_a_time(bench) -> None:
+    (mine,), other = bench.direct.pids, bench.load.pid
+    before = os.sched_getaffinity(mine)
+    with apart([mine], [other]):
+        assert len(os.sched_getaffinity(mine)) == 1
+        assert os.sched_getaffinity(mine) | os.sched_getaffinity(other) == before
+        assert not os.sched_getaffinity(mine) & os.sched_getaffinity(other)
+    assert (os.sched_getaffinity(mine), os.sched_getaffinity(other)) == (before, before)
 
 
 def test_results_can_be_read(tmp_path) -> None:

@@ -47,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._buffer = _BUFFERS.view
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
@@ -243,7 +244,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio asks so
         """Where more of the answer goes."""
-        return _BUFFERS.view
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """More of the answer, in the buffer."""
@@ -252,7 +253,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._received += nbytes
         try:
-            self._parser.feed_data(_BUFFERS.view[:nbytes])
+            self._parser.feed_data(self._buffer[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             if self._take is not None:
                 self._give(self._take)  # what came before

@@ -56,6 +56,8 @@ class _LoopbackTransport(asyncio.Transport):
         # What the loop is given: of a socket itself its selector would first ask for both its addresses.
         self._number = connection.fileno()
         self._protocol = protocol
+        #: Asked for once: our protocols read what has come before more does, and always give the same.
+        self._buffer = protocol.get_buffer(-1)
         self._unwritten = bytearray()
         self._is_paused = False
         protocol.connection_made(self)
@@ -111,7 +113,7 @@ class _LoopbackTransport(asyncio.Transport):
     def _read(self) -> None:
         assert self._socket is not None
         try:
-            size = self._socket.recv_into(self._protocol.get_buffer(-1))
+            size = self._socket.recv_into(self._buffer)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:

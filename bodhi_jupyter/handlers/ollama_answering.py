@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ..backends.base import Lease
@@ -21,7 +21,7 @@ from .leased import document_at
 from .native import context_tokens
 from .off_loop import off_loop
 from .ollama_base import OllamaHandler, full_name
-from .relay import Readable, leased_stream, passing, watched
+from .relay import Readable, leased_stream, pass_events
 
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -123,9 +123,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
         try:
             if request.stream:
-                async with aclosing(watched(answer, guard, passing(self, guard))) as blocks:
-                    async for block in blocks:
-                        await self.pass_on(block)
+                await pass_events(self, answer, guard)
             else:
                 await answer.hand_over(take)
         finally:

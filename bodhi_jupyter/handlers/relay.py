@@ -99,12 +99,25 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
         GatewayError: the stream failed; the handler tells the caller, in a status or in the stream.
     """
     try:
-        async with aclosing(guarded(answer, guard, passing(handler, guard))) as blocks:
-            async for block in blocks:
-                await handler.pass_on(block)
+        await pass_events(handler, answer, guard)
+        await handler.pass_on(guard.end())
     finally:
         handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
     await handler.finish_stream()
+
+
+async def pass_events(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:
+    """The same without the terminal event: whether the stream ended well is still to be asked of the guard.
+
+    Raises:
+        GatewayError: the stream broke.
+    """
+    async with aclosing(answer.chunks(passing(handler, guard))) as chunks:
+        async for chunk in chunks:
+            if block := guard.feed(chunk):
+                await handler.pass_on(block)
+            if guard.over:
+                break
 
 
 def passing(handler: GatewayHandler, guard: Guard) -> Take:
@@ -178,28 +191,16 @@ def note_tokens(handler: GatewayHandler, answer: Mapping[str, Any]) -> None:
         handler.record.prompt_tokens, handler.record.completion_tokens = counts
 
 
-async def guarded(answer: Readable, guard: Guard, take: Take | None = None) -> AsyncGenerator[bytes, None]:
-    """Blocks of whole events; the last is the terminal one. What `take` takes is not among them.
+async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:
+    """Blocks of whole events; the last is the terminal one.
 
     Raises:
         GatewayError: the stream broke, reported an error, or ended before the answer was finished.
     """
-    async with aclosing(watched(answer, guard, take)) as blocks:
-        async for block in blocks:
-            yield block
-    yield guard.end()
-
-
-async def watched(answer: Readable, guard: Guard, take: Take | None = None) -> AsyncGenerator[bytes, None]:
-    """The same without the terminal one: whether the stream ended well is still to be asked of the guard.
-
-    Raises:
-        GatewayError: the stream broke.
-    """
-    async with aclosing(answer.chunks(take)) as chunks:
+    async with aclosing(answer.chunks()) as chunks:
         async for chunk in chunks:
-            block = guard.feed(chunk)
-            if block:
+            if block := guard.feed(chunk):
                 yield block
             if guard.over:
                 break
+    yield guard.end()

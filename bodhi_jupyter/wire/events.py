@@ -21,6 +21,7 @@ class EventReader:
 
     Attributes:
         over: nothing more is to be read: ``[DONE]`` came, or a failure.
+        tail: the event that is not complete yet; while it is empty, the next byte begins one.
         failure: what the stream reported, or what is wrong with it; None while it is well.
 
     Args:
@@ -30,13 +31,9 @@ class EventReader:
     def __init__(self, backend: str) -> None:
         self._backend = backend
         self._splitter = EventSplitter()
+        self.tail = self._splitter.tail
         self.over = False
         self.failure: GatewayError | None = None
-
-    @property
-    def is_between(self) -> bool:
-        """Whether the next byte begins an event that is to be read."""
-        return not (self.over or self._splitter.tail)
 
     def complete(self, chunk: bytes) -> bytes:
         """The bytes of the events that are complete now, for `parsed`; none once the stream is `over`."""

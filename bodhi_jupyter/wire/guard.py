@@ -77,7 +77,7 @@ class StreamGuard:
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
         """See `Guard.feed_plain`."""
-        return self._pass_plain(chunk) if self._events.is_between else None
+        return None if self._events.over or self._events.tail else self._pass_plain(chunk)
 
     def end(self) -> bytes:
         """The terminal event, once the upstream has ended.

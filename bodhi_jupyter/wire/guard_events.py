@@ -79,7 +79,7 @@ class EventGuard:
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
         """See `Guard.feed_plain`: what may go on unread."""
-        is_whole = self._events.is_between and chunk.endswith(b"\n\n")
+        is_whole = not (self._events.over or self._events.tail) and chunk.endswith(b"\n\n")
         return (chunk, event_count(chunk)) if is_whole and self._stream.passes(chunk) else None
 
     def end(self) -> bytes:

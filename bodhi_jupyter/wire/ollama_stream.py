@@ -165,7 +165,7 @@ class OllamaGuard:
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
         """See `guard.Guard.feed_plain`."""
-        return self._plain_lines(chunk) if self._events.is_between else None
+        return None if self._events.over or self._events.tail else self._plain_lines(chunk)
 
     def _plain_lines(self, block: bytes) -> Plain | None:
         texts = self._plain.texts(block)

@@ -28,13 +28,13 @@ class Frame(NamedTuple):
         kind: which text it is, ``content`` or ``reasoning_content``.
         before: all in front of it, with the quotation mark that begins it.
         behind: all behind it, with the one that ends it.
-        between: what is between two such texts that follow each other.
+        place: where the text is in its event's line.
     """
 
     kind: bytes
     before: bytes
     behind: bytes
-    between: bytes
+    place: slice
 
 
 def plain_events(block: bytes, start: int = 0) -> list[tuple[bytes, bytes, int]]:
@@ -55,7 +55,7 @@ class PlainRun:
     """Finds the plain events of one stream.
 
     What is around their texts hardly changes in it. So it is compared, a block at once, and read only where it differs.
-    Measured: 0.4 us for an event in a block of sixty.
+    Measured: 0.3 us for an event in a block of sixty.
 
     Attributes:
         frame: of the last one that was read; None before.
@@ -68,16 +68,17 @@ class PlainRun:
         """The texts of a block of plain events, as JSON writes them; None where not all around them is `frame`."""
         if self.frame is None:
             return None
-        _, before, behind, between = self.frame
+        _, before, behind, place = self.frame
         if not (block.startswith(before) and block.endswith(behind, len(before))):
             return None
         inside = block[len(before) : -len(behind)]
-        if _SIMPLE.fullmatch(inside):
-            return [inside]
-        texts = _split(inside, between)
+        if inside.find(b"\n") < 0:
+            return [inside] if _SIMPLE.fullmatch(inside) or _are_texts(inside + b"\n") else None
+        # An event is one line and an empty one. What is the same when put together again has nothing else in it.
+        texts = [line[place] for line in block.split(b"\n")[:-1:2]]
         # A line for each: halves of a character, or of an escape, must not meet.
-        lines = b"\n".join([*texts, b""])
-        return texts if _SIMPLE_LINES.fullmatch(lines) or (_LINES.fullmatch(lines) and _is_text(lines)) else None
+        is_plain = (behind + before).join(texts) == inside and _are_texts(b"\n".join(texts) + b"\n")
+        return texts if is_plain else None
 
     def end_in(self, block: bytes, start: int = 0) -> int:
         """Where the first event from `start` on begins that is not plain; the last plain one's frame is kept."""
@@ -86,7 +87,7 @@ class PlainRun:
             end, found = match.end(), match
         if found is not None:
             before, behind = block[found.start() : found.start(2) + 1], block[found.end(2) - 1 : end]
-            self.frame = Frame(found[1], before, behind, behind + before)
+            self.frame = Frame(found[1], before, behind, slice(len(before), 2 - len(behind)))
         return end
 
 
@@ -96,18 +97,8 @@ def behind_next(block: bytes, start: int) -> int:
     return len(block) if end < 0 else end + 2
 
 
-def _split(texts: bytes, between: bytes) -> list[bytes]:
-    """`texts.split(between)`, which takes three times as long where `between` does: it begins with a quotation mark."""
-    found: list[bytes] = []
-    start = end = 0
-    while (end := texts.find(b'"', end)) >= 0:
-        if texts.startswith(between, end):
-            found.append(texts[start:end])
-            start = end = end + len(between)
-        else:
-            end += 1
-    found.append(texts[start:])
-    return found
+def _are_texts(lines: bytes) -> bool:
+    return bool(_SIMPLE_LINES.fullmatch(lines) or (_LINES.fullmatch(lines) and _is_text(lines)))
 
 
 def _is_text(event: bytes) -> bool:

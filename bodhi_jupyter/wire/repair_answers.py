@@ -138,14 +138,14 @@ class ChatGuard(StreamGuard):
         if after is not before:
             if after.kind == b"reasoning_content":
                 texts = [_TWICE % (text, text) for text in texts]
-            block = b"%b%b%b" % (after.before, after.between.join(texts), after.behind)
+            block = b"%b%b%b" % (after.before, (after.behind + after.before).join(texts), after.behind)
         return block, len(texts)
 
     def _mended(self, frame: Frame) -> Frame:
         behind = self._of_one_moment(frame.behind)
         if behind == frame.behind and frame.kind == b"content":
             return frame
-        return Frame(frame.kind, frame.before, behind, behind + frame.before)
+        return frame._replace(behind=behind)
 
     def _pass_mixed(self, block: bytes) -> bytes:
         """Whatever came, mended.
