@@ -126,7 +126,7 @@ class RequestRecord:
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
         }
-        return " ".join(f"{key}={value}" for key, value in pairs.items() if value is not None)
+        return " ".join([f"{key}={value}" for key, value in pairs.items() if value is not None])
 
 
 #: The record of the request that the running task works for: what waits deep inside notes there how long.
