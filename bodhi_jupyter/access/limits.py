@@ -6,7 +6,6 @@ none. Tokens are charged when the request is over, as many as were really used: 
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import time
@@ -40,17 +39,11 @@ class Count(NamedTuple):
 class Counters(Protocol):
     """Where it is counted, for this server or for many. None of the methods raises."""
 
-    async def read(self, limit: Limit) -> Count:
-        """What was used so far."""
-
     async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
-        """The same of several."""
+        """What was used so far of each."""
 
     async def count(self, limit: Limit) -> Count:
         """Count one more, and what was used with it; the first one begins the window."""
-
-    async def charge(self, limit: Limit, amount: int) -> None:
-        """Count `amount` more; the first ones begin the window."""
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less, for a request that another limit refused."""
@@ -58,14 +51,20 @@ class Counters(Protocol):
     async def take_place(self, limit: Limit, place: str) -> bool:
         """Whether `place` could be taken, as one of `limit.amount`."""
 
-    async def free_place(self, limit: Limit, place: str) -> None:
-        """Give it back; one that was never taken does not matter."""
+    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
+        """Give back `place` at each of `places`, and count `tokens` at each of `charged`; nobody waits for it.
+
+        A place that was never taken does not matter. The first tokens begin the window.
+        """
+
+    async def settled(self) -> None:
+        """Wait until all of that is counted."""
 
     async def close(self) -> None:
         """Give back connections."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Standing:
     """A limit, and what was used of it."""
 
@@ -76,6 +75,14 @@ class Standing:
     def remaining(self) -> int:
         """What is left of it in its window."""
         return max(0, self.limit.amount - self.count.used)
+
+
+class LimitsByKind(NamedTuple):
+    """All that apply to a request, by what they limit."""
+
+    places: list[Limit]
+    requests: list[Limit]
+    tokens: list[Limit]
 
 
 #: Told of a limit that is reached: which one, the person, the alias, the seconds until it makes sense to ask again.
@@ -89,28 +96,21 @@ class Admission:
         person: who asks.
         alias: what is asked for.
         limits: all that apply.
-        settle: charges the tokens and frees the places, without waiting.
+        counters: where the tokens are charged, and the places given back.
     """
 
-    def __init__(
-        self, person: str, alias: str, limits: Iterable[Limit], settle: Callable[[Admission, int], None]
-    ) -> None:
+    def __init__(self, person: str, alias: str, limits: LimitsByKind, counters: Counters) -> None:
         self.person = person
         self.alias = alias
+        self.limits = limits
         self.place = os.urandom(16).hex()
-        self.place_limits: list[Limit] = []
-        self.request_limits: list[Limit] = []
-        self.token_limits: list[Limit] = []
-        lists = {"streams": self.place_limits, "requests_per_minute": self.request_limits}
-        for limit in limits:
-            lists.get(limit.measure, self.token_limits).append(limit)
         self.requests: list[Standing] = []
         self.tokens: list[Standing] = []
-        self._settle = settle
+        self._counters = counters
 
     def end(self, tokens: int) -> None:
         """The request is over, and used so many tokens."""
-        self._settle(self, tokens)
+        self._counters.settle(self.place, self.limits.places, tokens, self.limits.tokens)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -128,11 +128,10 @@ class Limits:
     """
 
     def __init__(self, settings: LimitSettings, counters: Counters, tell: Tell) -> None:
-        self._limits_of = lru_cache(maxsize=1024)(lambda person, alias: tuple(settings.limits_of(person, alias)))
+        self._limits_of = lru_cache(maxsize=1024)(lambda person, alias: _by_kind(settings.limits_of(person, alias)))
         self._counters = counters
         self._tell = tell
         self._quiet: dict[Limit, float] = {}
-        self._settling: set[asyncio.Task[None]] = set()
 
     async def admit(self, person: str, alias: str) -> Admission:
         """Count a request of `person` for `alias`, which holds its places until the admission is ended.
@@ -140,7 +139,7 @@ class Limits:
         Raises:
             RateLimited: a limit is reached.
         """
-        admission = Admission(person, alias, self._limits_of(person, alias), self._settle_later)
+        admission = Admission(person, alias, self._limits_of(person, alias), self._counters)
         try:
             await self._look_at_tokens(admission)
             await self._take_places(admission)
@@ -152,25 +151,24 @@ class Limits:
 
     async def close(self) -> None:
         """Finish the charges, and give back connections."""
-        if self._settling:
-            await asyncio.wait(self._settling)
+        await self._counters.settled()
         await self._counters.close()
 
     async def _look_at_tokens(self, admission: Admission) -> None:
-        counts = await self._counters.read_all(admission.token_limits)
-        admission.tokens = list(map(Standing, admission.token_limits, counts))
+        counts = await self._counters.read_all(admission.limits.tokens)
+        admission.tokens = list(map(Standing, admission.limits.tokens, counts))
         spent = [standing for standing in admission.tokens if not standing.remaining]
         if spent:
             last = max(spent, key=lambda standing: standing.count.reset)
             raise self._refusal(TokensSpent, last.limit, last.count.reset, admission)
 
     async def _take_places(self, admission: Admission) -> None:
-        for limit in admission.place_limits:
+        for limit in admission.limits.places:
             if not await self._counters.take_place(limit, admission.place):
                 raise self._refusal(RateLimited, limit, _PLACE_RETRY_SECONDS, admission)
 
     async def _count_request(self, admission: Admission) -> None:
-        for limit in admission.request_limits:
+        for limit in admission.limits.requests:
             standing = Standing(limit, await self._counters.count(limit))
             if standing.count.used > limit.amount:
                 for counted in admission.requests:
@@ -196,17 +194,13 @@ class Limits:
         self._quiet[limit] = now + (_QUIET_SECONDS if limit.measure == "streams" else retry_after)
         self._tell(limit, admission.person, admission.alias, retry_after)
 
-    def _settle_later(self, admission: Admission, tokens: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._settle(admission, tokens))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
 
-    async def _settle(self, admission: Admission, tokens: int) -> None:
-        for limit in admission.place_limits:
-            await self._counters.free_place(limit, admission.place)
-        if tokens:
-            for limit in admission.token_limits:
-                await self._counters.charge(limit, tokens)
+def _by_kind(limits: Iterable[Limit]) -> LimitsByKind:
+    kinds = LimitsByKind([], [], [])
+    lists = {"streams": kinds.places, "requests_per_minute": kinds.requests}
+    for limit in limits:
+        lists.get(limit.measure, kinds.tokens).append(limit)
+    return kinds
 
 
 def _headers(what: str, standings: list[Standing]) -> dict[str, str]:

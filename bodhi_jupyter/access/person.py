@@ -29,5 +29,7 @@ def person_of(holder: KeyHolder | None, username: str, display_name: str, owner:
         display_name: what Jupyter shows for that user.
         owner: see `server_owner`.
     """
+    if holder is not None:
+        return owner
     generated = _GENERATED_NAME.fullmatch(username) and display_name.startswith(_GENERATED_DISPLAY_NAME)
-    return owner if holder is not None or generated else username
+    return owner if generated else username

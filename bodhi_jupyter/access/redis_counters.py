@@ -66,6 +66,7 @@ class RedisCounters:
         self._pause = pause
         self._is_silent = False
         self._next_attempt = 0.0
+        self._settling: set[asyncio.Task[None]] = set()
 
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
@@ -96,6 +97,24 @@ class RedisCounters:
         self._places.forget(limit, place)
         await self._own.free_place(limit, place)
         await self._ask(lambda: self._places.free(limit, place), _nothing)
+
+    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
+        """Give the places back, and charge the tokens, in the background."""
+        task = asyncio.get_running_loop().create_task(self._settle(place, places, tokens, charged))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
+        for limit in places:
+            await self.free_place(limit, place)
+        if tokens:
+            for limit in charged:
+                await self.charge(limit, tokens)
+
+    async def settled(self) -> None:
+        """Wait until all of that is counted."""
+        if self._settling:
+            await asyncio.wait(self._settling)
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -1,6 +1,7 @@
 """Fixed windows in a storage of the `limits` library.
 
-Imported only where a limit is configured: the library costs 0.1 s.
+Each begins with what is counted first, and not with the clock's minute. Imported only where a limit is configured: the
+library costs 0.1 s.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Windows:
-    """Fixed windows in a storage of the library's; each begins with what is counted first, not with the clock's minute.
+    """Windows in a storage that has to be waited for.
 
     Args:
         storage: where the counts are.
@@ -33,34 +34,38 @@ class Windows:
 
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
-        key = _key(limit)
+        key = key_of(limit)
         used = await self._storage.get(key)
         return Count(used, await self._reset(key, limit)) if used else Count(0, 0.0)
 
     async def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""
-        key = _key(limit)
+        key = key_of(limit)
         used = await self._storage.incr(key, limit.seconds)
         return Count(used, await self._reset(key, limit))
 
     async def charge(self, limit: Limit, amount: int) -> None:
         """Count `amount` more."""
-        await self._storage.incr(_key(limit), limit.seconds, amount)
+        await self._storage.incr(key_of(limit), limit.seconds, amount)
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less."""
-        key = _key(limit)
+        key = key_of(limit)
         if await self._storage.incr(key, limit.seconds, -1) < 0:
             # The window ended meanwhile, and the next one does not owe a request.
             await self._storage.clear(key)
 
     async def _reset(self, key: str, limit: Limit) -> float:
-        left = await self._storage.get_expiry(key) - time.time() + self._rounding
-        return min(max(0.0, left), limit.seconds)
+        return seconds_left(await self._storage.get_expiry(key) + self._rounding, limit)
 
 
 @lru_cache(maxsize=4096)
-def _key(limit: Limit) -> str:
-    """What the limit is called in the storage."""
+def key_of(limit: Limit) -> str:
+    """What the limit is called in a storage."""
     per: type[RateLimitItem] = RateLimitItemPerDay if limit.measure == "tokens_per_day" else RateLimitItemPerMinute
     return per(limit.amount, namespace="window").key_for(limit.scope, limit.measure, limit.name)
+
+
+def seconds_left(end: float, limit: Limit) -> float:
+    """Seconds until the window ends, by the clock; `end` is in seconds since the epoch."""
+    return min(max(0.0, end - time.time()), limit.seconds)

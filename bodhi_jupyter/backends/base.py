@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..catalog.alias import Alias
 
@@ -23,8 +23,7 @@ class Address:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """An address that stays alive, and is counted, until the lease is released.
 
     Attributes:

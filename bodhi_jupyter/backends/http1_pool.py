@@ -9,34 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import httpx
 
 from .http1 import Connection, Take
 from .http1_socket import open_loopback
-
-Place = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Http1Request:
-    """What is sent.
-
-    Attributes:
-        place: host and port.
-        head: the first line and the headers, whole.
-        body: may come in pieces, and may be sent twice.
-        connect_timeout: seconds until somebody accepts the connection.
-        read_timeout: seconds that the server may stay silent.
-    """
-
-    place: Place
-    head: bytes
-    body: bytes | AsyncIterable[bytes]
-    connect_timeout: float | None
-    read_timeout: float | None
+from .sending import Http1Request, Place
 
 
 class Http1Pool:

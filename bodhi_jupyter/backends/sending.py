@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import httpx
@@ -20,6 +19,9 @@ CONNECT_SECONDS = 5.0
 SLICE_BYTES = 256 * 1024
 #: Bodies are passed on as they come: a compressed one could not be cut into events.
 _OUR_HEADERS = {"user-agent": "bodhi", "accept": "*/*", "accept-encoding": "identity"}
+
+#: Host and port.
+Place = tuple[str, int]
 
 
 class Slices:
@@ -36,8 +38,7 @@ class Slices:
             yield self._body[start : start + SLICE_BYTES]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is asked of a server, over whichever transport."""
 
     method: str
@@ -45,6 +46,24 @@ class Request:
     headers: Mapping[str, str]
     body: bytes | Slices | None
     read_timeout: float
+
+
+class Http1Request(NamedTuple):
+    """What is sent over a connection of our own.
+
+    Attributes:
+        place: host and port.
+        head: the first line and the headers, whole.
+        body: may come in pieces, and may be sent twice.
+        connect_timeout: seconds until somebody accepts the connection.
+        read_timeout: seconds that the server may stay silent.
+    """
+
+    place: Place
+    head: bytes
+    body: bytes | AsyncIterable[bytes]
+    connect_timeout: float | None
+    read_timeout: float | None
 
 
 class Incoming(Protocol):
@@ -121,8 +140,6 @@ class Transports:
         Raises:
             Exception: of the client libraries, see `transport`.
         """
-        from .http1_pool import Http1Request
-
         if (place := place_of(request.url)) is None:
             return _TlsAnswer(await self._tls.handle_async_request(_for_httpx(request)))
         head = head_of(request.method, request.url, tuple(request.headers.items())) + _length_of(request.body)
@@ -151,7 +168,7 @@ def _for_httpx(request: Request) -> httpx.Request:
 
 
 @lru_cache(maxsize=256)
-def place_of(url: str) -> tuple[str, int] | None:
+def place_of(url: str) -> Place | None:
     """Host and port of a plain HTTP URL; None for others."""
     parsed, _ = _parsed(url)
     return (parsed.host, parsed.port or 80) if parsed.scheme == "http" else None

@@ -195,6 +195,8 @@ class Catalog:
     async def _look(self) -> None:
         """Ask the stale sources; wait only for those that have never been asked."""
         stale = self._stale()
+        if not stale:
+            return
         for shelf in stale:
             self._start_asking(shelf)
         await self._wait([shelf for shelf in stale if shelf.asked_at is None])

@@ -79,8 +79,9 @@ class WholeAnswers(RequestHandler):
 
     def _is_plain(self) -> bool:
         """Whether Tornado would add nothing: no cookie, and no word on what becomes of the connection."""
-        connection = self.request.headers.get("Connection", "keep-alive")
-        return self._status_code == 200 and connection.lower() == "keep-alive" and not hasattr(self, "_new_cookie")
+        headers = self.request.headers
+        is_kept = "Connection" not in headers or headers["Connection"].lower() == "keep-alive"
+        return self._status_code == 200 and is_kept and not hasattr(self, "_new_cookie")
 
     def _send_whole(self, stream: IOStream) -> asyncio.Future[None]:
         self._headers_written = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import web
@@ -17,14 +19,19 @@ class ScopedIdentity(IdentityProvider):
         """The key's holder, as a user of that name."""
         holder = getattr(handler, "holder", None)
         assert isinstance(holder, KeyHolder)
-        return User(username=holder.holder)
+        return _user(holder.holder)
 
     def is_token_authenticated(self, handler: web.RequestHandler) -> bool:  # noqa: ARG002
         """Always: a key in a header cannot be sent by a foreign page, so no XSRF check is needed."""
         return True
 
 
-# Shared: making one for every request would cost more than checking the key.
+@lru_cache(maxsize=256)
+def _user(name: str) -> User:
+    return User(username=name)
+
+
+# Shared, as users are: making one for every request would cost more than checking the key.
 SCOPED_IDENTITY = ScopedIdentity()
 SCOPED_AUTHORIZER = AllowAllAuthorizer()
 

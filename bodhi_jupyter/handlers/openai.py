@@ -13,7 +13,7 @@ from tornado import web
 from ..backends.base import Lease
 from ..backends.images import ImageFetcher
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.request_params import RequestParams, apply_defaults
+from ..catalog.request_params import apply_defaults
 from ..wire.duration import parse_duration
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
@@ -31,7 +31,6 @@ from .off_loop import off_loop
 from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream, read_chat
 
 PATH = "/v1/chat/completions"
-NO_DEFAULTS = RequestParams()
 _AS_STREAM = b',"stream":true,"stream_options":{"include_usage":true}}'
 #: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
@@ -110,7 +109,7 @@ class Outgoing:
 
         A whole answer is asked for as a stream too: an answer that nobody waits for must stop (see `assemble`).
         """
-        unchanged = self._repaired is None and self._defaults == NO_DEFAULTS
+        unchanged = self._repaired is None and not self._defaults.model_fields_set
         if unchanged and self._request.model == lease.model:
             if self._request.stream:
                 return self._body

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backends.base import Lease
@@ -49,10 +50,9 @@ class Readable(Protocol):
         """
 
 
-@asynccontextmanager
-async def leased_stream(
+def leased_stream(
     gateway: Gateway, alias: Alias, path: str, body: BodyMaker, keep_alive: float | None = None
-) -> AsyncIterator[Answer]:
+) -> AbstractAsyncContextManager[Answer]:
     """An event stream from where the alias is answered; leaving the context stops the generation.
 
     An engine may have died unnoticed since the last request. Where nobody listens nothing was begun, so one
@@ -60,23 +60,54 @@ async def leased_stream(
 
     `body` makes what is sent, once it is known where to; `keep_alive` is in seconds, in place of the alias's.
 
-    Raises:
+    Raises, on entering:
         GatewayError: no lease; or the server refused, failed, or answered with something else than a stream.
     """
-    backend = gateway.backends[alias.target.backend]
-    for last_attempt in (False, True):
-        answering = False
+    return _LeasedStream(gateway, alias, path, body, keep_alive)
+
+
+class _LeasedStream(AbstractAsyncContextManager[Answer]):
+    """No generator: the event loop keeps a list of those, and a short request would pay a hundredth for it."""
+
+    def __init__(self, gateway: Gateway, alias: Alias, path: str, body: BodyMaker, keep_alive: float | None) -> None:
+        self._upstream = gateway.upstream
+        self._backend = gateway.backends[alias.target.backend]
+        self._alias = alias
+        self._path = path
+        self._body = body
+        self._keep_alive = keep_alive
+        self._exchange: AbstractAsyncContextManager[Answer] | None = None
+
+    async def __aenter__(self) -> Answer:
         try:
-            async with TimedLease(backend, alias, keep_alive) as lease:
-                content = await _made(body, lease)
-                async with gateway.upstream.post(lease.address, path, content, backend=backend.name) as answer:
-                    await _check(answer, backend.name)
-                    answering = True
-                    yield answer
-                    return
+            return await self._begin()
         except BackendUnreachable:
-            if last_attempt or answering:
-                raise
+            pass  # outside of this, or the second failure would name the first as its cause
+        return await self._begin()
+
+    async def _begin(self) -> Answer:
+        self._lease = TimedLease(self._backend, self._alias, self._keep_alive)
+        lease = await self._lease.__aenter__()
+        try:
+            content = await _made(self._body, lease)
+            exchange = self._upstream.post(lease.address, self._path, content, backend=self._backend.name)
+            answer = await exchange.__aenter__()
+            self._exchange = exchange
+            await _check(answer, self._backend.name)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        exchange, self._exchange = self._exchange, None
+        try:
+            if exchange is not None:
+                await exchange.__aexit__(kind, error, traceback)
+        finally:
+            await self._lease.__aexit__(kind, error, traceback)
 
 
 async def _made(body: BodyMaker, lease: Lease) -> bytes:

@@ -53,6 +53,7 @@ FAMILIES = frozenset(
 )
 
 
+_TOLD = ("User-Agent", "x-stainless-lang", "x-stainless-package-version")
 #: Characters of a header that are looked at.
 _LOOKED_AT = 200
 
@@ -60,8 +61,8 @@ _LOOKED_AT = 200
 def client_of(headers: Mapping[str, str]) -> tuple[str, str | None]:
     """The library's family, one of `FAMILIES`, and its version or None."""
     sdk = "anthropic" if "anthropic-version" in headers else "openai"
-    told = ("User-Agent", "x-stainless-lang", "x-stainless-package-version")
-    return _client(sdk, *(headers.get(name, "")[:_LOOKED_AT] for name in told))
+    # Looked for first: Tornado's headers raise and catch an error for a `get` of what is missing.
+    return _client(sdk, *[headers[name][:_LOOKED_AT] if name in headers else "" for name in _TOLD])
 
 
 @lru_cache(maxsize=256)

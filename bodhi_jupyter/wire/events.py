@@ -10,7 +10,7 @@ import pydantic_core
 
 from .assemble import error_of
 from .errors import BackendFailed, GatewayError
-from .sse import Event, EventSplitter, EventTooLong, is_done, iter_events
+from .sse import DONE, Event, EventSplitter, EventTooLong, is_done, iter_events
 from .upstream import stream_failure
 
 _DATA = b"data: "
@@ -46,6 +46,9 @@ class EventReader:
 
     def parsed(self, block: bytes) -> list[dict[str, Any]]:
         """Whole events; comments are passed over. Ends early where the stream is `over`."""
+        if block == DONE:
+            self.over = True
+            return []
         if not _is_one_object(block):
             return [parsed for _, parsed in self.read(block) if parsed is not None]
         parsed = self._understood(block[len(_DATA) :])

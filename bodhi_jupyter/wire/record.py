@@ -126,7 +126,7 @@ class RequestRecord:
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
         }
-        return " ".join(f"{key}={value}" for key, value in pairs.items() if value is not None)
+        return " ".join([f"{key}={value}" for key, value in pairs.items() if value is not None])
 
 
 #: The record of the request that the running task works for: what waits deep inside notes there how long.
@@ -150,14 +150,15 @@ def dialect_of(path: str) -> Dialect:
 
 def api_path(path: str) -> str:
     """The path without the part that holds a key, for clients that know an address and no key."""
-    return _KEYED.sub("", path) or "/"
+    return (_KEYED.sub("", path) if path.startswith(_KEYED_BASE) else path) or "/"
 
 
 def _seconds(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
 
 
-_KEYED = re.compile(r"^/bodhi/ollama/[^/]*")
+_KEYED_BASE = "/bodhi/ollama/"
+_KEYED = re.compile(rf"^{_KEYED_BASE}[^/]*")
 #: More tokens than any engine counts, and still a number that a database and a float can hold.
 _MOST_TOKENS = 2**53
 

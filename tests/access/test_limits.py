@@ -56,7 +56,7 @@ async def settled(servers: list[Limits], *admissions: Admission, tokens: int = 0
     for admission in admissions:
         admission.end(tokens)
     for server in servers:
-        await asyncio.gather(*server._settling)
+        await server._counters.settled()
 
 
 class TestRequests:

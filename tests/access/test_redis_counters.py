@@ -36,7 +36,7 @@ async def test_while_it_is_silent_this_server_counts_for_itself(redis_server, sa
     assert len(admitted) == 40
     for admission in (shared, *admitted):
         admission.end(10)
-    await asyncio.gather(*limits._settling)
+    await limits._counters.settled()
     assert len(await many(limits)) == 10
     await limits.close()
     assert len(said) == 1

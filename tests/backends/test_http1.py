@@ -12,8 +12,8 @@ import pytest
 
 from bodhi_jupyter.backends import http1
 from bodhi_jupyter.backends.http1 import Disconnected
-from bodhi_jupyter.backends.http1_pool import Http1Answer, Http1Pool, Http1Request
-from bodhi_jupyter.backends.sending import head_of, place_of
+from bodhi_jupyter.backends.http1_pool import Http1Answer, Http1Pool
+from bodhi_jupyter.backends.sending import Http1Request, head_of, place_of
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

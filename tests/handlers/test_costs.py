@@ -22,15 +22,17 @@ import pytest
 from tests.fakes import behaviours as behave
 
 #: Calls of Python functions: ours, and those of the web server below us.
-REQUEST = {"openai": {"ours": 319, "server": 338}, "ollama": {"ours": 391, "server": 355}}
+REQUEST = {"openai": {"ours": 293, "server": 338}, "ollama": {"ours": 374, "server": 355}}
+#: More where a person and a model are limited; also of the library that counts.
+LIMITED = {"ours": 36, "server": 24, "limits": 16}
 CHUNK = {"openai": {"ours": 11, "server": 3}, "ollama": {"ours": 13, "server": 3}}
 #: Releases of Python and of the server below differ by some.
-TOLERANCE = {"ours": 0.1, "server": 0.25}
+TOLERANCE = {"ours": 0.1, "server": 0.25, "limits": 0.25}
 #: Blocks of memory that may stay behind one chunk, and behind one request: a record that stays is ten, a handler fifty.
 LEFT_BEHIND, LEFT_BEHIND_REQUEST = 0.5, 5
 
 PATHS = {"openai": "v1/chat/completions", "ollama": "api/chat"}
-ROOMS = {"bodhi_jupyter": "ours", "tornado": "server", "jupyter_server": "server"}
+ROOMS = {"bodhi_jupyter": "ours", "tornado": "server", "jupyter_server": "server", "limits": "limits"}
 MANY = 100
 
 
@@ -126,27 +128,28 @@ class Steps:
             await exchange.send_chunk(event)
 
 
-@pytest.mark.parametrize("dialect", PATHS)
-async def test_what_a_request_costs(ask, fake, dialect) -> None:
-    fake.behave(at_once)
-    async with ask(dialect) as client:
+def each(calls: Counter[str]) -> dict[str, float]:
+    return {owner: count / MANY for owner, count in calls.items()}
+
+
+def about(costs: dict[str, int]) -> dict[str, Any]:
+    return {owner: pytest.approx(value, rel=TOLERANCE[owner], abs=0.5) for owner, value in costs.items()}
+
+
+async def calls_of_a_request(client: Client) -> dict[str, float]:
+    async with client:
         for _ in range(20):
             await client.whole()
         gc.collect()
         with counted() as calls:
             for _ in range(MANY):
                 await client.whole()
-    costs = {owner: calls[owner] / MANY for owner in TOLERANCE}
-    assert costs == {
-        owner: pytest.approx(value, rel=TOLERANCE[owner], abs=0.5) for owner, value in REQUEST[dialect].items()
-    }
+    return each(calls)
 
 
-@pytest.mark.parametrize("dialect", PATHS)
-async def test_what_a_chunk_costs(ask, fake, dialect) -> None:
-    steps = Steps()
-    fake.behave(steps)
-    async with ask(dialect) as client:
+async def calls_of_a_chunk(client: Client, steps: Steps) -> tuple[dict[str, float], float]:
+    """Calls for one chunk, and the blocks of memory that stay behind it."""
+    async with client:
         await client.ask(stream=True)
         while b"Once" not in await client.some():
             pass
@@ -168,11 +171,40 @@ async def test_what_a_chunk_costs(ask, fake, dialect) -> None:
         steps.go.release()
         while b'"done":true' not in (part := await client.some()) and b"[DONE]" not in part:
             pass
-    costs = {owner: calls[owner] / MANY for owner in TOLERANCE}
-    assert costs == {
-        owner: pytest.approx(value, rel=TOLERANCE[owner], abs=0.5) for owner, value in CHUNK[dialect].items()
-    }
+    return each(calls), left
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+async def test_what_a_request_costs(ask, fake, dialect) -> None:
+    fake.behave(at_once)
+    assert await calls_of_a_request(ask(dialect)) == about(REQUEST[dialect])
+
+
+@pytest.mark.parametrize("dialect", PATHS)
+async def test_what_a_chunk_costs(ask, fake, dialect) -> None:
+    steps = Steps()
+    fake.behave(steps)
+    calls, left = await calls_of_a_chunk(ask(dialect), steps)
+    assert calls == about(CHUNK[dialect])
     assert left < LEFT_BEHIND
+
+
+class TestLimits:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config: dict[str, Any]) -> dict[str, Any]:
+        person = {"requests_per_minute": 10**9, "tokens_per_day": 10**12}
+        return {**bodhi_config, "limits": {"user": person, "alias": {"*": {"streams": 10**6}}}}
+
+    async def test_what_they_cost_a_request(self, ask, fake) -> None:
+        fake.behave(at_once)
+        more = {owner: calls + LIMITED[owner] for owner, calls in REQUEST["openai"].items()}
+        assert await calls_of_a_request(ask("openai")) == about({**LIMITED, **more})
+
+    async def test_they_cost_a_chunk_nothing(self, ask, fake) -> None:
+        steps = Steps()
+        fake.behave(steps)
+        calls, _ = await calls_of_a_chunk(ask("openai"), steps)
+        assert calls == about(CHUNK["openai"])
 
 
 class TestMemory:
