@@ -278,9 +278,12 @@ class BodhiExtension(BodhiCommand):
         self._warming_up = asyncio.create_task(self._warm_up())
 
     async def _warm_up(self) -> None:
-        await asyncio.to_thread(ChatRequest.model_rebuild)
-        await asyncio.to_thread(known_fields)
-        await self.gateway.upstream.warm_up()
+        try:
+            await asyncio.to_thread(ChatRequest.model_rebuild)
+            await asyncio.to_thread(known_fields)
+            await self.gateway.upstream.warm_up()
+        except Exception:
+            self.log.exception("What requests need could not be loaded early: the first of them load it.")
 
     async def stop_extension(self) -> None:
         """Give everything back: kernels' provisioner, questions, connections, engines."""

@@ -43,6 +43,17 @@ async def test_the_start_hook_tells_kernels_where_we_are(extension, jp_serverapp
     assert extension.kernel_access.base_url == f"http://127.0.0.1:{jp_serverapp.port}{jp_base_url.rstrip('/')}"
 
 
+async def test_what_cannot_be_loaded_early_is_told(extension, jp_serverapp, monkeypatch, caplog) -> None:
+    async def fail() -> None:
+        raise OSError("no such module")
+
+    monkeypatch.setattr(extension.gateway.upstream, "warm_up", fail)
+    await jp_serverapp.extension_manager.start_all_extensions()
+    await extension.stop_extension()
+    assert "could not be loaded early" in caplog.text
+    assert "no such module" in caplog.text
+
+
 class TestSelfSigned:
     @pytest.fixture
     def jp_server_config(self, jp_server_config) -> dict[str, Any]:
