@@ -193,15 +193,24 @@ def _configuration(setup: Setup) -> Iterator[Finding]:
 
 
 def _backend(source: str, url: str) -> Finding:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    place = _place(url)
+    if place is None:
         return Finding(
             Verdict.WRONG,
             f"{source} is not the address of a server.",
             "It has to look like http://127.0.0.1:8080",
         )
-    # Without what may stand before the host: a name and a password.
-    return Finding(Verdict.OK, f"{source}: the server at {parts.scheme}://{parts.netloc.rpartition('@')[2]}.")
+    return Finding(Verdict.OK, f"{source}: the server at {place}.")
+
+
+def _place(url: str) -> str | None:
+    """Scheme, host and port, without a name and a password before them; None where it is no address."""
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None  # of a host in brackets, or of a port
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if is_address else None
 
 
 # -- a running server ----------------------------------------------------------------------------------------

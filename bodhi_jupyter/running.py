@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -68,11 +69,10 @@ class RunningServer:
         # No proxy may see the token.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=seconds) as response:
-                return Answer(response.status, response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.read())
+            return _answer(opener, request, seconds)
+        except http.client.HTTPException:
+            # The runtime file of a server that was killed stays, and its port may have become another program's.
+            raise Unreachable("what answers there is no web server, or it broke off") from None
         except OSError as error:
             raise Unreachable(_clause(error, seconds)) from None
 
@@ -105,6 +105,16 @@ def running_servers() -> list[RunningServer]:
     """All of them, those that were started first first."""
     infos = sorted(list_running_servers(), key=lambda info: int(info["pid"]))
     return [RunningServer.of(info) for info in infos]
+
+
+def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, seconds: float) -> Answer:
+    """The answer, whatever its status."""
+    try:
+        with opener.open(request, timeout=seconds) as response:
+            return Answer(response.status, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.read())
 
 
 def _clause(error: OSError, seconds: float) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +26,23 @@ def info(**more: Any) -> dict[str, Any]:
         "root_dir": "/home/ann",
         **more,
     }
+
+
+@contextmanager
+def listening(said: bytes) -> Iterator[int]:
+    """The port of a program that says `said` to one who calls, and hangs up."""
+
+    def talk() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        talking = threading.Thread(target=talk)
+        talking.start()
+        yield listener.getsockname()[1]
+        talking.join()
 
 
 def test_a_server_on_all_addresses_is_asked_on_the_loopback():
@@ -52,6 +73,22 @@ def test_nobody_is_there():
         server = RunningServer.of(info(hostname="127.0.0.1", port=int(url.rpartition(":")[2])))
         with pytest.raises(Unreachable, match="refused"):
             server.ask("GET", "/bodhi/health")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nName: " + b"x" * 70_000,
+    ],
+    ids=["another program", "nothing", "half an answer", "half an error", "a line without an end"],
+)
+def test_another_program_is_there(said):
+    with listening(said) as port, pytest.raises(Unreachable, match="no web server"):
+        RunningServer.of(info(hostname="127.0.0.1", port=port)).ask("GET", "/bodhi/health")
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'"text"', b"\xff"])

@@ -226,15 +226,17 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
             self.gateway.in_flight.pop(self.record.request_id, None)
 
     def on_connection_close(self) -> None:
-        """The client left: stop working for it."""
+        """The client left: stop what `work` does for it; what else was begun goes on to its end."""
+        is_body_there = self.request._body_future.done()  # noqa: SLF001 - Tornado tells it nowhere else
         super().on_connection_close()
         self._client_left = True
         if self._work is not None:
             self._work.cancel()
         elif not self._finished:
-            # Tornado forgets a request whose body never came; its record is to be closed all the same.
             self._note_client_left()
-            self.finish()
+            # Tornado forgets a request whose body never came; its record is to be closed all the same.
+            if not is_body_there:
+                self.finish()
 
     def _note_client_left(self) -> None:
         self.record.end = "client left"

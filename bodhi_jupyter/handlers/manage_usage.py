@@ -32,7 +32,7 @@ class UsageHandler(GatewayHandler):
             return
         text = await asyncio.to_thread(usage_csv, ledger.folder, query)
         self.set_header("Content-Disposition", 'attachment; filename="usage.csv"')
-        await self.finish(text, set_content_type="text/csv; charset=utf-8")
+        self.finish(text, set_content_type="text/csv; charset=utf-8")
 
 
 class RecentErrorsHandler(GatewayHandler):

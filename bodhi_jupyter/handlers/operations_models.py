@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from ..backends.launch import Settings
+from ..catalog.context import ContextParams
+from ..catalog.gguf_metadata import capabilities, read_metadata
+from ..models.box import DESCRIPTION, FILE
 from ..wire.answers_bodhi import LocalModelState, Model, ModelList
 from ..wire.openapi import Operation, Parameter, Reply
 from .operations_common import ALWAYS, MODEL, OPENAI
 
 TAG = "Models"
 
-_MODEL = {
-    "id": "guide",
-    "object": "model",
-    "created": 1795387276,
-    "owned_by": "bodhi-jupyter",
-    "meta": {
-        "backend": "local",
-        "state": "idle",
-        "size": 2353088,
-        "n_ctx": 1024,
-        "n_ctx_train": 1024,
-        "n_params": 2164416,
-        "n_embd": 192,
-        "architecture": "llama",
-        "quantization": "Q8_0",
-        "modalities": ["text"],
-        "capabilities": ["completion", "tools"],
-    },
-    "description": "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
-}
+
+def example_of(path: Path) -> dict[str, Any]:
+    """The model object of a GGUF file, as `/v1/models` has it."""
+    metadata = read_metadata(path)
+    return {
+        "id": path.stem,
+        "object": "model",
+        "created": 1795387276,
+        "owned_by": "bodhi-jupyter",
+        "meta": {
+            "backend": "local",
+            "state": "idle",
+            "size": path.stat().st_size,
+            "n_ctx": Settings.of(ContextParams()).context_per_request(metadata.context_length),
+            "n_ctx_train": metadata.context_length,
+            "n_params": metadata.parameter_count,
+            "n_embd": metadata.embedding_length,
+            "architecture": metadata.architecture,
+            "quantization": metadata.quantization,
+            "modalities": ["text"],
+            "capabilities": list(capabilities(metadata)),
+        },
+        "description": DESCRIPTION,
+    }
+
+
+_MODEL = example_of(FILE)
 
 _FILTERS = [
     Parameter("capability", "query", "Only models with it: `completion`, `tools`, `embedding`, `vision` ..."),

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..wire.media import media_type
+
 MAX_TEXT = 200_000
-_IMAGES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+#: What every browser shows, and no text begins with.
+_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
 
 def attachment_of(thing: Any, name: str = "") -> dict[str, str]:
@@ -46,14 +49,15 @@ def _shown(thing: Any) -> dict[str, Any]:
     if ipython is not None:
         data, _ = ipython.display_formatter.format(thing)
         return dict(data)
-    png = getattr(thing, "_repr_png_", None)
-    return {"image/png": png()} if callable(png) else {}
+    method = getattr(thing, "_repr_png_", None)
+    png = method() if callable(method) else None
+    return {} if png is None else {"image/png": png}  # None says that there is no such picture
 
 
 def _of_bytes(data: bytes, name: str) -> dict[str, str]:
-    for magic, kind in _IMAGES.items():
-        if data.startswith(magic):
-            return _image(data, kind, name)
+    kind = media_type(data)
+    if kind in _IMAGES:
+        return _image(data, kind, name)
     try:
         return _text(data.decode(), name)
     except UnicodeDecodeError:

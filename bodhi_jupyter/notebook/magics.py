@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -14,11 +11,9 @@ from IPython.display import display
 
 from .chat import Choice, chat
 from .client import Server, connect
+from .expressions import fill
 from .listing import Listing, server_status
 from .management import read_data, read_document
-
-#: ``{{`` and ``}}`` stand for braces; what is between single ones may be an expression.
-_BRACES = re.compile(r"\{\{|\}\}|\{([^{}\n]+)\}")
 
 
 @magics_class
@@ -38,8 +33,8 @@ class BodhiMagics(Magics):
     def chat_cell(self, line: str, cell: str) -> None:
         """Ask a model what the cell says; the answer appears below as it grows.
 
-        ``{expressions}`` are replaced by their values in this notebook. What is no expression, or names nothing that
-        is there, stays as it is; ``{{`` and ``}}`` stand for braces.
+        ``{expressions}`` are replaced by their values in this notebook. What is no expression, names nothing that is
+        there, or is an argument in LaTeX stays as it is; ``{{`` and ``}}`` stand for braces.
         """
         arguments = parse_argstring(self.chat_cell, line)
         parameters = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
@@ -77,20 +72,6 @@ def _use(server: Server, name: str) -> None:
     Choice.model = name
     meant = "" if model["id"] == name else f", which is {model['id']}"
     print(f"Questions go to {name}{meant}.")  # noqa: T201
-
-
-def fill(text: str, namespace: Mapping[str, Any]) -> str:
-    """`text` with the values of its ``{expressions}``."""
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0][0]
-        try:
-            return str(eval(compile(match[1].strip(), "<prompt>", "eval"), dict(namespace)))  # noqa: S307 - the user's own cell
-        except (SyntaxError, NameError):
-            return match[0]
-
-    return _BRACES.sub(value, text)
 
 
 def _unquoted(text: str) -> str:

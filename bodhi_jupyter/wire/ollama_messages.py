@@ -13,19 +13,10 @@ from pydantic import Field, model_validator
 
 from .errors import BackendFailed, InvalidField
 from .lenient import Lenient
+from .media import MEDIA_TYPES, media_type
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
-#: The beginning of a file, and what it is.
-_MEDIA = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"GIF8[79]a"), "image/gif"),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
-    (re.compile(rb"BM"), "image/bmp"),
-    (re.compile(rb"RIFF.{4}WAVE", re.DOTALL), "audio/wav"),
-    (re.compile(rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), "audio/mp3"),
-)
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
@@ -121,9 +112,9 @@ def _media_part(image: str, field: str) -> dict[str, Any]:
         data = base64.b64decode(text, validate=True)
     except ValueError:
         raise InvalidField(f"illegal base64 data in {field}", param=field) from None
-    mime = next((mime for magic, mime in _MEDIA if magic.match(data)), None)
+    mime = media_type(data)
     if mime is None:
-        known = ", ".join(mime.partition("/")[2] for _, mime in _MEDIA)
+        known = ", ".join(mime.partition("/")[2] for mime in MEDIA_TYPES)
         raise InvalidField(f"unknown format of {field}; expected one of {known}", param=field)
     if mime.startswith("audio/"):
         return {"type": "input_audio", "input_audio": {"data": text, "format": mime.removeprefix("audio/")}}

@@ -136,7 +136,7 @@ async def test_a_backend_that_compresses_when_asked_is_not_asked(client, fake) -
 
 
 async def test_a_query_that_cannot_be_read_does_not_hang(client) -> None:
-    assert (await client.get("/v1/models?no_track_activity=%ff")).status_code in {200, 400}
+    assert (await client.get("/v1/models?no_track_activity=%ff")).status_code == 200
 
 
 class TestProviders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -15,7 +16,9 @@ from tornado.web import RequestHandler
 from bodhi_jupyter.handlers.manage_docs import DocsAssetHandler
 from bodhi_jupyter.handlers.ollama_manage import PushHandler, UnsupportedHandler
 from bodhi_jupyter.handlers.operations import OPERATIONS, document
+from bodhi_jupyter.handlers.operations_models import example_of
 from bodhi_jupyter.handlers.passthrough import HostedRouteHandler
+from bodhi_jupyter.models import box
 from bodhi_jupyter.routes import ROUTES
 from bodhi_jupyter.wire.openapi import Operation
 from bodhi_jupyter.wire.sse import iter_events
@@ -35,6 +38,16 @@ def bodhi_config() -> dict[str, Any]:
 def described() -> dict[str, Any]:
     # As it is after a journey over the network.
     return json.loads(json.dumps(document(server="/user/ann/", cookie="username")))
+
+
+async def test_the_example_of_a_model_is_what_the_route_says_of_its_file(client, tiny_random) -> None:
+    (model,) = (await client.get("/v1/models?capability=completion")).json()["data"]
+    assert {**example_of(tiny_random), "created": model["created"]} == model
+
+
+def test_the_example_of_a_model_is_the_one_in_the_box(described) -> None:
+    file = Path(box.__file__).with_name(f"{box.NAME}.gguf")
+    assert json.dumps(example_of(file)) in json.dumps(described)
 
 
 def offered(handler: type[RequestHandler]) -> set[str]:

@@ -61,6 +61,14 @@ class Drawing:
         return PNG
 
 
+class Undrawn:
+    def _repr_png_(self) -> None:
+        return None
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
 @pytest.mark.parametrize(
     ("thing", "name", "attachment"),
     [
@@ -72,6 +80,8 @@ class Drawing:
         (SimpleNamespace(write_csv=lambda: "a,b\n"), "", {"kind": "text", "name": "table.csv", "text": "a,b\n"}),
         (SimpleNamespace(stdout="printed\n"), "", {"kind": "text", "name": "output", "text": "printed\n"}),
         (Drawing(), "", {"kind": "image", "name": "image", "url": URL}),
+        (Undrawn(), "", {"kind": "text", "name": "Undrawn", "text": "nothing"}),
+        (b"RIFF, she said", "", {"kind": "text", "name": "data", "text": "RIFF, she said"}),
         ([1, 2], "", {"kind": "text", "name": "list", "text": "[1, 2]"}),
     ],
 )
@@ -79,9 +89,10 @@ def test_what_can_be_attached(thing: Any, name: str, attachment: dict[str, str])
     assert attachment_of(thing, name) == attachment
 
 
-def test_what_is_neither_text_nor_an_image_is_refused():
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"RIFF\xff\xff\xff\xffWAVEfmt "], ids=["bytes", "a sound"])
+def test_what_is_neither_text_nor_an_image_is_refused(data: bytes):
     with pytest.raises(ValueError, match=r"x\.bin is neither text nor an image"):
-        attachment_of(b"\xff\xfe\x00", "x.bin")
+        attachment_of(data, "x.bin")
 
 
 def test_long_text_is_cut_and_says_so():

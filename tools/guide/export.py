@@ -8,12 +8,12 @@ import gguf
 import numpy as np
 import torch
 
+from bodhi_jupyter.models.box import DESCRIPTION, NAME
+
 from .network import Network
 from .tokens import ANSWERS, CONTROLS, END, MARKS, TEMPLATE, Tokenizer
 
 _KIND = gguf.GGMLQuantizationType.Q8_0
-NAME = "guide"
-DESCRIPTION = "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
 
 
 def write(path: Path, network: Network, tokenizer: Tokenizer) -> None:
