@@ -36,6 +36,10 @@ class Disconnected(httpx.RemoteProtocolError):
     """The server closed the connection before a byte of the answer came."""
 
 
+class KeptTooLong(Disconnected):
+    """The same of a connection that had carried a request before: the server closes what idles."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """Carries one request after the other.
 
