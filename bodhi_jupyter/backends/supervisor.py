@@ -61,7 +61,7 @@ class EngineProcess:
         self._answer: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._popen: subprocess.Popen[bytes] | None = None
-        self._killed = False
+        self._is_unwanted = False
 
     @classmethod
     async def start(cls, launcher: Launcher, spec: EngineSpec, *, start_timeout: float) -> EngineProcess:
@@ -124,15 +124,15 @@ class EngineProcess:
         await self._destroy()
 
     async def _destroy(self) -> None:
-        """Kill it, and wait until nothing of it is left."""
-        if os.name == "nt":
-            # There a kill reaches the child alone: told first, it ends what it has started.
+        """End it at once, and wait until nothing of it is left."""
+        with self._lock:
+            self._is_unwanted = True
+            popen = self._popen
+        if popen is not None:
+            # Told first, it ends what it has started and removes its key; a kill would leave the one or the other.
             self._ask_to_end()
             await self._wait_for_end(_LAST_LINES)
-        with self._lock:
-            self._killed = True
-            if self._popen is not None:
-                self._popen.kill()  # without effect on a process that has ended
+            popen.kill()  # without effect on a process that has ended
         await self._wait_for_end(_DEATH_AGONY)
 
     def _ask_to_end(self) -> None:
@@ -182,7 +182,7 @@ class EngineProcess:
         with self._lock:
             self.pid = popen.pid
             self._popen = popen
-            if self._killed:  # `start` was cancelled before there was anything to kill
+            if self._is_unwanted:  # `start` was cancelled before there was anything to end
                 popen.kill()
         return popen
 
