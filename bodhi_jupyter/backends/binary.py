@@ -5,13 +5,12 @@ hears a command on standard input (see `launch.BinaryLauncher`), starts it, read
 its own log, waits for ``/health``, answers ``{"port": 1234}`` or ``{"error": "..."}``, and ends it when standard
 input closes.
 
-The key goes through a file that only this user can read and that is gone once the server has read it: arguments
-and environment stay readable for as long as the process lives.
+The key goes through a file that only this user can read and that is gone once the server has read it, or when this
+process is told to end: arguments and environment stay readable for as long as the process lives.
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import re
@@ -20,12 +19,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .child import Parent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: As written before ("HTTP server is listening, ... port: 1234") and now ("listening on http://127.0.0.1:1234").
 _LISTENING = re.compile(rb"listening\b.*?(?:port: |://[^\s:]+:)(\d+)")
@@ -35,16 +30,23 @@ _PATIENCE = 0.05
 
 def main() -> int:
     """Serve until the parent or the binary goes; the binary's exit code."""
-    watched = _Binary()
-    parent = Parent(last_words=watched.end)
+    watched, key_file = _Binary(), _KeyFile()
+
+    def end() -> None:
+        watched.end()
+        key_file.remove()
+
+    parent = Parent(last_words=end)
     configuration = parent.hear()
-    with _key_file(configuration["api_key"]) as key_file:
-        try:
-            watched.start([*configuration["command"], "--api-key-file", key_file], configuration["environment"])
-        except OSError as error:
-            parent.tell(error=f"the llama-server binary cannot be started ({error.strerror})")
-            return 1
+    path = key_file.write(configuration["api_key"])
+    try:
+        watched.start([*configuration["command"], "--api-key-file", path], configuration["environment"])
         watched.wait_for_port()  # by then it has read its arguments, and the key
+    except OSError as error:
+        parent.tell(error=f"the llama-server binary cannot be started ({error.strerror})")
+        return 1
+    finally:
+        key_file.remove()
     port = watched.wait_until_healthy()
     if port is None:
         parent.tell(error="the llama-server binary ended")
@@ -53,16 +55,27 @@ def main() -> int:
     return watched.wait()
 
 
-@contextlib.contextmanager
-def _key_file(api_key: str) -> Iterator[str]:
-    """The path of a file that holds the key and is readable by its owner only."""
-    handle, name = tempfile.mkstemp(prefix="bodhi-", suffix=".key")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{api_key}\n")
-        yield name
-    finally:
-        Path(name).unlink(missing_ok=True)
+class _KeyFile:
+    """A file that holds the key and is readable by its owner only."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._path: Path | None = None
+
+    def write(self, api_key: str) -> str:
+        """Make it; its path."""
+        with self._lock:  # `remove` must never miss one that is just being made
+            handle, name = tempfile.mkstemp(prefix="bodhi-", suffix=".key")
+            self._path = Path(name)
+            with os.fdopen(handle, "w") as file:
+                file.write(f"{api_key}\n")
+        return name
+
+    def remove(self) -> None:
+        """Remove it, if it is there."""
+        with self._lock:
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
 
 
 class _Binary:

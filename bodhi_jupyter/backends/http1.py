@@ -36,6 +36,10 @@ class Disconnected(httpx.RemoteProtocolError):
     """The server closed the connection before a byte of the answer came."""
 
 
+class KeptTooLong(Disconnected):
+    """The same of a connection that had carried a request before: the server closes what idles."""
+
+
 class Connection(asyncio.BufferedProtocol):
     """Carries one request after the other.
 
@@ -60,6 +64,7 @@ class Connection(asyncio.BufferedProtocol):
         self.content_type = ""
         self.finished = False
         self._has_head = self._is_delimited = self._keeps_alive = self._is_read_paused = False
+        self._is_cut_short = False
         self._received = 0
         self._chunks: list[bytes] = []
         #: The parser gives each piece of the body here.
@@ -104,7 +109,9 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _write(self, data: bytes) -> None:
         # A server may answer before it has read everything; the rest is then not wanted.
-        if data and self._transport is not None and not self._has_head:
+        if data and self._has_head:
+            self._is_cut_short = True
+        elif data and self._transport is not None:
             self._transport.write(data)
             while not (self._may_write or self._has_head):
                 await self._wait()
@@ -176,7 +183,8 @@ class Connection(asyncio.BufferedProtocol):
         self._shortcut = None  # who was offered the body may go
         self._stop_watching()
         self._resume_reading()
-        reusable = self._keeps_alive and self.is_open and self._may_write
+        # What is asked next would be read as the rest of a body that was cut short.
+        reusable = self._keeps_alive and self.is_open and self._may_write and not self._is_cut_short
         if not reusable:
             self.abort()
         return reusable

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import httpx
 
-from .http1 import Connection, Take
+from .http1 import Connection, Disconnected, KeptTooLong, Take
 from .http1_socket import open_loopback
 from .sending import Http1Request, Place
 
@@ -39,14 +39,17 @@ class Http1Pool:
             afresh: over a connection that has carried none before.
 
         Raises:
+            KeptTooLong: a connection that had carried one before turned out to be closed.
             httpx.TransportError: there is no answer.
         """
-        connection = None if afresh else self._take(request.place)
-        connection = connection or await _connect(request.place, request.connect_timeout)
+        kept = None if afresh else self._take(request.place)
+        connection = kept or await _connect(request.place, request.connect_timeout)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
-        except BaseException:
+        except BaseException as error:
             connection.abort()
+            if kept is not None and isinstance(error, Disconnected):
+                raise KeptTooLong("closed without an answer") from None
             raise
         return Http1Answer(connection, self, request.place)
 

@@ -124,15 +124,15 @@ class Transports:
 
     def __init__(self) -> None:
         import httpx
-        from httpx_aiohttp import AiohttpTransport
 
         from .http1_pool import Http1Pool
+        from .tls import TlsTransport
 
         # aiohttp reads 0 as "no limit" and None as its own limit of 100, which slow streams would use up.
         limits = httpx.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE_SECONDS)
         self._plain = Http1Pool(KEEP_ALIVE_SECONDS)
         # No proxy of the environment may see prompts.
-        self._tls = AiohttpTransport(limits=limits, trust_env=False)
+        self._tls = TlsTransport(limits=limits, trust_env=False)
 
     async def send(self, request: Request, *, afresh: bool = False) -> Incoming:
         """The answer, its body still on the way; `afresh`: over a connection that has carried none before.

@@ -61,7 +61,8 @@ class EngineProcess:
         self._answer: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._popen: subprocess.Popen[bytes] | None = None
-        self._killed = False
+        self._is_unwanted = False
+        self._configuring = -1
 
     @classmethod
     async def start(cls, launcher: Launcher, spec: EngineSpec, *, start_timeout: float) -> EngineProcess:
@@ -124,15 +125,15 @@ class EngineProcess:
         await self._destroy()
 
     async def _destroy(self) -> None:
-        """Kill it, and wait until nothing of it is left."""
-        if os.name == "nt":
-            # There a kill reaches the child alone: told first, it ends what it has started.
+        """End it at once, and wait until nothing of it is left."""
+        with self._lock:
+            self._is_unwanted = True
+            popen = self._popen
+        if popen is not None:
+            # Told first, it ends what it has started and removes its key; a kill would leave the one or the other.
             self._ask_to_end()
             await self._wait_for_end(_LAST_LINES)
-        with self._lock:
-            self._killed = True
-            if self._popen is not None:
-                self._popen.kill()  # without effect on a process that has ended
+            popen.kill()  # without effect on a process that has ended
         await self._wait_for_end(_DEATH_AGONY)
 
     def _ask_to_end(self) -> None:
@@ -179,10 +180,13 @@ class EngineProcess:
             env=child_environment(),
             **apart,
         )
+        assert popen.stdin is not None
+        # Its own: `_ask_to_end` may close the other in the midst of writing, and the number be another file's then.
+        self._configuring = os.dup(popen.stdin.fileno())
         with self._lock:
             self.pid = popen.pid
             self._popen = popen
-            if self._killed:  # `start` was cancelled before there was anything to kill
+            if self._is_unwanted:  # `start` was cancelled before there was anything to end
                 popen.kill()
         return popen
 
@@ -191,7 +195,7 @@ class EngineProcess:
             target=self._read_log, args=(popen,), name=f"engine-{self._alias}-log", daemon=True
         )
         log_reader.start()
-        self._answer = _converse(popen, configuration)
+        self._answer = _converse(popen, self._configuring, configuration)
         if "port" in self._answer:
             self._tell_loop(self._answered.set)
         self.returncode = popen.wait()
@@ -213,13 +217,13 @@ class EngineProcess:
             self._loop.call_soon_threadsafe(news)
 
 
-def _converse(popen: subprocess.Popen[bytes], configuration: dict[str, Any]) -> dict[str, Any]:
-    """Give the child its configuration and take its answer; empty when it ends without one."""
-    assert popen.stdin is not None
+def _converse(popen: subprocess.Popen[bytes], descriptor: int, configuration: dict[str, Any]) -> dict[str, Any]:
+    """Give the child its configuration, over `descriptor`, and take its answer; empty when it ends without one."""
     assert popen.stdout is not None
     with popen.stdout, open(popen.stdout.fileno(), "rb", closefd=False) as answers:
         try:
-            _write_all(popen.stdin.fileno(), json.dumps(configuration).encode() + b"\n")
+            with open(descriptor, "wb", buffering=0):  # is closed as soon as all is written
+                _write_all(descriptor, json.dumps(configuration).encode() + b"\n")
             answer: dict[str, Any] = json.loads(answers.readline() or b"{}")
         except (OSError, ValueError):
             return {}

@@ -144,7 +144,10 @@ class Upstream:
         return _Exchange(self, Request("GET", address.url + path, address.headers, None, seconds), backend)
 
     async def send(self, request: Request, backend: str) -> Incoming:
-        """Send, and once more where a pooled connection turned out to be closed before any byte came back.
+        """Send, and once more where a connection that was kept turned out to be closed before any byte came back.
+
+        Over a new connection a request has arrived: what closes that may be the request itself, which is not to be
+        repeated against an engine that has just been started again.
 
         Raises:
             BackendError: as `post` and `get`.
@@ -154,7 +157,7 @@ class Upstream:
             return await transports.send(request)
         except _http_failures() as error:
             first = _translate(error, backend, answering=False)
-            if not _was_disconnected(error):
+            if not _was_kept_too_long(error):
                 raise first from None
         try:
             return await transports.send(request, afresh=True)
@@ -197,19 +200,18 @@ def _http_failures() -> tuple[type[Exception], ...]:
     return (httpx.HTTPError, aiohttp.ClientError, OSError)
 
 
+def _was_kept_too_long(error: Exception) -> bool:
+    from .http1 import KeptTooLong
+
+    return isinstance(error, KeptTooLong)
+
+
 def _was_disconnected(error: Exception) -> bool:
-    """Whether the peer closed the connection without a byte, as one does that was kept too long.
-
-    httpx-aiohttp reports it as a `ConnectTimeout` whose cause tells the truth (read in its source).
-    """
-    import aiohttp
-
+    """Whether the peer closed the connection without a byte."""
     from .http1 import Disconnected
+    from .tls import was_disconnected
 
-    cause = error.__cause__ or error
-    return isinstance(cause, Disconnected | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(
-        cause, aiohttp.ClientConnectorError
-    )
+    return isinstance(error, Disconnected) or was_disconnected(error)
 
 
 def _translate(error: Exception, backend: str, *, answering: bool) -> BackendError:

@@ -60,4 +60,5 @@ class ContextParams(BaseModel):
     """Number format of the cached values; quantised ones need flash attention. llama.cpp takes f16."""
 
     extra_args: list[str] = Field(default_factory=list)
-    """Raw arguments for a `llama-server` binary, one list item each; the embedded engine refuses them."""
+    """Raw arguments for a `llama-server` binary, one list item each; the embedded engine refuses them.
+    Of a caller with a scoped key only those are taken that `harmless_args` names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 #: ``name-00001-of-00003``, as `llama-gguf-split` writes it.
 _PART = re.compile(r"(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -58,3 +59,15 @@ def parse_file_name(name: str) -> FileName:
         part=part,
         projector=bool(_PROJECTOR.search(stem)),
     )
+
+
+def parts_of(path: Path) -> tuple[Path, ...]:
+    """All files of the model that begins in `path`, by their names; that one alone where no others follow it."""
+    if path.suffix.lower() != ".gguf":
+        return (path,)
+    name = parse_file_name(path.name)
+    number, count = name.part
+    if number != 1:
+        return (path,)
+    rest = (path.with_name(f"{name.stem}-{part:05}-of-{count:05}{path.suffix}") for part in range(2, count + 1))
+    return (path, *rest)

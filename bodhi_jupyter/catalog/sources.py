@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from .context import ContextParams
 from .discovery import Discovery, ModelFile, ModelFolders
 from .hub import repo_of
 from .locate import find_file, locate_gguf
+from .model_names import parts_of
 from .store import AliasStore
 
 T = TypeVar("T")
@@ -155,7 +157,7 @@ class AliasFileSource:
 
         def look() -> ModelFile | None:
             path = locate_gguf(file, self._model_folders, self._hub_caches)
-            return None if path is None else known.get(path) or single_file(file.alias, path)
+            return None if path is None else known.get(path) or model_at(file.alias, path)
 
         model = _looked_for("path" if file.path else "filename", f"the model's file {_named(stored)!r}", look)
         context = self._located(file.context_params)
@@ -184,8 +186,25 @@ def single_file(name: str, path: Path) -> ModelFile:
     Raises:
         OSError: it cannot be looked at.
     """
-    status = path.stat()
-    return ModelFile(name, path, status.st_size, status.st_mtime_ns, None, None, None, (path,))
+    return _model_of(name, (path,))
+
+
+def model_at(name: str, path: Path) -> ModelFile:
+    """A model that no folder that is searched has: its file, or all parts of a split one, which lie side by side.
+
+    Raises:
+        OSError: one of them cannot be looked at.
+    """
+    parts = parts_of(path)
+    if not all(part.exists() for part in parts):
+        raise FileNotFoundError(errno.ENOENT, f"not all of its {len(parts)} parts are there")
+    return _model_of(name, parts)
+
+
+def _model_of(name: str, parts: tuple[Path, ...]) -> ModelFile:
+    statuses = [part.stat() for part in parts]
+    size, mtime_ns = sum(status.st_size for status in statuses), max(status.st_mtime_ns for status in statuses)
+    return ModelFile(name, parts[0], size, mtime_ns, None, None, None, parts)
 
 
 def document_of(alias: Alias, name: str) -> dict[str, Any]:

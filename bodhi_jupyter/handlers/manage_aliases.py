@@ -9,10 +9,12 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..catalog.alias import Alias
+from ..catalog.alias_file import AliasProblem, parse_document
 from ..catalog.alias_reader import StoredAlias
+from ..catalog.harmless_args import harmful_in
 from ..catalog.sources import AliasFileSource, document_of
 from ..catalog.store import AliasNotFound, AliasStore, ReadOnlyAlias
-from ..wire.errors import InvalidField
+from ..wire.errors import InvalidField, NotAllowed
 from ..wire.validation import parse_object
 from .base import GatewayHandler
 from .off_loop import off_loop
@@ -51,6 +53,28 @@ class _AliasHandler(GatewayHandler):
     async def document(self) -> dict[str, Any]:
         """The alias in the body."""
         return {name: value for name, value in (await self.sent()).items() if name not in _TOLD}
+
+    def check_arguments(self, document: dict[str, Any], before: StoredAlias | None = None) -> None:
+        """Refuse what a scoped key may not let an engine do: it opens no files.
+
+        `before` is the alias that is replaced: what its file says already is not the key's doing.
+
+        Raises:
+            NotAllowed: an argument for llama-server reads, writes, runs or listens, or may.
+        """
+        if self.holder is None:
+            return
+        try:
+            arguments = parse_document(document).context_params.extra_args
+        except AliasProblem:
+            return  # the store tells what is wrong with it
+        known = before is not None and before.file.context_params.extra_args == arguments
+        if not known and (name := harmful_in(arguments)):
+            raise NotAllowed(
+                f"A scoped key cannot give a model the argument '{name[:64]}': it may read, write or run something. "
+                "Write it into the alias's file, or use the Jupyter server's token.",
+                param="context_params.extra_args",
+            )
 
     async def changed(self) -> None:
         """Let the next list show what the files say now."""
@@ -96,7 +120,9 @@ class AliasesHandler(_AliasHandler):
     @authorized
     async def post(self) -> None:
         """Create one: 201, or 409 if the name is taken."""
-        stored = await asyncio.to_thread(self.store.create, await self.document())
+        document = await self.document()
+        self.check_arguments(document)
+        stored = await asyncio.to_thread(self.store.create, document)
         await self.changed()
         self.set_status(201)
         await self.answer_alias(stored)
@@ -117,6 +143,7 @@ class AliasHandler(_AliasHandler):
         """Replace it; with ``If-Match`` only if nobody else has: 412 otherwise."""
         document = await self.document()
         try:
+            self.check_arguments(document, await asyncio.to_thread(self.store.get, name))
             stored = await asyncio.to_thread(self.store.update, name, document, if_match=self.if_match())
         except AliasNotFound:
             await self.explain_absence(name)

@@ -57,21 +57,21 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
             GatewayError: no such model, no lease, or the server refused or failed.
         """
         alias = await self._alias_for(request)
+        vectors: list[Vector] = []
 
-        async def embedded(lease: Lease) -> tuple[list[Vector], int]:
+        async def embed_rest(lease: Lease) -> None:
             timestamps.loaded = timestamps.clock()
-            vectors: list[Vector] = []
-            tokens = 0
-            for batch in batches(texts, BATCH):
+            # What an engine answered before it died stands, and is not counted twice.
+            for batch in batches(texts[len(vectors) :], BATCH):
                 document = await self._document(alias, lease, batch, truncate=truncate)
                 try:
-                    vectors += await asyncio.to_thread(read_vectors, document, len(batch))
+                    vectors.extend(await asyncio.to_thread(read_vectors, document, len(batch)))
                 except ValueError:
                     raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
-                tokens += note_prompt_tokens(self, document)
-            return vectors, tokens
+                note_prompt_tokens(self, document)
 
-        return await with_lease(self.gateway, alias, embedded, request.keep_alive)
+        await with_lease(self.gateway, alias, embed_rest, request.keep_alive)
+        return vectors, self.record.prompt_tokens or 0
 
     async def _alias_for(self, request: Request) -> Alias:
         return await self.with_context(await self.resolve_to_run(request.model), request.options)

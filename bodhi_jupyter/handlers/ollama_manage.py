@@ -24,6 +24,7 @@ from ..wire.json_text import compact
 from ..wire.ollama import OllamaModelRequest, parse_ollama
 from ..wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest, check_create, created_document
 from .ollama_base import NAMES_BYTES, OllamaHandler
+from .undivided import undivided
 
 
 class ModelInUse(RequestError):
@@ -88,6 +89,9 @@ class _ManageHandler(OllamaHandler):
 
     async def save(self, document: dict[str, Any]) -> None:
         """Write an alias, over one of the same name: Ollama's create and copy replace."""
+        await undivided(self._save(document))
+
+    async def _save(self, document: dict[str, Any]) -> None:
         await asyncio.to_thread(_save, self.store, document)
         await self.gateway.catalog.refresh(AliasFileSource.name)
 
@@ -181,14 +185,15 @@ class DeleteHandler(_ManageHandler):
         self.record.note_model(request.model)
         alias = await self.gateway.catalog.resolve_exactly(request.model)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
-        if await self.stored_document(alias) is None:
-            await self._delete_files(alias)
-        else:
-            self._refuse_used([alias])
-            await asyncio.to_thread(self.store.delete, alias.name)
-            await self.gateway.catalog.refresh(AliasFileSource.name)
-            self.gateway.pool.retire(alias.name, "the alias is gone")
+        is_file = await self.stored_document(alias) is not None
+        await undivided(self._delete_alias(alias) if is_file else self._delete_files(alias))
         self.answer_empty()
+
+    async def _delete_alias(self, alias: Alias) -> None:
+        self._refuse_used([alias])
+        await asyncio.to_thread(self.store.delete, alias.name)
+        await self.gateway.catalog.refresh(AliasFileSource.name)
+        self.gateway.pool.retire(alias.name, "the alias is gone")
 
     async def _delete_files(self, alias: Alias) -> None:
         target = alias.target

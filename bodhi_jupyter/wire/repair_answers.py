@@ -12,7 +12,7 @@ from .guard import Plain, StreamGuard
 from .json_text import compact
 from .openai import ChatRequest
 from .plain_events import Frame
-from .schema import conforms
+from .schema_answers import require_fit
 from .sse import comment, data_event, iter_events
 
 # As llama.cpp writes them; inside a JSON string the quotation marks would be escaped, so only keys can match.
@@ -50,7 +50,7 @@ class AnswerRepairs:
         """The ``chat.completion``, mended in place.
 
         Raises:
-            BackendFailed: it is none, or does not fit the strict schema.
+            BackendFailed: it is none, or `require_fit` refuses it.
         """
         try:
             for choice in answer["choices"]:
@@ -74,7 +74,7 @@ class AnswerRepairs:
         """One ``chat.completion.chunk``, mended in place; for streams with `every_event`.
 
         Raises:
-            BackendFailed: it is none, or the answer that ends here does not fit the strict schema.
+            BackendFailed: it is none, or `require_fit` refuses the answer that ends here.
         """
         try:
             for choice in chunk.get("choices") or []:
@@ -101,12 +101,9 @@ class AnswerRepairs:
             self._check("".join(text))
 
     def _check(self, text: str) -> None:
-        if self._schema is not None and not conforms(self._schema, text):
-            raise BackendFailed(
-                f"The answer of the backend {self._backend!r} does not fit the schema of 'response_format', "
-                "which is 'strict'.",
-                code="schema_mismatch",
-            )
+        if self._schema is not None:
+            whose = f"The answer of the backend {self._backend!r}"
+            require_fit(self._schema, text, whose=whose, field="response_format")
 
 
 class ChatGuard(StreamGuard):

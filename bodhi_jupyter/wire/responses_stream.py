@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .assemble import MalformedChunk
-from .errors import BackendFailed
-from .schema import conforms
+from .schema_answers import require_fit
 
 _TERMINAL = frozenset({"response.completed", "response.incomplete"})
 _OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
@@ -118,7 +117,7 @@ class ResponseEvents:
 
         Raises:
             ValueError: it is no part of a response.
-            BackendFailed: the text that ends here does not fit the schema.
+            BackendFailed: `require_fit` refuses the text that ends here.
         """
         for repaired in self._repaired(event):
             yield self._numbered(repaired)
@@ -242,11 +241,8 @@ class ResponseEvents:
     def _check_texts(self) -> None:
         for item in self._output if self._schema is not None else []:
             text = "".join(part.get("text", "") for part in item.get("content", []))
-            if item.get("type") == "message" and not conforms(self._schema or {}, text):
-                raise BackendFailed(
-                    "The model's answer does not fit the schema of 'text.format', which is 'strict'.",
-                    code="schema_mismatch",
-                )
+            if item.get("type") == "message":
+                require_fit(self._schema or {}, text, whose="The model's answer", field="text.format")
 
     def _was_cut(self, usage: Mapping[str, Any]) -> bool:
         """Whether a limit ended the answer; one whose own end falls on the limit cannot be told from that."""

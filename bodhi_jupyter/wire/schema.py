@@ -5,7 +5,7 @@ with the engine that we ship; llama.cpp#19051). So:
 
 - a schema that is no schema, or of which the grammar would say something else, is refused;
 - with ``strict`` (OpenAI's word for "exactly so") what bears on an answer's structure and would be left out is refused
-  too. What bears on a value alone (`CHECKED_AFTERWARDS`) passes, and `conforms` checks the answer;
+  too. What bears on a value alone (`CHECKED_AFTERWARDS`) passes, and `schema_answers` checks the answer;
 - without ``strict`` what can be enforced is, and a schema of which nothing can be is refused.
 
 What the engine itself refuses aloud is left to it: ``true`` and ``false`` as schemas, ``$ref`` to anchors, bounds of
@@ -47,7 +47,7 @@ LEFT_OUT = frozenset(
         "unevaluatedProperties",
     }
 )
-#: Left out of the grammar in whole or in some places, and about one value: `conforms` checks them afterwards.
+#: Left out of the grammar in whole or in some places, and about one value: `schema_answers` checks them afterwards.
 #: Bounds hold for integers only, lengths not beside a pattern or a known format, upper counts up to 2000.
 CHECKED_AFTERWARDS = frozenset(
     {
@@ -126,8 +126,8 @@ _UNESCAPED = re.compile(r'["\x00-\x1f]|\\[nrtfv\\]')
 
 
 #: Schemas whose checks are remembered, and the bytes that one may have: at most 8 MB together.
-_CACHED = 128
-_MAX_CACHED = 64 * 1024
+CACHED = 128
+MAX_CACHED = 64 * 1024
 
 
 class UnfitSchema(ValueError):
@@ -151,12 +151,12 @@ def check_schema(schema: Mapping[str, Any], *, strict: bool) -> None:
         UnfitSchema: see the module.
     """
     text = pydantic_core.to_json(schema)
-    problem = _problem(text, strict) if len(text) <= _MAX_CACHED else _problem.__wrapped__(text, strict)
+    problem = _problem(text, strict) if len(text) <= MAX_CACHED else _problem.__wrapped__(text, strict)
     if problem is not None:
         raise UnfitSchema(problem[0], code=problem[1])
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=CACHED)
 def _problem(text: bytes, strict: bool) -> tuple[str, str] | None:
     """Message and code of what is wrong with the schema that `text` is."""
     try:
@@ -167,7 +167,7 @@ def _problem(text: bytes, strict: bool) -> tuple[str, str] | None:
 
 
 def _check(schema: Mapping[str, Any], *, strict: bool) -> None:
-    nodes = list(_subschemas(schema))
+    nodes = list(subschemas(schema))
     for where, node in nodes:
         if problem := shape_fault(node) or _reference_fault(node, schema):
             raise UnfitSchema(f"'{where}' is not a valid schema: {problem}.", code="invalid_json_schema")
@@ -179,46 +179,7 @@ def _check(schema: Mapping[str, Any], *, strict: bool) -> None:
         raise UnfitSchema(f"'#' cannot be enforced: '{min(schema.keys() & LEFT_OUT)}', and there is nothing else.")
 
 
-def conforms(schema: Mapping[str, Any], text: str) -> bool:
-    """Whether the text is JSON that fits the schema: for what the grammar leaves out, and for a lost grammar.
-
-    Patterns are left to the grammar: Python's regular expressions can be made to run for ever. Formats are notes, as
-    the JSON Schema specification has them. Nothing is fetched.
-    """
-    from jsonschema import ValidationError  # type: ignore[import-untyped]
-    from referencing.exceptions import Unresolvable
-
-    schema_text = pydantic_core.to_json(schema)
-    make = _validator if len(schema_text) <= _MAX_CACHED else _validator.__wrapped__
-    try:
-        make(schema_text).validate(pydantic_core.from_json(text, allow_inf_nan=False))
-    except (ValueError, ValidationError, Unresolvable, RecursionError):
-        return False
-    return True
-
-
-def _passes(*_: object) -> None:
-    """A keyword that is always met."""
-
-
-@lru_cache(maxsize=_CACHED)
-def _validator(text: bytes) -> Any:
-    """A `jsonschema` validator without regular expressions, and without a network."""
-    from jsonschema import (
-        Draft7Validator,
-        Draft202012Validator,
-        validators,
-    )
-    from referencing import Registry
-
-    schema = pydantic_core.from_json(text)
-    # Tuples as drafts before 2020-12 wrote them; the other words that both know mean the same.
-    draft = Draft7Validator if any(isinstance(node.get("items"), list) for _, node in _subschemas(schema)) else None
-    unpatterned = validators.extend(draft or Draft202012Validator, {"pattern": _passes, "patternProperties": _passes})
-    return unpatterned(schema, registry=Registry())
-
-
-def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The schema and all within it or referred to, with JSON pointers; what is no object is left out."""
     waiting: list[tuple[str, Any]] = [("#", schema)]
     seen = set()
@@ -228,8 +189,8 @@ def _subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, A
             continue
         seen.add(id(node))
         yield where, node
-        if _is_pointer(reference := node.get("$ref")):
-            waiting.append((reference, _target(reference, schema)))
+        if is_pointer(reference := node.get("$ref")):
+            waiting.append((reference, target_of(reference, schema)))
         for key in node.keys() & _CONTAINERS:
             value = node[key]
             if key in _NAMED_SCHEMAS and isinstance(value, dict):
@@ -249,17 +210,17 @@ def _reference_fault(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | 
         return None
     if not reference.startswith("#"):
         return f"'$ref' to '{reference[:64]}' leaves the schema; put it into '$defs'"
-    if _is_pointer(reference) and _target(reference, root) is None:
-        return f"'$ref' to '{reference[:64]}' leads nowhere"
+    if is_pointer(reference) and not isinstance(target_of(reference, root), dict | bool):
+        return f"'$ref' to '{reference[:64]}' leads to no schema"
     return None
 
 
-def _is_pointer(reference: object) -> TypeGuard[str]:
+def is_pointer(reference: object) -> TypeGuard[str]:
     """Whether it leads to a place in the same document, not to an anchor there or elsewhere."""
     return isinstance(reference, str) and (reference == "#" or reference.startswith("#/"))
 
 
-def _target(reference: str, root: Mapping[str, Any]) -> Any:
+def target_of(reference: str, root: Mapping[str, Any]) -> Any:
     """What a pointer leads to, None if nowhere."""
     node: Any = root
     for step in unquote(reference).split("/")[1:]:
@@ -285,8 +246,8 @@ def _check_ends(nodes: list[Mapping[str, Any]], root: Mapping[str, Any]) -> None
 
 def _instead(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Any]:
     """The schemas that stand in the place of this one."""
-    if _is_pointer(node.get("$ref")):
-        yield _target(node["$ref"], root)
+    if is_pointer(node.get("$ref")):
+        yield target_of(node["$ref"], root)
     for key in _BRANCHES:
         yield from node.get(key, ())
 
@@ -310,8 +271,8 @@ def _misread(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:
 
 def _is_mergeable(node: Any, root: Mapping[str, Any]) -> bool:
     """Whether it may stand in an ``allOf``: of those only properties and enumerations are read."""
-    while isinstance(node, dict) and _is_pointer(node.get("$ref")):
-        node = _target(node["$ref"], root)
+    while isinstance(node, dict) and is_pointer(node.get("$ref")):
+        node = target_of(node["$ref"], root)
     return isinstance(node, dict) and not node.keys() & set(_BRANCHES) and ("properties" in node or "enum" in node)
 
 

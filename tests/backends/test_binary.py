@@ -1,8 +1,10 @@
 """A llama-server binary behind its watcher; the binary is a script that behaves like one."""
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,9 @@ from bodhi_jupyter.wire.errors import BackendUnavailable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the script needs a shebang line")
 
-#: Loads (answering 503 on /health) until it was asked three times; `--stuck` and `--crash` are its ways to fail.
+#: Loads (answering 503 on /health) until it was asked three times; its ways to fail are `--stuck`, `--mute`, `--crash`.
 FAKE = """#!{python}
-import http.server, json, os, sys
+import http.server, json, os, sys, time
 
 def option(name):
     return sys.argv[sys.argv.index(name) + 1]
@@ -30,6 +32,8 @@ if "--crash" in sys.argv:
     sys.exit(3)
 with open(option("--api-key-file")) as file:
     KEY = file.read().strip()
+if "--mute" in sys.argv:
+    time.sleep(600)
 asked = 0
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -161,6 +165,42 @@ def test_cancelling_a_load_leaves_no_binary(binary: BinaryLauncher, tiny_model: 
         with pytest.raises(asyncio.CancelledError):
             await loading
         await eventually(lambda: ended(binary_process.pid))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seconds", [60, 0.5])
+def test_a_load_that_comes_to_nothing_leaves_no_key(
+    binary: BinaryLauncher, tiny_model: Path, keys: Path, eventually, seconds: float
+) -> None:
+    """It is cancelled, or takes too long, before the server has said that it read the key."""
+
+    async def main() -> None:
+        spec = EngineSpec("tiny", tiny_model, ContextParams(extra_args=["--mute"]))
+        loading = asyncio.create_task(EngineProcess.start(binary, spec, start_timeout=seconds))
+        if seconds > 1:
+            await eventually(lambda: any_file(keys))
+            loading.cancel()
+        with pytest.raises((asyncio.CancelledError, BackendUnavailable)):
+            await loading
+        assert not any_file(keys)
+
+    asyncio.run(main())
+
+
+def test_a_parent_that_dies_leaves_no_key(binary: BinaryLauncher, tiny_model: Path, keys: Path, eventually) -> None:
+    spec = EngineSpec("tiny", tiny_model, ContextParams(extra_args=["--mute"]))
+    configuration = json.dumps(binary.configuration(spec, "secret")).encode() + b"\n"
+
+    async def main() -> None:
+        with subprocess.Popen(binary.command(), stdin=subprocess.PIPE) as watcher:  # noqa: ASYNC220
+            assert watcher.stdin is not None
+            watcher.stdin.write(configuration)
+            watcher.stdin.flush()
+            await eventually(lambda: any_file(keys))
+            watcher.stdin.close()
+            await eventually(lambda: watcher.poll() is not None)
+        assert not any_file(keys)
 
     asyncio.run(main())
 

@@ -66,7 +66,9 @@ def test_the_command_line_of_a_binary() -> None:
     assert "--threads" not in given
 
 
-@pytest.mark.parametrize("argument", ["--host", "--port=80", "--api-key", "-m", "--log-file"])
+@pytest.mark.parametrize(
+    "argument", ["--host", "--port=80", "--api-key", "-m", "--log-file", "--model-url", "-hf", "--models-dir"]
+)
 def test_what_an_alias_may_not_decide(argument: str) -> None:
     spec = EngineSpec("m", MODEL, ContextParams(extra_args=[argument]))
     with pytest.raises(BackendUnavailable, match=argument.partition("=")[0]):

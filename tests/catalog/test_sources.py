@@ -153,3 +153,44 @@ def test_a_discovered_model_as_an_alias_file(folders: Folders, write_gguf, add_t
             assert document == {"alias": "copy", "repo": "org/name", "filename": "folder/big-Q8_0.gguf"}
     remote = Alias("gpu-box/m", RemoteTarget("gpu-box", "m"), 0, "gpu-box")
     assert document_of(remote, "copy") == {"alias": "copy", "backend": "gpu-box", "model": "m"}
+
+
+class TestSplitElsewhere:
+    """A split model in a folder that is not searched."""
+
+    NAMES = tuple(f"m-{number:05}-of-00003.gguf" for number in (1, 2, 3))
+
+    @pytest.fixture
+    def elsewhere(self, tmp_path: Path, write_gguf) -> Path:
+        folder = tmp_path / "elsewhere"
+        folder.mkdir()
+        for number, name in enumerate(self.NAMES):
+            write_gguf(folder / name)
+            with (folder / name).open("ab") as file:
+                file.write(b"x" * number * 1000)
+        write_gguf(folder / "n-00002-of-00003.gguf")
+        return folder
+
+    def test_all_parts_count(self, folders: Folders, elsewhere: Path) -> None:
+        paths = tuple(elsewhere / name for name in self.NAMES)
+        folders.write("mine", f"path: {paths[0]}")
+        target = folders.read()["mine"].target
+        assert isinstance(target, LocalTarget)
+        assert (target.path, target.file.parts) == (paths[0], paths)
+        assert target.file.size == sum(path.stat().st_size for path in paths)
+        assert target.file.mtime_ns == max(path.stat().st_mtime_ns for path in paths)
+
+    def test_a_part_that_is_missing_is_told(self, folders: Folders, elsewhere: Path) -> None:
+        (elsewhere / self.NAMES[1]).unlink()
+        folders.write("mine", f"path: {elsewhere / self.NAMES[0]}")
+        assert folders.read() == {}
+        assert "not all of its 3 parts are there" in reasons(folders.from_files.broken.files)["mine.yaml"]
+
+    @pytest.mark.parametrize("name", [NAMES[2], "n-00002-of-00003.gguf"])
+    def test_what_does_not_begin_with_the_first_is_that_file(
+        self, folders: Folders, elsewhere: Path, name: str
+    ) -> None:
+        folders.write("mine", f"path: {elsewhere / name}")
+        target = folders.read()["mine"].target
+        assert isinstance(target, LocalTarget)
+        assert target.file.parts == (elsewhere / name,)

@@ -1,6 +1,7 @@
 """Models deleted in Ollama's words, and not from under those who use them."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -96,6 +97,59 @@ def test_a_request_during_a_deletion_finds_no_model(client, jp_asyncio_loop, mod
         # One that had been resolved before, and asks for its engine only now.
         with pytest.raises(ModelNotFound):
             await gateway.pool.load(resolved)
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+async def leave_during(client: Any, name: str, owner: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Begin the deletion and leave while `owner.delete` is at work; that goes on once the event is set."""
+    begun, may_go_on = threading.Event(), threading.Event()
+    really = owner.delete
+
+    def slowly(*arguments: Any) -> None:
+        begun.set()
+        assert may_go_on.wait(60)
+        really(*arguments)
+
+    monkeypatch.setattr(owner, "delete", slowly)
+    deletion = asyncio.create_task(delete(client, name))
+    assert await asyncio.to_thread(begun.wait, 20)
+    deletion.cancel()
+    await asyncio.sleep(0.3)  # until the server has seen it
+    return may_go_on
+
+
+def test_who_leaves_during_a_deletion_does_not_cut_it_in_half(
+    client, jp_asyncio_loop, model, extension, eventually, jp_data_dir, monkeypatch
+):
+    gateway = extension.gateway
+
+    async def main() -> None:
+        assert (await chat(client, model)).status_code == 200
+        resolved = await gateway.catalog.resolve(model)
+        may_go_on = await leave_during(client, model, gateway.model_files, monkeypatch)
+        with pytest.raises(ModelNotFound):
+            await gateway.pool.load(resolved)  # its file is about to go
+        may_go_on.set()
+        await eventually(lambda: not gateway.in_flight)
+        assert not (jp_data_dir / "bodhi" / "models" / "found.gguf").exists()
+        assert model not in [alias.name for alias in await gateway.catalog.aliases()]
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
+def test_who_leaves_while_an_alias_is_deleted_leaves_no_engine_behind(
+    client, jp_asyncio_loop, model, extension, eventually, monkeypatch
+):
+    gateway = extension.gateway
+
+    async def main() -> None:
+        await client.post("/api/copy", json={"source": model, "destination": "second"})
+        assert (await chat(client, "second")).status_code == 200
+        may_go_on = await leave_during(client, "second", gateway.aliases, monkeypatch)
+        may_go_on.set()
+        await eventually(lambda: "second" not in gateway.pool.states() and not gateway.in_flight)
+        assert "second" not in [alias.name for alias in await gateway.catalog.aliases()]
 
     jp_asyncio_loop.run_until_complete(main())
 

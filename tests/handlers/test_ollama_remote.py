@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.handlers import ollama_answering
+from bodhi_jupyter.handlers import ollama_answering, ollama_embed
 from bodhi_jupyter.wire import ollama_messages
+from bodhi_jupyter.wire.errors import BackendUnreachable
 from tests.fakes import behaviours as behave
 from tests.fakes.llama import FakeLlama
 from tests.tiny_random import write_tiny_random
@@ -249,3 +250,27 @@ async def test_a_servers_model_is_not_confused_with_an_alias_of_its_name(
     # An alias for the server's model has a name of its own, and none of the pool's business.
     for path in ("/api/generate", "/api/chat"):
         assert (await client.post(path, json={"model": "copied", "keep_alive": 0})).status_code == 200
+
+
+async def test_texts_that_were_embedded_before_a_server_went_are_not_asked_and_counted_again(
+    client, extension, monkeypatch
+) -> None:
+    asked: list[int] = []
+    records: list[Any] = []
+
+    async def answered(*arguments: Any, **_: Any) -> dict[str, Any]:
+        texts = arguments[4]["input"]
+        asked.append(len(texts))
+        if len(asked) == 2:
+            raise BackendUnreachable("gone", retry_after=1.0)
+        data = [{"index": index, "embedding": [1.0, 0.0]} for index in range(len(texts))]
+        return {"data": data, "usage": {"prompt_tokens": 2 * len(texts), "total_tokens": 2 * len(texts)}}
+
+    monkeypatch.setattr(ollama_embed, "document_at", answered)
+    monkeypatch.setattr(extension.gateway.recorder, "record", records.append)
+
+    answer = await client.post("/api/embed", json={"model": "fake-model", "input": ["a hill"] * 150})
+    assert len(answer.json()["embeddings"]) == 150
+    assert answer.json()["prompt_eval_count"] == 300
+    assert asked == [64, 64, 64, 22]
+    assert [record.prompt_tokens for record in records if record.prompt_tokens] == [300]

@@ -12,7 +12,8 @@ from bodhi_jupyter.wire.errors import GatewayError
 from bodhi_jupyter.wire.openai import parse_chat
 from bodhi_jupyter.wire.repair import repair_chat
 from bodhi_jupyter.wire.repair_answers import AnswerRepairs, ChatGuard
-from bodhi_jupyter.wire.schema import LEFT_OUT, check_schema, conforms
+from bodhi_jupyter.wire.schema import LEFT_OUT, check_schema
+from bodhi_jupyter.wire.schema_answers import conforms
 from bodhi_jupyter.wire.sse import DONE
 from bodhi_jupyter.wire.upstream import refusal
 from tests.wire.native import BEGUN_CALL, running_engine

@@ -8,7 +8,8 @@ import pytest
 from openai.lib._parsing._completions import type_to_response_format_param
 from pydantic import BaseModel, Field
 
-from bodhi_jupyter.wire.schema import CHECKED_AFTERWARDS, LEFT_OUT, UnfitSchema, check_schema, conforms
+from bodhi_jupyter.wire.schema import CHECKED_AFTERWARDS, LEFT_OUT, UnfitSchema, check_schema
+from bodhi_jupyter.wire.schema_answers import conforms
 
 OBJECT: dict[str, Any] = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
 
@@ -70,6 +71,7 @@ INVALID: dict[str, dict[str, Any]] = {
     "behind a reference": {"$ref": "#/elsewhere/x", "elsewhere": {"x": {"allOf": 5}}},
     "lost reference": {"$ref": "#/$defs/x"},
     "lost step": {"$ref": "#/enum/x", "enum": [1]},
+    "reference to what is no schema": {"$ref": "#/enum/0", "enum": [1]},
     "foreign reference": {"$ref": "https://example.com/schema.json"},
     "nothing but itself": {"$ref": "#"},
     "circle": {"$ref": "#/$defs/a", "$defs": {"a": {"anyOf": [{"const": 1}, {"$ref": "#/$defs/a"}]}}},

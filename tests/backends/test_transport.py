@@ -1,0 +1,81 @@
+"""What is sent again, and what is not: a generation that ended its engine must not end the next one, too."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from bodhi_jupyter.backends.base import Address
+from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
+from bodhi_jupyter.backends.tls import TlsTransport
+from bodhi_jupyter.backends.transport import Upstream
+from bodhi_jupyter.wire.errors import BackendDied
+from tests.backends.test_http1 import OK, Server, answer_to, request, serving
+
+#: Closes without a byte.
+NOTHING = b""
+
+
+@asynccontextmanager
+async def asking(*answers: bytes) -> AsyncIterator[tuple[Server, Upstream, Address]]:
+    async with serving(*answers) as (server, _, url):
+        upstream = Upstream()
+        try:
+            yield server, upstream, Address(url.partition("/path")[0], {})
+        finally:
+            await upstream.close()
+
+
+async def ask(upstream: Upstream, address: Address) -> bytes:
+    async with upstream.post(address, "/v1/x", b"{}", backend="far") as answer:
+        return await answer.read()
+
+
+async def test_what_a_new_connection_brought_is_not_sent_again() -> None:
+    async with asking(NOTHING, OK) as (server, upstream, address):
+        with pytest.raises(BackendDied, match="without an answer"):
+            await ask(upstream, address)
+    assert [number for number, _ in server.requests] == [1]
+
+
+async def test_a_connection_that_was_kept_too_long_is_not_the_requests_fault() -> None:
+    async with asking(OK, NOTHING, OK) as (server, upstream, address):
+        assert [await ask(upstream, address) for _ in range(2)] == [b"ok"] * 2
+    assert [number for number, _ in server.requests] == [1, 1, 2]
+
+
+async def test_it_is_sent_again_once() -> None:
+    async with asking(OK, NOTHING, NOTHING, OK) as (server, upstream, address):
+        await ask(upstream, address)
+        with pytest.raises(BackendDied, match="without an answer"):
+            await ask(upstream, address)
+    assert [number for number, _ in server.requests] == [1, 1, 2]
+
+
+async def test_the_pool_tells_one_from_the_other() -> None:
+    async with serving(OK, NOTHING, NOTHING) as (_, pool, url):
+        await answer_to(pool, request(url))
+        with pytest.raises(KeptTooLong):
+            await pool.send(request(url))
+        with pytest.raises(Disconnected) as raised:
+            await pool.send(request(url))
+    assert not isinstance(raised.value, KeptTooLong)
+
+
+async def test_so_does_the_transport_of_https() -> None:
+    """Over plain HTTP, which it can do as well."""
+    async with serving(OK, NOTHING, NOTHING) as (server, _, url):
+        transport = TlsTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=4.0), trust_env=False)
+        asked = httpx.Request("POST", url, content=b"hello")
+        response = await transport.handle_async_request(asked)
+        assert await response.aread() == b"ok"
+        with pytest.raises(KeptTooLong):
+            await transport.handle_async_request(asked)
+        with pytest.raises(httpx.TransportError) as raised:
+            await transport.handle_async_request(asked)
+        await transport.aclose()
+    assert not isinstance(raised.value, KeptTooLong)
+    assert [number for number, _ in server.requests] == [1, 1, 2]
