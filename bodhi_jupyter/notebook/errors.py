@@ -80,6 +80,8 @@ class RequestRefused(NotebookError):
 def _unexplained(status: int) -> str:
     if status == 404:
         return "This Jupyter server has no such route: install bodhi-jupyter where the server runs, and start it again."
+    if 300 <= status < 400:
+        return f"The server leads elsewhere, perhaps to a login (status {status})."
     return f"The server answered with status {status}."
 
 

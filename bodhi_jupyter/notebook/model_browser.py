@@ -13,11 +13,12 @@ from traitlets import Tuple, Unicode
 from .alias_form import AliasForm
 from .background import start
 from .client import Server, connect
-from .errors import NotebookError, RequestRefused
+from .errors import RequestRefused
 from .fields import Field
 from .management import Document, Management
 from .model_details import ModelDetails, Rights
 from .model_table import ModelTable
+from .notice import Notice
 from .pulls_view import PullForm, PullsView
 from .pulse import Pulse
 from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in
@@ -80,11 +81,10 @@ class ModelBrowser(widgets.VBox):
             }
         )
         self.pulls = PullsView(lambda identity: self._start(self._cancel_pull(identity)))
-        self.message = widgets.HTML()
+        self.message = Notice()
         self._summary = widgets.HTML()
         self._drawer = widgets.VBox()
         for widget, name in (
-            (self.message, "bodhi-ui-message"),
             (self._summary, "bodhi-ui-summary"),
             (self._drawer, "bodhi-ui-drawer"),
         ):
@@ -157,24 +157,19 @@ class ModelBrowser(widgets.VBox):
     def _well(self) -> dict[str, bool]:
         return {name: bool(backend["ok"]) for name, backend in self._backends.items()}
 
-    def _say(self, text: str) -> None:
-        self.message.value = element("span", text, role="status")
-
-    def _complain(self, error: NotebookError) -> None:
-        self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
-
     # -- news ------------------------------------------------------------------------------------------------
 
     async def look(self) -> None:
         """Ask the server for news, and show them."""
         try:
             await self._look()
-        except NotebookError as error:
-            self._complain(error)
+        except Exception as error:  # nobody else would hear of it
+            self.message.complain(error)
             self._lost, self.table.empty = True, ""
         else:
             if self._lost:
-                self._lost, self.message.value = False, ""
+                self._lost = False
+                self.message.clear()
 
     async def _look(self) -> None:
         seldom = time.monotonic() - self._looked > _SELDOM_SECONDS
@@ -228,13 +223,13 @@ class ModelBrowser(widgets.VBox):
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except NotebookError as error:
-            self._complain(error)
+        except Exception as error:  # nobody else would hear of it
+            self.message.complain(error)
 
     async def _with(self, name: str, doing: str, work: Coroutine[Any, Any, Any], done: str) -> None:
         """Do something with a model, its buttons meanwhile disabled."""
         self._busy.add(name)
-        self._say(f"{doing} {name} …")
+        self.message.say(f"{doing} {name} …")
         self._show_details()
         try:
             await work
@@ -242,13 +237,13 @@ class ModelBrowser(widgets.VBox):
             self._busy.discard(name)
             self._show_details()
         await self._look_again()
-        self._say(f"{name} {done}.")
+        self.message.say(f"{name} {done}.")
 
     def _use(self) -> None:
         # Another may have been chosen elsewhere meanwhile: it is news even if it is the same.
         self.used = ""
         self.used = self.selected
-        self._say(f"Questions go to {self.used}.")
+        self.message.say(f"Questions go to {self.used}.")
 
     def _load(self) -> None:
         name = self.selected
@@ -296,7 +291,7 @@ class ModelBrowser(widgets.VBox):
     async def _show_new(self, name: str, done: str) -> None:
         await self._look_again()
         self.selected = name
-        self._say(f"{name} {done}.")
+        self.message.say(f"{name} {done}.")
 
     def _edit(self) -> None:
         self._start(self._fetch_and_edit(self.selected))
@@ -353,7 +348,7 @@ class ModelBrowser(widgets.VBox):
             await self._look_at_pulls()
             return
         await self._look_again()
-        self._say(f"{name} is here.")
+        self.message.say(f"{name} is here.")
 
     async def _cancel_pull(self, identity: str) -> None:
         await self._management.cancel_pull(identity)

@@ -53,6 +53,18 @@ def test_no_json_is_left_for_the_server_to_refuse(form):
     assert form.document()["request_params"] == "top_k=3"
 
 
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e999"])
+def test_what_json_does_not_know_is_left_for_the_server_to_refuse(form, text):
+    form.fill({"alias": "a", "path": "b"}, "New")
+    form.fields["request_params.temperature"].text = text
+    form._more["context_params"].text = f'{{"rope_scale": {text}}}'
+
+    document = form.document()
+    json.dumps(document, allow_nan=False)
+    assert document["request_params"] == {"temperature": text}
+    assert document["context_params"] == f'{{"rope_scale": {text}}}'
+
+
 def test_everything_that_is_wrong_is_shown_at_once(form):
     form.fill({"path": ""}, "New")
     faults = [("alias", "No name."), ("request_params.temperature", "Too hot."), ("", "Exactly one is expected.")]

@@ -360,6 +360,36 @@ def test_a_server_that_went_away_and_came_back(browser, api):
     assert browser.message.value == ""
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(302, headers={"Location": "/hub/login"}), "perhaps to a login (status 302)"),
+        (httpx.Response(200, html="<h1>Log in</h1>"), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json=["no object"]), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json={"models": []}), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json={"data": [{"name": "no id"}]}), "Something went wrong (KeyError)."),
+    ],
+)
+def test_whatever_is_answered_the_person_is_told(browser, api, answer, words):
+    api.wrong["GET /bodhi/v1/models"] = answer
+    start(browser.look()).result(10)
+
+    assert words in browser.message.value
+    assert browser.table.empty == ""
+
+
+def test_what_nobody_foresaw_is_told_too_and_logged(browser, begun, caplog):
+    async def fails() -> None:
+        raise LookupError("something inside")
+
+    with caplog.at_level("INFO"):
+        browser._start(fails())
+        finish(begun)
+
+    assert ">Something went wrong (LookupError).<" in browser.message.value
+    assert "something inside" in caplog.text
+
+
 def test_once_closed_it_does_nothing(server, begun):
     browser = ModelBrowser(server)
     held = asyncio.Event()
