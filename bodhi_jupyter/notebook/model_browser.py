@@ -13,6 +13,7 @@ from traitlets import Tuple, Unicode
 from .alias_form import AliasForm
 from .background import start
 from .client import Server, connect
+from .closing import close_all, close_parts
 from .errors import RequestRefused
 from .fields import Field
 from .management import Document, Management
@@ -102,7 +103,7 @@ class ModelBrowser(widgets.VBox):
         for task in list(self._tasks):
             task.cancel()
         start(self._management.close())
-        self._pulse.close()
+        close_parts(self)
         super().close()
 
     # -- what is seen ----------------------------------------------------------------------------------------
@@ -264,7 +265,7 @@ class ModelBrowser(widgets.VBox):
     def _close_drawer(self) -> None:
         content, self._drawer.children = self._drawer.children, ()
         for widget in content:
-            widget.close()
+            close_all(widget)
         self.details.layout.display = None
 
     def _open_form(self, document: Document, heading: str, etag: str | None = None) -> None:

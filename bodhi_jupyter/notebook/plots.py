@@ -14,6 +14,7 @@ from .answer import Speed, SpeedLog, speeds
 from .background import start
 from .charts import Mark, bars, columns, nothing
 from .client import Server, connect
+from .closing import close_parts
 from .errors import RequestRefused
 from .management import Document, Management
 from .notice import Notice
@@ -75,8 +76,8 @@ class Plots(widgets.VBox):
     def close(self) -> None:
         """End it."""
         self._log.unlisten(self._draw_speeds)
-        self._pulse.close()
         start(self._management.close())
+        close_parts(self)
         super().close()
 
     async def look(self) -> None:

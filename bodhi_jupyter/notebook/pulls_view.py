@@ -8,6 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from .closing import close_all
 from .fields import Field
 from .rows import bytes_text
 from .text import element
@@ -53,7 +54,7 @@ class PullsView(widgets.VBox):
         over = [pull for pull in pulls if pull["state"] != "running" and pull["id"] in self._rows][:_SHOWN]
         wanted = {str(pull["id"]): pull for pull in (*running, *over)}
         for identity in [identity for identity in self._rows if identity not in wanted]:
-            self._rows.pop(identity).close()
+            close_all(self._rows.pop(identity))
         for identity, pull in wanted.items():
             if identity not in self._rows:
                 self._rows[identity] = _PullRow(partial(self._on_cancel, identity))
