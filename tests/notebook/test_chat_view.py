@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
@@ -44,6 +46,26 @@ def test_functions_are_offered():
     chat = ChatView([one])
     chat.offer(two)
     assert [tool["function"]["name"] for tool in chat.tools] == ["one", "two"]
+
+
+async def test_once_closed_nothing_goes_on():
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    chat = ChatView(http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="http://server"))
+    chat._handle_custom_msg({"kind": "request", "id": "1", "method": "GET", "path": "v1/models"}, [])
+    async with asyncio.timeout(20):
+        await asked.wait()
+        chat.close()
+        await ended.wait()
+    assert chat.comm is None
 
 
 def test_what_is_attached_waits_for_the_next_message(picture):

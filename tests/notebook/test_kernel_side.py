@@ -113,6 +113,29 @@ async def test_cancelling_ends_the_request():
     assert browser.heard == []
 
 
+async def test_closing_ends_all_requests_from_any_thread():
+    waiting = asyncio.Barrier(3)
+    ended: list[str] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        await waiting.wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(request.url.path)
+        raise AssertionError
+
+    browser = Browser(handler)
+    for identity, path in enumerate(("v1/models", "bodhi/v1/aliases")):
+        browser.side.receive({"id": str(identity), "kind": "request", "method": "GET", "path": path})
+    async with asyncio.timeout(20):
+        await waiting.wait()
+        await asyncio.to_thread(browser.side.close)
+        while len(ended) < 2:
+            await asyncio.sleep(0.005)
+    assert browser.heard == []
+
+
 async def test_markdown_is_rendered_here():
     browser = Browser(RuntimeError("no server"))
     assert json.loads(text_of(await browser.ask(kind="render", text="*a* <b>"))) == {
