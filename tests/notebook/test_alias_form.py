@@ -77,7 +77,25 @@ def test_everything_that_is_wrong_is_shown_at_once(form):
         "request_params.temperature": "Too hot.",
         "path": "This is needed.",
     }
-    assert form.problem.value == ""
+    assert form.problem.value == "Exactly one is expected."
+
+
+def test_two_faults_of_one_place_are_both_shown(form):
+    form.fill({"alias": "a", "path": "b"}, "New")
+    faults = [("request_params.stop", "Too many."), ("request_params.min_p", "Too low."), ("", "One."), ("", "Two.")]
+    body = {"error": {"message": "Too many."}, "faults": [{"param": p or None, "message": m} for p, m in faults]}
+    form.complain(RequestRefused.of(400, json.dumps(body).encode()))
+
+    assert form._more["request_params"].problem.value == "Too many. Too low."
+    assert form.problem.value == "One. Two."
+
+
+def test_what_has_no_field_is_said_beside_what_is_missing(form):
+    form.fill({"alias": "a"}, "New")
+    form.complain(RequestRefused("Somebody else changed it.", status=412))
+
+    assert form.fields["path"].problem.value == "This is needed."
+    assert form.problem.value == "Somebody else changed it."
 
 
 @pytest.mark.parametrize(
