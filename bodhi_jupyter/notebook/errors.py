@@ -85,6 +85,11 @@ def _unexplained(status: int) -> str:
     return f"The server answered with status {status}."
 
 
+def sentence(reason: str) -> str:
+    """A reason in the server's words, as a sentence."""
+    return f"{reason[:1].upper()}{reason[1:]}."
+
+
 def unreachable(error: httpx.TransportError, url: str) -> ServerUnreachable:
     """The sentence for what httpx raised."""
     if isinstance(error, httpx.TimeoutException):

@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from .closing import close_all
+from .errors import RequestRefused
 from .fields import Field
 from .rows import bytes_text
 from .text import element
@@ -33,6 +34,10 @@ class PullForm(widgets.VBox):
         close.on_click(lambda _: on_cancel())
         super().__init__([widgets.HTML(element("h3", "Pull a model")), self.name, widgets.HBox([self.start, close])])
         self.add_class("bodhi-ui-form")
+
+    def complain(self, error: RequestRefused | None) -> None:
+        """Show what went wrong; None takes it back."""
+        self.name.complain(str(error) if error else "")
 
 
 class PullsView(widgets.VBox):

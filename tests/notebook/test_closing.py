@@ -74,7 +74,7 @@ def test_a_form_leaves_nothing(before):
     known = len(left(before))
     browser._open_form({}, "New alias")
     assert len(left(before)) > known + 100
-    browser._close_drawer()
+    browser._drawer.clear()
     assert len(left(before)) == known
     browser.close()
 
