@@ -12,6 +12,7 @@ from traitlets import Tuple, Unicode
 
 from .alias_form import AliasForm
 from .background import start
+from .chat import Choice
 from .client import Server, connect
 from .closing import close_parts
 from .drawer import Drawer
@@ -42,7 +43,7 @@ class ModelBrowser(widgets.VBox):
     Attributes:
         names: of all models that can be asked.
         selected: the model that is looked at, or "".
-        used: the model that the person chose to talk to, or "".
+        used: the model that the person chose to talk to, or ""; it is asked by `chat` and ``%%chat``, too.
 
     Raises:
         ServerNotFound: none is known here.
@@ -240,7 +241,7 @@ class ModelBrowser(widgets.VBox):
     def _use(self) -> None:
         # Another may have been chosen elsewhere meanwhile: it is news even if it is the same.
         self.used = ""
-        self.used = self.selected
+        self.used = Choice.model = self.selected
         self.message.say(f"Questions go to {self.used}.")
 
     def _load(self) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from bodhi_jupyter.notebook.background import start
+from bodhi_jupyter.notebook.chat import Choice
 from bodhi_jupyter.notebook.model_browser import ModelBrowser
 from tests.notebook.model_api import asked, buttons, finish, model, names
 from tests.notebook.servers import refusal
@@ -107,6 +108,14 @@ def test_using_the_same_model_again_is_news(browser):
         buttons(browser)["Use"].click()
 
     assert [name for name in used if name] == ["found", "found"]
+
+
+def test_what_is_used_is_asked_in_cells_too(browser):
+    browser.selected = "found"
+    buttons(browser)["Use"].click()
+
+    assert "Questions go to found." in browser.message.value
+    assert Choice.model == "found"
 
 
 def test_loading_says_how_it_went(browser, begun, api, server):
