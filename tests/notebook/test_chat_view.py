@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,21 +107,3 @@ def test_what_is_neither_text_nor_an_image_is_refused():
 def test_long_text_is_cut_and_says_so():
     text = attachment_of("x" * (MAX_TEXT + 1234))["text"]
     assert text.endswith("… 1,234 characters more.")
-
-
-def test_it_needs_no_jupyter_server():
-    code = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"jupyter_server", "tornado", "jupyterlab"}:
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Blocker())
-from bodhi_jupyter.notebook.chat_view import ChatView
-from bodhi_jupyter.wire.markdown import render_markdown
-ChatView().attach("x")
-assert render_markdown("*x*") == "<p><em>x</em></p>\\n"
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
