@@ -65,7 +65,7 @@ def poor_contrasts(page: Page, root: str, *, at_least: int) -> list[Any]:
         at_least: so many texts there have to be.
     """
     count, poor = page.evaluate(_CONTRASTS, root)
-    assert count > at_least
+    assert count > at_least, f"only {count} texts"
     return list(poor)
 
 
