@@ -100,29 +100,33 @@ class AliasForm(widgets.VBox):
 
     def complain(self, error: RequestRefused | None) -> None:
         """Show all that the server found, each at the field that it names; None takes everything back."""
-        for field in (*self.fields.values(), *self._more.values()):
-            field.complain("")
-        self.problem.value = ""
-        blamed = [field for fault in error.faults for field in self._blame(*fault)] if error else []
-        for field in (*self.fields.values(), *self._more.values()):
-            if field in blamed:
-                field.focus()
-                break
+        found: dict[Field, list[str]] = {}
+        of_no_field: list[str] = []
+        for param, reason in error.faults if error else ():
+            field = self._field_of(param)
+            reasons = of_no_field if field is None else found.setdefault(field, [])
+            reasons.append(reason)
+        if of_no_field:
+            for field in self._empty_targets():
+                found.setdefault(field, ["This is needed."])
+        self.problem.value = " ".join(of_no_field)
+        fields = (*self.fields.values(), *self._more.values())
+        for field in fields:
+            field.complain(" ".join(found.get(field, ())))
+        first = next((field for field in fields if field in found), None)
+        if first is not None:
+            first.focus()
 
-    def _blame(self, param: str, reason: str) -> list[Field]:
-        """Show what is wrong where it can be mended; the fields, or none where the whole form is to blame."""
+    def _field_of(self, param: str) -> Field | None:
+        """Where it can be mended; None where the whole form is to blame."""
         path = param.partition("[")[0]
         field = self.fields.get(path) or self._more.get(path.partition(".")[0])
-        if field is not None and field.layout.display != "none":
-            field.complain(reason)
-            return [field]
-        empty = [self.fields[name] for name in TARGETS[self._target.value] if name != "snapshot"]
-        empty = [field for field in empty if not field.text]
-        for field in empty:
-            field.complain("This is needed.")
-        if not empty:
-            self.problem.value = reason
-        return empty
+        return None if field is None or field.layout.display == "none" else field
+
+    def _empty_targets(self) -> list[Field]:
+        """Those that say what the alias stands for, and say nothing yet."""
+        fields = [self.fields[name] for name in TARGETS[self._target.value] if name != "snapshot"]
+        return [field for field in fields if not field.text]
 
     def _submit(self) -> None:
         self.complain(None)

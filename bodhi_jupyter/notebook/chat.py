@@ -17,7 +17,7 @@ from .screen import Screen, screen
 
 
 class Choice:
-    """The model that is asked where none is named; ``%bodhi use`` sets it."""
+    """The model that is asked where none is named; ``%bodhi use`` and the model browser's Use set it."""
 
     model = "default"
 

@@ -11,6 +11,7 @@ from traitlets import Dict, List, Unicode
 
 from .attach import attachment_of
 from .client import connect
+from .closing import close_parts
 from .kernel_side import KernelSide
 from .tools import Tools
 from .view import style, view_module
@@ -74,6 +75,12 @@ class ChatView(anywidget.AnyWidget):
         self.on_msg(lambda _, message, __: self._kernel_side.receive(message))
         for function in tools:
             self.offer(function)
+
+    def close(self) -> None:
+        """End it, and what it has begun: here and in the browser."""
+        self._kernel_side.close()
+        close_parts(self)
+        super().close()
 
     def offer(self, function: Callable[..., Any]) -> None:
         """Let the model ask for a function of the notebook; its docstring and its types say what it is for.

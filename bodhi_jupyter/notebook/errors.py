@@ -80,7 +80,14 @@ class RequestRefused(NotebookError):
 def _unexplained(status: int) -> str:
     if status == 404:
         return "This Jupyter server has no such route: install bodhi-jupyter where the server runs, and start it again."
+    if 300 <= status < 400:
+        return f"The server leads elsewhere, perhaps to a login (status {status})."
     return f"The server answered with status {status}."
+
+
+def sentence(reason: str) -> str:
+    """A reason in the server's words, as a sentence."""
+    return f"{reason[:1].upper()}{reason[1:]}."
 
 
 def unreachable(error: httpx.TransportError, url: str) -> ServerUnreachable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import anywidget
@@ -69,7 +70,7 @@ class NumberField(Field):
     def number(self) -> int | float | str:
         """What was typed."""
         try:
-            value = json.loads(self.text)
+            value = _json(self.text)
         except ValueError:
             return self.text
         return value if isinstance(value, int | float) and not isinstance(value, bool) else self.text
@@ -84,7 +85,7 @@ class ObjectField(Field):
         if not self.text:
             return {}
         try:
-            document = json.loads(self.text)
+            document = _json(self.text)
         except ValueError:
             return self.text
         return document if isinstance(document, dict) else self.text
@@ -92,3 +93,15 @@ class ObjectField(Field):
     @document.setter
     def document(self, document: dict[str, Any] | str) -> None:
         self.text = json.dumps(document) if document else ""
+
+
+def _json(text: str) -> Any:
+    """What a text says in JSON as it can be sent: without NaN and the infinities that Python reads in addition."""
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON's")
+    return number

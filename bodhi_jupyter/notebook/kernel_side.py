@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import httpx
@@ -60,6 +60,13 @@ class KernelSide:
         task = asyncio.get_running_loop().create_task(self._answer(identity, message))
         self._running[identity] = task
         task.add_done_callback(lambda _: self._running.pop(identity, None))
+
+    def close(self) -> None:
+        """End all that is being answered, from any thread; nobody hears of it."""
+        for task in list(self._running.values()):
+            # Messages come on several threads, each with a loop of its own; one that is closed has ended its tasks.
+            with suppress(RuntimeError):
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def _answer(self, identity: str, message: dict[str, Any]) -> None:
         try:

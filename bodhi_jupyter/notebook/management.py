@@ -14,6 +14,10 @@ from .errors import RequestRefused, unreachable
 
 #: A JSON object, as the server sent it.
 Document = dict[str, Any]
+#: What the server tells of an alias besides the alias's own fields.
+TOLD = frozenset({"read_only", "modified", "problem", "problem_param"})
+#: Said where JSON was expected and something else came.
+_FOREIGN = "What answers there is no Jupyter server with bodhi-jupyter, or it wants a login first."
 
 
 class Management:
@@ -21,7 +25,7 @@ class Management:
 
     Every method raises:
         ServerUnreachable: it does not answer.
-        RequestRefused: it answered with an error, whose `param` names the field.
+        RequestRefused: it answered with an error, whose `param` names the field; or what answers is no such server.
     """
 
     def __init__(self, server: Server) -> None:
@@ -36,7 +40,7 @@ class Management:
 
     async def models(self) -> list[Document]:
         """All aliases as model objects; asking for them is not counted as use."""
-        return _data(await self._ask("GET", "/bodhi/v1/models"))
+        return _data(_object(await self._ask("GET", "/bodhi/v1/models")))
 
     async def model(self, name: str) -> Document:
         """One alias as a model object, its file read."""
@@ -44,7 +48,7 @@ class Management:
 
     async def backends(self) -> list[Document]:
         """Each backend with its health."""
-        return _data(await self._ask("GET", "/bodhi/v1/backends"))
+        return _data(_object(await self._ask("GET", "/bodhi/v1/backends")))
 
     async def aliases(self) -> Document:
         """The alias files: those that say one as ``data``, and those that are ``broken``."""
@@ -87,10 +91,10 @@ class Management:
         """
         try:
             async with self._http().stream("POST", "/api/pull", json={"model": name}) as answer:
-                if answer.status_code >= 400:
+                if answer.status_code >= 300:
                     raise RequestRefused.of(answer.status_code, await answer.aread())
                 async for line in answer.aiter_lines():
-                    document = json.loads(line)
+                    document = _parsed(line)
                     if "error" in document:
                         raise RequestRefused.told(document["error"])
                     yield document
@@ -99,7 +103,7 @@ class Management:
 
     async def pulls(self) -> list[Document]:
         """The pulls under way and those lately finished."""
-        return _data(await self._ask("GET", "/bodhi/v1/pulls"))
+        return _data(_object(await self._ask("GET", "/bodhi/v1/pulls")))
 
     async def cancel_pull(self, pull_id: str) -> None:
         """Stop a pull for everybody who waits for it."""
@@ -120,7 +124,7 @@ class Management:
             answer = await self._http().request(method, path, json=document, headers=headers)
         except httpx.TransportError as error:
             raise unreachable(error, self._server.url) from None
-        if answer.status_code >= 400:
+        if answer.status_code >= 300:
             raise RequestRefused.of(answer.status_code, answer.content)
         return answer
 
@@ -140,21 +144,21 @@ def read_document(server: Server, path: str, *, also: int = 200) -> Document:
 
     Raises:
         ServerUnreachable: it does not answer.
-        RequestRefused: it answered with an error.
+        RequestRefused: it answered with an error, or what answers is no such server.
     """
     try:
         with server.http() as client:
             answer = client.get(path)
     except httpx.TransportError as error:
         raise unreachable(error, server.url) from None
-    if answer.status_code >= 400 and answer.status_code != also:
+    if answer.status_code >= 300 and answer.status_code != also:
         raise RequestRefused.of(answer.status_code, answer.content)
     return _object(answer)
 
 
 def read_data(server: Server, path: str) -> list[Document]:
     """The items of a list that a route answers, waited for; raises as `read_document` does."""
-    return list(read_document(server, path)["data"])
+    return _data(read_document(server, path))
 
 
 def _path(name: str) -> str:
@@ -162,9 +166,21 @@ def _path(name: str) -> str:
 
 
 def _object(answer: httpx.Response) -> Document:
-    document: Document = answer.json()
+    return _parsed(answer.content)
+
+
+def _parsed(text: bytes | str) -> Document:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise RequestRefused(_FOREIGN) from None
+    if not isinstance(document, dict):
+        raise RequestRefused(_FOREIGN)
     return document
 
 
-def _data(answer: httpx.Response) -> list[Document]:
-    return list(_object(answer)["data"])
+def _data(document: Document) -> list[Document]:
+    data = document.get("data")
+    if not isinstance(data, list):
+        raise RequestRefused(_FOREIGN)
+    return data

@@ -12,14 +12,18 @@ from traitlets import Tuple, Unicode
 
 from .alias_form import AliasForm
 from .background import start
+from .chat import Choice
 from .client import Server, connect
-from .errors import NotebookError, RequestRefused
-from .fields import Field
-from .management import Document, Management
+from .closing import close_parts
+from .drawer import Drawer
+from .errors import RequestRefused, sentence
+from .management import TOLD, Document, Management
 from .model_details import ModelDetails, Rights
 from .model_table import ModelTable
+from .notice import Notice
 from .pulls_view import PullForm, PullsView
 from .pulse import Pulse
+from .questions import CopyForm, DeletionForm
 from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in
 from .text import element
 
@@ -39,7 +43,7 @@ class ModelBrowser(widgets.VBox):
     Attributes:
         names: of all models that can be asked.
         selected: the model that is looked at, or "".
-        used: the model that the person chose to talk to, or "".
+        used: the model that the person chose to talk to, or ""; it is asked by `chat` and ``%%chat``, too.
 
     Raises:
         ServerNotFound: none is known here.
@@ -80,15 +84,10 @@ class ModelBrowser(widgets.VBox):
             }
         )
         self.pulls = PullsView(lambda identity: self._start(self._cancel_pull(identity)))
-        self.message = widgets.HTML()
+        self.message = Notice()
         self._summary = widgets.HTML()
-        self._drawer = widgets.VBox()
-        for widget, name in (
-            (self.message, "bodhi-ui-message"),
-            (self._summary, "bodhi-ui-summary"),
-            (self._drawer, "bodhi-ui-drawer"),
-        ):
-            widget.add_class(name)
+        self._summary.add_class("bodhi-ui-summary")
+        self._drawer = Drawer(self.details)
         self._pulse = Pulse(self.look, _SECONDS)
         super().__init__([self._pulse, self._bar(), self._main(), self.pulls, self.message, self._summary])
         self.add_class("bodhi-ui-browser")
@@ -102,7 +101,7 @@ class ModelBrowser(widgets.VBox):
         for task in list(self._tasks):
             task.cancel()
         start(self._management.close())
-        self._pulse.close()
+        close_parts(self)
         super().close()
 
     # -- what is seen ----------------------------------------------------------------------------------------
@@ -111,7 +110,7 @@ class ModelBrowser(widgets.VBox):
         create = widgets.Button(description="New alias")
         pull = widgets.Button(description="Pull a model", tooltip="Get a model from the Hugging Face hub")
         create.on_click(lambda _: self._open_form({}, "New alias"))
-        pull.on_click(lambda _: self._open(PullForm(self._pull, self._close_drawer)))
+        pull.on_click(lambda _: self._ask_what_to_pull())
         bar = widgets.Box([self.search, self.capability, self.source, create, pull])
         bar.add_class("bodhi-ui-bar")
         return bar
@@ -157,24 +156,19 @@ class ModelBrowser(widgets.VBox):
     def _well(self) -> dict[str, bool]:
         return {name: bool(backend["ok"]) for name, backend in self._backends.items()}
 
-    def _say(self, text: str) -> None:
-        self.message.value = element("span", text, role="status")
-
-    def _complain(self, error: NotebookError) -> None:
-        self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
-
     # -- news ------------------------------------------------------------------------------------------------
 
     async def look(self) -> None:
         """Ask the server for news, and show them."""
         try:
             await self._look()
-        except NotebookError as error:
-            self._complain(error)
+        except Exception as error:  # nobody else would hear of it
+            self.message.complain(error)
             self._lost, self.table.empty = True, ""
         else:
             if self._lost:
-                self._lost, self.message.value = False, ""
+                self._lost = False
+                self.message.clear()
 
     async def _look(self) -> None:
         seldom = time.monotonic() - self._looked > _SELDOM_SECONDS
@@ -228,13 +222,13 @@ class ModelBrowser(widgets.VBox):
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except NotebookError as error:
-            self._complain(error)
+        except Exception as error:  # nobody else would hear of it
+            self.message.complain(error)
 
     async def _with(self, name: str, doing: str, work: Coroutine[Any, Any, Any], done: str) -> None:
         """Do something with a model, its buttons meanwhile disabled."""
         self._busy.add(name)
-        self._say(f"{doing} {name} …")
+        self.message.say(f"{doing} {name} …")
         self._show_details()
         try:
             await work
@@ -242,13 +236,13 @@ class ModelBrowser(widgets.VBox):
             self._busy.discard(name)
             self._show_details()
         await self._look_again()
-        self._say(f"{name} {done}.")
+        self.message.say(f"{name} {done}.")
 
     def _use(self) -> None:
         # Another may have been chosen elsewhere meanwhile: it is news even if it is the same.
         self.used = ""
-        self.used = self.selected
-        self._say(f"Questions go to {self.used}.")
+        self.used = Choice.model = self.selected
+        self.message.say(f"Questions go to {self.used}.")
 
     def _load(self) -> None:
         name = self.selected
@@ -258,90 +252,95 @@ class ModelBrowser(widgets.VBox):
         name = self.selected
         self._start(self._with(name, "Unloading", self._management.unload(name), "is unloaded"))
 
-    # -- the drawer ------------------------------------------------------------------------------------------
+    # -- forms -----------------------------------------------------------------------------------------------
 
-    def _open(self, *content: widgets.Widget) -> None:
-        self._close_drawer()
-        self._drawer.children = content
-        # What is asked stands where the button was that asked for it.
-        self.details.layout.display = "none"
+    def _refuse(self, form: AliasForm | CopyForm | PullForm, error: RequestRefused) -> None:
+        """Say it where it can be mended; whoever has put the form away meanwhile hears of it too."""
+        if self._drawer.form is form:
+            form.complain(error)
+        else:
+            self.message.complain(error)
 
-    def _close_drawer(self) -> None:
-        content, self._drawer.children = self._drawer.children, ()
-        for widget in content:
-            widget.close()
-        self.details.layout.display = None
+    def _put_away(self, form: AliasForm | CopyForm) -> None:
+        """Close it; another one that was opened meanwhile stays."""
+        if self._drawer.form is form:
+            self._drawer.clear()
 
     def _open_form(self, document: Document, heading: str, etag: str | None = None) -> None:
         name = document.get("alias")
-        form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._close_drawer)
-        form.fill({name: value for name, value in document.items() if name not in {"read_only", "modified"}}, heading)
-        self._open(form)
+        form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._drawer.clear)
+        form.fill({name: value for name, value in document.items() if name not in TOLD}, heading)
+        self._drawer.show(form)
+        if problem := document.get("problem"):
+            form.complain(RequestRefused(sentence(problem), param=document.get("problem_param") or ""))
 
     async def _save(self, form: AliasForm, document: Document, name: str | None, etag: str | None) -> None:
         form.save.disabled = True
         try:
             if name is None:
-                await self._management.create(document)
+                saved = await self._management.create(document)
             else:
-                await self._management.replace(name, document, etag or "")
+                saved = await self._management.replace(name, document, etag or "")
         except RequestRefused as error:
-            form.complain(error)
+            self._refuse(form, error)
             return
         finally:
             form.save.disabled = False
-        self._close_drawer()
-        await self._show_new(str(document["alias"]), "is saved")
+        self._put_away(form)
+        await self._show_new(str(document["alias"]), "is saved", saved)
 
-    async def _show_new(self, name: str, done: str) -> None:
+    async def _show_new(self, name: str, done: str, document: Document) -> None:
         await self._look_again()
         self.selected = name
-        self._say(f"{name} {done}.")
+        # A file that it names may come later: that it lacks one is no reason to refuse it.
+        problem = document.get("problem")
+        self.message.say(f"{name} {done}, but: {problem}." if problem else f"{name} {done}.")
 
     def _edit(self) -> None:
-        self._start(self._fetch_and_edit(self.selected))
+        self._start(self._fetch_and_edit(self.selected, self._drawer.form))
 
-    async def _fetch_and_edit(self, name: str) -> None:
+    async def _fetch_and_edit(self, name: str, before: widgets.Widget | None) -> None:
         document, etag = await self._management.alias(name)
-        self._open_form(document, f"Change {name}", etag)
+        # What was opened meanwhile is what the person wants now.
+        if self._drawer.form is before:
+            self._open_form(document, f"Change {name}", etag)
 
     def _ask_for_copy(self) -> None:
         name = self.selected
-        field = Field("New name")
-        copy, cancel = widgets.Button(description="Copy", button_style="primary"), widgets.Button(description="Cancel")
-        copy.on_click(lambda _: self._start(self._copy(field, name)))
-        cancel.on_click(lambda _: self._close_drawer())
-        self._open(_form(f"Copy {name}", field, widgets.HBox([copy, cancel])))
+        form = CopyForm(name, lambda new: self._start(self._copy(form, name, new)), self._drawer.clear)
+        self._drawer.show(form)
 
-    async def _copy(self, field: Field, name: str) -> None:
-        new_name = field.text
+    async def _copy(self, form: CopyForm, name: str, new_name: str) -> None:
+        form.copy.disabled = True
         try:
-            await self._management.copy(name, new_name)
+            made = await self._management.copy(name, new_name)
         except RequestRefused as error:
-            field.complain(str(error))
+            self._refuse(form, error)
             return
-        self._close_drawer()
-        await self._show_new(new_name, "is made")
+        finally:
+            form.copy.disabled = False
+        self._put_away(form)
+        await self._show_new(new_name, "is made", made)
 
     def _ask_for_deletion(self) -> None:
         name = self.selected
-        question = widgets.HTML(element("p", "Its file is removed. The model that it stands for stays."))
-        delete, keep = widgets.Button(description="Delete", button_style="danger"), widgets.Button(description="Keep")
-        delete.on_click(lambda _: self._start(self._delete(name)))
-        keep.on_click(lambda _: self._close_drawer())
-        self._open(_form(f"Delete the alias {name}?", question, widgets.HBox([delete, keep])))
+        self._drawer.show(DeletionForm(name, lambda: self._delete(name), self._drawer.clear))
 
-    async def _delete(self, name: str) -> None:
-        self._close_drawer()
+    def _delete(self, name: str) -> None:
+        self._drawer.clear()
+        self._start(self._delete_file(name))
+
+    async def _delete_file(self, name: str) -> None:
         await self._with(name, "Deleting", self._management.delete(name), "is deleted")
-        self.selected = ""
+        if self.selected == name:
+            self.selected = ""
 
-    def _pull(self, name: str) -> None:
-        (form,) = self._drawer.children
-        self._start(self._follow_pull(form, name))
+    def _ask_what_to_pull(self) -> None:
+        form = PullForm(lambda name: self._start(self._pull(form, name)), self._drawer.clear)
+        self._drawer.show(form)
 
-    async def _follow_pull(self, form: PullForm, name: str) -> None:
-        form.name.complain("")
+    async def _pull(self, form: PullForm, name: str) -> None:
+        form.complain(None)
         seen = 0.0
         try:
             async for _ in self._management.pull(name):
@@ -349,11 +348,11 @@ class ModelBrowser(widgets.VBox):
                     seen = time.monotonic()
                     await self._look_at_pulls()
         except RequestRefused as error:
-            form.name.complain(str(error))
+            self._refuse(form, error)
             await self._look_at_pulls()
             return
         await self._look_again()
-        self._say(f"{name} is here.")
+        self.message.say(f"{name} is here.")
 
     async def _cancel_pull(self, identity: str) -> None:
         await self._management.cancel_pull(identity)
@@ -363,12 +362,6 @@ class ModelBrowser(widgets.VBox):
 def _broken_text(file: Document) -> str:
     place = f", line {file['line']}" if file["line"] else ""
     return f"{file['name']}{place} says no alias: {file['reason']}"
-
-
-def _form(heading: str, *content: widgets.Widget) -> widgets.VBox:
-    form = widgets.VBox([widgets.HTML(element("h3", heading)), *content])
-    form.add_class("bodhi-ui-form")
-    return form
 
 
 def _set_options(dropdown: widgets.Dropdown, everything: str, values: list[str]) -> None:

@@ -9,6 +9,7 @@ from .answer import Speed, speeds
 from .chat import Choice
 from .chat_view import ChatView
 from .client import connect
+from .closing import close_parts
 from .errors import ServerNotFound
 from .model_browser import ModelBrowser
 from .plots import Plots
@@ -38,7 +39,6 @@ class Panel(widgets.VBox):
             server = connect()
         except ServerNotFound as error:
             # Its state stays: a cell below that sets it need not fail too.
-            self._tabs = widgets.Tab()
             super().__init__([widgets.HTML(element("p", error, role="alert"))])
             return
         self.chat = ChatView(model=Choice.model)
@@ -55,8 +55,7 @@ class Panel(widgets.VBox):
 
     def close(self) -> None:
         """End it, and all of its parts."""
-        for part in self._tabs.children:
-            part.close()
+        close_parts(self)
         super().close()
 
     def _use(self, change: dict[str, str]) -> None:

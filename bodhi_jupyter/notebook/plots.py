@@ -14,11 +14,12 @@ from .answer import Speed, SpeedLog, speeds
 from .background import start
 from .charts import Mark, bars, columns, nothing
 from .client import Server, connect
-from .errors import NotebookError, RequestRefused
+from .closing import close_parts
+from .errors import RequestRefused
 from .management import Document, Management
+from .notice import Notice
 from .pulse import Pulse
 from .rows import count_text
-from .text import element
 
 #: Between two looks at usage and errors, while somebody sees them.
 _SECONDS = 10.0
@@ -55,12 +56,11 @@ class Plots(widgets.VBox):
         self._management = Management(server or connect())
         self._log = log
         self._speed, self._first, self._usage, self._errors = (widgets.HTML() for _ in range(4))
-        self.message = widgets.HTML()
+        self.message = Notice()
         self._pulse = Pulse(self.look, _SECONDS)
         self.chooser = widgets.Dropdown(
             options=[(f"Last {period}", period) for period in PERIODS], tooltip="Period", layout={"width": "10em"}
         )
-        self.message.add_class("bodhi-ui-message")
         bar = widgets.Box([self.chooser])
         bar.add_class("bodhi-ui-bar")
         answers, period = _charts(self._speed, self._first), _charts(self._usage, self._errors)
@@ -76,8 +76,8 @@ class Plots(widgets.VBox):
     def close(self) -> None:
         """End it."""
         self._log.unlisten(self._draw_speeds)
-        self._pulse.close()
         start(self._management.close())
+        close_parts(self)
         super().close()
 
     async def look(self) -> None:
@@ -86,14 +86,15 @@ class Plots(widgets.VBox):
         since = time.time() - PERIODS[period]
         try:
             usage = await self._ask(f"/bodhi/v1/usage?by=alias,error&since={since:.0f}")
-        except NotebookError as error:
-            self.message.value = element("span", error, role="alert", class_="bodhi-ui-wrong")
+            charts = usage_chart(usage), errors_chart(usage)
+        except Exception as error:  # nobody else would hear of it
+            self.message.complain(error)
             return
         # Another may have been chosen meanwhile, whose answer is under way or here.
         if period == self.period:
-            self.message.value = ""
-            _put(self._usage, usage_chart(usage))
-            _put(self._errors, errors_chart(usage))
+            self.message.clear()
+            _put(self._usage, charts[0])
+            _put(self._errors, charts[1])
 
     async def _ask(self, path: str) -> Document:
         """What the route answers; nothing where the server keeps no such books (404), or was told not to (501)."""

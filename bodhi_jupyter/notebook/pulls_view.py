@@ -8,6 +8,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from .closing import close_all
+from .errors import RequestRefused
 from .fields import Field
 from .rows import bytes_text
 from .text import element
@@ -33,6 +35,10 @@ class PullForm(widgets.VBox):
         super().__init__([widgets.HTML(element("h3", "Pull a model")), self.name, widgets.HBox([self.start, close])])
         self.add_class("bodhi-ui-form")
 
+    def complain(self, error: RequestRefused | None) -> None:
+        """Show what went wrong; None takes it back."""
+        self.name.complain(str(error) if error else "")
+
 
 class PullsView(widgets.VBox):
     """The pulls under way, and the latest that are over.
@@ -53,7 +59,7 @@ class PullsView(widgets.VBox):
         over = [pull for pull in pulls if pull["state"] != "running" and pull["id"] in self._rows][:_SHOWN]
         wanted = {str(pull["id"]): pull for pull in (*running, *over)}
         for identity in [identity for identity in self._rows if identity not in wanted]:
-            self._rows.pop(identity).close()
+            close_all(self._rows.pop(identity))
         for identity, pull in wanted.items():
             if identity not in self._rows:
                 self._rows[identity] = _PullRow(partial(self._on_cancel, identity))

@@ -32,6 +32,7 @@ class Pulse(anywidget.AnyWidget):
     def __init__(self, on_beat: Callable[[], Awaitable[None]], seconds: float = 2.0) -> None:
         super().__init__(seconds=seconds)
         self._on_beat = on_beat
+        self._is_beating = False
         self._task: Future[None] | None = None
         self.on_msg(self._hear)
 
@@ -42,13 +43,15 @@ class Pulse(anywidget.AnyWidget):
         super().close()
 
     def _hear(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
-        if content.get("kind") == "beat" and self._task is None:
+        if content.get("kind") == "beat" and not self._is_beating:
+            # Said before it begins: on its own thread it may be over before this one goes on.
+            self._is_beating = True
             self._task = start(self._beat())
 
     async def _beat(self) -> None:
         try:
             await self._on_beat()
         finally:
-            self._task = None
+            self._is_beating = False
             if self.comm is not None:
                 self.send({"kind": "answered"})

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import sentence
+
 #: States of the server's, in words for a person.
 _STATES = {
     "idle": "idle",
@@ -104,12 +106,11 @@ def row_of(model: Mapping[str, Any], backends: Mapping[str, bool] | None = None)
 
 def row_without_model(alias: Mapping[str, Any]) -> Row:
     """An alias of ``/bodhi/v1/aliases`` that has a ``problem``, in words."""
-    reason = str(alias["problem"])
     return Row(
         name=str(alias["alias"]),
         description=str(alias.get("description") or ""),
         state=MISSING,
-        reason=f"{reason[:1].upper()}{reason[1:]}.",
+        reason=sentence(str(alias["problem"])),
         source="system" if alias.get("read_only") else "user",
         tags=tuple(map(str, alias.get("tags") or ())),
     )

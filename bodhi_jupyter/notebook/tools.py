@@ -30,13 +30,15 @@ class Tools:
         return [_described(function) for function in self._functions.values()]
 
     async def run(self, name: str, arguments: str) -> str:
-        """Call a function with arguments as the model wrote them; what it returns, or why it did not, as text."""
+        """Call a function with arguments as the model wrote them; what it returns, or why it did not, as text.
+
+        The event loop goes on meanwhile: cancellations come on it. A thread that is cancelled ends by itself only.
+        """
         function = self._functions.get(name)
         if function is None:
             return f"Error: there is no function {name!r}."
         try:
-            # Checks the arguments against the function's types, and calls it.
-            result = _adapter(function).validate_json(arguments or "{}")
+            result = await _called(function, arguments or "{}")
             if inspect.isawaitable(result):
                 result = await result
         except asyncio.CancelledError:
@@ -46,6 +48,12 @@ class Tools:
         except Exception as error:  # the model is told what the person's function raised
             return f"Error: {type(error).__name__}: {error}"
         return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
+
+
+async def _called(function: Callable[..., Any], arguments: str) -> Any:
+    """Check the arguments against the function's types, and call it; one that may take its time in a thread."""
+    call = _adapter(function).validate_json
+    return call(arguments) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(call, arguments)
 
 
 def _described(function: Callable[..., Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from tests.live.server import LiveServer
+from tests.live.server import LiveServer, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -120,6 +120,52 @@ class NotebookPage:
         """What an expression is in the kernel, by way of JSON; a cell of that index is overwritten."""
         self.set_source(index, f"import json; print(json.dumps({expression}))")
         return json.loads(self.run_to_end(index))
+
+
+class BrowserPage(NotebookPage):
+    """The model browser in a notebook."""
+
+    def start(self) -> None:
+        """Run the first cell until it begins: a page that is still connecting to its kernel loses it."""
+
+        def begun() -> bool:
+            self.cell(0).locator(".cm-content").click()
+            self.page.keyboard.press("Control+Enter")
+            self.page.wait_for_timeout(2000)
+            return self.prompts()[0].strip() != "[ ]:"
+
+        eventually(begun, "the kernel")
+
+    def row(self, name: str) -> Locator:
+        return self.page.get_by_role("option").filter(has=self.page.get_by_text(name, exact=True))
+
+    def names(self) -> list[str]:
+        return self.page.locator(".bodhi-ui-row .bodhi-ui-title").all_inner_texts()
+
+    def click(self, label: str) -> None:
+        self.page.locator(".bodhi-ui-browser").get_by_role("button", name=label, exact=True).click()
+
+    def submit(self, label: str) -> None:
+        self.page.locator(".bodhi-ui-form").get_by_role("button", name=label, exact=True).click()
+
+    def fill(self, label: str, text: str) -> None:
+        # Only a change that is over reaches the kernel.
+        field = self.page.locator(".bodhi-ui-form").get_by_label(label, exact=True)
+        field.fill(text)
+        field.press("Tab")
+
+    def wait_for_message(self, text: str) -> None:
+        self.page.locator(".bodhi-ui-message").get_by_text(text, exact=True).wait_for()
+
+    def wait_for_state(self, name: str, state: str) -> None:
+        self.row(name).get_by_text(state, exact=True).wait_for()
+
+    def wait_for_names(self, *names: str) -> None:
+        self.page.wait_for_function(
+            """names => JSON.stringify([...document.querySelectorAll('.bodhi-ui-row .bodhi-ui-title')]
+                .map(title => title.textContent).sort()) === JSON.stringify(names)""",
+            arg=sorted(names),
+        )
 
 
 class ChatPage:

@@ -58,6 +58,16 @@ def test_it_keeps_working_while_a_cell_runs(start, notebook, backend):
     assert reason == "stopped"
 
 
+def test_once_closed_nothing_goes_on_in_the_page(start, notebook, backend):
+    chat = start()
+    backend.behave(ENDLESS)
+    chat.ask("are you there?")
+    chat.answers.get_by_text("xxxx").wait_for()
+    notebook.set_source(1, "chat.close()")
+    notebook.run_to_end(1)
+    eventually(backend.fake.client_left.is_set, "the generation to stop")
+
+
 def test_a_reload_brings_the_conversation_back(start, notebook, backend):
     chat = start()
     backend.behave(says("I *stay*."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import Visit
+from tests.browser.looks import choose_theme, overflowing, poor_contrasts
 from tests.browser.notebook_page import ChatPage, NotebookPage
 from tests.browser.scripted import calls, says
 
@@ -38,46 +39,6 @@ print(softmax(np.array([1.0, 2.0])), "done")
 > The sum over $i$ of $p_i$ is 1.
 """
 
-#: WCAG 2.2, 1.4.3: the contrast of each text with what is behind it.
-CONTRASTS = """() => {
-    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-        context.clearRect(0, 0, 1, 1);
-        context.fillStyle = colour;
-        context.fillRect(0, 0, 1, 1);
-        return [...context.getImageData(0, 0, 1, 1).data];
-    };
-    const light = (channels) => {
-        const linear = (share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
-        const [r, g, b] = channels.map((channel) => linear(channel / 255));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = (element) => {
-        for (let one = element; one; one = one.parentElement) {
-            const [r, g, b, alpha] = rgba(getComputedStyle(one).backgroundColor);
-            if (alpha === 255) return [r, g, b];
-        }
-        return [255, 255, 255];
-    };
-    const poor = [];
-    let count = 0;
-    const measure = (element, colour) => {
-        const [one, other] = [light(rgba(colour).slice(0, 3)), light(behind(element))].sort((a, b) => b - a);
-        count += 1;
-        const contrast = (one + 0.05) / (other + 0.05);
-        const text = (element.textContent || element.placeholder || "").slice(0, 30);
-        if (contrast < 4.5) poor.push([contrast.toFixed(2), String(element.className), text]);
-    };
-    for (const element of document.querySelectorAll(".bodhi-chat *")) {
-        if (!element.checkVisibility() || element.matches(":disabled, .bodhi-offscreen, svg *")) continue;
-        const texts = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
-        const hasText = texts.some((node) => node.textContent.trim());
-        if (hasText || element.matches("svg")) measure(element, getComputedStyle(element).color);
-        if (element.placeholder) measure(element, getComputedStyle(element, "::placeholder").color);
-    }
-    return [count, poor];
-}"""
-
 
 def fill(chat: ChatPage, backend) -> None:
     """A conversation with everything in it, and the settings open."""
@@ -102,10 +63,7 @@ def shoot(visit: Visit, name: str) -> None:
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_texts_are_readable_in_both_themes(start, notebook, backend, module_visit, theme):
     page = notebook.page
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
-    page.locator(".lm-Menu-itemLabel", has_text=f"JupyterLab {theme}").filter(has_not_text="Contrast").click()
-    page.locator(f"body[data-jp-theme-light='{str(theme == 'Light').lower()}']").wait_for(state="attached")
+    choose_theme(page, theme)
     chat = start()
     fill(chat, backend)
     shoot(module_visit, f"chat-{theme.lower()}")
@@ -113,9 +71,7 @@ def test_texts_are_readable_in_both_themes(start, notebook, backend, module_visi
     page.get_by_label("Temperature").fill("9")
     page.get_by_label("Top p").click()
     shoot(module_visit, f"chat-settings-{theme.lower()}")
-    count, poor = page.evaluate(CONTRASTS)
-    assert count > 60
-    assert poor == []
+    assert poor_contrasts(page, ".bodhi-chat", at_least=60) == []
 
 
 def test_it_fits_into_a_narrow_cell(start, notebook, backend, module_visit):
@@ -126,11 +82,8 @@ def test_it_fits_into_a_narrow_cell(start, notebook, backend, module_visit):
         fill(chat, backend)
         page.get_by_role("button", name="Settings").click()
         shoot(module_visit, "chat-narrow")
-        wide = page.locator(".bodhi-chat").evaluate(
-            "chat => [chat, ...chat.querySelectorAll('.bodhi-header, .bodhi-log, .bodhi-composer, .bodhi-settings')]"
-            ".filter(part => part.scrollWidth > part.clientWidth + 1).map(part => part.className)"
-        )
-        assert wide == []
+        parts = ".bodhi-chat, .bodhi-header, .bodhi-log, .bodhi-composer, .bodhi-settings"
+        assert overflowing(page, parts) == []
     finally:
         page.set_viewport_size({"width": 1280, "height": 1400})
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Visit, _lab
-from tests.browser.notebook_page import NotebookPage
+from tests.browser.looks import choose_theme
+from tests.browser.notebook_page import BrowserPage
 from tests.fakes.hub import FakeHub
-from tests.live.server import LiveServer, eventually
+from tests.live.server import LiveServer
 from tests.tiny_random import write_tiny_random
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -51,52 +52,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, module_browser: Any, hub: Fake
     (aliases / "tutor.yaml").write_text(TUTOR)
     with _lab(folder, env={"HF_ENDPOINT": hub.url}) as live:
         yield live
-
-
-class BrowserPage(NotebookPage):
-    """The model browser in a notebook."""
-
-    def start(self) -> None:
-        """Run the first cell until it begins: a page that is still connecting to its kernel loses it."""
-
-        def begun() -> bool:
-            self.cell(0).locator(".cm-content").click()
-            self.page.keyboard.press("Control+Enter")
-            self.page.wait_for_timeout(2000)
-            return self.prompts()[0].strip() != "[ ]:"
-
-        eventually(begun, "the kernel")
-
-    def row(self, name: str) -> Any:
-        return self.page.get_by_role("option").filter(has=self.page.get_by_text(name, exact=True))
-
-    def names(self) -> list[str]:
-        return self.page.locator(".bodhi-ui-row .bodhi-ui-title").all_inner_texts()
-
-    def click(self, label: str) -> None:
-        self.page.locator(".bodhi-ui-browser").get_by_role("button", name=label, exact=True).click()
-
-    def submit(self, label: str) -> None:
-        self.page.locator(".bodhi-ui-form").get_by_role("button", name=label, exact=True).click()
-
-    def fill(self, label: str, text: str) -> None:
-        # Only a change that is over reaches the kernel.
-        field = self.page.locator(".bodhi-ui-form").get_by_label(label, exact=True)
-        field.fill(text)
-        field.press("Tab")
-
-    def wait_for_message(self, text: str) -> None:
-        self.page.locator(".bodhi-ui-message").get_by_text(text, exact=True).wait_for()
-
-    def wait_for_state(self, name: str, state: str) -> None:
-        self.row(name).get_by_text(state, exact=True).wait_for()
-
-    def wait_for_names(self, *names: str) -> None:
-        self.page.wait_for_function(
-            """names => JSON.stringify([...document.querySelectorAll('.bodhi-ui-row .bodhi-ui-title')]
-                .map(title => title.textContent).sort()) === JSON.stringify(names)""",
-            arg=sorted(names),
-        )
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +180,54 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     assert lab.get("/bodhi/v1/aliases/mine").status_code == 404
 
 
+def test_the_cursor_goes_into_a_form_and_back(notebook):
+    def wait_for_cursor(selector: str, text: str = "") -> None:
+        notebook.page.locator(f"{selector}:focus", has_text=text).wait_for()
+
+    notebook.click("New alias")
+    wait_for_cursor(".bodhi-ui-form input[placeholder='what callers ask for']")
+    notebook.submit("Cancel")
+    wait_for_cursor(".bodhi-ui-bar button", "New alias")
+
+    notebook.row("tutor").click()
+    notebook.click("Delete")
+    wait_for_cursor(".bodhi-ui-form button", "Keep")
+    notebook.submit("Keep")
+    wait_for_cursor(".bodhi-ui-details button", "Delete")
+
+
+def test_what_an_alias_lacks_stands_at_its_field(notebook, lab):
+    with lab.client() as client:
+        lost = {"alias": "lost", "path": "gone.gguf"}
+        assert client.post("/bodhi/v1/aliases", json=lost).status_code == 201
+        try:
+            notebook.row("lost").click()
+            notebook.click("Edit")
+            field = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']:focus")
+            field.wait_for()
+            assert field.input_value() == "gone.gguf"
+            described = field.evaluate(
+                "one => document.getElementById(one.getAttribute('aria-describedby')).textContent"
+            )
+            assert described == "The file is not on this machine."
+            notebook.submit("Cancel")
+        finally:
+            assert client.delete("/bodhi/v1/aliases/lost").status_code == 204
+    notebook.row("lost").wait_for(state="detached")
+
+
+def test_no_id_is_given_twice(notebook):
+    notebook.set_source(1, BROWSER)
+    notebook.run_to_end(1)
+    notebook.row("tutor").nth(1).wait_for()
+    ids = notebook.page.locator(".bodhi-ui-browser [id]").evaluate_all("all => all.map(one => one.id).filter(Boolean)")
+    assert len(ids) > 10
+    assert len(ids) == len(set(ids))
+    notebook.set_source(1, "")
+    notebook.run(1)
+    notebook.row("tutor").nth(1).wait_for(state="detached")
+
+
 def test_pulling(notebook, module_visit, hub):
     hub.script.hold_after = 64 * 1024
     notebook.click("Pull a model")
@@ -287,13 +290,6 @@ def panel_visit(module_browser: Any) -> Iterator[Visit]:
         yield visit
         assert visit.hosts == {"127.0.0.1"}
         assert [error for error in visit.errors if not NOTEBOOKS_OWN.search(error)] == []
-
-
-def choose_theme(page: Any, theme: str) -> None:
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.locator(".lm-Menu-itemLabel", has_text="Theme").first.click()
-    page.locator(".lm-Menu-itemLabel", has_text=f"JupyterLab {theme}").filter(has_not_text="Contrast").click()
-    page.locator(f"body[data-jp-theme-light='{str(theme == 'Light').lower()}']").wait_for(state="attached")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
@@ -44,6 +44,26 @@ def test_functions_are_offered():
     chat = ChatView([one])
     chat.offer(two)
     assert [tool["function"]["name"] for tool in chat.tools] == ["one", "two"]
+
+
+async def test_once_closed_nothing_goes_on():
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    chat = ChatView(http=lambda: httpx.AsyncClient(transport=httpx.MockTransport(handler), base_url="http://server"))
+    chat._handle_custom_msg({"kind": "request", "id": "1", "method": "GET", "path": "v1/models"}, [])
+    async with asyncio.timeout(20):
+        await asked.wait()
+        chat.close()
+        await ended.wait()
+    assert chat.comm is None
 
 
 def test_what_is_attached_waits_for_the_next_message(picture):
@@ -98,21 +118,3 @@ def test_what_is_neither_text_nor_an_image_is_refused(data: bytes):
 def test_long_text_is_cut_and_says_so():
     text = attachment_of("x" * (MAX_TEXT + 1234))["text"]
     assert text.endswith("… 1,234 characters more.")
-
-
-def test_it_needs_no_jupyter_server():
-    code = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"jupyter_server", "tornado", "jupyterlab"}:
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Blocker())
-from bodhi_jupyter.notebook.chat_view import ChatView
-from bodhi_jupyter.wire.markdown import render_markdown
-ChatView().attach("x")
-assert render_markdown("*x*") == "<p><em>x</em></p>\\n"
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -113,6 +114,29 @@ async def test_cancelling_ends_the_request():
     assert browser.heard == []
 
 
+async def test_closing_ends_all_requests_from_any_thread():
+    waiting = asyncio.Barrier(3)
+    ended: list[str] = []
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        await waiting.wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(request.url.path)
+        raise AssertionError
+
+    browser = Browser(handler)
+    for identity, path in enumerate(("v1/models", "bodhi/v1/aliases")):
+        browser.side.receive({"id": str(identity), "kind": "request", "method": "GET", "path": path})
+    async with asyncio.timeout(20):
+        await waiting.wait()
+        await asyncio.to_thread(browser.side.close)
+        while len(ended) < 2:
+            await asyncio.sleep(0.005)
+    assert browser.heard == []
+
+
 async def test_markdown_is_rendered_here():
     browser = Browser(RuntimeError("no server"))
     assert json.loads(text_of(await browser.ask(kind="render", text="*a* <b>"))) == {
@@ -172,6 +196,50 @@ def test_functions_are_described_as_openai_does(tools):
 )
 async def test_functions_run_with_the_models_arguments(tools, name, arguments, result):
     assert await tools.run(name, arguments) == result
+
+
+async def test_the_loop_goes_on_while_a_function_runs(tools):
+    """What waits for the loop would wait for ever otherwise."""
+    running, told = threading.Event(), threading.Event()
+
+    def waits() -> bool:
+        running.set()
+        return told.wait(20)
+
+    tools.add(waits)
+    call = asyncio.create_task(tools.run("waits", ""))
+    assert await asyncio.to_thread(running.wait, 20)
+    told.set()
+    assert await call == "true"
+
+
+async def test_who_cancels_a_call_waits_for_no_function():
+    running, told = threading.Event(), threading.Event()
+
+    def waits() -> None:
+        running.set()
+        told.wait(20)
+
+    browser = Browser(RuntimeError())
+    browser.tools.add(waits)
+    browser.side.receive({"id": "1", "kind": "run_tool", "name": "waits", "arguments": ""})
+    assert await asyncio.to_thread(running.wait, 20)
+    browser.side.receive({"id": "1", "kind": "cancel"})
+    async with asyncio.timeout(20):
+        while browser.side._running:
+            await asyncio.sleep(0.005)
+    assert not told.is_set()
+    told.set()
+    assert browser.heard == []
+
+
+async def test_a_coroutine_function_runs_on_the_loop(tools):
+    async def which() -> bool:
+        return asyncio.get_running_loop() is loop
+
+    loop = asyncio.get_running_loop()
+    tools.add(which)
+    assert await tools.run("which", "") == "true"
 
 
 @pytest.mark.parametrize("arguments", ['{"town": "Oslo"}', "{", "[1]", '{"city": "a", "days": "many"}'])

@@ -1,131 +1,17 @@
-"""The model browser without a page: what it asks, what it shows, and where errors go."""
+"""The model browser without a page: what it asks, and what it shows."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
-from concurrent.futures import Future
-from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
 
-from bodhi_jupyter.notebook import model_browser
-from bodhi_jupyter.notebook.alias_form import AliasForm
 from bodhi_jupyter.notebook.background import start
-from bodhi_jupyter.notebook.errors import RequestRefused
+from bodhi_jupyter.notebook.chat import Choice
 from bodhi_jupyter.notebook.model_browser import ModelBrowser
-from tests.notebook.servers import ScriptedServer, refusal
-
-TUTOR = {"alias": "org/tutor", "path": "a.gguf", "request_params": {"top_k": 3}, "read_only": False, "modified": 7}
-
-
-class Api:
-    """What the server would say; a test changes it."""
-
-    def __init__(self) -> None:
-        self.models = [model("org/tutor", "user"), model("found", "local"), model("remote", "gpu-box", state=None)]
-        self.aliases = [dict(TUTOR)]
-        self.broken: list[dict[str, Any]] = []
-        self.pulls: list[dict[str, Any]] = []
-        self.wrong: dict[str, httpx.Response] = {}
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path, method = unquote(request.url.raw_path.decode()), request.method
-        for start_of_path, response in self.wrong.items():
-            if f"{method} {path}".startswith(start_of_path):
-                return response
-        if path.startswith("/v1/models/"):
-            name = path.removeprefix("/v1/models/")
-            return httpx.Response(200, json=next(entry for entry in self.models if entry["id"] == name))
-        if path == "/bodhi/v1/models":
-            return httpx.Response(200, json={"data": self.models})
-        if path == "/bodhi/v1/backends":
-            well = {"id": "local", "ok": True, "detail": "fine"}
-            return httpx.Response(200, json={"data": [well, {"id": "gpu-box", "ok": False, "detail": "silent"}]})
-        if path == "/bodhi/v1/pulls":
-            return httpx.Response(200, json={"data": self.pulls})
-        if path == "/api/pull":
-            lines = [{"status": "pulling"}, {"status": "success"}]
-            return httpx.Response(200, content="\n".join(map(json.dumps, lines)))
-        return self._alias(request, path, method)
-
-    def _alias(self, request: httpx.Request, path: str, method: str) -> httpx.Response:
-        if method == "GET" and path == "/bodhi/v1/aliases":
-            return httpx.Response(200, json={"data": self.aliases, "broken": self.broken})
-        if method == "GET":
-            return httpx.Response(200, json=self.aliases[0], headers={"ETag": '"e1"'})
-        if method == "DELETE":
-            return httpx.Response(204)
-        return httpx.Response(200, json=json.loads(request.content or b"{}"))
-
-
-def model(name: str, source: str, state: str | None = "idle", **meta: Any) -> dict[str, Any]:
-    backend = "local" if state else source
-    return {
-        "id": name,
-        "owned_by": source,
-        "meta": {"backend": backend, "state": state, "capabilities": ["tools"], **meta},
-    }
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def server(api: Api) -> ScriptedServer:
-    return ScriptedServer(answer=api)
-
-
-@pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[Future[Any]]:
-    """All work that the browser began."""
-    begun: list[Future[Any]] = []
-
-    def noted(work: Any) -> Future[Any]:
-        begun.append(start(work))
-        return begun[-1]
-
-    monkeypatch.setattr(model_browser, "start", noted)
-    return begun
-
-
-@pytest.fixture
-def browser(server: ScriptedServer, begun: list[Future[Any]]) -> Iterator[ModelBrowser]:
-    browser = ModelBrowser(server)
-    start(browser.look()).result(10)
-    yield browser
-    browser.close()
-
-
-def finish(begun: list[Future[Any]]) -> None:
-    while begun:
-        begun.pop().result(10)
-
-
-def names(browser: ModelBrowser) -> list[str]:
-    return [row["name"] for row in browser.table.rows]
-
-
-def buttons(browser: ModelBrowser) -> dict[str, Any]:
-    """Those that are shown, by their labels."""
-    return {widget.description: widget for widget in widgets_in(browser) if type(widget).__name__ == "Button"}
-
-
-def widgets_in(widget: Any) -> Iterator[Any]:
-    """All that can be seen."""
-    for child in getattr(widget, "children", ()):
-        if child.layout.display != "none":
-            yield child
-            yield from widgets_in(child)
-
-
-def asked(server: ScriptedServer) -> list[str]:
-    return [f"{request.method} {unquote(request.url.raw_path.decode())}" for request in server.seen]
+from tests.notebook.model_api import asked, buttons, finish, model, names
+from tests.notebook.servers import refusal
 
 
 def test_all_models_with_their_states(browser):
@@ -224,6 +110,14 @@ def test_using_the_same_model_again_is_news(browser):
     assert [name for name in used if name] == ["found", "found"]
 
 
+def test_what_is_used_is_asked_in_cells_too(browser):
+    browser.selected = "found"
+    buttons(browser)["Use"].click()
+
+    assert "Questions go to found." in browser.message.value
+    assert Choice.model == "found"
+
+
 def test_loading_says_how_it_went(browser, begun, api, server):
     browser.selected = "found"
     buttons(browser)["Load"].click()
@@ -236,90 +130,6 @@ def test_loading_says_how_it_went(browser, begun, api, server):
     finish(begun)
     assert ">It is cut off.<" in browser.message.value
     assert not buttons(browser)["Load"].disabled
-
-
-def test_a_change_keeps_what_has_no_field_and_what_another_changed(browser, begun, server):
-    browser.selected = "org/tutor"
-    buttons(browser)["Edit"].click()
-    finish(begun)
-    form = next(widget for widget in widgets_in(browser) if isinstance(widget, AliasForm))
-    form.fields["request_params.temperature"].text = "0.5"
-    buttons(browser)["Save"].click()
-    finish(begun)
-
-    (put,) = [request for request in server.seen if request.method == "PUT"]
-    assert put.url.raw_path == b"/bodhi/v1/aliases/org%2Ftutor"
-    assert put.headers["If-Match"] == '"e1"'
-    assert json.loads(put.content) == {
-        "alias": "org/tutor",
-        "path": "a.gguf",
-        "request_params": {"top_k": 3, "temperature": 0.5},
-    }
-    assert "org/tutor is saved." in browser.message.value
-
-
-def test_the_servers_error_stands_at_its_field(browser, begun, api):
-    buttons(browser)["New alias"].click()
-    form = next(widget for widget in widgets_in(browser) if isinstance(widget, AliasForm))
-    api.wrong["POST"] = refusal(400, "Too <hot>.", "request_params.temperature")
-    form.fields["request_params.temperature"].text = "9"
-    buttons(browser)["Save"].click()
-    finish(begun)
-
-    assert form.fields["request_params.temperature"].problem.value == "Too <hot>."
-    assert not buttons(browser)["Save"].disabled
-
-
-def test_a_copy_is_selected_and_a_taken_name_is_said_at_the_field(browser, begun, api):
-    browser.selected = "found"
-    buttons(browser)["Copy"].click()
-    field = next(widget for widget in widgets_in(browser) if type(widget).__name__ == "Field")
-    api.wrong["POST"] = refusal(409, "There is already an alias 'mine'.", "alias")
-    field.text = "mine"
-    buttons(browser)["Copy"].click()
-    finish(begun)
-    assert "already an alias" in field.problem.value
-
-    api.wrong.clear()
-    api.models.append(model("mine", "user"))
-    buttons(browser)["Copy"].click()
-    finish(begun)
-    assert (browser.selected, names(browser)[-1]) == ("mine", "mine")
-
-
-def test_deleting_asks_first(browser, begun, server):
-    browser.selected = "org/tutor"
-    buttons(browser)["Delete"].click()
-    assert "DELETE" not in " ".join(asked(server))
-    buttons(browser)["Keep"].click()
-    assert "Keep" not in buttons(browser)
-
-    buttons(browser)["Delete"].click()
-    buttons(browser)["Delete"].click()
-    finish(begun)
-    assert "DELETE /bodhi/v1/aliases/org/tutor" in asked(server)
-    assert browser.selected == ""
-
-
-def test_pulling(browser, begun, api):
-    buttons(browser)["Pull a model"].click()
-    form = browser._drawer.children[0]
-    api.wrong["POST /api/pull"] = httpx.Response(400, json={"error": "invalid model name"})
-    form.name.text = "?"
-    buttons(browser)["Pull"].click()
-    finish(begun)
-    assert "invalid model name" in form.name.problem.value
-
-    api.wrong["POST /api/pull"] = httpx.Response(200, content='{"status":"pulling"}\n{"error":"the disk is full"}\n')
-    buttons(browser)["Pull"].click()
-    finish(begun)
-    assert "the disk is full" in form.name.problem.value
-
-    api.wrong.clear()
-    form.name.text = "acme/small"
-    buttons(browser)["Pull"].click()
-    finish(begun)
-    assert "acme/small is here." in browser.message.value
 
 
 def test_pulls_under_way_can_be_cancelled_and_stay_to_their_end(browser, begun, api, server):
@@ -361,6 +171,36 @@ def test_a_server_that_went_away_and_came_back(browser, api):
     assert browser.message.value == ""
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(302, headers={"Location": "/hub/login"}), "perhaps to a login (status 302)"),
+        (httpx.Response(200, html="<h1>Log in</h1>"), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json=["no object"]), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json={"models": []}), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json={"data": [{"name": "no id"}]}), "Something went wrong (KeyError)."),
+    ],
+)
+def test_whatever_is_answered_the_person_is_told(browser, api, answer, words):
+    api.wrong["GET /bodhi/v1/models"] = answer
+    start(browser.look()).result(10)
+
+    assert words in browser.message.value
+    assert browser.table.empty == ""
+
+
+def test_what_nobody_foresaw_is_told_too_and_logged(browser, begun, caplog):
+    async def fails() -> None:
+        raise LookupError("something inside")
+
+    with caplog.at_level("INFO"):
+        browser._start(fails())
+        finish(begun)
+
+    assert ">Something went wrong (LookupError).<" in browser.message.value
+    assert "something inside" in caplog.text
+
+
 def test_once_closed_it_does_nothing(server, begun):
     browser = ModelBrowser(server)
     held = asyncio.Event()
@@ -369,78 +209,3 @@ def test_once_closed_it_does_nothing(server, begun):
     browser.close()
 
     assert waiting.cancelled()
-
-
-class TestForm:
-    @pytest.fixture
-    def form(self) -> AliasForm:
-        return AliasForm(lambda document: None, lambda: None)
-
-    @pytest.mark.parametrize(
-        "document",
-        [
-            {"alias": "a", "path": "b.gguf", "tags": ["x", "y"], "keep_alive": "10m"},
-            {"alias": "a", "repo": "o/r", "filename": "f.gguf", "context_params": {"n_ctx": 8192, "lora": ["x"]}},
-            {"alias": "a", "backend": "gpu", "model": "m", "request_params": {"temperature": 0.3, "stop": ["x"]}},
-            {"alias": "a", "path": "b", "request_params": {"system_prompt": "Be\nbrief."}, "unknown": {"kept": True}},
-        ],
-    )
-    def test_what_is_shown_is_what_is_saved(self, form, document):
-        form.fill(document, "Change")
-
-        assert form.document() == document
-
-    def test_what_stands_for_something_else_is_dropped(self, form):
-        form.fill({"alias": "a", "path": "b.gguf"}, "Change")
-        form._target.value = "A model of a configured server"
-        form.fields["backend"].text, form.fields["model"].text = "gpu", "m"
-
-        assert form.document() == {"alias": "a", "backend": "gpu", "model": "m"}
-
-    def test_no_number_is_left_for_the_server_to_refuse(self, form):
-        form.fill({"alias": "a", "path": "b"}, "New")
-        form.fields["request_params.temperature"].text = "warm"
-
-        assert form.document()["request_params"] == {"temperature": "warm"}
-
-    def test_no_json_is_left_for_the_server_to_refuse(self, form):
-        form.fill({"alias": "a", "path": "b"}, "New")
-        form._more["request_params"].text = "top_k=3"
-        form.fields["request_params.temperature"].text = "9"
-
-        assert form.document()["request_params"] == "top_k=3"
-
-    def test_everything_that_is_wrong_is_shown_at_once(self, form):
-        form.fill({"path": ""}, "New")
-        faults = [("alias", "No name."), ("request_params.temperature", "Too hot."), ("", "Exactly one is expected.")]
-        body = {"error": {"message": "No name."}, "faults": [{"param": p or None, "message": m} for p, m in faults]}
-        form.complain(RequestRefused.of(400, json.dumps(body).encode()))
-
-        shown = {name: field.problem.value for name, field in form.fields.items() if field.problem.value}
-        assert shown == {
-            "alias": "No name.",
-            "request_params.temperature": "Too hot.",
-            "path": "This is needed.",
-        }
-        assert form.problem.value == ""
-
-    @pytest.mark.parametrize(
-        ("param", "where"),
-        [
-            ("alias", "alias"),
-            ("tags[1]", "tags"),
-            ("request_params.min_p", "more"),
-            ("request_params", "more"),
-            ("", "form"),
-            ("repo", "form"),
-        ],
-    )
-    def test_where_an_error_stands(self, form, param, where):
-        form.fill({"alias": "a", "path": "b"}, "New")
-        form.complain(RequestRefused("No.", param=param))
-
-        places = {"form": form.problem, "more": form._more["request_params"].problem}
-        place = places.get(where) or form.fields[where].problem
-        assert "No." in place.value
-        form.complain(None)
-        assert place.value == ""

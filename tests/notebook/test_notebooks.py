@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
+CLIENTS = {"OpenAI", "AsyncOpenAI", "Anthropic", "connect"}
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
@@ -30,22 +31,34 @@ def test_nothing_of_a_run_is_stored(notebook):
     assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
 
 
-def test_models_are_asked_for_by_the_name_that_always_stands_for_one(notebook):
-    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    named = re.findall(r"model=\"(.*?)\"|chat\(\"default\"|show\(\"(.*?)\"", source)
+def calls(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, ast.Call]]:
+    """What its cells call, by name."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Call):
+                    yield ast.unparse(node.func), node
 
-    assert {name for names in named for name in names} <= {"default", ""}
+
+def models(notebook: nbformat.NotebookNode) -> list[ast.expr]:
+    """What its calls name as model; Ollama's client takes it first."""
+    first = [call.args[0] for name, call in calls(notebook) if name in {"ollama.chat", "ollama.show"}]
+    return first + [word.value for _, call in calls(notebook) for word in call.keywords if word.arg == "model"]
+
+
+def clients(notebook: nbformat.NotebookNode) -> list[ast.Call]:
+    """Where it makes a client."""
+    return [call for name, call in calls(notebook) if name.rpartition(".")[2] in CLIENTS]
+
+
+def test_models_are_asked_for_by_the_name_that_always_stands_for_one(notebook):
+    assert {ast.unparse(model) for model in models(notebook)} <= {"'default'"}
 
 
 def test_every_client_finds_its_server_itself(notebook):
-    clients = {"OpenAI", "AsyncOpenAI", "Anthropic", "connect"}
-    calls = [
-        node
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for node in ast.walk(ast.parse(cell.source, mode="exec", feature_version=None))
-        if isinstance(node, ast.Call)
-        and (getattr(node.func, "id", None) in clients or getattr(node.func, "attr", None) in clients)
-    ]
+    assert [call for call in clients(notebook) if call.args or call.keywords] == []
 
-    assert all((call.args, call.keywords) == ([], []) for call in calls)
+
+@pytest.mark.parametrize("found", [models, clients])
+def test_there_is_something_to_look_at(found):
+    assert [call for path in NOTEBOOKS for call in found(nbformat.read(path, as_version=4))]

@@ -161,3 +161,19 @@ def test_a_server_without_books_has_nothing_to_show(status, message):
     start(plots.look()).result(10)
 
     assert (message in plots.message.value) if message else plots.message.value == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (httpx.Response(302), "perhaps to a login (status 302)"),
+        (httpx.Response(200, html="<h1>Log in</h1>"), "no Jupyter server with bodhi-jupyter"),
+        (httpx.Response(200, json={"groups": [3]}), "Something went wrong (AttributeError)."),
+    ],
+)
+def test_whatever_is_answered_the_person_is_told(answer, words):
+    plots = Plots(ScriptedServer(answer=lambda _: answer), SpeedLog())
+
+    start(plots.look()).result(10)
+
+    assert words in plots.message.value

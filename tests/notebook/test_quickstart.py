@@ -16,17 +16,6 @@ def notebook() -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def test_it_is_valid_and_starts_pythons_own_kernel(notebook):
-    nbformat.validate(notebook)
-    assert notebook.metadata.kernelspec.name == "python3"
-
-
-def test_nothing_of_a_run_is_stored(notebook):
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert code
-    assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
-
-
 def test_the_client_is_made_without_arguments(notebook):
     calls = [
         node

@@ -83,8 +83,3 @@ async def test_another_providers_key_is_not_sent(server_url, monkeypatch) -> Non
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-somebodys-own-and-long-enough")
     with pytest.raises(NotebookError, match="No key was sent"):
         await ask(url=server_url)
-
-
-def test_only_what_is_there_can_be_asked_for() -> None:
-    with pytest.raises(AttributeError, match="nonsense"):
-        bodhi_jupyter.nonsense  # noqa: B018

@@ -14,6 +14,8 @@ from bodhi_jupyter.notebook import view
 
 FOLDER = Path(view.__file__).parent
 SOURCES = sorted(FOLDER.glob("*.js"))
+#: Those that a widget is given; the others they import.
+ENTRIES = [path.name for path in SOURCES if "\nexport default" in path.read_text(encoding="utf-8")]
 
 
 def node() -> str:
@@ -46,18 +48,26 @@ def test_each_source_is_a_module(path, tmp_path):
     assert check(path.read_text(encoding="utf-8"), tmp_path) == ""
 
 
-def test_the_joined_module_is_one_too(tmp_path):
-    assert check(view.view_module(), tmp_path) == ""
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_joined_module_is_one_too(entry, tmp_path):
+    assert check(view.view_module(entry), tmp_path) == ""
 
 
-def test_the_joined_module_needs_nothing_else():
-    module = view.view_module()
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_joined_module_needs_nothing_else_and_is_a_widget(entry):
+    module = view.view_module(entry)
     assert not re.search(r"^\s*import\b", module, re.MULTILINE)
-    assert re.findall(r"^export .*$", module, re.MULTILINE) == ["export default () => {"]
+    assert len(re.findall(r"^export default\b", module, re.MULTILINE)) == 1
+    assert len(re.findall(r"^export\b", module, re.MULTILINE)) == 1
 
 
-def test_the_style_loads_nothing():
-    assert not re.search(r"url\(|@import", view.style())
+def test_every_widgets_module_is_looked_at():
+    assert {"chat.js", "drawer.js", "model_table.js", "problem.js", "pulse.js"} == set(ENTRIES)
+
+
+@pytest.mark.parametrize("style", [view.style(), *(path.read_text("utf-8") for path in sorted(FOLDER.glob("*.css")))])
+def test_no_style_loads_anything(style):
+    assert not re.search(r"url\(|@import", style)
 
 
 def test_imports_come_first_and_once():

@@ -42,13 +42,12 @@ function fill(element, row) {
   element.replaceChildren(...CELLS.map((name) => cellOf(name, row)));
 }
 
-let lists = 0;
-
 function render({ model, el }) {
   const list = document.createElement("div");
   const heads = document.createElement("div");
   const empty = span("bodhi-ui-empty", "");
-  const own = `bodhi-ui-models-${(lists += 1)}`;
+  // Each widget has a module of its own: a count would begin anew in each.
+  const own = `bodhi-ui-models-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
   const elements = new Map();
   let made = 0;
 

@@ -16,6 +16,11 @@ export default {
     };
     model.on("change:value", show);
     show();
-    return () => model.off("change:value", show);
+    // The field that it lies in may come into the page only now.
+    const frame = requestAnimationFrame(show);
+    return () => {
+      cancelAnimationFrame(frame);
+      model.off("change:value", show);
+    };
   },
 };

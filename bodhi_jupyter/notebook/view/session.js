@@ -26,8 +26,16 @@ export class Session {
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     // Of a page that was left in the middle of an answer.
     if (model.get("status").state === "answering") this.setStatus("ready");
-    onKernelEnd(model, () => this.endKernel());
+    this.forgetKernel = onKernelEnd(model, () => this.endKernel());
     this.connecting = this.connect();
+  }
+
+  // The widget is no more: nothing goes on for it, and nothing is kept for it.
+  close() {
+    this.forgetKernel();
+    this.kernel.end();
+    this.stop();
+    this.listeners.clear();
   }
 
   // `listener` is called with what changed; returns how to stop that.

@@ -1,0 +1,57 @@
+// Puts the cursor into a form that was asked for by a button, and back to the button when the form is gone: hidden and
+// removed elements would leave it at the top of the page. Whoever has gone elsewhere meanwhile is left alone.
+
+const SETTLED = 60; // milliseconds without another part of the form
+
+export default {
+  render({ el }) {
+    el.classList.add("bodhi-ui-unseen");
+    let browser = null;
+    let button = null;
+    let isOpen = false;
+    let timer = null;
+    const note = (event) => {
+      if (!el.parentElement.contains(event.target)) button = event.target.closest("button") ?? button;
+    };
+    const isFree = () => [document.body, button].includes(document.activeElement);
+    const enter = () => {
+      const field = el.parentElement.querySelector("[aria-invalid='true']") ?? inputIn(el.parentElement);
+      if (field && button && isFree()) field.focus();
+    };
+    const leave = () => {
+      const target = button?.checkVisibility() && !button.disabled ? button : browser.querySelector(".bodhi-ui-list");
+      if (button && isFree()) target.focus();
+      button = null;
+    };
+    const settle = () => {
+      const isForm = el.parentElement?.children.length > 1;
+      if (isForm === isOpen) return;
+      isOpen = isForm;
+      if (isOpen) enter();
+      else leave();
+    };
+    // The parts of a form come one by one.
+    const observer = new MutationObserver(() => {
+      clearTimeout(timer);
+      timer = setTimeout(settle, SETTLED);
+    });
+    // It is not in the page yet.
+    const frame = requestAnimationFrame(() => {
+      browser = el.closest(".bodhi-ui-browser");
+      browser.addEventListener("click", note, true);
+      observer.observe(el.parentElement, { childList: true, subtree: true });
+    });
+    return () => {
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+      observer.disconnect();
+      browser?.removeEventListener("click", note, true);
+    };
+  },
+};
+
+// The first that can be seen; in a form that only asks, the button that changes nothing comes last.
+function inputIn(drawer) {
+  const seen = (selector) => [...drawer.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+  return seen("input, textarea, select")[0] ?? seen("button").at(-1);
+}

@@ -1,0 +1,64 @@
+"""How the panel looks: in both themes, wide and narrow, with a model selected and something wrong in a form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.looks import choose_theme, overflowing, poor_contrasts
+from tests.browser.notebook_page import BrowserPage
+from tests.live.server import LiveServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+PANEL = "from bodhi_jupyter import Panel, chat\npanel = Panel()\npanel"
+PARTS = ", ".join(
+    f".bodhi-ui-{part}"
+    for part in ("browser", "bar", "main", "heads", "row", "capabilities", "details", "form", "field")
+)
+
+
+@pytest.fixture(scope="module")
+def notebook(scripted_lab: LiveServer, module_visit: Visit) -> BrowserPage:
+    """The panel's models, one of them selected."""
+    notebook = BrowserPage(scripted_lab, module_visit.page, PANEL, name="panel-looks.ipynb")
+    notebook.run_to_end(0)
+    notebook.page.get_by_role("tab", name="Models", exact=True).click()
+    notebook.row("tutor").click()
+    notebook.page.get_by_role("heading", name="tutor", exact=True).wait_for()
+    return notebook
+
+
+@pytest.fixture
+def show(notebook: BrowserPage, module_visit: Visit) -> Callable[[str, int], None]:
+    def show(theme: str, width: int) -> None:
+        """The page has this width, and the panel as much of it as there is."""
+        choose_theme(notebook.page, theme)
+        notebook.page.set_viewport_size({"width": width, "height": 1500})
+        notebook.click("New alias")
+        notebook.fill("Name", "not a name")
+        notebook.fill("Temperature", "9")
+        notebook.submit("Save")
+        notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
+        notebook.row("guide").hover()
+        module_visit.screenshot(f"panel-{theme.lower()}-{width}")
+
+    return show
+
+
+@pytest.mark.parametrize(("theme", "width"), [("Light", 1280), ("Dark", 1280)])
+def test_texts_are_readable_in_both_themes(notebook, show, theme, width):
+    show(theme, width)
+    assert poor_contrasts(notebook.page, ".bodhi-ui-panel", at_least=30) == []
+    notebook.submit("Cancel")
+
+
+@pytest.mark.parametrize("width", [720, 859, 861, 1399, 1401])
+def test_it_fits_into_every_width(notebook, show, width):
+    """Of the browser itself: its layout changes with it, whatever stands beside it in the page."""
+    show("Light", 720)
+    notebook.page.locator(".bodhi-ui-browser").evaluate("(one, width) => { one.style.width = `${width}px`; }", width)
+    assert overflowing(notebook.page, PARTS) == []
+    notebook.submit("Cancel")
