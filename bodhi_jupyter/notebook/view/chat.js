@@ -54,6 +54,7 @@ class Chat {
   close() {
     this.unsubscribe();
     this.observer.disconnect();
+    for (const view of this.views) view.drop();
   }
 
   header() {
@@ -131,6 +132,7 @@ class Chat {
   showMessages() {
     const { messages } = this.session;
     const known = new Map(this.views.map((view) => [view.message, view]));
+    for (const view of this.views) if (!messages.includes(view.message)) view.drop();
     this.views = messages.map((message) => known.get(message) ?? this.view(message));
     const elements = this.views.map(({ element }) => element);
     for (const child of [...this.log.children]) if (!elements.includes(child)) child.remove();

@@ -54,6 +54,11 @@ export class MessageView {
     this.reasoning.append(text);
   }
 
+  // It is not shown any more.
+  drop() {
+    this.markdown?.drop();
+  }
+
   finish() {
     this.markdown.end();
     // Only the answer says which model "default" was.
