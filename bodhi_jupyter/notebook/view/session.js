@@ -110,8 +110,8 @@ export class Session {
   followMessages() {
     const messages = this.model.get("messages");
     if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
-    this.stop();
     this.messages = messages;
+    this.stop();
     this.tell("messages");
   }
 
@@ -141,6 +141,7 @@ export class Session {
   }
 
   async send(text) {
+    this.stop();
     const attachments = this.get("attachments");
     const message = userMessage(text, attachments);
     this.change([...withRefusedCalls(this.messages), message]);
@@ -175,8 +176,10 @@ export class Session {
   }
 
   stop() {
-    this.running?.controller.abort();
     for (const controller of this.runningCalls.values()) controller.abort();
+    const { running } = this;
+    running?.controller.abort();
+    if (running) this.finish(running.answer, null, true);
   }
 
   // -- an answer -------------------------------------------------------------------------------------------
@@ -199,8 +202,8 @@ export class Session {
     } catch (error) {
       failure = error;
     }
-    if (this.running === run) this.running = null;
-    this.finish(answer, run.controller.signal.aborted ? null : failure, run.controller.signal.aborted);
+    // Who stopped it has finished it, too.
+    if (this.running === run) this.finish(answer, failure, false);
   }
 
   settings() {
@@ -216,7 +219,9 @@ export class Session {
     const events = new EventReader();
     let rested = performance.now();
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
-      this.take(answer, events.push(chunk));
+      // Some may have come before it was stopped.
+      controller.signal.throwIfAborted();
+      if (this.take(answer, events.push(chunk))) return;
       // However fast it comes: the page has to paint, and to hear of a click on Stop.
       if (performance.now() - rested > MAX_BUSY) {
         await new Promise((resolve) => setTimeout(resolve));
@@ -243,14 +248,12 @@ export class Session {
 
   finish(answer, failure, isStopped) {
     const { message } = answer;
+    this.running = null;
     message.stats = answer.stats(isStopped ? "stopped" : failure ? "failed" : null);
-    if (!this.messages.includes(message)) {
-      // Python, an undo or another chat has taken its place.
-      if (!this.running) this.setStatus("ready");
-      return;
-    }
     // Half of a call must not be run.
     if (isStopped || failure) delete message.tool_calls;
+    // Python has put others in its place.
+    if (!this.messages.includes(message)) return this.setStatus("ready");
     if (answer.isEmpty) this.show(this.messages.filter((other) => other !== message));
     else this.tell("finished", message);
     const { model } = message;

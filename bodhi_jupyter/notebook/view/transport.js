@@ -121,6 +121,8 @@ export class KernelTransport {
   }
 
   async *exchange(message, signal) {
+    // Of one that was stopped before, nothing is heard below.
+    signal?.throwIfAborted();
     if (this.isOver) throw new ServerError(KERNEL_ENDED);
     const id = `${this.prefix}-${(this.count += 1)}`;
     const queue = [];
