@@ -121,3 +121,87 @@ def test_an_exchange_that_was_stopped_before_it_began_is_not_begun(play):
         "const failure = await chunks.next().catch((error) => error); tell(model.asked().length); tell(failure.name);",
     )
     assert (asked, name) == (0, "AbortError")
+
+
+# -- failing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stream", "state", "reason"),
+    [("delta('hi') + DONE", "ready", None), ("delta('hi')", "failed", "failed"), ("''", "failed", None)],
+    ids=["whole", "cut", "nothing"],
+)
+def test_a_stream_without_its_end_is_a_failure(play, stream, state, reason):
+    status, messages = play(
+        ASK,
+        f"if ({stream}) model.chunk(last(), {stream}); model.end(last()); await settle();",
+        "tell(session.status); tell(session.messages);",
+    )
+    assert status["state"] == state
+    if state == "failed":
+        assert status["detail"] == "The answer broke off before its end."
+    if reason:
+        assert messages[1]["stats"]["finish_reason"] == reason
+
+
+def test_of_several_answers_one_is_shown(play):
+    message = play(
+        ASK,
+        "model.chunk(last(), delta('a', 0) + delta('x', 1) + delta('b', 0) + DONE); model.end(last()); await settle();",
+        "tell(session.messages[1]);",
+    )
+    assert message["content"] == "ab"
+
+
+REFUSAL = "model.fail(last(), 'It is above 2.', { status: 400, param: 'temperature' })"
+IN_STREAM = (
+    "model.chunk(last(), event({ error: { param: 'temperature',"
+    " message: \"It is above 2. (POST /v1/chat/completions, model 'x')\" } }))"
+)
+
+
+@pytest.mark.parametrize("fail", [REFUSAL, IN_STREAM], ids=["refused", "in the stream"])
+def test_the_servers_words_are_told_and_the_parameter_that_is_wrong(play, fail):
+    status, refused = play(
+        "const refused = [];",
+        "session.subscribe((what, detail) => what === 'refused' && refused.push([detail.param, detail.message]));",
+        ASK,
+        f"{fail}; await settle(); tell(session.status.detail); tell(refused);",
+    )
+    assert status == "It is above 2."
+    assert refused == [["temperature", "It is above 2."]]
+
+
+def test_a_connection_that_breaks_is_told_in_our_words(play):
+    stream, words = play(
+        "document.cookie = '_xsrf=1';",
+        "const body = new ReadableStream({ pull: (controller) => controller.error(new TypeError('network error')) });",
+        "globalThis.fetch = async () => new Response(body);",
+        "const page = new PageTransport('http://localhost/');",
+        "const read = async () => { for await (const chunk of page.stream('v1/chat/completions', {})) tell(chunk); };",
+        "const failure = await read().catch((error) => error);",
+        "tell(failure.constructor.name); tell(failure.message);",
+    )
+    assert stream == "ServerError"
+    assert words == "The connection to the Jupyter server broke off."
+
+
+def test_the_page_tells_what_the_server_says(play):
+    message, status, param = play(
+        "const error = { message: \"It is above 2. (POST /v1/chat/completions, model 'x')\", param: 'temperature' };",
+        "globalThis.fetch = async () => new Response(JSON.stringify({ error }), { status: 400 });",
+        "const page = new PageTransport('http://localhost/');",
+        "const failure = await page.json('POST', 'v1/chat/completions', {}).catch((error) => error);",
+        "tell(failure.message); tell(failure.status); tell(failure.param);",
+    )
+    assert (message, status, param) == ("It is above 2.", 400, "temperature")
+
+
+def test_a_page_in_place_of_an_answer_is_told_in_our_words(play):
+    words = play(
+        "globalThis.fetch = async () => new Response('<!doctype html>');",
+        "const page = new PageTransport('http://localhost/');",
+        "await page.json('GET', 'v1/models').catch((error) => tell([error.constructor.name, error.message]));",
+    )
+    assert words[0] == "ServerError"
+    assert "log in again" in words[1]

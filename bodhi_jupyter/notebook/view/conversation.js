@@ -83,7 +83,8 @@ export class Answer {
   take(event) {
     this.usage = event.usage ?? this.usage;
     this.timings = event.timings ?? this.timings;
-    const choice = event.choices?.[0];
+    // Of several answers one is shown.
+    const choice = event.choices?.find(({ index = 0 }) => index === 0);
     if (!choice) return {};
     this.finish = choice.finish_reason ?? this.finish;
     this.message.model = event.model ?? this.message.model;

@@ -228,19 +228,22 @@ export class Session {
         rested = performance.now();
       }
     }
+    throw new ServerError("The answer broke off before its end.");
   }
 
-  // All that a chunk brought, as one change of the page.
+  // All that a chunk brought, as one change of the page; whether it was the last.
   take(answer, events) {
     const added = { content: "", reasoning: "" };
     try {
-      for (const data of events.filter((data) => data !== "[DONE]")) {
+      for (const data of events) {
+        if (data === "[DONE]") return true;
         const event = JSON.parse(data);
-        if (event.error) throw new ServerError(event.error.message);
+        if (event.error) throw ServerError.told(event.error);
         const { content, reasoning } = answer.take(event);
         added.content += content ?? "";
         added.reasoning += reasoning ?? "";
       }
+      return false;
     } finally {
       this.tell("delta", { message: answer.message, ...added });
     }
@@ -263,6 +266,7 @@ export class Session {
     this.messages = this.model.get("messages");
     if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
     else this.setStatus("ready");
+    if (failure?.param) this.tell("refused", failure);
     // Perhaps the model is gone.
     if (failure?.status === 404) this.refreshModels();
   }
