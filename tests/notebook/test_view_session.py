@@ -205,3 +205,30 @@ def test_a_page_in_place_of_an_answer_is_told_in_our_words(play):
     )
     assert words[0] == "ServerError"
     assert "log in again" in words[1]
+
+
+# -- looking again ------------------------------------------------------------------------------------------------
+
+
+def test_a_question_that_found_no_server_is_asked_once_there_is_one(play):
+    first, states, asked, messages = play(
+        "session.transport = null; session.connecting = Promise.resolve(); model.hasServer = false;",
+        ASK,
+        "tell([session.status.state, model.asked().length]);",
+        "const states = []; await session.lookAgain(); states.push(session.status.state); model.hasServer = true;",
+        "session.lookAgain(); session.lookAgain(); await settle();",
+        "tell(states); tell(model.asked().length);",
+        "model.chunk(last(), delta('here') + DONE); model.end(last()); await settle(); tell(session.messages);",
+    )
+    assert first == ["no server", 0]
+    assert (states, asked) == (["no server"], 1)
+    assert [message["content"] for message in messages] == ["hello", "here"]
+
+
+def test_looking_again_asks_nothing_that_was_not_sent(play):
+    state, asked = play(
+        "session.transport = null; model.hasServer = false; await session.connect();",
+        "model.set('messages', [{ role: 'user', content: 'from Python' }]); model.hasServer = true;",
+        "await session.lookAgain(); await settle(); tell(session.status.state); tell(model.asked().length);",
+    )
+    assert (state, asked) == ("ready", 0)

@@ -210,7 +210,7 @@ class Chat {
     this.composer.showRunning(isRunning);
     if (this.session.isRefused) this.complain(detail);
     else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
-    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.connected()));
+    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));
     else this.notice.hidden = true;
   }
 

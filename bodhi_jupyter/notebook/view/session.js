@@ -19,6 +19,7 @@ export class Session {
     this.before = [];
     this.running = null;
     this.runningCalls = new Map();
+    this.unasked = null;
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
@@ -175,6 +176,18 @@ export class Session {
     await (last?.role === "assistant" ? this.regenerate(last) : this.answer());
   }
 
+  // For a server; what nobody could be asked before is asked then.
+  async lookAgain() {
+    const transport = await this.connected();
+    const isUnasked = this.unasked !== null && this.messages.at(-1) === this.unasked;
+    if (transport && isUnasked && !this.running) await this.answer();
+  }
+
+  get isBusy() {
+    return Boolean(this.running) || this.runningCalls.size > 0;
+  }
+
+  // At once: whoever takes `messages` afterwards has them as they stay.
   stop() {
     for (const controller of this.runningCalls.values()) controller.abort();
     const { running } = this;
@@ -264,6 +277,7 @@ export class Session {
     this.set({ messages: [...this.messages], last });
     // What was set is another list than ours, so that the model sees a change.
     this.messages = this.model.get("messages");
+    this.unasked = failure && !this.transport ? this.messages.at(-1) : null;
     if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
     else this.setStatus("ready");
     if (failure?.param) this.tell("refused", failure);
