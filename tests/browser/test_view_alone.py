@@ -90,3 +90,84 @@ def test_who_has_nothing_new_to_show_asks_for_no_rendering(show, page, leave):
     before = chat.play("model.asked('render').length")
     page.clock.run_for(10_000)
     assert chat.play("model.asked('render').length") == before
+
+
+# -- settings -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_being_written_into_the_settings_stays(show, page):
+    chat = show()
+    chat.open_settings()
+    system = page.get_by_label("System prompt")
+    system.press_sequentially("Be")
+    chat.play("model.set('models', [...model.get('models')]); model.set('parameters', { seed: 7 })")
+    system.press_sequentially(" kind")
+    assert system.input_value() == "Be kind"
+    assert page.get_by_label("Seed").input_value() == "7"
+    system.press("Tab")
+    assert chat.play("model.saved.system") == "Be kind"
+
+
+def test_what_was_set_while_one_wrote_is_shown_to_who_wrote_nothing(show, page):
+    chat = show()
+    chat.open_settings()
+    system, temperature = page.get_by_label("System prompt"), page.get_by_label("Temperature")
+    system.focus()
+    chat.play("model.set('system', 'From Python')")
+    temperature.focus()
+    assert system.input_value() == "From Python"
+    chat.play("model.set('parameters', { temperature: 0.5 })")
+    system.focus()
+    assert temperature.input_value() == "0.5"
+
+
+def test_what_has_to_be_corrected_stays_until_it_is(show, page):
+    chat = show()
+    chat.open_settings()
+    temperature, schema = page.get_by_label("Temperature"), page.get_by_label("JSON schema")
+    temperature.fill("9")
+    schema.fill("{")
+    page.get_by_label("Seed").fill("7")
+    page.get_by_label("Seed").press("Tab")
+    assert chat.play("model.saved.parameters") == {"seed": 7}
+    assert (temperature.input_value(), schema.input_value()) == ("9", "{")
+    for field, said in ((temperature, "Expected 0 to 2."), (schema, "This is not JSON.")):
+        assert field.get_attribute("aria-invalid") == "true"
+        described = field.get_attribute("aria-describedby").split()
+        assert [page.locator(f"#{name}").inner_text() for name in described][-1] == said
+
+    # Another value is shown, whoever sets it.
+    chat.play("model.set('parameters', { seed: 7, temperature: 0.5 })")
+    assert temperature.input_value() == "0.5"
+    assert temperature.get_attribute("aria-invalid") is None
+    assert schema.input_value() == "{"
+    page.get_by_role("button", name="Reset parameters").click()
+    assert (temperature.input_value(), schema.input_value()) == ("", "")
+    assert schema.get_attribute("aria-invalid") is None
+    assert chat.play("model.saved.parameters") == {}
+
+
+@pytest.mark.parametrize(
+    ("param", "label"), [("temperature", "Temperature"), ("stop[0]", "Stop at"), ("messages[0].content", None)]
+)
+def test_what_the_server_refuses_is_told_at_its_field(show, page, param, label):
+    chat = show(parameters={"temperature": 3})
+    chat.ask("hello")
+    chat.play(f"model.fail(last(), 'Not so.', {{ status: 400, param: '{param}' }})")
+    page.locator(".bodhi-notice").get_by_text("Not so.").wait_for()
+    assert chat.message.input_value() == "hello"
+    assert page.get_by_label("System prompt").is_visible() is (label is not None)
+    if label:
+        field = page.get_by_label(label)
+        assert field.get_attribute("aria-invalid") == "true"
+        field.fill("1")
+        field.press("Tab")
+        assert field.get_attribute("aria-invalid") is None
+
+
+def test_no_two_fields_of_a_page_share_an_id(show, page):
+    show()
+    show()
+    ids = page.locator("[id]").evaluate_all("elements => elements.map(({ id }) => id)")
+    assert len(ids) > 10
+    assert len(set(ids)) == len(ids)

@@ -67,7 +67,7 @@ class Chat {
     });
     this.about = h("span", { class: "bodhi-about" });
     this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
-    this.toggle = iconButton("settings", "Settings", () => this.toggleSettings(), { "aria-expanded": "false" });
+    this.toggle = iconButton("settings", "Settings", () => this.showSettings(this.settings.element.hidden), { "aria-expanded": "false" });
     this.undo = iconButton("undo", "Undo", () => this.takeBack());
     return h(
       "div",
@@ -116,6 +116,7 @@ class Chat {
     else if (what === "delta") this.grow(detail);
     else if (what === "finished") this.finish(detail);
     else if (what === "calls") this.showCalls();
+    else if (what === "refused") this.blame(detail);
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
@@ -267,10 +268,14 @@ class Chat {
     if (isShorter && !this.composer.area.value) this.composer.write(textOf(messages[kept.length]));
   }
 
-  toggleSettings() {
-    const { element } = this.settings;
-    element.hidden = !element.hidden;
-    this.toggle.setAttribute("aria-expanded", String(!element.hidden));
+  // A parameter that the server refuses is told of where it is set, too.
+  blame({ param, message }) {
+    if (this.settings.blame(param, message)) this.showSettings(true);
+  }
+
+  showSettings(isShown) {
+    this.settings.element.hidden = !isShown;
+    this.toggle.setAttribute("aria-expanded", String(isShown));
   }
 
   // -- several chats ---------------------------------------------------------------------------------------
