@@ -92,6 +92,30 @@ def test_who_has_nothing_new_to_show_asks_for_no_rendering(show, page, leave):
     assert chat.play("model.asked('render').length") == before
 
 
+# -- functions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["click", "Escape"])
+def test_a_function_that_runs_can_be_stopped(show, page, by):
+    chat = show()
+    chat.ask("look")
+    chat.play("model.chunk(last(), toolCall('{}') + DONE); model.end(last())")
+    chat.page.get_by_role("button", name="Run look").click()
+    chat.page.get_by_text("Running in the kernel …").wait_for()
+    # The button is gone, and the keyboard is still in the chat.
+    assert chat.message.evaluate("area => area === document.activeElement")
+    if by == "click":
+        chat.stop.click()
+    else:
+        page.keyboard.press("Escape")
+    page.get_by_text("Running in the kernel …").wait_for(state="detached")
+    assert chat.send.is_visible()
+    assert chat.play("model.sent.at(-1).kind") == "cancel"
+    said = chat.play("model.saved.messages.at(-1).content")
+    assert said == "The user stopped this; it may have run in part."
+    assert page.get_by_role("button", name="Run look").count() == 0
+
+
 # -- settings -----------------------------------------------------------------------------------------------------
 
 

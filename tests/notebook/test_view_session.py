@@ -232,3 +232,49 @@ def test_looking_again_asks_nothing_that_was_not_sent(play):
         "await session.lookAgain(); await settle(); tell(session.status.state); tell(model.asked().length);",
     )
     assert (state, asked) == ("ready", 0)
+
+
+# -- functions ----------------------------------------------------------------------------------------------------
+
+
+def test_a_function_that_runs_can_be_stopped_and_the_model_is_told_the_truth(play):
+    busy, kinds, messages, asked, saved = play(
+        CALL,
+        "session.runCall(call); await settle(); tell(session.isBusy); session.stop();",
+        "model.answer(model.asked('run_tool')[0], { content: 'too late' }); await settle();",
+        "tell(model.sent.slice(-2).map(({ kind }) => kind)); tell(session.messages); tell(model.asked().length);",
+        "tell(model.saved.messages);",
+    )
+    assert busy is True
+    assert kinds == ["run_tool", "cancel"]
+    assert messages == saved
+    assert messages[-1] == {
+        "role": "tool",
+        "tool_call_id": "c1",
+        "content": "The user stopped this; it may have run in part.",
+    }
+    # Who stops it does not want the model to go on.
+    assert asked == 1
+
+
+def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):
+    sent = play(
+        CALL,
+        "session.runCall(call); await settle(); session.send('never mind'); await settle();",
+        "tell(last().body.messages.slice(2));",
+    )
+    assert sent == [
+        {"role": "tool", "tool_call_id": "c1", "content": "The user stopped this; it may have run in part."},
+        {"role": "user", "content": "never mind"},
+    ]
+
+
+def test_what_a_function_gives_goes_back_to_the_model(play):
+    busy, sent = play(
+        CALL,
+        "session.runCall(call); await settle();",
+        "model.answer(model.asked('run_tool')[0], { content: 'found' }); await settle();",
+        "tell(session.runningCalls.size); tell(last().body.messages.at(-1));",
+    )
+    assert busy == 0
+    assert sent == {"role": "tool", "tool_call_id": "c1", "content": "found"}

@@ -100,7 +100,7 @@ class Chat {
   }
 
   key(event) {
-    if (event.key === "Escape" && this.session.running) {
+    if (event.key === "Escape" && this.session.isBusy) {
       event.preventDefault();
       this.session.stop();
     }
@@ -112,10 +112,10 @@ class Chat {
   }
 
   follow(what, detail) {
-    if (what === "messages") this.showMessages();
+    if (what === "messages") this.keepFocus(() => this.showMessages());
     else if (what === "delta") this.grow(detail);
     else if (what === "finished") this.finish(detail);
-    else if (what === "calls") this.showCalls();
+    else if (what === "calls") this.keepFocus(() => this.showCalls());
     else if (what === "refused") this.blame(detail);
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
@@ -180,6 +180,14 @@ class Chat {
     const open = openCalls(this.session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
     for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
+    this.composer.showRunning(this.session.isBusy);
+  }
+
+  // Where what was pressed goes away, the keyboard stays in the chat.
+  keepFocus(change) {
+    const held = this.log.contains(document.activeElement);
+    change();
+    if (held && !this.log.contains(document.activeElement)) this.composer.area.focus({ preventScroll: true });
   }
 
   // Only who scrolls up leaves the end: it also moves away by itself, when much comes at once.
@@ -208,7 +216,7 @@ class Chat {
     const isRunning = state === "answering";
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
-    this.composer.showRunning(isRunning);
+    this.composer.showRunning(this.session.isBusy);
     if (this.session.isRefused) this.complain(detail);
     else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
     else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));

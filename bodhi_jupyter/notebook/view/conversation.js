@@ -2,6 +2,7 @@
 
 const SENT = ["role", "content", "name", "tool_calls", "tool_call_id"];
 export const NOT_RUN = "The user chose not to run this.";
+export const STOPPED = "The user stopped this; it may have run in part.";
 
 // What the person or the model wrote, without what is attached.
 export function textOf(message) {

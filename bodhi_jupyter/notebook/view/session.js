@@ -3,7 +3,7 @@
 import { EventReader } from "./events.js";
 import { onKernelEnd } from "./kernel.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
-import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
+import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
 const MAX_UNDO = 50;
@@ -189,7 +189,7 @@ export class Session {
 
   // At once: whoever takes `messages` afterwards has them as they stay.
   stop() {
-    for (const controller of this.runningCalls.values()) controller.abort();
+    this.stopCalls();
     const { running } = this;
     running?.controller.abort();
     if (running) this.finish(running.answer, null, true);
@@ -287,6 +287,16 @@ export class Session {
 
   // -- tools -----------------------------------------------------------------------------------------------
 
+  // What they have done is done: the model is told so, but not asked to go on.
+  stopCalls() {
+    const stopped = openCalls(this.messages).filter(({ id }) => this.runningCalls.has(id));
+    for (const controller of this.runningCalls.values()) controller.abort();
+    this.runningCalls.clear();
+    if (!stopped.length) return;
+    this.show([...this.messages, ...stopped.map((call) => toolMessage(call, STOPPED))]);
+    this.set({ messages: this.messages });
+  }
+
   // Runs it in the kernel; when no call is left open, the model goes on.
   async runCall(call) {
     const controller = new AbortController();
@@ -297,11 +307,13 @@ export class Session {
     try {
       result = (await this.kernel.ask({ kind: "run_tool", name, arguments: given }, controller.signal)).content;
     } catch (error) {
-      result = controller.signal.aborted ? null : `Error: ${error.message}`;
+      result = `Error: ${error.message}`;
     }
+    // Who stopped it has answered it, too.
+    if (controller.signal.aborted) return;
     this.runningCalls.delete(call.id);
-    if (result === null) this.tell("calls");
-    else await this.answerCall(call, result);
+    this.tell("calls");
+    await this.answerCall(call, result);
   }
 
   async answerCall(call, content) {
