@@ -116,6 +116,33 @@ def test_a_function_that_runs_can_be_stopped(show, page, by):
     assert page.get_by_role("button", name="Run look").count() == 0
 
 
+# -- an edit ------------------------------------------------------------------------------------------------------
+
+
+def test_escape_leaves_an_edit_and_not_the_answer(show, page):
+    chat = show()
+    chat.begin_to_answer()
+    edit = page.get_by_role("button", name="Edit message")
+    edit.click()
+    page.get_by_role("textbox", name="Edited message").press("Escape")
+    assert edit.evaluate("button => button === document.activeElement")
+    assert chat.play("model.get('status').state") == "answering"
+    page.keyboard.press("Escape")
+    chat.wait_for_end()
+    edit.click()
+    page.get_by_role("button", name="Cancel").click()
+    assert edit.evaluate("button => button === document.activeElement")
+
+
+def test_who_sends_an_edit_can_write_on(show, page):
+    chat = show()
+    chat.begin_to_answer()
+    page.get_by_role("button", name="Edit message").click()
+    page.get_by_role("textbox", name="Edited message").press("Enter")
+    page.get_by_role("textbox", name="Edited message").wait_for(state="detached")
+    assert chat.message.evaluate("area => area === document.activeElement")
+
+
 # -- settings -----------------------------------------------------------------------------------------------------
 
 
