@@ -222,3 +222,16 @@ def test_no_two_fields_of_a_page_share_an_id(show, page):
     ids = page.locator("[id]").evaluate_all("elements => elements.map(({ id }) => id)")
     assert len(ids) > 10
     assert len(set(ids)) == len(ids)
+
+
+# -- closing ------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_widget_asks_nothing_any_more(show):
+    chat = show()
+    chat.begin_to_answer()
+    sent = chat.play("leave(); close(); model.sent.length")
+    chat.play("model.chunk(last(), delta(' two'))")
+    assert chat.play("model.sent.length") == sent
+    assert chat.play("model.get('messages').at(-1).content") == "one"
+    assert chat.play("model.get('messages').at(-1).stats.finish_reason") == "stopped"

@@ -278,3 +278,22 @@ def test_what_a_function_gives_goes_back_to_the_model(play):
     )
     assert busy == 0
     assert sent == {"role": "tool", "tool_call_id": "c1", "content": "found"}
+
+
+# -- closing ------------------------------------------------------------------------------------------------------
+
+
+def test_closing_ends_what_was_begun_and_leaves_nothing_behind(play):
+    begun, aborted, told, left = play(
+        "const signals = new Set();",
+        "const signal = { connect: (slot) => signals.add(slot), disconnect: (slot) => signals.delete(slot) };",
+        "model.widget_manager = { context: { sessionContext: { statusChanged: signal, kernelChanged: signal } } };",
+        "const other = new Session(model); await other.connecting; tell(signals.size);",
+        "const told = []; other.subscribe((what) => told.push(what)); other.send('hello'); await settle();",
+        "const { signal: ending } = other.running.controller; told.length = 0; other.close(); await settle();",
+        "tell(ending.aborted); tell(told); tell(signals.size);",
+    )
+    assert begun == 2
+    assert aborted is True
+    assert told == []
+    assert left == 0

@@ -319,6 +319,7 @@ export default () => {
   return {
     initialize({ model }) {
       session = new Session(model);
+      return () => session.close();
     },
     render({ model, el }) {
       const chat = new Chat(session, model.widget_manager);

@@ -27,8 +27,16 @@ export class Session {
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     // Of a page that was left in the middle of an answer.
     if (model.get("status").state === "answering") this.setStatus("ready");
-    onKernelEnd(model, () => this.endKernel());
+    this.forgetKernel = onKernelEnd(model, () => this.endKernel());
     this.connecting = this.connect();
+  }
+
+  // The widget is closed: what it has begun ends, and nobody hears of it.
+  close() {
+    this.forgetKernel();
+    this.listeners.clear();
+    this.kernel.end();
+    this.stop();
   }
 
   // `listener` is called with what changed; returns how to stop that.
