@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from ..wire.markdown import render_growing, render_markdown
+from .errors import NotebookError, RequestRefused, unreachable
 from .tools import Tools
 
 #: What may be asked of the server: the chat needs no more.
@@ -22,19 +23,12 @@ ROUTES = {
 }
 
 
-class Refused(Exception):
-    """A sentence for the person."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class KernelSide:
     """Answers the browser's messages, each in a task of its own.
 
     A message has a ``kind`` (``request``, ``render``, ``run_tool``) and an ``id``; ``cancel`` ends the one of that id.
-    The answer is any number of ``chunk`` with ``text``, and then ``end``, or ``error`` with ``message`` and ``status``.
+    The answer is any number of ``chunk`` with ``text``, and then ``end``, or ``error`` with ``message``, and with the
+    ``status`` and ``param`` of a `RequestRefused`.
 
     Args:
         send: gives a message to the browser.
@@ -73,10 +67,10 @@ class KernelSide:
             async with aclosing(self._chunks(message)) as chunks:
                 async for text in chunks:
                     self._send({"kind": "chunk", "id": identity, "text": text})
-        except httpx.HTTPError as error:
-            self._send(_error(identity, f"The server did not answer ({type(error).__name__}).", 0))
+        except RequestRefused as error:
+            self._send(_error(identity, str(error), status=error.status, param=error.param))
         except Exception as error:  # the browser waits for an end
-            self._send(_error(identity, str(error), getattr(error, "status", 0)))
+            self._send(_error(identity, str(error)))
         else:
             self._send({"kind": "end", "id": identity})
 
@@ -92,20 +86,21 @@ class KernelSide:
                 result = await self._tools.run(str(message["name"]), str(message["arguments"]))
                 yield json.dumps({"content": result})
             case kind:
-                raise Refused(f"The kernel does not know {kind!r}.")
+                raise NotebookError(f"The kernel does not know {kind!r}.")
 
     async def _ask_server(self, message: dict[str, Any]) -> AsyncGenerator[str, None]:
         method, path = message["method"], message["path"]
         if (method, path) not in ROUTES:
-            raise Refused("The chat may not ask for that.")
-        async with (
-            self._http() as client,
-            client.stream(method, f"/{path}", json=message.get("body")) as response,
-        ):
-            if response.status_code != 200:
-                raise _refusal(response.status_code, await response.aread())
-            async for text in response.aiter_text():
-                yield text
+            raise NotebookError("The chat may not ask for that.")
+        async with self._http() as client:
+            try:
+                async with client.stream(method, f"/{path}", json=message.get("body")) as response:
+                    if response.status_code != 200:
+                        raise RequestRefused.of(response.status_code, await response.aread())
+                    async for text in response.aiter_text():
+                        yield text
+            except httpx.TransportError as error:
+                raise unreachable(error, str(client.base_url).rstrip("/")) from None
 
 
 def _rendered(message: dict[str, Any]) -> dict[str, str]:
@@ -113,12 +108,5 @@ def _rendered(message: dict[str, Any]) -> dict[str, str]:
     return render_growing(text) if message.get("growing") else {"html": render_markdown(text)}
 
 
-def _refusal(status: int, body: bytes) -> Refused:
-    try:
-        return Refused(str(json.loads(body)["error"]["message"]), status)
-    except (ValueError, TypeError, KeyError):
-        return Refused(f"The server answered with status {status}.", status)
-
-
-def _error(identity: str, message: str, status: int) -> dict[str, Any]:
-    return {"kind": "error", "id": identity, "message": message, "status": status}
+def _error(identity: str, message: str, *, status: int = 0, param: str = "") -> dict[str, Any]:
+    return {"kind": "error", "id": identity, "message": message, "status": status, "param": param}

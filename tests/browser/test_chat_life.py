@@ -58,14 +58,15 @@ def test_it_keeps_working_while_a_cell_runs(start, notebook, backend):
     assert reason == "stopped"
 
 
-def test_once_closed_nothing_goes_on_in_the_page(start, notebook, backend):
+def test_closing_it_in_python_ends_its_answer(start, notebook, backend):
     chat = start()
     backend.behave(ENDLESS)
-    chat.ask("are you there?")
+    chat.ask("go on")
     chat.answers.get_by_text("xxxx").wait_for()
     notebook.set_source(1, "chat.close()")
     notebook.run_to_end(1)
     eventually(backend.fake.client_left.is_set, "the generation to stop")
+    assert chat.message.count() == 0
 
 
 def test_a_reload_brings_the_conversation_back(start, notebook, backend):

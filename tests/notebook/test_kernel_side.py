@@ -13,6 +13,7 @@ import pytest
 
 from bodhi_jupyter.notebook.kernel_side import KernelSide
 from bodhi_jupyter.notebook.tools import Tools
+from tests.notebook.servers import refusal
 
 Handler = Callable[[httpx.Request], Any]
 
@@ -59,26 +60,39 @@ async def test_a_stream_comes_in_chunks():
 
 
 @pytest.mark.parametrize(
-    ("answer", "message", "status"),
+    ("answer", "message", "status", "param"),
     [
-        (httpx.Response(404, json={"error": {"message": "no such model"}}), "no such model", 404),
-        (httpx.Response(502, text="<h1>Bad gateway</h1>"), "The server answered with status 502.", 502),
-        (httpx.ConnectError("refused"), "The server did not answer (ConnectError).", 0),
+        (httpx.Response(404, json={"error": {"message": "no such model"}}), "no such model", 404, ""),
+        (
+            refusal(400, "It is above 2. (POST /v1/chat/completions, model 'x')", "temperature"),
+            "It is above 2.",
+            400,
+            "temperature",
+        ),
+        (httpx.Response(502, text="<h1>Bad gateway</h1>"), "The server answered with status 502.", 502, ""),
+        (
+            httpx.ConnectError("refused"),
+            "Nobody answers at http://server/base. Is the Jupyter server still running?",
+            0,
+            "",
+        ),
+        (httpx.ReadTimeout("late"), "The server at http://server/base was silent for too long.", 0, ""),
+        (httpx.ReadError("gone"), "The connection to the server at http://server/base broke off.", 0, ""),
     ],
 )
-async def test_failures_are_a_sentence(answer, message, status):
+async def test_failures_are_a_sentence(answer, message, status, param):
     def handler(request: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     heard = await Browser(handler).ask(kind="request", method="GET", path="v1/models")
-    assert heard == [{"kind": "error", "id": "1", "message": message, "status": status}]
+    assert heard == [{"kind": "error", "id": "1", "message": message, "status": status, "param": param}]
 
 
 async def test_without_a_server_it_says_what_helps():
     heard = await Browser(RuntimeError("Start `jupyter lab`.")).ask(kind="request", method="GET", path="v1/models")
-    assert heard == [{"kind": "error", "id": "1", "message": "Start `jupyter lab`.", "status": 0}]
+    assert heard == [{"kind": "error", "id": "1", "message": "Start `jupyter lab`.", "status": 0, "param": ""}]
 
 
 @pytest.mark.parametrize(

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bodhi_jupyter.notebook import view
+from tests.notebook.node import SOURCES, check
 
 FOLDER = Path(view.__file__).parent
-SOURCES = sorted(FOLDER.glob("*.js"))
 #: Those that a widget is given; the others they import.
 ENTRIES = [path.name for path in SOURCES if "\nexport default" in path.read_text(encoding="utf-8")]
-
-
-def node() -> str:
-    """Node, of the machine or in Playwright's package."""
-    if found := shutil.which("node"):
-        return found
-    try:
-        import playwright
-    except ImportError:
-        pass
-    else:
-        bundled = Path(playwright.__file__).parent / "driver" / "node"
-        if bundled.exists():
-            return str(bundled)
-    if os.environ.get("BODHI_BROWSER_TESTS") == "1":
-        pytest.fail("BODHI_BROWSER_TESTS=1, but there is no node")
-    pytest.skip("there is no node")
-
-
-def check(source: str, tmp_path: Path) -> str:
-    """What Node has against a module; "" for nothing."""
-    path = tmp_path / "module.mjs"
-    path.write_text(source, encoding="utf-8")
-    ended = subprocess.run([node(), "--check", path], capture_output=True, text=True, timeout=60, check=False)
-    return ended.stderr
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)

@@ -5,41 +5,85 @@ import { textOf } from "./conversation.js";
 const NAMES_OF = { user: "You", assistant: "Assistant" };
 
 export function asMarkdown(messages) {
-  const shown = messages.filter(({ role, content }) => role in NAMES_OF && content);
-  return shown.map((message) => `**${message.model || NAMES_OF[message.role]}**\n\n${textOf(message).trim()}\n`).join("\n");
+  return spoken(messages)
+    .map((message) => `${heading(message)}\n\n${textOf(message).trim()}\n`)
+    .join("\n");
 }
 
-// What is between fences of Python, or of no language, becomes a code cell; all else stays Markdown.
+// Of an answer what is between fences of Python, or of no language, becomes a code cell; all else stays Markdown.
 export function asCells(messages) {
-  return messages
-    .filter(({ role, content }) => role in NAMES_OF && content)
-    .flatMap((message) => [
-      { type: "markdown", source: `**${message.model || NAMES_OF[message.role]}**` },
-      ...(message.role === "user" ? [{ type: "markdown", source: quoted(textOf(message)) }] : split(textOf(message))),
-    ]);
+  return spoken(messages).flatMap((message) => [
+    markdownCell(heading(message)),
+    ...blocksOf(textOf(message)).map(message.role === "user" ? questionCell : answerCell),
+  ]);
 }
 
-function split(text) {
-  const cells = [];
-  const pattern = /^(`{3,}|~{3,})[ \t]*(python|py|python3|ipython)?[ \t]*\n([\s\S]*?)^\1[`~]*[ \t]*$/gm;
-  let end = 0;
-  for (const found of text.matchAll(pattern)) {
-    cells.push({ type: "markdown", source: text.slice(end, found.index) }, { type: "code", source: found[3] });
-    end = found.index + found[0].length;
+function spoken(messages) {
+  return messages.filter(({ role, content }) => role in NAMES_OF && content);
+}
+
+// The model's name comes from a server as its text does.
+function heading({ role, model }) {
+  return `**${inert(model || NAMES_OF[role]).replace(/\s+/g, " ")}**`;
+}
+
+const OPENING = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,})[ \t]*([^\s`]*)/;
+const PYTHON = new Set(["", "python", "py", "python3", "ipython"]);
+
+// A text's parts: { text }, and { code, language } of what is between fences, as CommonMark has them; those without an end
+// go on to the text's.
+function blocksOf(text) {
+  const blocks = [];
+  let lines = [];
+  let fence = null;
+  const put = () => {
+    const joined = lines.join("\n");
+    lines = [];
+    if (!joined.trim()) return;
+    blocks.push(fence ? { code: joined.trimEnd(), language: fence.language } : { text: joined.trim() });
+  };
+  for (const line of text.split(/\r?\n/)) {
+    const opening = fence ? null : OPENING.exec(line);
+    if (opening) {
+      put();
+      const [, indent, marks, language] = opening;
+      const end = new RegExp(`^ {0,3}${marks[0]}{${marks.length},}[ \\t]*$`);
+      fence = { language, end, indent: new RegExp(`^ {0,${indent.length}}`) };
+    } else if (fence?.end.test(line)) {
+      put();
+      fence = null;
+    } else {
+      lines.push(fence ? line.replace(fence.indent, "") : line);
+    }
   }
-  cells.push({ type: "markdown", source: text.slice(end) });
-  return cells
-    .map(({ type, source }) => ({ type, source: type === "code" ? source.trimEnd() : inert(source).trim() }))
-    .filter(({ source }) => source);
+  put();
+  return blocks;
+}
+
+function markdownCell(source) {
+  return { type: "markdown", source };
+}
+
+function questionCell(block) {
+  return markdownCell(asMarkdownBlock(block).replace(/^/gm, "> "));
+}
+
+function answerCell(block) {
+  const isPython = PYTHON.has(block.language?.toLowerCase());
+  return isPython ? { type: "code", source: block.code } : markdownCell(asMarkdownBlock(block));
+}
+
+// Code stays as it is: alone in its cell, between fences that nothing in it ends.
+function asMarkdownBlock({ text, code, language }) {
+  if (code === undefined) return inert(text);
+  const runs = code.match(/`+/g) ?? [];
+  const marks = "`".repeat(Math.max(3, ...runs.map(({ length }) => length + 1)));
+  return `${marks}${language.replace(/[^\w+#.-]/g, "")}\n${code}\n${marks}`;
 }
 
 // Markdown cells show HTML: a tag in a model's text is to be seen, and not to be one. Links keep to the web.
-function inert(markdown) {
-  return markdown.replace(/<(?=[a-zA-Z/!?])/g, "&lt;").replace(/!\[/g, "[").replace(/(\]\(\s*|\]:\s*)(?!https?:|mailto:|#)/gi, "$1#");
-}
-
-function quoted(text) {
-  return inert(text).replace(/^/gm, "> ");
+function inert(text) {
+  return text.replace(/<(?=[a-zA-Z/!?])/g, "&lt;").replace(/!\[/g, "[").replace(/(\]\(\s*|\]:\s*)(?!https?:|mailto:|#)/gi, "$1#");
 }
 
 // Below the cell that shows `element`; false where the page gives no way to.

@@ -54,6 +54,7 @@ class Chat {
   close() {
     this.unsubscribe();
     this.observer.disconnect();
+    for (const view of this.views) view.drop();
   }
 
   header() {
@@ -66,7 +67,7 @@ class Chat {
     });
     this.about = h("span", { class: "bodhi-about" });
     this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
-    this.toggle = iconButton("settings", "Settings", () => this.toggleSettings(), { "aria-expanded": "false" });
+    this.toggle = iconButton("settings", "Settings", () => this.showSettings(this.settings.element.hidden), { "aria-expanded": "false" });
     this.undo = iconButton("undo", "Undo", () => this.takeBack());
     return h(
       "div",
@@ -99,7 +100,7 @@ class Chat {
   }
 
   key(event) {
-    if (event.key === "Escape" && this.session.running) {
+    if (event.key === "Escape" && this.session.isBusy) {
       event.preventDefault();
       this.session.stop();
     }
@@ -111,10 +112,11 @@ class Chat {
   }
 
   follow(what, detail) {
-    if (what === "messages") this.showMessages();
+    if (what === "messages") this.keepFocus(() => this.showMessages());
     else if (what === "delta") this.grow(detail);
     else if (what === "finished") this.finish(detail);
-    else if (what === "calls") this.showCalls();
+    else if (what === "calls") this.keepFocus(() => this.showCalls());
+    else if (what === "refused") this.blame(detail);
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
@@ -131,6 +133,7 @@ class Chat {
   showMessages() {
     const { messages } = this.session;
     const known = new Map(this.views.map((view) => [view.message, view]));
+    for (const view of this.views) if (!messages.includes(view.message)) view.drop();
     this.views = messages.map((message) => known.get(message) ?? this.view(message));
     const elements = this.views.map(({ element }) => element);
     for (const child of [...this.log.children]) if (!elements.includes(child)) child.remove();
@@ -177,6 +180,14 @@ class Chat {
     const open = openCalls(this.session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
     for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
+    this.composer.showRunning(this.session.isBusy);
+  }
+
+  // Where what was pressed goes away, the keyboard stays in the chat.
+  keepFocus(change) {
+    const held = this.log.contains(document.activeElement);
+    change();
+    if (held && !this.log.contains(document.activeElement)) this.composer.area.focus({ preventScroll: true });
   }
 
   // Only who scrolls up leaves the end: it also moves away by itself, when much comes at once.
@@ -205,10 +216,10 @@ class Chat {
     const isRunning = state === "answering";
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
-    this.composer.showRunning(isRunning);
+    this.composer.showRunning(this.session.isBusy);
     if (this.session.isRefused) this.complain(detail);
     else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
-    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.connected()));
+    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));
     else this.notice.hidden = true;
   }
 
@@ -265,10 +276,14 @@ class Chat {
     if (isShorter && !this.composer.area.value) this.composer.write(textOf(messages[kept.length]));
   }
 
-  toggleSettings() {
-    const { element } = this.settings;
-    element.hidden = !element.hidden;
-    this.toggle.setAttribute("aria-expanded", String(!element.hidden));
+  // A parameter that the server refuses is told of where it is set, too.
+  blame({ param, message }) {
+    if (this.settings.blame(param, message)) this.showSettings(true);
+  }
+
+  showSettings(isShown) {
+    this.settings.element.hidden = !isShown;
+    this.toggle.setAttribute("aria-expanded", String(isShown));
   }
 
   // -- several chats ---------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ export class Composer {
   }
 
   showRunning(isRunning) {
+    if (this.sendButton.hidden === isRunning) return;
     const held = this.element.contains(document.activeElement) && document.activeElement !== this.area;
     this.sendButton.hidden = isRunning;
     this.stopButton.hidden = !isRunning;

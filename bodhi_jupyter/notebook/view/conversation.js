@@ -2,6 +2,7 @@
 
 const SENT = ["role", "content", "name", "tool_calls", "tool_call_id"];
 export const NOT_RUN = "The user chose not to run this.";
+export const STOPPED = "The user stopped this; it may have run in part.";
 
 // What the person or the model wrote, without what is attached.
 export function textOf(message) {
@@ -83,7 +84,8 @@ export class Answer {
   take(event) {
     this.usage = event.usage ?? this.usage;
     this.timings = event.timings ?? this.timings;
-    const choice = event.choices?.[0];
+    // Of several answers one is shown.
+    const choice = event.choices?.find(({ index = 0 }) => index === 0);
     if (!choice) return {};
     this.finish = choice.finish_reason ?? this.finish;
     this.message.model = event.model ?? this.message.model;

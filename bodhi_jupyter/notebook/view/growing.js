@@ -11,7 +11,9 @@ export class GrowingMarkdown {
     this.decorate = decorate;
     this.pending = "";
     this.ended = false;
+    this.dropped = false;
     this.asking = false;
+    this.due = false;
     this.timer = null;
     this.asked = -Infinity;
     this.element = document.createElement("div");
@@ -28,6 +30,7 @@ export class GrowingMarkdown {
   append(text) {
     this.pending += text;
     this.tail.append(text);
+    this.due = true;
     this.schedule();
   }
 
@@ -35,17 +38,26 @@ export class GrowingMarkdown {
   end() {
     if (this.ended) return;
     this.ended = true;
+    this.due = true;
     clearTimeout(this.timer);
     this.timer = null;
     this.schedule();
   }
 
+  // It is not shown any more: nothing is asked for, and what was asked is not waited for.
+  drop() {
+    this.dropped = true;
+    clearTimeout(this.timer);
+  }
+
   schedule() {
-    if (this.asking || this.timer !== null) return;
+    if (this.dropped || this.asking || this.timer !== null) return;
     if (!this.pending) {
       if (this.ended) this.resolve();
       return;
     }
+    // The same text would be rendered the same again.
+    if (!this.due) return;
     const wait = this.ended ? 0 : Math.max(0, this.asked + PAUSE - performance.now());
     this.timer = setTimeout(() => this.ask(), wait);
   }
@@ -56,12 +68,13 @@ export class GrowingMarkdown {
     this.asked = performance.now();
     const text = this.slice();
     const isAll = this.ended && text.length === this.pending.length;
+    const isPart = text.length < this.pending.length && text.length >= SLICE - 1;
+    this.due = isPart;
     try {
       let piece = await this.render({ text, growing: !isAll });
       // A block that is longer than a request is cut.
-      if (piece.rest === text && text.length < this.pending.length && text.length >= SLICE - 1) {
-        piece = await this.render({ text, growing: false });
-      }
+      if (piece.rest === text && isPart) piece = await this.render({ text, growing: false });
+      if (this.dropped) return;
       this.show(piece, text);
     } catch {
       this.showPlain(text);
@@ -74,8 +87,9 @@ export class GrowingMarkdown {
     const text = this.pending.slice(0, SLICE);
     const last = text.charCodeAt(text.length - 1);
     const isHalf = last >= 0xd800 && last < 0xdc00;
+    const isLast = this.ended && text.length === this.pending.length;
     // Half of a character waits for the other half, unless there is none.
-    if (isHalf && text.length > 1) return text.slice(0, -1);
+    if (isHalf && !isLast && text.length > 1) return text.slice(0, -1);
     return text.toWellFormed ? text.toWellFormed() : text;
   }
 

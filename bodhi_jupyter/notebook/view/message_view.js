@@ -54,6 +54,11 @@ export class MessageView {
     this.reasoning.append(text);
   }
 
+  // It is not shown any more.
+  drop() {
+    this.markdown?.drop();
+  }
+
   finish() {
     this.markdown.end();
     // Only the answer says which model "default" was.
@@ -96,7 +101,7 @@ export class MessageView {
         "span",
         { class: "bodhi-actions" },
         iconButton("copy", "Copy message", (event) => this.copy(textOf(message), event.currentTarget)),
-        message.role === "user" ? iconButton("edit", "Edit message", () => this.edit()) : null,
+        message.role === "user" ? iconButton("edit", "Edit message", (event) => this.edit(event.currentTarget)) : null,
         message.role === "assistant" ? iconButton("again", "Regenerate", () => actions.regenerate(message)) : null,
       ),
     );
@@ -109,17 +114,23 @@ export class MessageView {
     setTimeout(() => button.classList.remove("bodhi-done"), 1200);
   }
 
-  edit() {
+  edit(button) {
     const area = h("textarea", { class: "bodhi-edit", "aria-label": "Edited message", rows: 3, value: textOf(this.message) });
     const cancel = () => {
       form.replaceWith(this.body);
       this.footer.hidden = false;
+      button.focus();
     };
     const submit = () => this.actions.resend(this.message, area.value);
     const buttons = [textButton("Send again", submit, { class: "bodhi-text-button bodhi-primary" }), textButton("Cancel", cancel)];
-    const form = h("div", { class: "bodhi-editing" }, area, h("div", { class: "bodhi-row" }, buttons));
+    const leave = (event) => {
+      if (event.key !== "Escape") return;
+      // Beyond the edit it would stop the answer.
+      event.stopPropagation();
+      cancel();
+    };
+    const form = h("div", { class: "bodhi-editing", onkeydown: leave }, area, h("div", { class: "bodhi-row" }, buttons));
     area.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") cancel();
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
         submit();

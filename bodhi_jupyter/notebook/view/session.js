@@ -3,7 +3,7 @@
 import { EventReader } from "./events.js";
 import { onKernelEnd } from "./kernel.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
-import { Answer, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
+import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
 const MAX_UNDO = 50;
@@ -19,6 +19,7 @@ export class Session {
     this.before = [];
     this.running = null;
     this.runningCalls = new Map();
+    this.unasked = null;
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
@@ -30,12 +31,12 @@ export class Session {
     this.connecting = this.connect();
   }
 
-  // The widget is no more: nothing goes on for it, and nothing is kept for it.
+  // The widget is closed: what it has begun ends, and nobody hears of it.
   close() {
     this.forgetKernel();
+    this.listeners.clear();
     this.kernel.end();
     this.stop();
-    this.listeners.clear();
   }
 
   // `listener` is called with what changed; returns how to stop that.
@@ -118,8 +119,8 @@ export class Session {
   followMessages() {
     const messages = this.model.get("messages");
     if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
-    this.stop();
     this.messages = messages;
+    this.stop();
     this.tell("messages");
   }
 
@@ -149,6 +150,7 @@ export class Session {
   }
 
   async send(text) {
+    this.stop();
     const attachments = this.get("attachments");
     const message = userMessage(text, attachments);
     this.change([...withRefusedCalls(this.messages), message]);
@@ -182,9 +184,23 @@ export class Session {
     await (last?.role === "assistant" ? this.regenerate(last) : this.answer());
   }
 
+  // For a server; what nobody could be asked before is asked then.
+  async lookAgain() {
+    const transport = await this.connected();
+    const isUnasked = this.unasked !== null && this.messages.at(-1) === this.unasked;
+    if (transport && isUnasked && !this.running) await this.answer();
+  }
+
+  get isBusy() {
+    return Boolean(this.running) || this.runningCalls.size > 0;
+  }
+
+  // At once: whoever takes `messages` afterwards has them as they stay.
   stop() {
-    this.running?.controller.abort();
-    for (const controller of this.runningCalls.values()) controller.abort();
+    this.stopCalls();
+    const { running } = this;
+    running?.controller.abort();
+    if (running) this.finish(running.answer, null, true);
   }
 
   // -- an answer -------------------------------------------------------------------------------------------
@@ -207,8 +223,8 @@ export class Session {
     } catch (error) {
       failure = error;
     }
-    if (this.running === run) this.running = null;
-    this.finish(answer, run.controller.signal.aborted ? null : failure, run.controller.signal.aborted);
+    // Who stopped it has finished it, too.
+    if (this.running === run) this.finish(answer, failure, false);
   }
 
   settings() {
@@ -224,26 +240,31 @@ export class Session {
     const events = new EventReader();
     let rested = performance.now();
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
-      this.take(answer, events.push(chunk));
+      // Some may have come before it was stopped.
+      controller.signal.throwIfAborted();
+      if (this.take(answer, events.push(chunk))) return;
       // However fast it comes: the page has to paint, and to hear of a click on Stop.
       if (performance.now() - rested > MAX_BUSY) {
         await new Promise((resolve) => setTimeout(resolve));
         rested = performance.now();
       }
     }
+    throw new ServerError("The answer broke off before its end.");
   }
 
-  // All that a chunk brought, as one change of the page.
+  // All that a chunk brought, as one change of the page; whether it was the last.
   take(answer, events) {
     const added = { content: "", reasoning: "" };
     try {
-      for (const data of events.filter((data) => data !== "[DONE]")) {
+      for (const data of events) {
+        if (data === "[DONE]") return true;
         const event = JSON.parse(data);
-        if (event.error) throw new ServerError(event.error.message);
+        if (event.error) throw ServerError.told(event.error);
         const { content, reasoning } = answer.take(event);
         added.content += content ?? "";
         added.reasoning += reasoning ?? "";
       }
+      return false;
     } finally {
       this.tell("delta", { message: answer.message, ...added });
     }
@@ -251,14 +272,12 @@ export class Session {
 
   finish(answer, failure, isStopped) {
     const { message } = answer;
+    this.running = null;
     message.stats = answer.stats(isStopped ? "stopped" : failure ? "failed" : null);
-    if (!this.messages.includes(message)) {
-      // Python, an undo or another chat has taken its place.
-      if (!this.running) this.setStatus("ready");
-      return;
-    }
     // Half of a call must not be run.
     if (isStopped || failure) delete message.tool_calls;
+    // Python has put others in its place.
+    if (!this.messages.includes(message)) return this.setStatus("ready");
     if (answer.isEmpty) this.show(this.messages.filter((other) => other !== message));
     else this.tell("finished", message);
     const { model } = message;
@@ -266,13 +285,25 @@ export class Session {
     this.set({ messages: [...this.messages], last });
     // What was set is another list than ours, so that the model sees a change.
     this.messages = this.model.get("messages");
+    this.unasked = failure && !this.transport ? this.messages.at(-1) : null;
     if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
     else this.setStatus("ready");
+    if (failure?.param) this.tell("refused", failure);
     // Perhaps the model is gone.
     if (failure?.status === 404) this.refreshModels();
   }
 
   // -- tools -----------------------------------------------------------------------------------------------
+
+  // What they have done is done: the model is told so, but not asked to go on.
+  stopCalls() {
+    const stopped = openCalls(this.messages).filter(({ id }) => this.runningCalls.has(id));
+    for (const controller of this.runningCalls.values()) controller.abort();
+    this.runningCalls.clear();
+    if (!stopped.length) return;
+    this.show([...this.messages, ...stopped.map((call) => toolMessage(call, STOPPED))]);
+    this.set({ messages: this.messages });
+  }
 
   // Runs it in the kernel; when no call is left open, the model goes on.
   async runCall(call) {
@@ -284,11 +315,13 @@ export class Session {
     try {
       result = (await this.kernel.ask({ kind: "run_tool", name, arguments: given }, controller.signal)).content;
     } catch (error) {
-      result = controller.signal.aborted ? null : `Error: ${error.message}`;
+      result = `Error: ${error.message}`;
     }
+    // Who stopped it has answered it, too.
+    if (controller.signal.aborted) return;
     this.runningCalls.delete(call.id);
-    if (result === null) this.tell("calls");
-    else await this.answerCall(call, result);
+    this.tell("calls");
+    await this.answerCall(call, result);
   }
 
   async answerCall(call, content) {

@@ -17,7 +17,7 @@ export class Settings {
   constructor(session) {
     this.session = session;
     this.fields = new Map();
-    this.system = h("textarea", { rows: 2, onchange: () => session.set({ system: this.system.value }) });
+    this.system = h("textarea", { rows: 2, onchange: () => session.set({ system: this.system.value }), onblur: () => this.show() });
     const grid = h("div", { class: "bodhi-grid" }, NUMBERS.map((number) => this.number(number)));
     this.others = h("div", { class: "bodhi-note" });
     this.element = h(
@@ -28,20 +28,24 @@ export class Settings {
       this.stop(),
       this.schema(),
       this.others,
-      h("div", { class: "bodhi-row" }, textButton("Reset parameters", () => session.set({ parameters: {} }))),
+      h("div", { class: "bodhi-row" }, textButton("Reset parameters", () => this.reset())),
     );
     this.show();
   }
 
+  // What is being written stays, and so does what has to be corrected, unless another value was set meanwhile.
   show() {
     const parameters = this.session.get("parameters");
     const defaults = this.session.get("models").find(({ id }) => id === this.session.get("model"))?.defaults ?? {};
-    this.system.value = this.session.get("system");
+    if (this.system !== document.activeElement) this.system.value = this.session.get("system");
     this.system.placeholder = defaults.system_prompt ?? "None";
-    for (const [name, { input, written, empty }] of this.fields) {
-      if (input === document.activeElement) continue;
-      input.value = written(parameters[name]);
+    for (const [name, field] of this.fields) {
+      const { input, written, empty } = field;
       input.placeholder = defaults[name] === undefined ? empty : `Default ${written(defaults[name])}`;
+      const isToCorrect = input.hasAttribute("aria-invalid") && written(parameters[name]) === field.stored;
+      if (input === document.activeElement || isToCorrect) continue;
+      field.stored = written(parameters[name]);
+      input.value = field.stored;
       this.complain(name, "");
     }
     const others = Object.entries(parameters).filter(([name]) => !OWN.has(name));
@@ -85,8 +89,11 @@ export class Settings {
 
   // `read` gives the parameter's value, null for none, or throws what is wrong with it; `written` is its way back.
   field(name, label, input, hint, read, written, empty = "None") {
-    const error = h("div", { class: "bodhi-error", role: "alert" });
-    this.fields.set(name, { input, error, written, empty });
+    const about = h("div", { class: "bodhi-hint", id: newId() }, hint);
+    const error = h("div", { class: "bodhi-error", role: "alert", id: newId() });
+    input.setAttribute("aria-describedby", `${about.id} ${error.id}`);
+    this.fields.set(name, { input, error, written, empty, stored: undefined });
+    input.addEventListener("blur", () => this.show());
     input.addEventListener("change", () => {
       try {
         this.store(name, read());
@@ -95,12 +102,28 @@ export class Settings {
         this.complain(name, problem.message);
       }
     });
-    return labelled(label, input, h("div", { class: "bodhi-hint" }, hint), error);
+    return labelled(label, input, about, error);
   }
 
   store(name, value) {
     const { [name]: _, ...others } = this.session.get("parameters");
     this.session.set({ parameters: value === null ? others : { ...others, [name]: value } });
+  }
+
+  reset() {
+    for (const [name, { input }] of this.fields) {
+      input.value = "";
+      this.complain(name, "");
+    }
+    this.session.set({ parameters: {} });
+  }
+
+  // What the server says of a parameter, as in `stop[0]`; whether it is one of those here.
+  blame(param, text) {
+    const [name] = param.split(/[.[]/);
+    if (!this.fields.has(name)) return false;
+    this.complain(name, text);
+    return true;
   }
 
   complain(name, text) {
@@ -122,9 +145,12 @@ function parsedObject(text) {
   return value;
 }
 
-let labels = 0;
+// Each widget loads this anew: a count would begin again.
+function newId() {
+  return `bodhi-field-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+}
 
 function labelled(label, input, ...more) {
-  input.id = `bodhi-field-${(labels += 1)}`;
+  input.id = newId();
   return h("div", { class: "bodhi-field" }, h("label", { for: input.id }, label), input, ...more);
 }

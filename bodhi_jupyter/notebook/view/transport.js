@@ -2,10 +2,20 @@
 
 import { KERNEL_ENDED } from "./kernel.js";
 
+// What the server appends for programs' logs: who is at the notebook knows what was asked.
+const CONTEXT = / \([A-Z]+ \/[^()]*\)$/;
+
 export class ServerError extends Error {
-  constructor(message, status = 0) {
+  // `param`: the request's field that is wrong, as in `temperature`, or "".
+  constructor(message, status = 0, param = "") {
     super(message);
     this.status = status;
+    this.param = param;
+  }
+
+  // Out of the value of an answer's `error`.
+  static told({ message, param }, status = 0) {
+    return new ServerError(message.replace(CONTEXT, ""), status, param ?? "");
   }
 }
 
@@ -30,7 +40,11 @@ export class PageTransport {
   }
 
   async json(method, path, body, signal) {
-    return (await this.request(method, path, body, signal)).json();
+    const response = await this.request(method, path, body, signal);
+    return response.json().catch(() => {
+      // As when a login has ended: the page of the login comes instead.
+      throw new ServerError("What the server answered is not JSON. Perhaps you have to log in again: reload this page.");
+    });
   }
 
   async *stream(path, body, signal) {
@@ -38,7 +52,7 @@ export class PageTransport {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     try {
       while (true) {
-        const { done, value } = await reader.read();
+        const { done, value } = await reader.read().catch(brokeOff);
         if (done) return;
         yield value;
       }
@@ -73,15 +87,21 @@ export class PageTransport {
   }
 }
 
+// The browser says no more than that there was an error in the network.
+function brokeOff(error) {
+  if (error.name === "AbortError") throw error;
+  throw new ServerError("The connection to the Jupyter server broke off.");
+}
+
 async function refusal(response) {
   try {
-    return new ServerError((await response.json()).error.message, response.status);
+    return ServerError.told((await response.json()).error, response.status);
   } catch {
     return new ServerError(`The server answered with status ${response.status}.`, response.status);
   }
 }
 
-// Answers come as custom messages: `chunk` (text), then `end`, or `error` (message).
+// Answers come as custom messages: `chunk` (text), then `end`, or `error` (message, status, param).
 export class KernelTransport {
   constructor(model) {
     this.model = model;
@@ -121,6 +141,8 @@ export class KernelTransport {
   }
 
   async *exchange(message, signal) {
+    // Of one that was stopped before, nothing is heard below.
+    signal?.throwIfAborted();
     if (this.isOver) throw new ServerError(KERNEL_ENDED);
     const id = `${this.prefix}-${(this.count += 1)}`;
     const queue = [];
@@ -143,7 +165,7 @@ export class KernelTransport {
         if (item.kind === "chunk") yield item.text;
         else if (item.kind === "end") return;
         else if (item.kind === "aborted") throw new DOMException("stopped", "AbortError");
-        else throw new ServerError(item.message, item.status);
+        else throw new ServerError(item.message, item.status, item.param);
       }
     } finally {
       signal?.removeEventListener("abort", cancel);

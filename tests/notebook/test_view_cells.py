@@ -1,0 +1,92 @@
+"""A conversation as Markdown and as cells: code stays as it is, and nothing in it is markup of a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebook.node import run
+from tests.wire.hostile import HOSTILE
+
+HARM = "x** <img src=x onerror=alert(1)> ![](//evil.example/x.png)\n\n<script>alert(1)</script>"
+#: What would begin a tag.
+TAG = re.compile(r"<[a-zA-Z/!?]")
+
+
+def cells(folder: Path, text: str, **more: Any) -> list[tuple[str, str]]:
+    """The cells of one message, without its heading."""
+    message = {"role": "assistant", "content": text, **more}
+    made = run("cells.js", f"tell(asCells([{json.dumps(message)}]));", folder)
+    return [(cell["type"], cell["source"]) for cell in made[1:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\n\n```python\nx\n\ny\n```\n\nb", [("markdown", "a"), ("code", "x\n\ny"), ("markdown", "b")]),
+        ("```\n1 + 1\n```", [("code", "1 + 1")]),
+        ("~~~py\n1\n~~~", [("code", "1")]),
+        ("1. One:\n   ```python\n   if x:\n       y\n   ```", [("markdown", "1. One:"), ("code", "if x:\n    y")]),
+        # Of other languages code is shown as it is.
+        ("```html\n<div>a[i](x)</div>\n```", [("markdown", "```html\n<div>a[i](x)</div>\n```")]),
+        ("~~~html\n<b>\n```\n~~~", [("markdown", "````html\n<b>\n```\n````")]),
+        ("```html title=<x>\n<b>\n```", [("markdown", "```html\n<b>\n```")]),
+        ("````md\n```python\n1\n```\n````", [("markdown", "````md\n```python\n1\n```\n````")]),
+        # Cut off in the middle.
+        ("```python\nx = 1", [("code", "x = 1")]),
+        # None of these is a fence, or the end of one.
+        ("a ```b``` <i>", [("markdown", "a ```b``` &lt;i>")]),
+        ("```a`b\n<i>", [("markdown", "```a`b\n&lt;i>")]),
+        ("````js\n1\n```\n2\n````", [("markdown", "````js\n1\n```\n2\n````")]),
+        ("```python\n```", []),
+    ],
+)
+def test_what_is_between_fences_stays_as_it_is(tmp_path, text, expected):
+    assert cells(tmp_path, text) == expected
+
+
+def test_a_question_stays_a_quotation(tmp_path):
+    assert cells(tmp_path, "see <b>\n```python\nx < y\n```", role="user") == [
+        ("markdown", "> see &lt;b>"),
+        ("markdown", "> ```python\n> x < y\n> ```"),
+    ]
+
+
+def test_a_name_is_text(tmp_path):
+    message = json.dumps({"role": "assistant", "content": "yes", "model": HARM})
+    (heading, answer), text = run("cells.js", f"tell(asCells([{message}])); tell(asMarkdown([{message}]));", tmp_path)
+    assert answer["source"] == "yes"
+    for shown in (heading["source"], text):
+        assert not TAG.search(shown)
+        assert "![" not in shown
+    assert "\n" not in heading["source"]
+
+
+#: Each would have code and text change places for whoever counts fences without knowing lists and quotations.
+DISPLACED = [
+    "- ```\n  a\n  ```\n  <img src=x onerror=alert(1)>\n",
+    "> ```\n```\n<img src=x onerror=alert(1)>\n```\n",
+    "- a\n\n  ```js\n```\n<img src=x onerror=alert(1)>\n```js\n",
+    "    ```js\n<img src=x onerror=alert(1)>\n```js\n<img src=x onerror=alert(1)>",
+    "```js\r<img>\r```\r<img src=x onerror=alert(1)>",
+]
+
+
+@pytest.mark.parametrize("role", ["assistant", "user"])
+def test_no_tag_stands_outside_of_code(tmp_path, role):
+    messages = [{"role": role, "content": text} for text in [*HOSTILE, *DISPLACED]]
+    made = run("cells.js", f"tell(asCells({json.dumps(messages)}));", tmp_path)
+    sources = [cell["source"] for cell in made if cell["type"] == "markdown"]
+    assert len(sources) > len(messages)
+    for source in sources:
+        lines = [line.removeprefix("> ") if role == "user" else line for line in re.split(r"[\r\n]", source)]
+        fence = re.match(r"`{3,}", lines[0])
+        if fence and lines[-1] == fence.group():
+            # All of the cell is code: nothing within ends it.
+            assert not [line for line in lines[1:-1] if line.strip().startswith(fence.group())]
+        else:
+            assert not TAG.search(source), source

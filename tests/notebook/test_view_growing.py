@@ -1,0 +1,99 @@
+"""Markdown that grows asks for a rendering when there is something new to render, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebook.node import run
+
+Play = Callable[..., Any]
+
+#: Elements enough to put text into, time that the test moves, and a server for which nothing is ever a finished block.
+BEGIN = """
+let timers = [];
+globalThis.setTimeout = (task) => { timers.push(task); return timers.length; };
+globalThis.clearTimeout = () => { timers = []; };
+class Element {
+  constructor() { this.content = this; this.lastElementChild = null; }
+  append() {}
+  replaceChildren() {}
+}
+document.createElement = () => new Element();
+const asked = [];
+let answer = ({ text, growing }) => (growing ? { html: "", rest: text } : { html: text });
+const growing = new GrowingMarkdown(async (request) => {
+  asked.push(request);
+  return answer(request);
+}, () => {});
+// A second and more, as far as this is concerned.
+const pass = async () => {
+  for (let count = 0; count < 20 && timers.length; count += 1) {
+    for (const task of timers.splice(0)) task();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+"""
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return lambda *scripts: run("growing.js", "\n".join([BEGIN, *scripts]), tmp_path)
+
+
+def test_a_silent_answer_is_rendered_once(play):
+    silent, grown, ended = play(
+        "growing.append('one'); await pass(); tell(asked.length);",
+        "growing.append(' two'); await pass(); tell(asked.length);",
+        "growing.end(); await pass(); await growing.done; tell(asked);",
+    )
+    assert (silent, grown) == (1, 2)
+    assert ended == [
+        {"text": "one", "growing": True},
+        {"text": "one two", "growing": True},
+        {"text": "one two", "growing": False},
+    ]
+
+
+def test_what_comes_during_a_rendering_is_rendered_after_it(play):
+    asked = play(
+        "const first = answer;",
+        "answer = (request) => { growing.append(' two'); answer = first; return first(request); };",
+        "growing.append('one'); await pass(); tell(asked.map(({ text }) => text));",
+    )
+    assert asked == ["one", "one two"]
+
+
+def test_what_is_too_long_for_a_request_goes_in_several(play):
+    lengths, all_of_it = play(
+        "growing.append('x'.repeat(25_000)); await pass(); tell(asked.map(({ text }) => text.length));",
+        "growing.end(); await pass(); await growing.done; tell(asked.at(-1));",
+    )
+    # Each of them is cut: it is asked for as unfinished, and then as it is.
+    assert lengths == [10_000, 10_000, 10_000, 10_000, 5_000]
+    assert all_of_it == {"text": "x" * 5_000, "growing": False}
+
+
+@pytest.mark.parametrize("length", [9_999, 10_000])
+def test_what_just_fits_into_a_request_is_asked_for_once(play, length):
+    asked = play(f"growing.append('x'.repeat({length})); await pass(); tell(asked.length);")
+    assert asked == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_not_shown_any_more_is_not_asked_for(play, fails):
+    fail = "throw new Error();" if fails else "return { html: '', rest: '' };"
+    waiting, during = play(
+        "growing.append('one'); growing.drop(); await pass(); tell(asked.length);",
+        "growing.dropped = false; growing.timer = null; growing.append(' two');",
+        f"answer = () => {{ growing.append(' three'); growing.drop(); {fail} }}; await pass(); tell(asked.length);",
+    )
+    assert (waiting, during) == (0, 1)
+
+
+def test_half_of_a_character_at_the_end_does_not_ask_for_ever(play):
+    asked = play(r"growing.append('a\ud83d'); growing.end(); await pass(); await growing.done; tell(asked.length);")
+    assert asked == 1
