@@ -85,7 +85,7 @@ def table(scores: Sequence[Score]) -> str:
     """The scores in Markdown."""
     lines = ["| Kept out of training | Asked | By | First | Among three | MRR |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| {s.kind} | {len(s.ranks)} | {s.way} | {s.within(1):.1%} | {s.within(3):.1%} | {s.reciprocal:.3f} |"
+        f"| {s.kind} | {len(s.ranks)} | {s.way} | {100 * s.within(1):.1f} % | {100 * s.within(3):.1f} % | {s.reciprocal:.3f} |"
         for s in scores
     ]
     return "\n".join(lines) + "\n"
