@@ -84,10 +84,9 @@ def generalise() -> list[Score]:
 def table(scores: Sequence[Score]) -> str:
     """The scores in Markdown."""
     lines = ["| Kept out of training | Asked | By | First | Among three | MRR |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {s.kind} | {len(s.ranks)} | {s.way} | {100 * s.within(1):.1f} % | {100 * s.within(3):.1f} % | {s.reciprocal:.3f} |"
-        for s in scores
-    ]
+    for one in scores:
+        first, three = (f"{100 * one.within(places):.1f} %" for places in (1, 3))
+        lines.append(f"| {one.kind} | {len(one.ranks)} | {one.way} | {first} | {three} | {one.reciprocal:.3f} |")
     return "\n".join(lines) + "\n"
 
 
