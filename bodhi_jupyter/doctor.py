@@ -16,7 +16,7 @@ from .access.environment import FAMILIES
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
-from .models.box import NAME
+from .models.box import GUIDE
 from .running import RunningServer, Unreachable
 
 #: A question to the default model may have to wait until it is loaded.
@@ -284,9 +284,9 @@ def _models(server: RunningServer) -> Iterator[Finding]:
         return
     name = answer.document.get("model")
     yield Finding(Verdict.OK, f"The default model, {name}, answered in {time.monotonic() - started:.1f} s.")
-    if name == NAME:
+    if name == GUIDE.name:
         yield Finding(
             Verdict.NOTE,
-            f"{NAME} is a model of 1 MB that knows this extension and nothing else.",
+            f"{GUIDE.name} is a model of 1 MB that knows this extension and nothing else.",
             "Ask it how to get a bigger model, or set BODHI_BACKEND_URL to a llama.cpp server's address",
         )

@@ -41,7 +41,7 @@ from .handlers.gateway import Gateway
 from .handlers.live import live_source
 from .handlers.notebooks import Notebooks
 from .handlers.route_names import RouteNames
-from .models.box import BoxedModel
+from .models.box import BoxedModels
 from .routes import ROUTES
 from .telemetry.bus import EventBus
 from .telemetry.ledger import Ledger
@@ -86,7 +86,7 @@ class Services:
             aliases, folders, model_folders, caches, self._log_broken, [remote.name for remote in remotes]
         )
         from_disk = FileSource(folders, self._log_broken)
-        box = BoxedModel()
+        box = BoxedModels()
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
         defaults = [*(remote.name for remote in remotes), box.name]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ def tiny_random(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def boxed_model(tiny_random: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights in the place of the guide, which knows when to stop; tests of the guide itself override it."""
-    monkeypatch.setattr(box, "FILE", tiny_random)
+    """Random weights in the place of all others: the guide knows when to stop. Tests of what is shipped override it."""
+    monkeypatch.setattr(box, "MODELS", (replace(box.GUIDE, file=tiny_random),))
 
 
 @pytest.fixture

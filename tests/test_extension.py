@@ -12,7 +12,7 @@ from bodhi_jupyter import extension as extension_module
 from bodhi_jupyter.backends.pool import LocalPool
 from bodhi_jupyter.catalog.sources import AliasFileSource, FileSource
 from bodhi_jupyter.extension import RESERVED, BodhiExtension
-from bodhi_jupyter.models.box import BoxedModel
+from bodhi_jupyter.models.box import BoxedModels
 from bodhi_jupyter.services import BACKEND
 
 
@@ -39,7 +39,7 @@ def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_no_backend_is_called_as_one_of_our_own_sources() -> None:
-    ours = {BACKEND, LocalPool.name, BoxedModel.name, FileSource.name, AliasFileSource.name}
+    ours = {BACKEND, LocalPool.name, BoxedModels.name, FileSource.name, AliasFileSource.name}
     assert ours == RESERVED
 
 

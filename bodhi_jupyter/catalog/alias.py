@@ -62,6 +62,7 @@ class Alias:
         request_params: defaults for requests; the caller's own values win.
         keep_alive: seconds its engine stays after the last use, infinite for ever; None for the pool's choice.
         meta: what a configured server tells of its model.
+        capabilities: what its maker says that it can do, for as long as its file was not read.
         stale: its source does not answer now; this is what it said last.
         requested_context: tokens for each request, where a caller asks for more than the alias says; else 0.
     """
@@ -75,6 +76,7 @@ class Alias:
     request_params: RequestParams = field(default_factory=RequestParams)
     keep_alive: float | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
     stale: bool = False
     requested_context: int = 0
 

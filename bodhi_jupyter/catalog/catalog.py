@@ -128,6 +128,11 @@ class Catalog:
             raise AmbiguousName(f"'{name}' stands for any of {here}: say which one", param="model")
         return found
 
+    def embedder_beside(self, default: Alias) -> Alias:
+        """The embedding model of the default model's source, where that source says which it is; else the default."""
+        beside = next((shelf.aliases for shelf in self._default_shelves if default in shelf.aliases), ())
+        return next((alias for alias in beside if "embedding" in alias.capabilities), default)
+
     async def close(self) -> None:
         """Stop asking, for good."""
         self._closed = True

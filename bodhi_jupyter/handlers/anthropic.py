@@ -67,7 +67,8 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         request = await off_loop(len(body), lambda: parse_request(MessagesRequest, body))
         self.record.note_model(request.model)
         refuse_unsupported(request)
-        alias = await self.resolve_to_run(request.model)
+        alias = await self.resolve_writer(request.model)
+        await self.count(alias)
         if request.stream:
             self.expect_stream()
         guard = EventGuard(alias.target.backend, MessageEvents())

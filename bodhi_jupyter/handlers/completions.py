@@ -38,7 +38,8 @@ class CompletionsHandler(CountedHandler):
     async def _answer(self) -> None:
         body = self.body
         request = await off_loop(len(body), lambda: parse_completion(body))
-        alias = await self.resolve_to_run(request.model)
+        alias = await self.resolve_writer(request.model)
+        await self.count(alias)
         if request.stream:
             self.expect_stream()
         sent = await off_loop(len(body), lambda: parse_object(body))

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..access.limits import Admission
-from ..catalog.alias import Alias
+from ..catalog.alias import Alias, LocalTarget
+from ..catalog.catalog import DEFAULT, loose_name
+from ..wire.errors import InvalidField
 from .base import GatewayHandler
 
 
@@ -26,6 +28,40 @@ class CountedHandler(GatewayHandler):
         alias = await self.resolve(name)
         await self.count(alias)
         return alias
+
+    async def resolve_writer(self, name: str) -> Alias:
+        """`resolve` for what is answered with text.
+
+        Raises:
+            InvalidField: the model makes vectors, or puts documents in order, and writes no text.
+            GatewayError: as `resolve` does.
+        """
+        alias = await self.resolve(name)
+        able = await self.capabilities(alias)
+        if able is None or "completion" in able:
+            return alias
+        route = "/v1/rerank" if "rerank" in able else "/v1/embeddings"
+        raise InvalidField(f"The model '{name}' does not write text: it is for {route}.", param="model")
+
+    async def resolve_embedder(self, name: str) -> Alias:
+        """`resolve` for what is answered with vectors: ``default`` is the embedding model beside the default model.
+
+        Raises:
+            GatewayError: as `resolve` does.
+        """
+        alias = await self.resolve(name)
+        if loose_name(name) == DEFAULT:
+            alias = self.gateway.catalog.embedder_beside(alias)
+            self.record.alias = alias.name
+        return alias
+
+    async def capabilities(self, alias: Alias) -> tuple[str, ...] | None:
+        """What the model can do, in Ollama's words; None where only its own server knows."""
+        target = alias.target
+        if not isinstance(target, LocalTarget):
+            return None
+        await self.gateway.details.read_all([alias])
+        return self.gateway.details.capabilities(target)
 
     async def count(self, alias: Alias) -> None:
         """Count the request, if anything is limited, and wait for its place.

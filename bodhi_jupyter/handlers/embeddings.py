@@ -37,7 +37,8 @@ class EmbeddingsHandler(CountedHandler):
     async def _answer(self) -> None:
         sent = self.body
         request = await off_loop(len(sent), lambda: parse_request(EmbeddingRequest, sent))
-        alias = await self.resolve_to_run(request.model)
+        alias = await self.resolve_embedder(request.model)
+        await self.count(alias)
         # `dimensions` is ours to do; base64 is a quarter of the digits, and exact.
         fields = await off_loop(len(sent), lambda: parse_object(sent))
         body = {key: value for key, value in fields.items() if key not in _NOT_FORWARDED}

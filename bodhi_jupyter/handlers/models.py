@@ -124,7 +124,7 @@ def model_object(alias: Alias, state: ModelState, details: Details) -> dict[str,
         "object": "model",
         "created": alias.created,
         "owned_by": alias.owned_by,
-        "meta": _local_meta(target, state, details) if isinstance(target, LocalTarget) else _remote_meta(alias),
+        "meta": _local_meta(alias, target, state, details) if isinstance(target, LocalTarget) else _remote_meta(alias),
     }
     if alias.description:
         document["description"] = alias.description
@@ -139,13 +139,14 @@ def _remote_meta(alias: Alias) -> dict[str, Any]:
     return {**alias.meta, "backend": alias.target.backend}
 
 
-def _local_meta(target: LocalTarget, state: ModelState, details: Details) -> dict[str, Any]:
+def _local_meta(alias: Alias, target: LocalTarget, state: ModelState, details: Details) -> dict[str, Any]:
     meta: dict[str, Any] = {"backend": target.backend, "state": state.state, "size": target.file.size}
     if state.reason:
         meta["reason"] = state.reason
     metadata = details.known(target.file)
     if metadata is None:
-        return meta | ({"quantization": target.file.quant} if target.file.quant else {})
+        told = {"quantization": target.file.quant, "capabilities": list(alias.capabilities)}
+        return meta | {name: value for name, value in told.items() if value}
     found = details.capabilities(target) or ()
     return meta | {
         "n_ctx": Settings.of(target.context).context_per_request(metadata.context_length),

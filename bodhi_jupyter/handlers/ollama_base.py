@@ -77,15 +77,6 @@ class OllamaHandler(GatewayHandler):
         metadata = await self.gateway.details.read(alias.target.file)
         return with_requested_context(alias, asked, metadata.context_length if metadata else None)
 
-    async def capabilities(self, alias: Alias) -> frozenset[str] | None:
-        """What the model can do, in Ollama's words; None where only its own server knows."""
-        target = alias.target
-        if not isinstance(target, LocalTarget):
-            return None
-        await self.gateway.details.read_all([alias])
-        known = self.gateway.details.capabilities(target)
-        return None if known is None else frozenset(known)
-
     async def load_or_unload(self, alias: Alias, keep_alive: float | None) -> str:
         """What a request is for that asks nothing: load the model, or with a `keep_alive` of 0 unload it.
 

@@ -38,7 +38,8 @@ def tag_document(alias: Alias, details: Details) -> dict[str, Any]:
         "details": details_of(alias, details),
     }
     able = details.capabilities(alias.target) if isinstance(alias.target, LocalTarget) else None
-    return document if able is None else {**document, "capabilities": list(able)}
+    able = able or alias.capabilities
+    return {**document, "capabilities": list(able)} if able else document
 
 
 def running_document(

@@ -44,7 +44,7 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
             GatewayError: there is no such model, or it cannot be loaded.
         """
         is_to_go = request.keep_alive == 0
-        alias = await self.resolve(request.model) if is_to_go else await self._alias_for(request)
+        alias = await (self.resolve_embedder(request.model) if is_to_go else self._alias_for(request))
         await self.load_or_unload(alias, request.keep_alive)
 
     async def embed(
@@ -74,7 +74,9 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
         return vectors, self.record.prompt_tokens or 0
 
     async def _alias_for(self, request: Request) -> Alias:
-        return await self.with_context(await self.resolve_to_run(request.model), request.options)
+        alias = await self.resolve_embedder(request.model)
+        await self.count(alias)
+        return await self.with_context(alias, request.options)
 
     async def _document(self, alias: Alias, lease: Lease, batch: Sequence[Any], *, truncate: bool) -> dict[str, Any]:
         try:

@@ -49,7 +49,7 @@ class ChatCompletionsHandler(CountedHandler):
         body = self.body
         images = self.gateway.images
         request = await off_loop(len(body), lambda: parse_chat(body, image_hosts=images.hosts))
-        alias = await self.resolve(request.model)
+        alias = await self.resolve_writer(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
         await self.count(alias)

@@ -8,7 +8,7 @@ from typing import Any
 from ..backends.launch import Settings
 from ..catalog.context import ContextParams
 from ..catalog.gguf_metadata import capabilities, read_metadata
-from ..models.box import DESCRIPTION, FILE
+from ..models.box import GUIDE
 from ..wire.answers_bodhi import LocalModelState, Model, ModelList
 from ..wire.openapi import Operation, Parameter, Reply
 from .operations_common import ALWAYS, MODEL, OPENAI
@@ -37,11 +37,11 @@ def example_of(path: Path) -> dict[str, Any]:
             "modalities": ["text"],
             "capabilities": list(capabilities(metadata)),
         },
-        "description": DESCRIPTION,
+        "description": GUIDE.description,
     }
 
 
-_MODEL = example_of(FILE)
+_MODEL = example_of(GUIDE.file)
 
 _FILTERS = [
     Parameter("capability", "query", "Only models with it: `completion`, `tools`, `embedding`, `vision` ..."),

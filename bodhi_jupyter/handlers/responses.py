@@ -46,7 +46,8 @@ class ResponsesHandler(CountedHandler):
         name = request.model or DEFAULT
         self.record.note_model(name)
         refuse_unsupported(request)
-        alias = await self.resolve_to_run(name)
+        alias = await self.resolve_writer(name)
+        await self.count(alias)
         self.events = ResponseEvents(
             response_frame(request, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,

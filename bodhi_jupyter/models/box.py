@@ -1,34 +1,86 @@
-"""The model in the box: what answers when nothing else is configured."""
+"""The models in the box: what answers when nothing else is configured."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalog.alias import Alias, LocalTarget
+from ..catalog.context import ContextParams
 from ..catalog.sources import single_file
 from ..wire.errors import BackendUnavailable
 
+
+@dataclass(frozen=True)
+class Boxed:
+    """A model whose file is part of the package.
+
+    Attributes:
+        description: what the file says of itself.
+        capabilities: what it can do, in Ollama's words; in the file too.
+        context: how it is loaded.
+    """
+
+    file: Path
+    description: str
+    capabilities: tuple[str, ...]
+    context: ContextParams
+
+    @property
+    def name(self) -> str:
+        """What callers call it."""
+        return self.file.stem
+
+    def alias(self) -> Alias:
+        """The model as the catalogue has it.
+
+        Raises:
+            OSError: its file cannot be looked at.
+        """
+        file = single_file(self.name, self.file)
+        return Alias(
+            self.name,
+            LocalTarget(file, self.context),
+            file.mtime_ns // 10**9,
+            owned_by="bodhi-jupyter",
+            description=self.description,
+            capabilities=self.capabilities,
+        )
+
+
+_FOLDER = Path(__file__).parent
+
 #: Made by ``python -m tools.guide train``; docs/guide.md says how.
-FILE = Path(__file__).parent / "guide.gguf"
-NAME = FILE.stem
-DESCRIPTION = "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done."
+GUIDE = Boxed(
+    _FOLDER / "guide.gguf",
+    "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
+    ("completion", "tools"),
+    ContextParams(),
+)
+#: Made by ``python -m tools.embed train``; docs/guide.md says how.
+EMBEDDER = Boxed(
+    _FOLDER / "guide-embed.gguf",
+    "A 1 MB embedding model that finds which section of bodhi-jupyter's documentation answers a question.",
+    ("embedding",),
+    # For texts as long as it takes.
+    ContextParams(embeddings=True),
+)
+MODELS = (GUIDE, EMBEDDER)
 
 
-class BoxedModel:
-    """The source of the one model that needs no download: its file is part of the package."""
+class BoxedModels:
+    """The source of the models that need no download, the default first."""
 
     name = "box"
 
     async def aliases(self) -> list[Alias]:
-        """The model.
+        """The models.
 
         Raises:
-            BackendUnavailable: its file is missing from the installation.
+            BackendUnavailable: a file is missing from the installation.
         """
         try:
-            file = await asyncio.to_thread(single_file, FILE.stem, FILE)
+            return await asyncio.to_thread(lambda: [model.alias() for model in MODELS])
         except OSError:
-            raise BackendUnavailable("The model in the box is missing: the package is not installed whole.") from None
-        created = file.mtime_ns // 10**9
-        return [Alias(file.name, LocalTarget(file), created, owned_by="bodhi-jupyter", description=DESCRIPTION)]
+            raise BackendUnavailable("A model in the box is missing: the package is not installed whole.") from None

@@ -121,6 +121,8 @@ def test_the_engine_in_the_box_answers(start, notebook):
     chat = start("parameters={'max_tokens': 24}")
     # The box is the last of the sources.
     names = chat.model.locator("option").all_inner_texts()
+    # A model that makes vectors is not for chats.
+    assert "guide-embed" not in names
     chat.model.select_option(names[-1])
     chat.ask("hello")
     chat.answers.last.locator(".bodhi-stats", has_text="tokens/s").wait_for()

@@ -80,7 +80,8 @@ def test_search_and_filters(notebook):
     notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("user")
     notebook.wait_for_names("tutor")
     notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("Any source")
-    notebook.wait_for_names("broken.Q4_0", "gemma.Q4_0", "guide", "mistral.Q4_K_M", "qwen.Q8_0", "tutor")
+    names = ("broken.Q4_0", "gemma.Q4_0", "guide", "guide-embed", "mistral.Q4_K_M", "qwen.Q8_0", "tutor")
+    notebook.wait_for_names(*names)
 
 
 def test_by_keys(notebook):

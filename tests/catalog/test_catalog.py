@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,21 @@ def test_the_configured_default_wins_and_comes_first() -> None:
         assert names(await catalog.aliases()) == ["guide", "big"]
         assert (await catalog.resolve("default")).name == "guide"
         assert (await catalog.resolve("Default:latest")).name == "guide"
+
+    run(test)
+
+
+def test_for_vectors_the_default_gives_way_to_the_embedder_beside_it_alone() -> None:
+    class Box(Source):
+        async def aliases(self) -> list[Alias]:
+            talks, embeds = await super().aliases()
+            return [talks, replace(embeds, capabilities=("embedding",))]
+
+    async def test() -> None:
+        box = Box("box", "guide", "guide-embed")
+        alone, beside = Catalog([box]), Catalog([Source("gpu", "big"), box], ["gpu", "box"])
+        for catalog, name in ((alone, "guide-embed"), (beside, "big")):
+            assert catalog.embedder_beside(await catalog.resolve("default")).name == name
 
     run(test)
 

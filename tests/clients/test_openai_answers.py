@@ -316,7 +316,7 @@ def test_embeddings_asynchronously(server) -> None:
 
 def test_models(client, server) -> None:
     listed = list(client.models.list())
-    assert {model.id for model in listed} == {"tiny-random", "two-slots", "tiny", "guide"}
+    assert {model.id for model in listed} == {"tiny-random", "two-slots", "tiny", "guide", "guide-embed"}
     for model in listed:
         # Beside OpenAI's four fields there may be ours.
         assert {"id", "object", "created", "owned_by"} <= model.model_fields_set

@@ -48,7 +48,7 @@ def failing(fake_server: LiveServer) -> Iterator[openai.OpenAI]:
 def test_list(client):
     models = list(client.models.list())
 
-    assert [model.id for model in models] == ["tiny-random", "guide"]
+    assert [model.id for model in models] == ["tiny-random", "guide", "guide-embed"]
     assert models[0].object == "model"
     assert models[0].created > 1_600_000_000
     assert "knows bodhi-jupyter" in models[1].description
@@ -135,7 +135,7 @@ def test_async(engine_server):
     text, names = asyncio.run(main())
 
     assert text
-    assert names == ["tiny-random", "guide"]
+    assert names == ["tiny-random", "guide", "guide-embed"]
 
 
 def test_several_at_once(engine_server):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from bodhi_jupyter.models.box import FILE
+from bodhi_jupyter.models.box import GUIDE
 from tests.fakes.hub import FakeHub
 from tests.live.kernel import Kernel
 from tests.live.server import LiveServer
@@ -43,5 +42,5 @@ def kernel(server: LiveServer) -> Iterator[Kernel]:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """The shipped file in the shipped engine, without a gateway."""
-    with running(Path(FILE)) as running_engine:
+    with running(GUIDE.file) as running_engine:
         yield running_engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bodhi_jupyter.models.box import FILE
+from bodhi_jupyter.models.box import GUIDE
 from tools.guide.evaluate import Score, evaluate, table
 
 #: Other processors round differently, and a close call may fall the other way.
@@ -27,7 +27,7 @@ EXPECTED: dict[str, float] = {
 
 @pytest.fixture(scope="module")
 def scores() -> list[Score]:
-    return evaluate(FILE)
+    return evaluate(GUIDE.file)
 
 
 @pytest.mark.timeout(600)

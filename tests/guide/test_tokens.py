@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gguf
 
-from bodhi_jupyter.models.box import FILE
+from bodhi_jupyter.models.box import GUIDE
 from tools.guide import data
 
 
 def test_each_answer_has_one_that_is_not_shown() -> None:
-    reader = gguf.GGUFReader(FILE)
+    reader = gguf.GGUFReader(GUIDE.file)
     pieces = reader.fields["tokenizer.ggml.tokens"].contents()
     kinds = reader.fields["tokenizer.ggml.token_type"].contents()
     hidden = {piece for piece, kind in zip(pieces, kinds, strict=True) if kind == gguf.TokenType.CONTROL}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -46,7 +45,7 @@ async def test_the_example_of_a_model_is_what_the_route_says_of_its_file(client,
 
 
 def test_the_example_of_a_model_is_the_one_in_the_box(described) -> None:
-    file = Path(box.__file__).with_name(f"{box.NAME}.gguf")
+    file = box.GUIDE.file
     assert json.dumps(example_of(file)) in json.dumps(described)
 
 

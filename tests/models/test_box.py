@@ -1,36 +1,54 @@
-"""The model in the box is a file of the package."""
+"""The models in the box are files of the package."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
 import pytest
 
+from bodhi_jupyter.catalog.gguf_metadata import capabilities, read_metadata
 from bodhi_jupyter.models import box
-from bodhi_jupyter.models.box import BoxedModel
+from bodhi_jupyter.models.box import MODELS, Boxed, BoxedModels
 from bodhi_jupyter.wire.errors import BackendUnavailable
 
-
-def test_it_is_small_and_says_what_it_is() -> None:
-    reader = gguf.GGUFReader(box.FILE)
-
-    assert box.FILE.stat().st_size < 3_000_000
-    assert reader.fields["general.name"].contents() == box.NAME
-    assert reader.fields["general.description"].contents() == box.DESCRIPTION
-    assert reader.fields["llama.context_length"].contents() == 1024
+BOTH = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 
-def test_it_is_offered_where_it_lies() -> None:
-    (alias,) = asyncio.run(BoxedModel().aliases())
+@BOTH
+def test_it_is_small_and_says_what_it_is(model: Boxed) -> None:
+    reader = gguf.GGUFReader(model.file)
 
-    assert (alias.name, alias.owned_by, alias.description) == ("guide", "bodhi-jupyter", box.DESCRIPTION)
-    assert alias.target.path == box.FILE
+    assert model.file.stat().st_size < 3_000_000
+    assert reader.fields["general.name"].contents() == model.name
+    assert reader.fields["general.description"].contents() == model.description
 
 
-def test_a_broken_installation_is_an_error_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(box, "FILE", tmp_path / "guide.gguf")
+@BOTH
+def test_it_can_what_it_is_said_to(model: Boxed) -> None:
+    metadata = read_metadata(model.file)
+
+    assert capabilities(metadata) == model.capabilities
+    assert metadata.context_length == {"guide": 1024, "guide-embed": 2048}[model.name]
+
+
+def test_they_are_offered_where_they_lie_the_guide_first() -> None:
+    aliases = asyncio.run(BoxedModels().aliases())
+
+    assert [alias.name for alias in aliases] == ["guide", "guide-embed"]
+    for alias, model in zip(aliases, MODELS, strict=True):
+        assert (alias.owned_by, alias.description) == ("bodhi-jupyter", model.description)
+        assert alias.target.path == model.file
+
+
+@BOTH
+def test_a_broken_installation_is_an_error_and_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Boxed
+) -> None:
+    missing = replace(model, file=tmp_path / "missing.gguf")
+    monkeypatch.setattr(box, "MODELS", [missing if one is model else one for one in MODELS])
 
     with pytest.raises(BackendUnavailable, match="not installed whole"):
-        asyncio.run(BoxedModel().aliases())
+        asyncio.run(BoxedModels().aliases())

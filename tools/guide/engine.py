@@ -46,10 +46,10 @@ class Engine:
 
 
 @contextmanager
-def running(path: Path) -> Iterator[Engine]:
-    """An engine with this file, until the context is left."""
+def running(path: Path, **context: Any) -> Iterator[Engine]:
+    """An engine with this file, until the context is left; `context` is fields of `ContextParams`."""
     launcher = EmbeddedLauncher()
-    configuration = launcher.configuration(EngineSpec(path.stem, path, ContextParams(n_threads=1)), _KEY)
+    configuration = launcher.configuration(EngineSpec(path.stem, path, ContextParams(n_threads=1, **context)), _KEY)
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(

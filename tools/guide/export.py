@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import torch
 
-from bodhi_jupyter.models.box import DESCRIPTION, NAME
+from bodhi_jupyter.models.box import GUIDE
 
 from .network import Network
 from .tokens import ANSWERS, CONTROLS, END, MARKS, TEMPLATE, Tokenizer
@@ -20,8 +20,8 @@ def write(path: Path, network: Network, tokenizer: Tokenizer) -> None:
     """Write the model, matrices in Q8_0; the same network gives the same bytes."""
     shape = network.shape
     writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name(NAME)
-    writer.add_description(DESCRIPTION)
+    writer.add_name(GUIDE.name)
+    writer.add_description(GUIDE.description)
     writer.add_license("MIT")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_context_length(shape.context)

@@ -198,10 +198,15 @@ export async function listModels(transport) {
     transport.json("GET", "v1/models/default").catch(() => null),
   ]);
   const defaults = new Map(aliases.data.map((alias) => [alias.alias, alias.request_params ?? {}]));
-  const choices = models.data.map((model) => choice(model, defaults.get(model.id)));
+  const choices = models.data.map((model) => choice(model, defaults.get(model.id))).filter(writes);
   if (!standard || choices.some(({ id }) => id === "default")) return choices;
   const shown = choice(standard, defaults.get(standard.id));
   return [{ ...shown, id: "default", description: `This is ${standard.id}. ${shown.description}`.trim() }, ...choices];
+}
+
+// What a model can do may not be known yet.
+function writes({ capabilities }) {
+  return capabilities.length === 0 || capabilities.includes("completion");
 }
 
 function choice({ id, description = "", meta = {} }, defaults = {}) {
