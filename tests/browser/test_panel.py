@@ -162,7 +162,7 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     notebook.click("Edit")
     notebook.fill("Context", "1024")
     notebook.submit("Save")
-    notebook.row("mine").get_by_text("1k", exact=True).wait_for()
+    notebook.row("mine").get_by_text("1k", exact=True).wait_for(state="attached")
 
     notebook.click("Copy")
     notebook.fill("New name", "tutor")
@@ -210,7 +210,7 @@ def test_what_an_alias_lacks_stands_at_its_field(notebook, lab):
             described = field.evaluate(
                 "one => document.getElementById(one.getAttribute('aria-describedby')).textContent"
             )
-            assert described == "The file is not on this machine."
+            assert described == "The model's file 'gone.gguf' is not on this machine."
             notebook.submit("Cancel")
         finally:
             assert client.delete("/bodhi/v1/aliases/lost").status_code == 204
