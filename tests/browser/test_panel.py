@@ -224,9 +224,9 @@ def test_no_id_is_given_twice(notebook):
     ids = notebook.page.locator(".bodhi-ui-browser [id]").evaluate_all("all => all.map(one => one.id).filter(Boolean)")
     assert len(ids) > 10
     assert len(ids) == len(set(ids))
-    notebook.set_source(1, "")
-    notebook.run(1)
-    notebook.row("tutor").nth(1).wait_for(state="detached")
+    notebook.set_source(1, "pass")
+    notebook.run_to_end(1)
+    notebook.page.locator(".bodhi-ui-browser").nth(1).wait_for(state="detached")
 
 
 def test_pulling(notebook, module_visit, hub):
