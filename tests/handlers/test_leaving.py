@@ -76,6 +76,7 @@ async def test_nothing_is_finished_twice(
     aliases, extension, server_url, token, left, monkeypatch, caplog, eventually, method, path, body, status
 ) -> None:
     host, _, base = server_url.removeprefix("http://").partition("/")
+    await extension._routes.load()  # in a thread, too
     gate = Gate(monkeypatch)
     content = b"" if body is None else json.dumps(body).encode()
     _, writer = await asyncio.open_connection(*host.split(":"))

@@ -42,7 +42,8 @@ def kernel(server: LiveServer) -> Iterator[Kernel]:
 
 class TestMagics:
     def test_an_answer_into_a_variable_and_on_from_it(self, kernel):
-        kernel.run("%%chat -o first -m 5 --system 'Be brief.'\nSay {1 + 1}.")
+        kernel.run("one = 1")
+        kernel.run("%%chat -o first -m 5 --system 'Be brief.'\nSay {one + 1}.")
         kernel.run("%%chat default -o second -c first -m 5 -t 0\nAgain.")
 
         roles = kernel.value("[[m['role'], m['content']] for m in second.messages]")
