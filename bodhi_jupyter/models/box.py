@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.context import ContextParams
+from ..catalog.request_params import RequestParams
 from ..catalog.sources import single_file
 from ..wire.errors import BackendUnavailable
 
@@ -20,12 +21,14 @@ class Boxed:
         description: what the file says of itself.
         capabilities: what it can do, in Ollama's words; in the file too.
         context: how it is loaded.
+        defaults: for requests.
     """
 
     file: Path
     description: str
     capabilities: tuple[str, ...]
     context: ContextParams
+    defaults: RequestParams
 
     @property
     def name(self) -> str:
@@ -45,6 +48,7 @@ class Boxed:
             file.mtime_ns // 10**9,
             owned_by="bodhi-jupyter",
             description=self.description,
+            request_params=self.defaults,
             capabilities=self.capabilities,
         )
 
@@ -57,6 +61,8 @@ GUIDE = Boxed(
     "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
     ("completion", "tools"),
     ContextParams(),
+    # It knows answers by heart: by chance another one might be chosen.
+    RequestParams(temperature=0),
 )
 #: Made by ``python -m tools.embed train``; docs/guide.md says how.
 EMBEDDER = Boxed(
@@ -65,6 +71,7 @@ EMBEDDER = Boxed(
     ("embedding",),
     # For texts as long as it takes.
     ContextParams(embeddings=True),
+    RequestParams(),
 )
 MODELS = (GUIDE, EMBEDDER)
 

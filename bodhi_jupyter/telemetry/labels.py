@@ -39,6 +39,7 @@ _SPECIAL_CODES = frozenset(
         "missing_required_parameter",
         "rate_limit_exceeded",
         "schema_mismatch",
+        "schema_unchecked",
         "string_above_max_length",
         "unsupported",
         "unsupported_content",

@@ -38,6 +38,8 @@ def test_they_are_offered_where_they_lie_the_guide_first() -> None:
     aliases = asyncio.run(BoxedModels().aliases())
 
     assert [alias.name for alias in aliases] == ["guide", "guide-embed"]
+    # An answer that is known by heart is not left to chance.
+    assert [alias.request_params.temperature for alias in aliases] == [0, None]
     for alias, model in zip(aliases, MODELS, strict=True):
         assert (alias.owned_by, alias.description) == ("bodhi-jupyter", model.description)
         assert alias.target.path == model.file
