@@ -92,7 +92,15 @@ class TestRealEngine:
         return {}
 
     async def test_six_answers_from_one_slot(self, client, extension) -> None:
-        body = {**BODY, "model": "tiny-random", "n": 6, "max_tokens": 8, "seed": 1, "ignore_eos": True}
+        body = {
+            **BODY,
+            "model": "tiny-random",
+            "n": 6,
+            "max_tokens": 8,
+            "seed": 1,
+            "temperature": 1,
+            "ignore_eos": True,
+        }
         answer = (await client.post(PATH, json=body)).json()
         assert [choice["index"] for choice in answer["choices"]] == list(range(6))
         assert len({choice["message"]["content"] for choice in answer["choices"]}) > 1
