@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import anywidget
 from traitlets import Dict, List, Unicode
 
 from .rows import MISSING, Row
+from .view import view_module
 
 #: Of a state, or of a model that another server loads: how its dot looks.
 _MARKS = {"loaded": "on", "loading": "busy", "finishing": "busy", "stopping": "busy", "failed": "bad", MISSING: "bad"}
@@ -25,7 +25,7 @@ class ModelTable(anywidget.AnyWidget):
         empty: what stands there while there is no row.
     """
 
-    _esm = (Path(__file__).parent / "view" / "model_table.js").read_text(encoding="utf-8")
+    _esm = view_module("model_table.js")
 
     rows = List(Dict()).tag(sync=True)
     selected = Unicode().tag(sync=True)

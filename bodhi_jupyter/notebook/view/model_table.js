@@ -1,5 +1,8 @@
 // The list of models. A row stays the same element for as long as its model is listed, so that neither the scroll
 // position nor what a person points at moves when there is news. All text goes in as text.
+
+import { newId } from "./ids.js";
+
 const CELLS = ["name", "state", "capabilities", "size", "quantization", "context", "source"];
 const HEADS = ["Model", "State", "Capabilities", "Size", "Quantization", "Context", "Source"];
 
@@ -46,8 +49,7 @@ function render({ model, el }) {
   const list = document.createElement("div");
   const heads = document.createElement("div");
   const empty = span("bodhi-ui-empty", "");
-  // Each widget has a module of its own: a count would begin anew in each.
-  const own = `bodhi-ui-models-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+  const own = newId("ui-models");
   const elements = new Map();
   let made = 0;
 

@@ -1,7 +1,10 @@
 // What is wrong with a form's field: screen readers hear it when it comes, and as the description of the field's input.
+
+import { newId } from "./ids.js";
+
 export default {
   render({ model, el }) {
-    el.id = `bodhi-ui-problem-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+    el.id = newId("ui-problem");
     el.classList.add("bodhi-ui-problem");
     el.setAttribute("role", "alert");
     const show = () => {

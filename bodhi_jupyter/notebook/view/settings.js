@@ -1,6 +1,7 @@
 // The drawer with the system prompt and the parameters, each with its range and the alias's default.
 
 import { h, textButton } from "./dom.js";
+import { newId } from "./ids.js";
 
 // Ranges are OpenAI's; see the API's own description.
 const NUMBERS = [
@@ -89,8 +90,8 @@ export class Settings {
 
   // `read` gives the parameter's value, null for none, or throws what is wrong with it; `written` is its way back.
   field(name, label, input, hint, read, written, empty = "None") {
-    const about = h("div", { class: "bodhi-hint", id: newId() }, hint);
-    const error = h("div", { class: "bodhi-error", role: "alert", id: newId() });
+    const about = h("div", { class: "bodhi-hint", id: newId("field") }, hint);
+    const error = h("div", { class: "bodhi-error", role: "alert", id: newId("field") });
     input.setAttribute("aria-describedby", `${about.id} ${error.id}`);
     this.fields.set(name, { input, error, written, empty, stored: undefined });
     input.addEventListener("blur", () => this.show());
@@ -145,12 +146,7 @@ function parsedObject(text) {
   return value;
 }
 
-// Each widget loads this anew: a count would begin again.
-function newId() {
-  return `bodhi-field-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
-}
-
 function labelled(label, input, ...more) {
-  input.id = newId();
+  input.id = newId("field");
   return h("div", { class: "bodhi-field" }, h("label", { for: input.id }, label), input, ...more);
 }
