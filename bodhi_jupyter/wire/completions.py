@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .assemble import MalformedChunk
+from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
 from .hosted import HOSTED_ONLY
 from .inputs import Prompts, each
@@ -189,14 +189,9 @@ class _Choice:
         self._extras: dict[str, Any] = {}
 
     def add(self, part: Mapping[str, Any]) -> None:
-        text, logprobs = part.get("text"), part.get("logprobs")
-        if not isinstance(text, str | None) or not isinstance(logprobs, Mapping | None):
-            raise MalformedChunk("text is not a string, or logprobs not an object")
-        self._texts.append(text or "")
-        for key, values in (logprobs or {}).items():
-            if not isinstance(values, list | None):
-                raise MalformedChunk("logprobs has something else than arrays")
-            self._logprobs.setdefault(key, []).extend(values or [])
+        self._texts.append(text_or_empty(part.get("text"), "text"))
+        for key, values in as_object(part.get("logprobs"), "logprobs").items():
+            self._logprobs.setdefault(key, []).extend(as_array(values, "logprobs"))
         self._finish_reason = part.get("finish_reason") or self._finish_reason
         without = {"text", "index", "logprobs", "finish_reason"}
         self._extras.update((key, value) for key, value in part.items() if value is not None and key not in without)
