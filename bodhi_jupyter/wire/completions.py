@@ -12,6 +12,7 @@ from .errors import InvalidField
 from .hosted import HOSTED_ONLY
 from .inputs import Prompts, each
 from .lenient import Lenient
+from .misread import drop_empty_stops, drop_text_biases
 from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
 from .validation import parse_request
 
@@ -114,16 +115,10 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
 
 
 def tidied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without what is ours or a hosted service's to do, and without what llama.cpp takes amiss.
-
-    Null means absent. An empty stop sequence would end every answer before its first character (measured), and a
-    key of `logit_bias` that is no token id would be taken for a text.
-    """
+    """The body without what is ours or a hosted service's to do, and without what llama.cpp takes amiss."""
     body = {key: value for key, value in data.items() if value is not None and key not in _NOT_FORWARDED}
-    if isinstance(stops := body.get("stop"), str | list) and "" in (stops, *stops):
-        body["stop"] = [stop for stop in stops if stop] if isinstance(stops, list) else []
-    if isinstance(biases := body.get("logit_bias"), dict) and not all(map(str.isdecimal, biases)):
-        body["logit_bias"] = {token: bias for token, bias in biases.items() if token.isdecimal()}
+    drop_empty_stops(body)
+    drop_text_biases(body)
     return body
 
 

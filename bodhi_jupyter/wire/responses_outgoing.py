@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InvalidField
+from .misread import without_nulls
 from .responses import (
     HOSTED_ONLY,
     AllowedTools,
@@ -133,7 +134,7 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     if not tools or choice == "none":
         return {}
     chosen = _chosen(request)
-    offered = [_without_nulls(tool) for tool in tools if not chosen or tool["name"] in chosen]
+    offered = [without_nulls(tool) for tool in tools if not chosen or tool["name"] in chosen]
     if isinstance(request.tool_choice, AllowedTools):
         choice = request.tool_choice.mode
     elif chosen:
@@ -141,10 +142,6 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     # Without it the template decides; OpenAI's default is true.
     parallel = request.parallel_tool_calls is not False
     return {"tools": offered, "tool_choice": choice or "auto", "parallel_tool_calls": parallel}
-
-
-def _without_nulls(tool: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tool.items() if value is not None}
 
 
 def _items(items: Iterable[Any]) -> Iterable[dict[str, Any]]:
