@@ -12,8 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .errors import RequestError
 from .lenient import Lenient
-from .schema import UnfitSchema, check_schema
-from .validation import fault
+from .schema import check_schema_field
 
 #: Accepted and ignored: they concern OpenAI's hosting (storage, billing, caching, safety), the look of its streams,
 #: or only hosted tools. `truncation` too: nothing is ever cut off silently, a prompt that is too long is an error.
@@ -132,13 +131,6 @@ def with_types(items: object) -> object:
     ]
 
 
-def _check_schema(schema: dict[str, Any] | None, field: str, *, strict: bool | None) -> None:
-    try:
-        check_schema(schema or {}, strict=bool(strict))
-    except UnfitSchema as error:
-        raise fault(field, str(error), code=error.code) from None
-
-
 FunctionName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -154,7 +146,7 @@ class FunctionTool(Lenient):
     @model_validator(mode="after")
     def _check_strict_parameters(self) -> FunctionTool:
         if self.strict:
-            _check_schema(self.parameters, "parameters", strict=True)
+            check_schema_field(self.parameters, "parameters", strict=True)
         return self
 
 
@@ -193,7 +185,7 @@ class SchemaFormat(Lenient):
 
     @model_validator(mode="after")
     def _check_own_schema(self) -> SchemaFormat:
-        _check_schema(self.schema_, "schema", strict=self.strict)
+        check_schema_field(self.schema_, "schema", strict=self.strict)
         return self
 
 
