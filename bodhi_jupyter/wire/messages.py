@@ -43,6 +43,10 @@ def _check_image_url(url: str, info: ValidationInfo) -> str:
     )
 
 
+#: An image in the request itself, or one that may be fetched.
+ImageAddress = Annotated[str, AfterValidator(_check_image_url)]
+
+
 def _check_arguments(arguments: str) -> str:
     """llama.cpp answers 500 to arguments that are not JSON (measured); none at all is mended (see `repair`)."""
     if arguments.strip():
@@ -63,7 +67,7 @@ class TextPart(Lenient):
 class ImageUrl(Lenient):
     """A ``data:`` URL, and how closely to look."""
 
-    url: Annotated[str, AfterValidator(_check_image_url)]
+    url: ImageAddress
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 

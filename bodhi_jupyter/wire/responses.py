@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .errors import RequestError
 from .lenient import Lenient
+from .messages import ImageAddress
 from .schema import check_schema_field
 
 #: Accepted and ignored: they concern OpenAI's hosting (storage, billing, caching, safety), the look of its streams,
@@ -55,10 +56,10 @@ class InputText(Lenient):
 
 
 class InputImage(Lenient):
-    """``{"type": "input_image", "image_url": ...}``; files by id are not kept here."""
+    """``{"type": "input_image", "image_url": ...}``; nothing is fetched, and files by id are not kept here."""
 
     type: Literal["input_image"]
-    image_url: str
+    image_url: ImageAddress
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 

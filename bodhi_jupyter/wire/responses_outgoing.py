@@ -13,8 +13,6 @@ from .responses import (
     AllowedTools,
     FunctionCallItem,
     FunctionTool,
-    InputImage,
-    Message,
     NamedFunction,
     ResponsesRequest,
     SchemaFormat,
@@ -42,7 +40,7 @@ def refuse_unsupported(request: ResponsesRequest) -> None:
         raise _unsupported(field, "log probabilities are available in /v1/chat/completions")
     if (request.model_extra or {}).get("n") not in (None, 1):
         raise _unsupported("n", "a response is one answer; /v1/chat/completions gives several")
-    _check_input(request)
+    _check_arguments(request)
     _check_tool_choice(request)
 
 
@@ -50,7 +48,7 @@ def _unsupported(field: str, reason: str) -> InvalidField:
     return InvalidField(f"'{field}' is not supported here: {reason}.", param=field, code="unsupported_parameter")
 
 
-def _check_input(request: ResponsesRequest) -> None:
+def _check_arguments(request: ResponsesRequest) -> None:
     for index, item in enumerate(request.input if isinstance(request.input, list) else []):
         if isinstance(item, FunctionCallItem) and not _is_object(item.arguments):
             # The engine answers 500 (measured), and an SDK would ask again and again.
@@ -58,24 +56,6 @@ def _check_input(request: ResponsesRequest) -> None:
                 f"Invalid 'input[{index}].arguments': expected a JSON object as text.",
                 param=f"input[{index}].arguments",
             )
-        if isinstance(item, Message) and isinstance(item.content, list):
-            for position, part in enumerate(item.content):
-                if isinstance(part, InputImage):
-                    refuse_fetching(part.image_url, f"input[{index}].content[{position}].image_url")
-
-
-def refuse_fetching(url: str, param: str) -> None:
-    """Only images in the request itself: a URL would have the engine reach into the network that it runs in.
-
-    Raises:
-        InvalidField: it is not a ``data:`` URL in base64.
-    """
-    if url[:5].lower() != "data:" or ";base64," not in url[:256]:
-        raise InvalidField(
-            f"Invalid '{param}': images are not fetched. Send the image itself: 'data:image/...;base64,'.",
-            param=param,
-            code="invalid_image_url",
-        )
 
 
 def _is_object(text: str) -> bool:
