@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
-from .hosted import HOSTED_ONLY
+from .hosted import OPENAI_HOSTED
 from .inputs import Prompts, each
 from .lenient import Lenient
 from .misread import drop_empty_stops, drop_text_biases
@@ -18,7 +18,7 @@ from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
 MAX_CHOICES = 2048
-_NOT_FORWARDED = HOSTED_ONLY | {"echo", "best_of", "suffix"}
+_NOT_FORWARDED = OPENAI_HOSTED | {"echo", "best_of", "suffix"}
 
 
 class CompletionRequest(Lenient):

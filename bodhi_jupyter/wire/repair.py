@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .hosted import HOSTED_ONLY
+from .hosted import OPENAI_HOSTED
 from .misread import drop_empty_stops, drop_text_biases, has_empty_stop, has_text_bias, without_nulls
 from .openai import AllowedChoice, ChatRequest, FunctionName, NamedChoice
 from .repair_messages import mend_messages, messages_need_repair
@@ -128,8 +128,8 @@ def disable_thinking(data: dict[str, Any], request: ChatRequest) -> None:  # noq
 
 
 def drop_hosted_only(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
-    """What only a hosted service could do; see `hosted.HOSTED_ONLY`."""
-    for key in data.keys() & HOSTED_ONLY:
+    """What only a hosted service could do; see `hosted.OPENAI_HOSTED`."""
+    for key in data.keys() & OPENAI_HOSTED:
         del data[key]
 
 
@@ -148,7 +148,7 @@ def _mend_messages(data: dict[str, Any], request: ChatRequest) -> None:  # noqa:
 
 
 def _has_hosted_only(request: ChatRequest) -> bool:
-    return request.modalities is not None or bool(request.model_extra and HOSTED_ONLY & request.model_extra.keys())
+    return request.modalities is not None or bool(request.model_extra and OPENAI_HOSTED & request.model_extra.keys())
 
 
 REPAIRS = (

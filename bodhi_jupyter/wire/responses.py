@@ -15,31 +15,6 @@ from .lenient import Lenient
 from .messages import ImageAddress
 from .schema import check_schema_field
 
-#: Accepted and ignored: they concern OpenAI's hosting (storage, billing, caching, safety), the look of its streams,
-#: or only hosted tools. `truncation` too: nothing is ever cut off silently, a prompt that is too long is an error.
-HOSTED_ONLY = frozenset(
-    {
-        "access_programs",
-        "background",
-        "background_options",
-        "context_management",
-        "image",
-        "include",
-        "max_tool_calls",
-        "metadata",
-        "moderation",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "stream_options",
-        "truncation",
-        "user",
-    }
-)
-
 
 class ResponseNotFound(RequestError):
     """A response is asked for by its id; none is stored."""

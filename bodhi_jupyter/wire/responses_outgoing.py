@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InvalidField
+from .hosted import RESPONSES_HOSTED
 from .misread import without_nulls
 from .responses import (
-    HOSTED_ONLY,
     AllowedTools,
     FunctionCallItem,
     FunctionTool,
@@ -89,7 +89,7 @@ def to_engine(data: Mapping[str, Any], request: ResponsesRequest) -> dict[str, A
     Nulls are dropped, since the engine refuses ``"tools": null`` (measured). A non-streamed answer is asked for as
     a stream, too, so that a caller who leaves stops it.
     """
-    body = {key: value for key, value in data.items() if value is not None and key not in HOSTED_ONLY}
+    body = {key: value for key, value in data.items() if value is not None and key not in RESPONSES_HOSTED}
     body.pop("top_logprobs", None)
     body["stream"] = True
     if isinstance(body["input"], list):
