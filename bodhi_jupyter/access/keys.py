@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from .key_format import PREFIX, digest, new_key
+from ..wire.scoped_key import PREFIX
+from .key_format import digest, new_key
 from .watched_keys import WatchedKeys
 
 __all__ = ["FOREIGN_KEYS", "PREFIX", "ForeignKey", "KeyHolder", "KeyRing", "looks_foreign"]
