@@ -125,7 +125,7 @@ class ModelBrowser(widgets.VBox):
 
     def _show_rows(self) -> None:
         wanted = Filter(self.search.value, self.capability.value, self.source.value)
-        shown = [row for row in self._rows if wanted.admits(row)]
+        shown = [row for row in self._rows if wanted.matches(row)]
         self.table.empty = "No model fits the search and the filters." if self._rows else "There is no model yet."
         self.table.show(shown)
         self._show_details()
