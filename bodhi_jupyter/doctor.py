@@ -12,12 +12,12 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from .access.environment import FAMILIES
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
 from .models.box import GUIDE
 from .running import RunningServer, Unreachable
+from .wire.provider_variables import FAMILIES
 
 #: A question to the default model may have to wait until it is loaded.
 ANSWER_SECONDS = 120.0

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from bodhi_jupyter.access.environment import FAMILIES
 from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
 from bodhi_jupyter.extension import BodhiExtension
+from bodhi_jupyter.wire.provider_variables import FAMILIES
 from bodhi_jupyter.wire.usage import GROUPS
 
 ROOT = Path(__file__).parents[1]

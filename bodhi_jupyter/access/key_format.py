@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 
-#: What every scoped key starts with, so that people and secret scanners recognise one.
-PREFIX = "bodhi-"
+from ..wire.scoped_key import PREFIX
 
 
 def new_key() -> str:

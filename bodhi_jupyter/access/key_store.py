@@ -105,8 +105,8 @@ class KeyStore:
             return tuple(_KeyFile.model_validate_json(data).keys)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            reason = f"{place}: {first['msg']}" if place else first["msg"]
+            where = ".".join(map(str, first["loc"]))
+            reason = f"{where}: {first['msg']}" if where else first["msg"]
             raise KeyFileProblem(
                 f"{self.path} is not a file of keys ({reason}). Correct it, or remove it: all keys in it then end."
             ) from None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from .key_format import PREFIX, digest, new_key
+from ..wire.scoped_key import PREFIX
+from .key_format import digest, new_key
 from .watched_keys import WatchedKeys
 
 __all__ = ["FOREIGN_KEYS", "PREFIX", "ForeignKey", "KeyHolder", "KeyRing", "looks_foreign"]
@@ -39,12 +40,12 @@ class KeyRing:
     """The scoped keys that are valid now. Only their digests are kept: the keys cannot be read back.
 
     Args:
-        lasting: the keys that outlive the server; None for a ring without any.
+        long_lived: the keys that outlive the server; None for a ring without any.
     """
 
-    def __init__(self, lasting: WatchedKeys | None = None) -> None:
+    def __init__(self, long_lived: WatchedKeys | None = None) -> None:
         self._holders: dict[bytes, KeyHolder] = {}
-        self._lasting = lasting
+        self._long_lived = long_lived
 
     def mint(self, holder: str) -> str:
         """Make a new key for `holder`: ``bodhi-`` and 43 URL-safe characters (256 random bits)."""
@@ -59,7 +60,7 @@ class KeyRing:
 
     async def verify_lasting(self, key: str) -> KeyHolder | None:
         """The same of the keys that outlive the server; a thread looks at their file."""
-        name = await asyncio.to_thread(self._lasting.name_of, digest(key)) if self._lasting else None
+        name = await asyncio.to_thread(self._long_lived.name_of, digest(key)) if self._long_lived else None
         return KeyHolder(f"key:{name}") if name else None
 
     def revoke(self, key: str) -> None:

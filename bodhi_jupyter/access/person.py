@@ -24,7 +24,7 @@ def person_of(holder: KeyHolder | None, username: str, display_name: str, owner:
     """A user with a name of their own is that person; everybody else is the server's owner.
 
     Args:
-        holder: whose scoped key was sent, if any: kernels, terminals and lasting keys are all the owner's.
+        holder: whose scoped key was sent, if any: kernels, terminals and long-lived keys are all the owner's.
         username: Jupyter's user.
         display_name: what Jupyter shows for that user.
         owner: see `server_owner`.

@@ -14,7 +14,8 @@ from urllib.request import getproxies
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from .environment import Family, Mode, has_proxy_variables, kernel_variables, without_secrets
+from ..wire.provider_variables import Family
+from .environment import Mode, has_proxy_variables, kernel_variables, without_secrets
 
 if TYPE_CHECKING:
     import logging

@@ -10,11 +10,8 @@ from pathlib import Path
 
 from .broken import BrokenFile
 from .gguf_files import FileWalk, FoundFile, walk
-from .model_names import FileName, parse_file_name
+from .model_names import FileName, parse_file_name, projector_rank
 from .names import alias_name_from
-
-#: Of several projectors the first of these is taken: whole precision costs little and runs everywhere.
-_PROJECTOR_PREFERENCE = ("F16", "BF16", "F32")
 
 
 @dataclass(frozen=True)
@@ -171,17 +168,12 @@ def _projector_of(model: _Model, projectors: Sequence[_Model], *, alone: bool) -
         fitting = list(projectors)
     if not fitting:
         return None
-    return Path(min(fitting, key=lambda item: (_preference(item.name.quant), item.first.relative)).first.path)
+    return Path(min(fitting, key=lambda item: (projector_rank(item.name.quant), item.first.relative)).first.path)
 
 
 def _one_begins_the_other(first: str, second: str) -> bool:
     shorter, longer = sorted((first, second), key=len)
     return bool(shorter) and f"{longer}-".startswith(f"{shorter}-")
-
-
-def _preference(quant: str | None) -> int:
-    name = (quant or "").upper()
-    return _PROJECTOR_PREFERENCE.index(name) if name in _PROJECTOR_PREFERENCE else len(_PROJECTOR_PREFERENCE)
 
 
 def _named(model: _Model, projector: Path | None, taken: set[str]) -> ModelFile:

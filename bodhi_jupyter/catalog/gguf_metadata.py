@@ -135,13 +135,21 @@ def capabilities(
         return ("embedding",)
     template = template or model.chat_template or ""
     found = ["completion"]
-    if "tools" in template:
-        found.append("tools")
+    found += ["tools"] * takes_tools(template)
     if any(all(key in model.values for key in keys) for keys in _FILL_IN):
         found.append("insert")
-    if any(word in template for word in _THINKING):
-        found.append("thinking")
+    found += ["thinking"] * shows_thinking(template)
     return (*found, *_projector_capabilities(projector))
+
+
+def takes_tools(template: str) -> bool:
+    """Whether a chat template has a place for tools."""
+    return "tools" in template
+
+
+def shows_thinking(template: str) -> bool:
+    """Whether a chat template knows of a model's thoughts."""
+    return any(word in template for word in _THINKING)
 
 
 def _embeds(model: GGUFMetadata) -> bool:

@@ -17,6 +17,8 @@ _QUANT = re.compile(
 )
 _PROJECTOR = re.compile(r"mmproj", re.IGNORECASE)
 _SEPARATORS = "-._ "
+#: Of several projectors the first of these is taken: whole precision costs little and runs everywhere.
+_PROJECTOR_ORDER = ("F16", "BF16", "F32")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,12 @@ def parse_file_name(name: str) -> FileName:
         part=part,
         projector=bool(_PROJECTOR.search(stem)),
     )
+
+
+def projector_rank(quant: str | None) -> int:
+    """Where a projector of this quantisation comes among several of one model, the best at 0."""
+    name = (quant or "").upper()
+    return _PROJECTOR_ORDER.index(name) if name in _PROJECTOR_ORDER else len(_PROJECTOR_ORDER)
 
 
 def parts_of(path: Path) -> tuple[Path, ...]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from ..wire.errors import RequestError
 from .alias import Alias, LocalTarget
-from .model_names import FileName, parse_file_name
+from .model_names import FileName, parse_file_name, projector_rank
 
 Item = TypeVar("Item")
 
@@ -41,8 +41,6 @@ DEFAULT_ORDER = (
     "F32",
 )
 
-#: Of several projectors the first of these is got: the one that `discovery` then gives to the model.
-_PROJECTOR_ORDER = ("F16", "BF16", "F32")
 _SHOWN = 12
 
 _HOST = re.compile(r"(?:https?://)?(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
@@ -134,7 +132,9 @@ def choose_files(paths: Collection[str], wanted: PullName) -> tuple[str, ...]:
     if [_name(part).part[0] for part in chosen] != list(range(1, _name(chosen[0]).part[1] + 1)):
         raise FileDoesNotExist.because("a part of this split model is missing in the repository")
     projectors = [path for path in paths if _is_gguf(path) and _name(path).projector]
-    return (*chosen, *sorted(projectors, key=_projector_rank)[:1])
+    # The one that `discovery` then gives to the model.
+    projectors.sort(key=lambda path: (projector_rank(_name(path).quant), path))
+    return (*chosen, *projectors[:1])
 
 
 def find_pulled(name: str, aliases: Sequence[Alias]) -> Alias | None:
@@ -202,11 +202,6 @@ def _without_part(path: str) -> str:
 def _rank(path: str) -> tuple[int, str]:
     quant = (_name(path).quant or "").upper()
     return DEFAULT_ORDER.index(quant) if quant in DEFAULT_ORDER else len(DEFAULT_ORDER), path
-
-
-def _projector_rank(path: str) -> tuple[int, str]:
-    quant = (_name(path).quant or "").upper()
-    return _PROJECTOR_ORDER.index(quant) if quant in _PROJECTOR_ORDER else len(_PROJECTOR_ORDER), path
 
 
 def _is_gguf(path: str) -> bool:

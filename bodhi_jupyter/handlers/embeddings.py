@@ -11,7 +11,7 @@ from tornado import web
 from ..wire.embeddings import EmbeddingRequest, batches, read_vectors, render_embeddings, shorten
 from ..wire.errors import BackendFailed
 from ..wire.guard import token_counts
-from ..wire.hosted import HOSTED_ONLY
+from ..wire.hosted import OPENAI_HOSTED
 from ..wire.rerank import RerankRequest, with_documents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
@@ -22,7 +22,7 @@ from .off_loop import off_loop
 #: Inputs sent to the engine at once: it does not notice a caller that leaves, but between two batches we do; and
 #: 64 vectors of 16,384 numbers still fit into a document that is read whole.
 BATCH = 64
-_NOT_FORWARDED = HOSTED_ONLY | {"dimensions"}
+_NOT_FORWARDED = OPENAI_HOSTED | {"dimensions"}
 
 
 class EmbeddingsHandler(CountedHandler):

@@ -14,13 +14,11 @@ from ..catalog.alias_reader import StoredAlias
 from ..catalog.harmless_args import harmful_in
 from ..catalog.sources import AliasFileSource, document_of
 from ..catalog.store import AliasNotFound, AliasStore, ReadOnlyAlias
+from ..wire.alias_fields import TOLD
 from ..wire.errors import InvalidField, NotAllowed
 from ..wire.validation import parse_object
 from .base import GatewayHandler
 from .off_loop import off_loop
-
-#: What an answer tells besides the alias's own fields: whoever sends an answer back, changed, changes these not.
-_TOLD = frozenset({"read_only", "modified", "problem", "problem_param"})
 
 
 class _AliasHandler(GatewayHandler):
@@ -52,7 +50,7 @@ class _AliasHandler(GatewayHandler):
 
     async def document(self) -> dict[str, Any]:
         """The alias in the body."""
-        return {name: value for name, value in (await self.sent()).items() if name not in _TOLD}
+        return {name: value for name, value in (await self.sent()).items() if name not in TOLD}
 
     def check_arguments(self, document: dict[str, Any], before: StoredAlias | None = None) -> None:
         """Refuse what a scoped key may not let an engine do: it opens no files.

@@ -26,7 +26,7 @@ _MODALITIES = {"vision": "image", "audio": "audio"}
 
 @dataclass(frozen=True)
 class ModelFilter:
-    """Which models a caller wants to see; an empty field admits all.
+    """Which models a caller wants to see; an empty field matches all.
 
     Attributes:
         capability: one of the model's capabilities.
@@ -38,7 +38,7 @@ class ModelFilter:
     owned_by: str
     text: str
 
-    def admits(self, document: Mapping[str, Any]) -> bool:
+    def matches(self, document: Mapping[str, Any]) -> bool:
         """Whether the model object is one of them."""
         words = (document["id"], document.get("description", ""), *document.get("tags", ()))
         return (
@@ -108,7 +108,7 @@ def render_list(
 ) -> bytes:
     """OpenAI's list of models as JSON. Made for a thread: one model at a time, between which others get their turn."""
     documents = (model_object(alias, states.get(alias.name, _IDLE), details) for alias in aliases)
-    models = b",".join(compact(document) for document in documents if wanted.admits(document))
+    models = b",".join(compact(document) for document in documents if wanted.matches(document))
     return b'{"object":"list","data":[%b]}' % models
 
 

@@ -12,7 +12,7 @@ from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
 from ..catalog.discovery import ModelFile
-from ..catalog.gguf_metadata import GGUFMetadata
+from ..catalog.gguf_metadata import GGUFMetadata, shows_thinking, takes_tools
 from ..wire.json_text import compact
 from ..wire.ollama_manage import ollama_parameters
 from .ollama_base import full_name, timestamp
@@ -112,8 +112,7 @@ def told_capabilities(alias: Alias, told: Mapping[str, Any]) -> list[str]:
         return ["embedding"]
     template = str(told.get("chat_template") or "")
     found = ["completion"]
-    found += ["tools"] * ("tools" in template)
-    found += ["thinking"] * any(word in template for word in ("enable_thinking", "<think>", "reasoning_effort"))
+    found += ["tools"] * takes_tools(template) + ["thinking"] * shows_thinking(template)
     modalities = alias.meta.get("modalities")
     if isinstance(modalities, list):
         found += ["vision"] * ("image" in modalities) + ["audio"] * ("audio" in modalities)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from jupyter_server.auth.decorator import authorized
 from pydantic import Field
@@ -12,6 +12,7 @@ from ..catalog.catalog import DEFAULT
 from ..catalog.request_params import apply_defaults
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
 from ..wire.lenient import Lenient
+from ..wire.messages import refuse_fetching
 from ..wire.openai import parse_chat
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
@@ -86,7 +87,7 @@ class NativeRouteHandler(CountedHandler):
         request = await off_loop(len(body), lambda: parse_request(kind, body))
         resolve = self.resolve_to_run if route == DECISIONS else self.resolve
         alias = await resolve(request.model or DEFAULT)
-        asked = await off_loop(len(body), lambda: parse_object(body))
+        asked = await off_loop(len(body), lambda: _passed_on(body))
         document = await leased_document(
             self.gateway, alias, f"/v1/{route}", asked, size=len(body), field="input", feature=feature
         )
@@ -104,6 +105,12 @@ class HostedRouteHandler(GatewayHandler):
         raise hosted_route_error(route)
 
     get = post = put = patch = delete = refuse
+
+
+def _passed_on(body: bytes) -> dict[str, Any]:
+    asked = parse_object(body)
+    refuse_fetching(asked)
+    return asked
 
 
 default_handlers = [

@@ -14,20 +14,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from ..wire.address import connectable_host
+from ..wire.provider_variables import FAMILIES
+from ..wire.scoped_key import PREFIX
 from .errors import PackageMissing, ServerNotFound
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
-#: How all keys of ours begin; a key of another provider is never sent here.
-KEY_PREFIX = "bodhi-"
-
-#: Where an environment names us: the variable of the address, what it has after our base, the variable of the key.
-_VARIABLES = (
-    ("OPENAI_BASE_URL", "/v1", "OPENAI_API_KEY"),
-    ("OLLAMA_HOST", "", "OLLAMA_API_KEY"),
-    ("ANTHROPIC_BASE_URL", "", "ANTHROPIC_AUTH_TOKEN"),
-)
 #: Seconds until there is a connection, and between two bytes: a model may have to be loaded first.
 TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 
@@ -147,10 +141,10 @@ def find_server(env: Mapping[str, str] = os.environ, runtime_folder: Path | None
 
 
 def _from_environment(env: Mapping[str, str]) -> Server | None:
-    for url_variable, path, key_variable in _VARIABLES:
-        url, key = env.get(url_variable, ""), env.get(key_variable, "")
-        if url and key.startswith(KEY_PREFIX):
-            return Server(url.rstrip("/").removesuffix(path), key)
+    for family in FAMILIES:
+        url, key = env.get(family.url_variable, ""), env.get(family.key_variable, "")
+        if url and key.startswith(PREFIX):
+            return Server(url.rstrip("/").removesuffix(family.url_path), key)
     return None
 
 
@@ -169,19 +163,11 @@ def _from_runtime_file(env: Mapping[str, str], folder: Path | None) -> Server | 
             return None  # no SDK speaks to a Unix socket
         scheme = "https" if info["secure"] else "http"
         return Server(
-            f"{scheme}://{_host(info['hostname'])}:{info['port']}{info['base_url'].rstrip('/')}", info["token"]
+            f"{scheme}://{connectable_host(info['hostname'])}:{info['port']}{info['base_url'].rstrip('/')}",
+            info["token"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _host(name: str) -> str:
-    """Where to connect to, for a server on this machine that is bound to `name`."""
-    if name in {"", "*", "localhost", "0.0.0.0"}:  # noqa: S104 - compared with, never bound to
-        return "127.0.0.1"
-    if name == "::":
-        return "[::1]"
-    return f"[{name}]" if ":" in name else name
 
 
 def _base(url: str) -> str:

@@ -14,8 +14,6 @@ from .errors import RequestRefused, unreachable
 
 #: A JSON object, as the server sent it.
 Document = dict[str, Any]
-#: What the server tells of an alias besides the alias's own fields.
-TOLD = frozenset({"read_only", "modified", "problem", "problem_param"})
 #: Said where JSON was expected and something else came.
 _FOREIGN = "What answers there is no Jupyter server with bodhi-jupyter, or it wants a login first."
 

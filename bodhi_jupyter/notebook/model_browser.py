@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 from traitlets import Tuple, Unicode
 
+from ..wire.alias_fields import TOLD
 from .alias_form import AliasForm
 from .background import start
 from .chat import Choice
@@ -17,7 +18,7 @@ from .client import Server, connect
 from .closing import close_parts
 from .drawer import Drawer
 from .errors import RequestRefused, sentence
-from .management import TOLD, Document, Management
+from .management import Document, Management
 from .model_details import ModelDetails, Rights
 from .model_table import ModelTable
 from .notice import Notice
@@ -124,7 +125,7 @@ class ModelBrowser(widgets.VBox):
 
     def _show_rows(self) -> None:
         wanted = Filter(self.search.value, self.capability.value, self.source.value)
-        shown = [row for row in self._rows if wanted.admits(row)]
+        shown = [row for row in self._rows if wanted.matches(row)]
         self.table.empty = "No model fits the search and the filters." if self._rows else "There is no model yet."
         self.table.show(shown)
         self._show_details()

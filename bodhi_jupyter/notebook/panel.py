@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import ipywidgets as widgets
 from traitlets import Dict, List, Unicode
 
@@ -18,6 +20,12 @@ from .text import element
 _TITLES = ("Chat", "Models", "Activity")
 
 
+class _Parts(NamedTuple):
+    chat: ChatView
+    models: ModelBrowser
+    plots: Plots
+
+
 class Panel(widgets.VBox):
     """A chat, a model browser and plots as tabs. What Python sets here the browser shows, and the other way round.
 
@@ -25,9 +33,6 @@ class Panel(widgets.VBox):
         messages: of the chat, in OpenAI's shape.
         model: who answers.
         last: the last answer and its numbers; empty before there is one.
-        chat: the chat itself.
-        models: the model browser.
-        plots: the plots.
     """
 
     messages = List(Dict())
@@ -35,16 +40,17 @@ class Panel(widgets.VBox):
     last = Dict()
 
     def __init__(self) -> None:
+        self._parts: _Parts | None = None
+        self._lack = ""
         try:
             server = connect()
         except ServerNotFound as error:
             # Its state stays: a cell below that sets it need not fail too.
+            self._lack = str(error)
             super().__init__([widgets.HTML(element("p", error, role="alert"))])
             return
-        self.chat = ChatView(model=Choice.model)
-        self.models = ModelBrowser(server)
-        self.plots = Plots(server)
-        self._tabs = widgets.Tab([self.chat, self.models, self.plots], titles=_TITLES)
+        self._parts = _Parts(ChatView(model=Choice.model), ModelBrowser(server), Plots(server))
+        self._tabs = widgets.Tab(list(self._parts), titles=_TITLES)
         super().__init__([self._tabs], model=self.chat.model)
         self.add_class("bodhi-ui-panel")
         for name in ("messages", "model", "last"):
@@ -53,10 +59,34 @@ class Panel(widgets.VBox):
         self.models.observe(lambda _: self.chat.refresh_models(), "names")
         self.observe(self._note_speed, "last")
 
+    @property
+    def chat(self) -> ChatView:
+        """The chat itself.
+
+        Raises:
+            ServerNotFound: none was known when the panel was made. So do the other parts.
+        """
+        return self._known().chat
+
+    @property
+    def models(self) -> ModelBrowser:
+        """The model browser."""
+        return self._known().models
+
+    @property
+    def plots(self) -> Plots:
+        """The plots."""
+        return self._known().plots
+
     def close(self) -> None:
         """End it, and all of its parts."""
         close_parts(self)
         super().close()
+
+    def _known(self) -> _Parts:
+        if self._parts is None:
+            raise ServerNotFound(self._lack)
+        return self._parts
 
     def _use(self, change: dict[str, str]) -> None:
         if not change["new"]:

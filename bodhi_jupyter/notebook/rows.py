@@ -61,13 +61,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which models a person wants to see; an empty field admits all."""
+    """Which models a person wants to see; an empty field matches all."""
 
     text: str = ""
     capability: str = ""
     source: str = ""
 
-    def admits(self, row: Row) -> bool:
+    def matches(self, row: Row) -> bool:
         """Whether it is one of them: every word of the text is in its name, description, tags or quantization."""
         known = " ".join((row.name, row.description, *row.tags, row.quantization)).casefold()
         return (

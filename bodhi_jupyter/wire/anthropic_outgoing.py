@@ -7,25 +7,7 @@ from typing import Any
 
 from .anthropic import BudgetedThinking, CountTokensRequest, MessagesRequest, NamedTool
 from .errors import InvalidField
-
-#: Accepted and ignored: they concern Anthropic's hosting (billing, caching, regions, storage), or how hard a hosted
-#: model tries. llama.cpp caches prompts by itself.
-HOSTED_ONLY = frozenset(
-    {
-        "betas",
-        "cache_control",
-        "container",
-        "context_management",
-        "diagnostics",
-        "inference_geo",
-        "metadata",
-        "output_config",
-        "service_tier",
-        "speed",
-        "user_profile_id",
-        "workspace_id",
-    }
-)
+from .hosted import ANTHROPIC_HOSTED
 
 #: The engine's ``/v1/messages`` drops these without a word (measured), and the text would be unconstrained.
 _CONSTRAINTS = ("output_format", "response_format", "grammar", "json_schema")
@@ -67,7 +49,7 @@ def _check_tools(request: CountTokensRequest) -> None:
 
 def to_engine(data: Mapping[str, Any], request: CountTokensRequest) -> dict[str, Any]:
     """The caller's body as llama.cpp's ``/v1/messages`` takes it; unknown fields go through untouched."""
-    body = {key: value for key, value in data.items() if value is not None and key not in HOSTED_ONLY}
+    body = {key: value for key, value in data.items() if value is not None and key not in ANTHROPIC_HOSTED}
     body["messages"] = [_with_text_documents(message) for message in body["messages"]]
     choice = request.tool_choice
     if choice is not None and choice.type == "none":

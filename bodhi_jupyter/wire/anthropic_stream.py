@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .assemble import MalformedChunk
+from .chunk_parts import MalformedChunk, as_object, as_text, index_of
 
 #: What a block has from its beginning, where llama.cpp leaves it out.
 _BEGINNINGS: dict[str, dict[str, Any]] = {
@@ -84,7 +84,7 @@ class MessageEvents:
         return {"type": "message_stop"}
 
     def _start(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        message = repaired_message(_mapping(event.get("message")))
+        message = repaired_message(as_object(event.get("message"), "message"))
         self._started = True
         usage = message["usage"]
         counts = (usage[key] for key in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"))
@@ -92,8 +92,8 @@ class MessageEvents:
         return {**event, "message": message}
 
     def _begin_block(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        block = _mapping(event.get("content_block"))
-        self._open = _index(event)
+        block = as_object(event.get("content_block"), "content_block")
+        self._open = index_of(event)
         return {**event, "content_block": {**_BEGINNINGS.get(str(block.get("type")), {}), **block}}
 
     def _close_block(self) -> Iterator[Mapping[str, Any]]:
@@ -102,15 +102,15 @@ class MessageEvents:
             yield {"type": "content_block_stop", "index": index}
 
     def _delta(self, event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        if _index(event) == self._open:
+        if index_of(event) == self._open:
             yield event
-        elif _mapping(event.get("delta")).get("type") != "signature_delta":
+        elif as_object(event.get("delta"), "delta").get("type") != "signature_delta":
             # The signature of a thought comes late, and is empty; anything else has no place to go.
             raise MalformedChunk("a delta outside its block")
 
     def _end(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        delta = _with_stop_reason(_mapping(event.get("delta")))
-        tokens = _mapping(event.get("usage")).get("output_tokens")
+        delta = _with_stop_reason(as_object(event.get("delta"), "delta"))
+        tokens = as_object(event.get("usage"), "usage").get("output_tokens")
         if isinstance(tokens, int):
             self.completion_tokens = tokens
         self.finished = delta.get("stop_reason") is not None
@@ -133,14 +133,14 @@ class MessageAssembler:
         """
         kind = chunk.get("type")
         if kind == "message_start":
-            self._message = dict(_mapping(chunk.get("message")))
+            self._message = dict(as_object(chunk.get("message"), "message"))
         elif kind == "content_block_start":
-            self._blocks[_index(chunk)] = dict(_mapping(chunk.get("content_block")))
+            self._blocks[index_of(chunk)] = dict(as_object(chunk.get("content_block"), "content_block"))
         elif kind == "content_block_delta":
-            self._add_delta(_index(chunk), _mapping(chunk.get("delta")))
+            self._add_delta(index_of(chunk), as_object(chunk.get("delta"), "delta"))
         elif kind == "message_delta":
-            self._message.update(_mapping(chunk.get("delta")))
-            self._message["usage"] = {**self._message.get("usage", {}), **_mapping(chunk.get("usage"))}
+            self._message.update(as_object(chunk.get("delta"), "delta"))
+            self._message["usage"] = {**self._message.get("usage", {}), **as_object(chunk.get("usage"), "usage")}
 
     def result(self) -> dict[str, Any]:
         """The message, once the stream has ended in success."""
@@ -151,10 +151,8 @@ class MessageAssembler:
         if kind == "signature_delta":
             self._blocks[index]["signature"] = delta.get("signature")
         elif isinstance(kind, str) and kind in _DELTAS:
-            piece = delta.get(_DELTAS[kind])
-            if not isinstance(piece, str):
-                raise MalformedChunk("a delta is not a string")
-            self._pieces.setdefault(index, {}).setdefault(_DELTAS[kind], []).append(piece)
+            key = _DELTAS[kind]
+            self._pieces.setdefault(index, {}).setdefault(key, []).append(as_text(delta.get(key), key))
 
     def _block(self, index: int) -> dict[str, Any]:
         block = self._blocks[index]
@@ -177,7 +175,7 @@ def repaired_message(message: Mapping[str, Any]) -> dict[str, Any]:
         "output_tokens": 0,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
-        **{key: value for key, value in _mapping(message.get("usage")).items() if value is not None},
+        **{key: value for key, value in as_object(message.get("usage"), "usage").items() if value is not None},
     }
     return {
         "type": "message",
@@ -203,18 +201,3 @@ def _input(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return {}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise MalformedChunk("not an object")
-    return value
-
-
-def _index(event: Mapping[str, Any]) -> int:
-    index = event.get("index")
-    if not isinstance(index, int):
-        raise MalformedChunk("index is not an integer")
-    return index

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from .chunk_parts import as_array, as_object, as_text, index_of
+
 #: Parts of a delta that go on where the last one ended. ``reasoning`` is Ollama's name for ``reasoning_content``.
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 #: What says something about a stream and nothing about the answer.
@@ -22,10 +24,6 @@ _OF_THE_STREAM = frozenset({"choices", "object", "prompt_progress", "obfuscation
 #: Parts of a choice, and of a delta, that are put together and not copied.
 _OF_A_CHOICE = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _OF_A_DELTA = frozenset({"role", "tool_calls", *_TEXTS})
-
-
-class MalformedChunk(ValueError):
-    """JSON, but not the chunk of a chat."""
 
 
 class Assembler(Protocol):
@@ -68,9 +66,9 @@ class ChatAssembler:
         Raises:
             MalformedChunk: a part has a type that no chunk has.
         """
-        for item in _list(chunk.get("choices"), "choices"):
-            part = _mapping(item, "choices[]")
-            index = _index(part, default=0)
+        for item in as_array(chunk.get("choices"), "choices"):
+            part = as_object(item, "choices[]")
+            index = index_of(part, default=0)
             self._choice(index).add(part)
             if part.get("finish_reason") is not None:
                 self._last_finished = index
@@ -113,11 +111,11 @@ class _Choice:
         self._extras: dict[str, Any] = {}
 
     def add(self, part: Mapping[str, Any]) -> None:
-        self._add_delta(_mapping(part.get("delta"), "delta"))
+        self._add_delta(as_object(part.get("delta"), "delta"))
         if (logprobs := part.get("logprobs")) is not None:
-            for key, tokens in _mapping(logprobs, "logprobs").items():
+            for key, tokens in as_object(logprobs, "logprobs").items():
                 if tokens is not None:
-                    self._logprobs.setdefault(key, []).extend(_list(tokens, "logprobs"))
+                    self._logprobs.setdefault(key, []).extend(as_array(tokens, "logprobs"))
         self.finish_reason = part.get("finish_reason") or self.finish_reason
         _update(self._extras, part, without=_OF_A_CHOICE)
 
@@ -130,11 +128,11 @@ class _Choice:
         self._role = delta.get("role") or self._role
         for key in _TEXTS:
             if (text := delta.get(key)) is not None:
-                self.add_text(key, _text(text, key))
+                self.add_text(key, as_text(text, key))
         if (calls := delta.get("tool_calls")) is not None:
-            for position, item in enumerate(_list(calls, "tool_calls")):
-                call = _mapping(item, "tool_calls[]")
-                index = _index(call, default=position)
+            for position, item in enumerate(as_array(calls, "tool_calls")):
+                call = as_object(item, "tool_calls[]")
+                index = index_of(call, default=position)
                 self._calls.setdefault(index, _ToolCall()).add(call)
         _update(self._message_extras, delta, without=_OF_A_DELTA)
 
@@ -163,10 +161,10 @@ class _ToolCall:
     def add(self, call: Mapping[str, Any]) -> None:
         self._id = call.get("id") or self._id
         self._type = call.get("type") or self._type
-        function = _mapping(call.get("function"), "function")
+        function = as_object(call.get("function"), "function")
         self._name = function.get("name") or self._name
         if (arguments := function.get("arguments")) is not None:
-            self._arguments.append(_text(arguments, "arguments"))
+            self._arguments.append(as_text(arguments, "arguments"))
         _update(self._extras, call, without={"index", "id", "type", "function"})
 
     def result(self) -> dict[str, Any]:
@@ -202,33 +200,3 @@ def _move(source: dict[str, Any], target: dict[str, Any], *keys: str) -> None:
     for key in keys:
         if key in source:
             target[key] = source.pop(key)
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise MalformedChunk(f"{name} is not a string")
-    return value
-
-
-def _list(value: object, name: str) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise MalformedChunk(f"{name} is not an array")
-    return value
-
-
-def _mapping(value: object, name: str) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    # Parsed JSON: asking whether it is a `Mapping` takes three times as long.
-    if not isinstance(value, dict):
-        raise MalformedChunk(f"{name} is not an object")
-    return value
-
-
-def _index(part: Mapping[str, Any], *, default: int) -> int:
-    index = part.get("index", default)
-    if not isinstance(index, int):
-        raise MalformedChunk("index is not an integer")
-    return index

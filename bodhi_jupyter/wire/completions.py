@@ -7,17 +7,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .assemble import MalformedChunk
+from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
-from .hosted import HOSTED_ONLY
+from .hosted import OPENAI_HOSTED
 from .inputs import Prompts, each
 from .lenient import Lenient
+from .misread import drop_empty_stops, drop_text_biases
 from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
 MAX_CHOICES = 2048
-_NOT_FORWARDED = HOSTED_ONLY | {"echo", "best_of", "suffix"}
+_NOT_FORWARDED = OPENAI_HOSTED | {"echo", "best_of", "suffix"}
 
 
 class CompletionRequest(Lenient):
@@ -114,16 +115,10 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
 
 
 def tidied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without what is ours or a hosted service's to do, and without what llama.cpp takes amiss.
-
-    Null means absent. An empty stop sequence would end every answer before its first character (measured), and a
-    key of `logit_bias` that is no token id would be taken for a text.
-    """
+    """The body without what is ours or a hosted service's to do, and without what llama.cpp takes amiss."""
     body = {key: value for key, value in data.items() if value is not None and key not in _NOT_FORWARDED}
-    if isinstance(stops := body.get("stop"), str | list) and "" in (stops, *stops):
-        body["stop"] = [stop for stop in stops if stop] if isinstance(stops, list) else []
-    if isinstance(biases := body.get("logit_bias"), dict) and not all(map(str.isdecimal, biases)):
-        body["logit_bias"] = {token: bias for token, bias in biases.items() if token.isdecimal()}
+    drop_empty_stops(body)
+    drop_text_biases(body)
     return body
 
 
@@ -189,14 +184,9 @@ class _Choice:
         self._extras: dict[str, Any] = {}
 
     def add(self, part: Mapping[str, Any]) -> None:
-        text, logprobs = part.get("text"), part.get("logprobs")
-        if not isinstance(text, str | None) or not isinstance(logprobs, Mapping | None):
-            raise MalformedChunk("text is not a string, or logprobs not an object")
-        self._texts.append(text or "")
-        for key, values in (logprobs or {}).items():
-            if not isinstance(values, list | None):
-                raise MalformedChunk("logprobs has something else than arrays")
-            self._logprobs.setdefault(key, []).extend(values or [])
+        self._texts.append(text_or_empty(part.get("text"), "text"))
+        for key, values in as_object(part.get("logprobs"), "logprobs").items():
+            self._logprobs.setdefault(key, []).extend(as_array(values, "logprobs"))
         self._finish_reason = part.get("finish_reason") or self._finish_reason
         without = {"text", "index", "logprobs", "finish_reason"}
         self._extras.update((key, value) for key, value in part.items() if value is not None and key not in without)

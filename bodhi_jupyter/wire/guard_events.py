@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from .assemble import MalformedChunk
+from .chunk_parts import MalformedChunk
 from .errors import GatewayError
 from .events import EventReader
 from .guard import Plain

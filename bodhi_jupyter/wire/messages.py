@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 import pydantic_core
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from .errors import InvalidField
 from .lenient import Lenient
 from .validation import fault
 
 #: In pydantic's validation context: the hosts from which images may be fetched.
 IMAGE_HOSTS = "image_hosts"
+_INVALID_URL = "invalid_image_url"
 
 
 def image_host(url: str) -> str | None:
@@ -26,21 +28,43 @@ def image_host(url: str) -> str | None:
     return None
 
 
-def _check_image_url(url: str, info: ValidationInfo) -> str:
+def _wrong_with(url: str, allowed: Collection[str] = ()) -> str | None:
     """Images are sent along: llama.cpp would fetch URLs, and open ``file:`` paths, from inside the network."""
     host = image_host(url)
     if host is None:
-        if url[:5].lower() == "data:" and ";base64," in url[:256]:
-            return url
-        raise fault("", "expected a URL that begins with 'data:image/...;base64,'.", code="invalid_image_url")
-    allowed: Collection[str] = (info.context or {}).get(IMAGE_HOSTS, ())
+        is_sent_along = url[:5].lower() == "data:" and ";base64," in url[:256]
+        return None if is_sent_along else "expected a URL that begins with 'data:image/...;base64,'."
     if host in allowed:
-        return url
-    raise fault(
-        "",
-        "images are not fetched from this host. Send the image itself: 'data:image/...;base64,'.",
-        code="invalid_image_url",
-    )
+        return None
+    return "images are not fetched from this host. Send the image itself: 'data:image/...;base64,'."
+
+
+def _check_image_url(url: str, info: ValidationInfo) -> str:
+    if says := _wrong_with(url, (info.context or {}).get(IMAGE_HOSTS, ())):
+        raise fault("", says, code=_INVALID_URL)
+    return url
+
+
+def refuse_fetching(body: object, where: str = "") -> None:
+    """The same for a body that is passed on as it is: any ``image_url`` in it, however deep.
+
+    Raises:
+        InvalidField: an image is not in the body itself; `param` names it.
+    """
+    if isinstance(body, list):
+        for index, item in enumerate(body):
+            refuse_fetching(item, f"{where}[{index}]")
+    elif isinstance(body, dict):
+        for key, value in body.items():
+            field = f"{where}.{key}" if where else key
+            address = value.get("url") if key == "image_url" and isinstance(value, dict) else value
+            if key == "image_url" and isinstance(address, str) and (says := _wrong_with(address)):
+                raise InvalidField(f"Invalid '{field}': {says}", param=field, code=_INVALID_URL)
+            refuse_fetching(value, field)
+
+
+#: An image in the request itself, or one that may be fetched.
+ImageAddress = Annotated[str, AfterValidator(_check_image_url)]
 
 
 def _check_arguments(arguments: str) -> str:
@@ -63,7 +87,7 @@ class TextPart(Lenient):
 class ImageUrl(Lenient):
     """A ``data:`` URL, and how closely to look."""
 
-    url: Annotated[str, AfterValidator(_check_image_url)]
+    url: ImageAddress
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 

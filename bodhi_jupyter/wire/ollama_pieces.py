@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .assemble import MalformedChunk
+from .chunk_parts import MalformedChunk, as_array, as_object, as_objects, text_or_empty
 
 
 class Piece(NamedTuple):
@@ -41,9 +41,9 @@ def chat_piece(chunk: Mapping[str, Any]) -> Piece:
         raise MalformedChunk("delta is not an object")
     thinking = delta.get("reasoning_content")
     return Piece(
-        _text(delta.get("content")),
-        _text(delta.get("reasoning") if thinking is None else thinking),
-        _list(delta.get("tool_calls")),
+        text_or_empty(delta.get("content"), "content"),
+        text_or_empty(delta.get("reasoning") if thinking is None else thinking, "reasoning"),
+        as_array(delta.get("tool_calls"), "tool_calls"),
         _tokens(choice.get("logprobs")),
         _finish(choice),
     )
@@ -54,7 +54,8 @@ def text_piece(chunk: Mapping[str, Any]) -> Piece:
     choice = _choice(chunk)
     if choice is None:
         return NOTHING
-    return Piece(_text(choice.get("text")), logprobs=_tokens(choice.get("logprobs")), finish=_finish(choice))
+    text = text_or_empty(choice.get("text"), "text")
+    return Piece(text, logprobs=_tokens(choice.get("logprobs")), finish=_finish(choice))
 
 
 def infill_piece(chunk: Mapping[str, Any]) -> Piece:
@@ -62,16 +63,13 @@ def infill_piece(chunk: Mapping[str, Any]) -> Piece:
     finish = None
     if chunk.get("stop"):
         finish = "length" if chunk.get("stop_type") == "limit" else "stop"
-    return Piece(_text(chunk.get("content")), logprobs=objects_of(chunk.get("completion_probabilities")), finish=finish)
+    tokens = as_objects(chunk.get("completion_probabilities"), "completion_probabilities")
+    return Piece(text_or_empty(chunk.get("content"), "content"), logprobs=tokens, finish=finish)
 
 
 def _choice(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
-    choices = _list(chunk.get("choices"))
-    if not choices:
-        return None
-    if not isinstance(choices[0], dict):
-        raise MalformedChunk("a choice is not an object")
-    return choices[0]
+    choices = as_objects(chunk.get("choices"), "choices")
+    return choices[0] if choices else None
 
 
 def _finish(choice: Mapping[str, Any]) -> str | None:
@@ -82,36 +80,4 @@ def _finish(choice: Mapping[str, Any]) -> str | None:
 
 
 def _tokens(logprobs: object) -> Sequence[Mapping[str, Any]]:
-    if logprobs is None:
-        return ()
-    if not isinstance(logprobs, dict):
-        raise MalformedChunk("logprobs is not an object")
-    return objects_of(logprobs.get("content"))
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise MalformedChunk("a text is not a string")
-    return value
-
-
-def objects_of(value: object) -> Sequence[Mapping[str, Any]]:
-    """An array of objects; none where it is null.
-
-    Raises:
-        MalformedChunk: it is something else.
-    """
-    items = _list(value)
-    if not all(isinstance(item, dict) for item in items):
-        raise MalformedChunk("not an object")
-    return items
-
-
-def _list(value: object) -> Sequence[Any]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise MalformedChunk("not an array")
-    return value
+    return as_objects(as_object(logprobs, "logprobs").get("content"), "logprobs.content")

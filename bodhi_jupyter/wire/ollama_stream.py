@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import pydantic_core
 
-from .assemble import ChatAssembler, MalformedChunk
+from .assemble import ChatAssembler
+from .chunk_parts import MalformedChunk, as_objects
 from .events import EventReader, finite
 from .guard import Plain, token_counts
 from .json_text import compact
 from .ollama_messages import tool_calls_from_openai
-from .ollama_pieces import Piece, PieceReader, objects_of
+from .ollama_pieces import Piece, PieceReader
 from .plain_events import PlainRun, behind_next, plain_events
 
 _NANOSECONDS = 1e9
@@ -301,7 +302,8 @@ def loaded_answer(model: str, envelope: Envelope, timestamps: Timestamps, reason
 def _token(entry: Mapping[str, Any], alternatives: int) -> dict[str, Any]:
     shown = {key: entry[key] for key in ("token", "logprob", "bytes") if key in entry}
     if alternatives:
-        shown["top_logprobs"] = [_token(one, 0) for one in objects_of(entry.get("top_logprobs"))[:alternatives]]
+        likeliest = as_objects(entry.get("top_logprobs"), "top_logprobs")
+        shown["top_logprobs"] = [_token(one, 0) for one in likeliest[:alternatives]]
     return shown
 
 

@@ -14,20 +14,13 @@ from pydantic import Field, model_validator
 from .errors import InvalidField
 from .lenient import Lenient
 from .messages import IMAGE_HOSTS, AudioPart, ImagePart, Message, UserMessage, image_host
-from .schema import UnfitSchema, check_schema
+from .schema import check_schema_field
 from .validation import fault, parse_request
 
 INT64 = 2**63
 
 #: Of functions and of schemas alike.
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-
-
-def _check(schema: dict[str, Any] | None, field: str, *, strict: bool | None) -> None:
-    try:
-        check_schema({} if schema is None else schema, strict=bool(strict))
-    except UnfitSchema as error:
-        raise fault(field, str(error), code=error.code) from None
 
 
 class FunctionDefinition(Lenient):
@@ -41,7 +34,7 @@ class FunctionDefinition(Lenient):
     @model_validator(mode="after")
     def _check_strict_parameters(self) -> FunctionDefinition:
         if self.strict:
-            _check(self.parameters, "parameters", strict=True)
+            check_schema_field(self.parameters, "parameters", strict=True)
         return self
 
 
@@ -116,7 +109,7 @@ class JsonObjectFormat(Lenient):
 
     @model_validator(mode="after")
     def _check_schema(self) -> JsonObjectFormat:
-        _check(self.schema_, "schema", strict=False)
+        check_schema_field(self.schema_, "schema", strict=False)
         return self
 
 
@@ -130,7 +123,7 @@ class JsonSchema(Lenient):
 
     @model_validator(mode="after")
     def _check_schema(self) -> JsonSchema:
-        _check(self.schema_, "schema", strict=self.strict)
+        check_schema_field(self.schema_, "schema", strict=self.strict)
         return self
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pydantic_core
 
-from .assemble import ChatAssembler, MalformedChunk
+from .assemble import ChatAssembler
+from .chunk_parts import MalformedChunk
 from .events import EventReader
 from .guard import token_counts
 from .plain_events import behind_next, plain_events

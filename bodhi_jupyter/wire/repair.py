@@ -6,11 +6,11 @@ any need costs next to nothing and is forwarded as the caller's own bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .hosted import HOSTED_ONLY
+from .hosted import OPENAI_HOSTED
+from .misread import drop_empty_stops, drop_text_biases, has_empty_stop, has_text_bias, without_nulls
 from .openai import AllowedChoice, ChatRequest, FunctionName, NamedChoice
 from .repair_messages import mend_messages, messages_need_repair
 from .validation import parse_object
@@ -33,7 +33,6 @@ _PLAIN = frozenset(
         "response_format",
     }
 )
-_TOKEN_ID = re.compile(r"-?[0-9]+")
 
 
 def repair_chat(request: ChatRequest, body: bytes) -> dict[str, Any] | None:
@@ -52,11 +51,6 @@ def repair_chat(request: ChatRequest, body: bytes) -> dict[str, Any] | None:
     for mend in needed:
         mend(data, request)
     return data
-
-
-def without_nulls(data: dict[str, Any]) -> dict[str, Any]:
-    """Null means absent (measured of llama.cpp; other servers differ)."""
-    return {key: value for key, value in data.items() if value is not None}
 
 
 def must_not_stream(request: ChatRequest) -> bool:
@@ -126,17 +120,6 @@ def ask_for_one_alternative(data: dict[str, Any], request: ChatRequest) -> None:
     data["top_logprobs"] = 1
 
 
-def drop_text_biases(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
-    """Keys of `logit_bias` that are no token ids: OpenAI's SDK's own examples send them; llama.cpp tokenizes them."""
-    data["logit_bias"] = {key: bias for key, bias in data["logit_bias"].items() if _TOKEN_ID.fullmatch(key)}
-
-
-def drop_empty_stops(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
-    """An empty stop sequence ends every answer before its first character (measured)."""
-    stops = [data["stop"]] if isinstance(data["stop"], str) else data["stop"]
-    data["stop"] = [stop for stop in stops if stop]
-
-
 def disable_thinking(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
     """``reasoning_effort: "none"``: said as the templates hear it; engines older than ours do not see to it."""
     options = data.setdefault("chat_template_kwargs", {})
@@ -145,8 +128,8 @@ def disable_thinking(data: dict[str, Any], request: ChatRequest) -> None:  # noq
 
 
 def drop_hosted_only(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
-    """What only a hosted service could do; see `hosted.HOSTED_ONLY`."""
-    for key in data.keys() & HOSTED_ONLY:
+    """What only a hosted service could do; see `hosted.OPENAI_HOSTED`."""
+    for key in data.keys() & OPENAI_HOSTED:
         del data[key]
 
 
@@ -164,17 +147,8 @@ def _mend_messages(data: dict[str, Any], request: ChatRequest) -> None:  # noqa:
     mend_messages(data["messages"])
 
 
-def _has_text_biases(request: ChatRequest) -> bool:
-    biases = request.logit_bias
-    return isinstance(biases, dict) and not all(map(_TOKEN_ID.fullmatch, biases))
-
-
-def _has_empty_stops(request: ChatRequest) -> bool:
-    return request.stop is not None and (request.stop == "" or "" in tuple(request.stop))
-
-
 def _has_hosted_only(request: ChatRequest) -> bool:
-    return request.modalities is not None or bool(request.model_extra and HOSTED_ONLY & request.model_extra.keys())
+    return request.modalities is not None or bool(request.model_extra and OPENAI_HOSTED & request.model_extra.keys())
 
 
 REPAIRS = (
@@ -186,8 +160,8 @@ REPAIRS = (
         say_parallel_tool_calls,
     ),
     Repair(lambda request: bool(request.logprobs) and not request.top_logprobs, ask_for_one_alternative),
-    Repair(_has_text_biases, drop_text_biases),
-    Repair(_has_empty_stops, drop_empty_stops),
+    Repair(lambda request: has_text_bias(request.logit_bias), lambda data, _: drop_text_biases(data)),
+    Repair(lambda request: has_empty_stop(request.stop), lambda data, _: drop_empty_stops(data)),
     Repair(lambda request: request.reasoning_effort == "none", disable_thinking),
     Repair(_has_hosted_only, drop_hosted_only),
 )

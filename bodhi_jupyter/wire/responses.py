@@ -12,33 +12,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .errors import RequestError
 from .lenient import Lenient
-from .schema import UnfitSchema, check_schema
-from .validation import fault
-
-#: Accepted and ignored: they concern OpenAI's hosting (storage, billing, caching, safety), the look of its streams,
-#: or only hosted tools. `truncation` too: nothing is ever cut off silently, a prompt that is too long is an error.
-HOSTED_ONLY = frozenset(
-    {
-        "access_programs",
-        "background",
-        "background_options",
-        "context_management",
-        "image",
-        "include",
-        "max_tool_calls",
-        "metadata",
-        "moderation",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "stream_options",
-        "truncation",
-        "user",
-    }
-)
+from .messages import ImageAddress
+from .schema import check_schema_field
 
 
 class ResponseNotFound(RequestError):
@@ -56,10 +31,10 @@ class InputText(Lenient):
 
 
 class InputImage(Lenient):
-    """``{"type": "input_image", "image_url": ...}``; files by id are not kept here."""
+    """``{"type": "input_image", "image_url": ...}``; nothing is fetched, and files by id are not kept here."""
 
     type: Literal["input_image"]
-    image_url: str
+    image_url: ImageAddress
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
@@ -132,13 +107,6 @@ def with_types(items: object) -> object:
     ]
 
 
-def _check_schema(schema: dict[str, Any] | None, field: str, *, strict: bool | None) -> None:
-    try:
-        check_schema(schema or {}, strict=bool(strict))
-    except UnfitSchema as error:
-        raise fault(field, str(error), code=error.code) from None
-
-
 FunctionName = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -154,7 +122,7 @@ class FunctionTool(Lenient):
     @model_validator(mode="after")
     def _check_strict_parameters(self) -> FunctionTool:
         if self.strict:
-            _check_schema(self.parameters, "parameters", strict=True)
+            check_schema_field(self.parameters, "parameters", strict=True)
         return self
 
 
@@ -193,7 +161,7 @@ class SchemaFormat(Lenient):
 
     @model_validator(mode="after")
     def _check_own_schema(self) -> SchemaFormat:
-        _check_schema(self.schema_, "schema", strict=self.strict)
+        check_schema_field(self.schema_, "schema", strict=self.strict)
         return self
 
 

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InvalidField
+from .hosted import RESPONSES_HOSTED
+from .misread import without_nulls
 from .responses import (
-    HOSTED_ONLY,
     AllowedTools,
     FunctionCallItem,
     FunctionTool,
-    InputImage,
-    Message,
     NamedFunction,
     ResponsesRequest,
     SchemaFormat,
@@ -41,7 +40,7 @@ def refuse_unsupported(request: ResponsesRequest) -> None:
         raise _unsupported(field, "log probabilities are available in /v1/chat/completions")
     if (request.model_extra or {}).get("n") not in (None, 1):
         raise _unsupported("n", "a response is one answer; /v1/chat/completions gives several")
-    _check_input(request)
+    _check_arguments(request)
     _check_tool_choice(request)
 
 
@@ -49,7 +48,7 @@ def _unsupported(field: str, reason: str) -> InvalidField:
     return InvalidField(f"'{field}' is not supported here: {reason}.", param=field, code="unsupported_parameter")
 
 
-def _check_input(request: ResponsesRequest) -> None:
+def _check_arguments(request: ResponsesRequest) -> None:
     for index, item in enumerate(request.input if isinstance(request.input, list) else []):
         if isinstance(item, FunctionCallItem) and not _is_object(item.arguments):
             # The engine answers 500 (measured), and an SDK would ask again and again.
@@ -57,24 +56,6 @@ def _check_input(request: ResponsesRequest) -> None:
                 f"Invalid 'input[{index}].arguments': expected a JSON object as text.",
                 param=f"input[{index}].arguments",
             )
-        if isinstance(item, Message) and isinstance(item.content, list):
-            for position, part in enumerate(item.content):
-                if isinstance(part, InputImage):
-                    refuse_fetching(part.image_url, f"input[{index}].content[{position}].image_url")
-
-
-def refuse_fetching(url: str, param: str) -> None:
-    """Only images in the request itself: a URL would have the engine reach into the network that it runs in.
-
-    Raises:
-        InvalidField: it is not a ``data:`` URL in base64.
-    """
-    if url[:5].lower() != "data:" or ";base64," not in url[:256]:
-        raise InvalidField(
-            f"Invalid '{param}': images are not fetched. Send the image itself: 'data:image/...;base64,'.",
-            param=param,
-            code="invalid_image_url",
-        )
 
 
 def _is_object(text: str) -> bool:
@@ -108,7 +89,7 @@ def to_engine(data: Mapping[str, Any], request: ResponsesRequest) -> dict[str, A
     Nulls are dropped, since the engine refuses ``"tools": null`` (measured). A non-streamed answer is asked for as
     a stream, too, so that a caller who leaves stops it.
     """
-    body = {key: value for key, value in data.items() if value is not None and key not in HOSTED_ONLY}
+    body = {key: value for key, value in data.items() if value is not None and key not in RESPONSES_HOSTED}
     body.pop("top_logprobs", None)
     body["stream"] = True
     if isinstance(body["input"], list):
@@ -133,7 +114,7 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     if not tools or choice == "none":
         return {}
     chosen = _chosen(request)
-    offered = [_without_nulls(tool) for tool in tools if not chosen or tool["name"] in chosen]
+    offered = [without_nulls(tool) for tool in tools if not chosen or tool["name"] in chosen]
     if isinstance(request.tool_choice, AllowedTools):
         choice = request.tool_choice.mode
     elif chosen:
@@ -141,10 +122,6 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     # Without it the template decides; OpenAI's default is true.
     parallel = request.parallel_tool_calls is not False
     return {"tools": offered, "tool_choice": choice or "auto", "parallel_tool_calls": parallel}
-
-
-def _without_nulls(tool: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in tool.items() if value is not None}
 
 
 def _items(items: Iterable[Any]) -> Iterable[dict[str, Any]]:

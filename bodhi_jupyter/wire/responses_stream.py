@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .assemble import MalformedChunk
+from .chunk_parts import MalformedChunk, as_object, as_text
 from .schema_answers import require_fit
 
 _TERMINAL = frozenset({"response.completed", "response.incomplete"})
@@ -141,20 +141,20 @@ class ResponseEvents:
         if kind in _OPENING:
             return self._open(str(kind), event)
         if kind == "response.output_item.added":
-            return self._begin_item(_mapping(event.get("item")))
+            return self._begin_item(as_object(event.get("item"), "item"))
         if kind in _TERMINAL:
             return self._finish(event)
         if kind in _CLOSING:
             return []
         if kind == "response.output_item.done":
-            self._note_closed(_mapping(event.get("item")))
+            self._note_closed(as_object(event.get("item"), "item"))
             return []
         return self._inside_item(event)
 
     def _open(self, kind: str, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if kind not in self._opened:
             self._opened.add(kind)
-            yield {**event, "response": {**self._frame, **_mapping(event.get("response"))}}
+            yield {**event, "response": {**self._frame, **as_object(event.get("response"), "response")}}
 
     # -- items ---------------------------------------------------------------------------------------------------
 
@@ -187,16 +187,16 @@ class ResponseEvents:
             return
         where = {"item_id": item.id, "output_index": item.index}
         if kind == "response.content_part.added":
-            yield self._begin_part(item, str(_mapping(event.get("part")).get("type")))
+            yield self._begin_part(item, str(as_object(event.get("part"), "part").get("type")))
         elif kind in _TEXT_DELTAS:
             if not item.parts:
                 # llama.cpp does not announce the text of thoughts.
                 yield self._begin_part(item, _TEXT_DELTAS[kind])
-            item.parts[-1][1].append(_text(event.get("delta")))
+            item.parts[-1][1].append(as_text(event.get("delta"), "delta"))
             logprobs: dict[str, Any] = {"logprobs": []} if kind == "response.output_text.delta" else {}
             yield {**logprobs, **event, **where, "content_index": len(item.parts) - 1}
         elif kind == "response.function_call_arguments.delta":
-            item.arguments.append(_text(event.get("delta")))
+            item.arguments.append(as_text(event.get("delta"), "delta"))
             yield {**event, **where}
         else:
             yield {**event, **where}
@@ -215,8 +215,8 @@ class ResponseEvents:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def _finish(self, event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        response = _mapping(event.get("response"))
-        usage = _usage(_mapping(response.get("usage")))
+        response = as_object(event.get("response"), "response")
+        usage = _usage(as_object(response.get("usage"), "usage"))
         self.prompt_tokens, self.completion_tokens = usage["input_tokens"], usage["output_tokens"]
         cut = event.get("type") == "response.incomplete" or self._was_cut(usage)
         status = "incomplete" if cut else "completed"
@@ -260,7 +260,7 @@ class ResponseAssembler:
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take in one event."""
         if chunk.get("type") in _TERMINAL:
-            self._response = dict(_mapping(chunk.get("response")))
+            self._response = dict(as_object(chunk.get("response"), "response"))
 
     def result(self) -> dict[str, Any]:
         """The response, once the stream has ended in success."""
@@ -284,26 +284,15 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
         "input_tokens_details": {
             "cached_tokens": 0,
             "cache_write_tokens": 0,
-            **_mapping(usage.get("input_tokens_details")),
+            **as_object(usage.get("input_tokens_details"), "input_tokens_details"),
         },
         "output_tokens": written,
-        "output_tokens_details": {"reasoning_tokens": 0, **_mapping(usage.get("output_tokens_details"))},
+        "output_tokens_details": {
+            "reasoning_tokens": 0,
+            **as_object(usage.get("output_tokens_details"), "output_tokens_details"),
+        },
         "total_tokens": given + written,
     }
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise MalformedChunk("not an object")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise MalformedChunk("not a string")
-    return value
 
 
 def _count(value: object) -> int:

@@ -24,6 +24,7 @@ from urllib.parse import unquote
 import pydantic_core
 
 from .schema_shapes import shape_fault
+from .validation import fault
 
 #: Left out of the grammar, and about structure: refused with ``strict``.
 LEFT_OUT = frozenset(
@@ -154,6 +155,18 @@ def check_schema(schema: Mapping[str, Any], *, strict: bool) -> None:
     problem = _problem(text, strict) if len(text) <= MAX_CACHED else _problem.__wrapped__(text, strict)
     if problem is not None:
         raise UnfitSchema(problem[0], code=problem[1])
+
+
+def check_schema_field(schema: Mapping[str, Any] | None, field: str, *, strict: bool | None) -> None:
+    """`check_schema` as a check of a request's model; a schema that is left out is an empty one.
+
+    Raises:
+        PydanticCustomError: a `fault` of `field`.
+    """
+    try:
+        check_schema(schema or {}, strict=bool(strict))
+    except UnfitSchema as error:
+        raise fault(field, str(error), code=error.code) from None
 
 
 @lru_cache(maxsize=CACHED)

@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from bodhi_jupyter.access.environment import (
-    FAMILIES,
     kernel_base_url,
     kernel_variables,
     shell_exports,
     without_secrets,
 )
+from bodhi_jupyter.wire.provider_variables import FAMILIES
 
 BASE = "http://127.0.0.1:8888/user/ann"
 KEY = "bodhi-key"

@@ -20,7 +20,6 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets.config import Config, LoggingConfigurable
 
 from bodhi_jupyter.access import provisioner
-from bodhi_jupyter.access.environment import FAMILIES
 from bodhi_jupyter.access.keys import KeyRing
 from bodhi_jupyter.access.provisioner import (
     JUPYTERS_OWN,
@@ -31,6 +30,7 @@ from bodhi_jupyter.access.provisioner import (
     make_default,
     restore_default,
 )
+from bodhi_jupyter.wire.provider_variables import FAMILIES
 
 USERS_OWN = {
     name

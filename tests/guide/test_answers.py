@@ -176,9 +176,11 @@ def test_a_name_is_known(span: str, server: LiveServer) -> None:
     if span.startswith(("/", "?")):
         assert _is_route(span), span
     elif span.startswith("jupyter "):
+        if revoked := re.fullmatch(r"jupyter bodhi key revoke (\w+)", span):
+            # Only a key that there is can be revoked; where an answer has made this one, it stays as it is.
+            server.run("bodhi", "key", "create", "--name", revoked[1])
         said = run(["sh", "-c", span.partition(" |")[0]], server.environment, server.root)
-        # A key that was never made cannot be revoked: that is an answer, too.
-        assert said.returncode == 0 or "revoke" in span, said.stderr
+        assert said.returncode == 0, said.stderr
     elif re.fullmatch(r"[A-Z_]+", span):
         assert f'"{span}"' in SOURCES
     elif span.startswith("pip "):

@@ -174,8 +174,9 @@ async def test_a_process_killed_while_it_loads_is_a_clear_error_and_the_next_req
     await eventually(lambda: bool(engines()))
     os.kill(engines()[0].pid, signal.SIGKILL)
     response = await request
-    assert response.status_code in {502, 503}
-    assert "'m1'" in response.json()["error"]["message"]
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (503, "model_not_loadable")
+    assert "'m1'" in error["message"]
     await ask(client, "m1")
 
 

@@ -84,6 +84,29 @@ async def test_native_routes_pass_under_the_same_rules(client, fake, error_of) -
     assert (await client.get(control)).status_code == 405
 
 
+@pytest.mark.parametrize("path", ["/v1/responses/input_tokens", "/v1/systemone", "/v1/chat/completions/control"])
+@pytest.mark.parametrize(
+    ("part", "param"),
+    [
+        ({"type": "input_image", "image_url": "http://10.0.0.1/"}, "input[0].content[0].image_url"),
+        ({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}, "input[0].content[0].image_url"),
+    ],
+)
+async def test_no_native_route_leads_the_engine_elsewhere(client, fake, error_of, path, part, param) -> None:
+    response = await client.post(path, json={"model": "default", "input": [{"role": "user", "content": [part]}]})
+    error = error_of(response)
+    assert (response.status_code, error["param"], error["code"]) == (400, param, "invalid_image_url")
+    assert not [one for one in fake.requests if one.method == "POST"]
+
+
+async def test_an_image_in_the_request_is_counted(client, fake) -> None:
+    part = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    body = {"input": [{"role": "user", "content": [part]}]}
+    fake.script = [behave.status(200, {"input_tokens": 3, "object": "response.input_tokens"})]
+    assert (await client.post("/v1/responses/input_tokens", json=body)).status_code == 200
+    assert fake.requests[-1].body["input"] == body["input"]
+
+
 @pytest.mark.parametrize("path", ["/v1/stream/x", "/v1/streams/lookup", "/v1/health"])
 async def test_no_other_route_of_the_engine_is_reached(client, fake, path) -> None:
     assert (await client.post(path, json={"model": "fake-model"})).status_code == 404

@@ -11,9 +11,8 @@ import httpx
 import openai
 import pytest
 
-from bodhi_jupyter.access.keys import PREFIX
 from bodhi_jupyter.notebook import client
-from bodhi_jupyter.notebook.client import KEY_PREFIX, Server, connect, find_server
+from bodhi_jupyter.notebook.client import Server, connect, find_server
 from bodhi_jupyter.notebook.errors import PackageMissing, ServerNotFound
 
 INFO = {"hostname": "localhost", "port": 8888, "base_url": "/", "secure": False, "sock": "", "token": "token"}
@@ -22,10 +21,6 @@ INFO = {"hostname": "localhost", "port": 8888, "base_url": "/", "secure": False,
 @pytest.fixture(autouse=True)
 def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_chosen", [])
-
-
-def test_keys_begin_as_those_that_the_server_makes():
-    assert KEY_PREFIX == PREFIX
 
 
 @pytest.mark.parametrize(

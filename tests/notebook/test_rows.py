@@ -58,7 +58,7 @@ def test_little_may_be_known(model):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "admitted"),
+    ("wanted", "matching"),
     [
         (Filter(), True),
         (Filter("TUT"), True),
@@ -70,8 +70,8 @@ def test_little_may_be_known(model):
         (Filter("tutor", "tools", "local"), False),
     ],
 )
-def test_filters(wanted, admitted):
-    assert wanted.admits(row_of(LOCAL)) == admitted
+def test_filters(wanted, matching):
+    assert wanted.matches(row_of(LOCAL)) == matching
 
 
 def test_what_can_be_filtered_by():

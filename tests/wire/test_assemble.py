@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.wire.assemble import ChatAssembler, MalformedChunk, error_of
+from bodhi_jupyter.wire.assemble import ChatAssembler, error_of
+from bodhi_jupyter.wire.chunk_parts import MalformedChunk
 
 HEAD = {
     "created": 1795381946,

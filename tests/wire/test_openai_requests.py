@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bodhi_jupyter.wire.errors import InvalidField
-from bodhi_jupyter.wire.hosted import HOSTED_ONLY
+from bodhi_jupyter.wire.hosted import OPENAI_HOSTED
 from bodhi_jupyter.wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
 
 HELLO = {"role": "user", "content": "hello"}
@@ -83,7 +83,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "top_k": 1,
     },
     "never heard of": {"zebra": {"deep": [1, None]}},
-    "hosted": dict.fromkeys(HOSTED_ONLY - {"modalities"}, 5),
+    "hosted": dict.fromkeys(OPENAI_HOSTED - {"modalities"}, 5),
     "no tools": {"tools": [], "tool_choice": "auto"},
     "no tools, and none wanted": {"tool_choice": "none"},
     "a tool": {"tools": [tool(parameters={}, description="d", strict=False)], "tool_choice": "required"},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.wire.hosted import HOSTED_ONLY
+from bodhi_jupyter.wire.hosted import OPENAI_HOSTED
 from bodhi_jupyter.wire.openai import parse_chat
 from bodhi_jupyter.wire.repair import must_not_stream, repair_chat
 
@@ -114,7 +114,7 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"reasoning_effort": "none", "chat_template_kwargs": {"a": 1, "enable_thinking": True}},
         {"reasoning_effort": "none", "chat_template_kwargs": {"a": 1, "enable_thinking": True}},
     ),
-    "hosted": ({**dict.fromkeys(HOSTED_ONLY - {"modalities"}, 1), "modalities": ["text"], "zebra": 1}, {"zebra": 1}),
+    "hosted": ({**dict.fromkeys(OPENAI_HOSTED - {"modalities"}, 1), "modalities": ["text"], "zebra": 1}, {"zebra": 1}),
     "nulls, where something changes": ({"user": "ann", "temperature": None, "n": 1}, {"n": 1}),
 }
 

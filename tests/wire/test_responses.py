@@ -67,6 +67,11 @@ BAD: dict[str, tuple[Body, str, str]] = {
         "input[0].content[0].image_url",
         "invalid_image_url",
     ),
+    "an image on the engine's disk": (
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "file:///etc/passwd"}]}]},
+        "input[0].content[0].image_url",
+        "invalid_image_url",
+    ),
     "arguments that are no JSON": (
         {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{"}]},
         "input[0].arguments",

@@ -1,0 +1,36 @@
+"""Values that llama.cpp takes for something else, in whichever of OpenAI's requests they come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_TOKEN_ID = re.compile(r"-?[0-9]+")
+
+
+def without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Null means absent (measured of llama.cpp; other servers differ)."""
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def has_empty_stop(stop: str | Sequence[str] | None) -> bool:
+    """Whether `drop_empty_stops` is needed."""
+    return stop is not None and "" in (stop, *stop)
+
+
+def drop_empty_stops(body: dict[str, Any]) -> None:
+    """An empty stop sequence ends every answer before its first character (measured)."""
+    if has_empty_stop(body.get("stop")):
+        body["stop"] = [stop for stop in body["stop"] if stop]
+
+
+def has_text_bias(biases: object) -> bool:
+    """Whether `drop_text_biases` is needed."""
+    return isinstance(biases, dict) and not all(map(_TOKEN_ID.fullmatch, biases))
+
+
+def drop_text_biases(body: dict[str, Any]) -> None:
+    """Keys of `logit_bias` that are no token ids: OpenAI's SDK's own examples send them; llama.cpp tokenizes them."""
+    if has_text_bias(body.get("logit_bias")):
+        body["logit_bias"] = {key: bias for key, bias in body["logit_bias"].items() if _TOKEN_ID.fullmatch(key)}

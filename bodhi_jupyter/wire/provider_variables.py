@@ -1,0 +1,96 @@
+"""The environment variables that lead the clients of providers to a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .scoped_key import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Family:
+    """The variables that one provider's client reads; set all together or not at all.
+
+    Attributes:
+        name: the provider, for a person to read.
+        url_variable: where its client reads the address.
+        url_path: what that address has after the server's base URL.
+        key_variable: where its client reads the key we give.
+        credentials: further variables whose value its client would send us.
+        headers_variable: where its client reads extra headers, an ``Authorization`` among them; or "".
+        signs: variables that say that the user has set this provider up for themselves.
+    """
+
+    name: str
+    url_variable: str
+    url_path: str
+    key_variable: str
+    credentials: tuple[str, ...] = ()
+    headers_variable: str = ""
+    signs: tuple[str, ...] = ()
+
+    def set_by_user(self, env: Mapping[str, str]) -> tuple[str, ...]:
+        """List the variables of this family that `env` has; an empty value counts as unset.
+
+        What `jupyter bodhi env` exported in the terminal that the server was started from is ours, not the user's.
+        """
+        if env.get(self.key_variable, "").startswith(PREFIX):
+            return ()
+        names = (self.url_variable, self.key_variable, *self.credentials, self.headers_variable, *self.signs)
+        return tuple(name for name in names if env.get(name, "").strip())
+
+    def variables(self, base_url: str, key: str) -> dict[str, str]:
+        """Lead this provider's client to us: its address and its key."""
+        return {self.url_variable: base_url + self.url_path, self.key_variable: key}
+
+    def overrides(self, env: Mapping[str, str], key: str) -> dict[str, str]:
+        """Keep the user's own credentials, where `env` has any, from being sent to us."""
+        replaced = {name: key for name in self.credentials if name in env}
+        if self.headers_variable in env:
+            replaced[self.headers_variable] = ""
+        return replaced
+
+
+#: Read in openai 3.54, ollama 0.6.3 and anthropic 2.12, whose clients append ``/models``, ``/api/tags`` and
+#: ``/v1/messages`` to their address.
+FAMILIES = (
+    Family(
+        "OpenAI",
+        "OPENAI_BASE_URL",
+        "/v1",
+        "OPENAI_API_KEY",
+        credentials=("OPENAI_ADMIN_KEY",),
+        headers_variable="OPENAI_CUSTOM_HEADERS",
+        # The SDK's module-level client refuses to work where Azure's key and OpenAI's are both set.
+        signs=(
+            "OPENAI_ORG_ID",
+            "OPENAI_ORGANIZATION",
+            "OPENAI_PROJECT_ID",
+            "OPENAI_API_BASE",
+            "OPENAI_API_TYPE",
+            "AZURE_OPENAI_API_KEY",
+            "AZURE_OPENAI_AD_TOKEN",
+            "AZURE_OPENAI_ENDPOINT",
+        ),
+    ),
+    Family("Ollama", "OLLAMA_HOST", "", "OLLAMA_API_KEY"),
+    Family(
+        "Anthropic",
+        "ANTHROPIC_BASE_URL",
+        "",
+        "ANTHROPIC_AUTH_TOKEN",
+        # The SDK prefers it to ANTHROPIC_AUTH_TOKEN where both are set.
+        credentials=("ANTHROPIC_API_KEY",),
+        headers_variable="ANTHROPIC_CUSTOM_HEADERS",
+        signs=(
+            "ANTHROPIC_PROFILE",
+            "ANTHROPIC_IDENTITY_TOKEN",
+            "ANTHROPIC_IDENTITY_TOKEN_FILE",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+        ),
+    ),
+)
