@@ -307,6 +307,8 @@ class Connection(asyncio.BufferedProtocol):
         """It is closed, by whomever."""
         self._transport = None
         self._may_write = True
+        # It knows our methods: they all would be left to the garbage collector, nine objects for each request.
+        del self._parser
         if self._has_head and not self._is_delimited and exc is None:
             self.finished = True  # an answer without a length ends with its connection
             self._wake()
