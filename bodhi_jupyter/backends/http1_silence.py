@@ -1,4 +1,4 @@
-"""One timer for all connections that wait for a server: one for each wait, or connection, costs more than it is worth."""
+"""One timer for all connections that wait for a server: one for each of them costs more than it is worth."""
 
 from __future__ import annotations
 
