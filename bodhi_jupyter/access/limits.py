@@ -10,8 +10,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from ..wire.duration import format_duration
@@ -64,17 +64,31 @@ class Counters(Protocol):
         """Give back connections."""
 
 
-@dataclass(slots=True)
-class Standing:
-    """A limit, and what was used of it."""
+class Standing(NamedTuple):
+    """A limit, and how it stands.
+
+    Attributes:
+        left: of its amount in the running window; below 0 once more was used.
+        reset: seconds until the window ends.
+    """
 
     limit: Limit
-    count: Count
+    left: int
+    reset: float
 
-    @property
-    def remaining(self) -> int:
-        """What is left of it in its window."""
-        return max(0, self.limit.amount - self.count.used)
+
+class HeaderNames(NamedTuple):
+    """Of the headers that tell of one kind of limit."""
+
+    limit: str
+    remaining: str
+    reset: str
+
+
+_REQUESTS, _TOKENS = (
+    HeaderNames(f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
+    for what in ("requests", "tokens")
+)
 
 
 class LimitsByKind(NamedTuple):
@@ -97,6 +111,9 @@ class Admission:
         alias: what is asked for.
         limits: all that apply.
         counters: where the tokens are charged, and the places given back.
+
+    Attributes:
+        headers: OpenAI's ``x-ratelimit-*``: of several limits on the same, the one of which least is left.
     """
 
     def __init__(self, person: str, alias: str, limits: LimitsByKind, counters: Counters) -> None:
@@ -104,18 +121,20 @@ class Admission:
         self.alias = alias
         self.limits = limits
         self.place = os.urandom(16).hex()
-        self.requests: list[Standing] = []
-        self.tokens: list[Standing] = []
+        self.headers: dict[str, str] = {}
         self._counters = counters
 
     def end(self, tokens: int) -> None:
         """The request is over, and used so many tokens."""
         self._counters.settle(self.place, self.limits.places, tokens, self.limits.tokens)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """OpenAI's ``x-ratelimit-*``: of several limits on the same, the one of which least is left."""
-        return {**_headers("requests", self.requests), **_headers("tokens", self.tokens)}
+    def tell(self, names: HeaderNames, standings: Sequence[Standing]) -> None:
+        """Have the headers tell of the limits of one kind; of none where there are none."""
+        if standings:
+            nearest = standings[0] if len(standings) == 1 else min(standings, key=attrgetter("left"))
+            self.headers[names.limit] = str(nearest.limit.amount)
+            self.headers[names.remaining] = str(max(0, nearest.left))
+            self.headers[names.reset] = format_duration(nearest.reset)
 
 
 class Limits:
@@ -155,12 +174,13 @@ class Limits:
         await self._counters.close()
 
     async def _look_at_tokens(self, admission: Admission) -> None:
-        counts = await self._counters.read_all(admission.limits.tokens)
-        admission.tokens = list(map(Standing, admission.limits.tokens, counts))
-        spent = [standing for standing in admission.tokens if not standing.remaining]
+        limits = admission.limits.tokens
+        standings = list(map(_standing, limits, await self._counters.read_all(limits)))
+        admission.tell(_TOKENS, standings)
+        spent = [standing for standing in standings if standing.left <= 0]
         if spent:
-            last = max(spent, key=lambda standing: standing.count.reset)
-            raise self._refusal(TokensSpent, last.limit, last.count.reset, admission)
+            last = max(spent, key=attrgetter("reset"))
+            raise self._refusal(TokensSpent, last.limit, last.reset, admission)
 
     async def _take_places(self, admission: Admission) -> None:
         for limit in admission.limits.places:
@@ -168,14 +188,16 @@ class Limits:
                 raise self._refusal(RateLimited, limit, _PLACE_RETRY_SECONDS, admission)
 
     async def _count_request(self, admission: Admission) -> None:
+        standings: list[Standing] = []
         for limit in admission.limits.requests:
-            standing = Standing(limit, await self._counters.count(limit))
-            if standing.count.used > limit.amount:
-                for counted in admission.requests:
+            standing = _standing(limit, await self._counters.count(limit))
+            if standing.left < 0:
+                for counted in standings:
                     await self._counters.take_back(counted.limit)
-                admission.requests = [standing]
-                raise self._refusal(RateLimited, limit, standing.count.reset, admission)
-            admission.requests.append(standing)
+                admission.tell(_REQUESTS, [standing])
+                raise self._refusal(RateLimited, limit, standing.reset, admission)
+            standings.append(standing)
+        admission.tell(_REQUESTS, standings)
 
     def _refusal(self, kind: type[RateLimited], limit: Limit, reset: float, admission: Admission) -> RateLimited:
         retry_after = max(1, math.ceil(reset))
@@ -203,12 +225,5 @@ def _by_kind(limits: Iterable[Limit]) -> LimitsByKind:
     return kinds
 
 
-def _headers(what: str, standings: list[Standing]) -> dict[str, str]:
-    if not standings:
-        return {}
-    nearest = min(standings, key=lambda standing: standing.remaining)
-    return {
-        f"x-ratelimit-limit-{what}": str(nearest.limit.amount),
-        f"x-ratelimit-remaining-{what}": str(nearest.remaining),
-        f"x-ratelimit-reset-{what}": format_duration(nearest.count.reset),
-    }
+def _standing(limit: Limit, count: Count) -> Standing:
+    return Standing(limit, limit.amount - count.used, count.reset)

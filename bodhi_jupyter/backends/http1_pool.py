@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import httpx
 
 from .http1 import Connection, Disconnected, KeptTooLong, Take
+from .http1_silence import SilenceWatch
 from .http1_socket import open_loopback
 from .sending import Http1Request, Place
 
@@ -30,6 +33,7 @@ class Http1Pool:
         self._idle: defaultdict[Place, list[tuple[Connection, float]]] = defaultdict(list)
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
         self._closes_behind_streams: set[Place] = set()
+        self._silence = SilenceWatch()
 
     async def send(self, request: Http1Request, *, afresh: bool = False) -> Http1Answer:
         """Send it; the answer's body is still on the way.
@@ -43,7 +47,7 @@ class Http1Pool:
             httpx.TransportError: there is no answer.
         """
         kept = None if afresh else self._take(request.place)
-        connection = kept or await _connect(request.place, request.connect_timeout)
+        connection = kept or await self._connect(request.place, request.connect_timeout)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
         except BaseException as error:
@@ -64,6 +68,19 @@ class Http1Pool:
                 self._closes_behind_streams.add(place)
             connection.abort()
         return None
+
+    async def _connect(self, place: Place, timeout: float | None) -> Connection:
+        made = partial(Connection, self._silence)
+        try:
+            if (connection := open_loopback(made, *place)) is not None:
+                return connection
+            async with asyncio.timeout(timeout):
+                _, connection = await asyncio.get_running_loop().create_connection(made, *place)
+        except TimeoutError:
+            raise httpx.ConnectTimeout("nobody answers") from None
+        except OSError:
+            raise httpx.ConnectError("nobody listens") from None
+        return connection
 
     def give_back(self, connection: Connection, place: Place) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
@@ -118,14 +135,14 @@ class Http1Answer:
             raise StopAsyncIteration
         return chunk
 
-    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
+    def hand_over(self, take: Callable[[bytes], bool]) -> Coroutine[Any, Any, None]:
         """Give the body to `take` as it comes, until that is true, or to its end.
 
-        Raises:
+        Raises, when it is waited for:
             httpx.TransportError: the server was silent, or broke off.
         """
         assert self._connection is not None
-        await self._connection.hand_over(take)
+        return self._connection.hand_over(take)
 
     async def close(self) -> None:
         """Let go of it, before its end, too: that closes the connection."""
@@ -136,16 +153,3 @@ class Http1Answer:
 
 def _streamed(connection: Connection) -> bool:
     return connection.content_type.startswith("text/event-stream")
-
-
-async def _connect(place: Place, timeout: float | None) -> Connection:
-    try:
-        if (connection := open_loopback(Connection, *place)) is not None:
-            return connection
-        async with asyncio.timeout(timeout):
-            _, connection = await asyncio.get_running_loop().create_connection(Connection, *place)
-    except TimeoutError:
-        raise httpx.ConnectTimeout("nobody answers") from None
-    except OSError:
-        raise httpx.ConnectError("nobody listens") from None
-    return connection

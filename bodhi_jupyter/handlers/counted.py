@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import asyncio
 
 from ..access.limits import Admission
 from ..catalog.alias import Alias, LocalTarget
@@ -75,16 +74,16 @@ class CountedHandler(GatewayHandler):
         if limits is not None:
             assert self.record.person is not None
             self._admission = await limits.admit(self.record.person, alias.name)
-            self._set_headers(self._admission.headers)
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True
         self.gateway.collector.hold()
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """The headers of the limits are on failures, too."""
-        if self._admission is not None:
-            self._set_headers(self._admission.headers)
-        super().write_error(status_code, **kwargs)
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
+        """Tornado's; the headers of the limits are on every answer, those of failures, too."""
+        if self._admission is not None and not self._headers_written:
+            for name, value in self._admission.headers.items():
+                self._headers[name] = value  # numbers of ours: `set_header` would look at each letter
+        return super().flush(include_footers)
 
     def on_finish(self) -> None:
         """Charge what was used."""
@@ -96,7 +95,3 @@ class CountedHandler(GatewayHandler):
             self.gateway.collector.release()
         if self._admission is not None:
             self._admission.end(self.record.tokens)
-
-    def _set_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
-            self.set_header(name, value)

@@ -63,7 +63,7 @@ class OllamaHandler(GatewayHandler):
             GatewayError: it is refused.
         """
         body = self.body
-        return await off_loop(len(body), lambda: parse(body))
+        return await off_loop(len(body), parse, body)
 
     def timestamps(self) -> Timestamps:
         """The request's clock."""

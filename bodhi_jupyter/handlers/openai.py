@@ -48,14 +48,14 @@ class ChatCompletionsHandler(CountedHandler):
     async def _answer(self) -> None:
         body = self.body
         images = self.gateway.images
-        request = await off_loop(len(body), lambda: parse_chat(body, image_hosts=images.hosts))
+        request = await off_loop(len(body), parse_chat, body, image_hosts=images.hosts)
         alias = await self.resolve_writer(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
         await self.count(alias)
         if found := remote_images(request):
             body = await with_images(body, found, images)
-        outgoing = await off_loop(len(body), lambda: Outgoing(request, body, alias))
+        outgoing = await off_loop(len(body), Outgoing, request, body, alias)
         if request.stream:
             await self._stream(request, alias, outgoing)
         else:

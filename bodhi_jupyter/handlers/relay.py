@@ -200,15 +200,11 @@ async def read_chat(handler: GatewayHandler, answer: Readable, reader: ChatReade
     Raises:
         GatewayError: the stream failed anywhere.
     """
-    record = handler.record
-
-    def take(chunk: bytes) -> bool:
-        record.chunks += reader.feed(chunk)
-        return reader.over
-
     try:
-        await answer.hand_over(take)
+        await answer.hand_over(reader.take)
     finally:
+        record = handler.record
+        record.chunks += reader.events
         record.prompt_tokens, record.completion_tokens = reader.prompt_tokens, reader.completion_tokens
     result = reader.result()
     note_tokens(handler, result)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 from ..wire.record import RequestRecord, countable
@@ -28,6 +29,13 @@ TRIM_SECONDS = 3600.0
 TRIM_ROWS = 1000
 #: Characters kept of what a caller chose: a path, a field.
 _LONGEST = 200
+#: Columns that the record calls otherwise.
+_OTHER_NAMES = {"endpoint": "route", "path": "endpoint", "between_tokens_seconds": "seconds_between_tokens"}
+_AS_IT_IS = attrgetter(*(_OTHER_NAMES.get(name, name) for name in COLUMNS))
+#: Places in a row of what is not written as it is.
+_PATH, _USER, _ERROR, _FIELD, _PROMPT_TOKENS, _COMPLETION_TOKENS = map(
+    list(COLUMNS).index, ("path", "user", "error", "field", "prompt_tokens", "completion_tokens")
+)
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
 _INDEX = re.compile(r"\[\d+\]")
 
@@ -171,23 +179,21 @@ def _is_damage(error: Exception) -> bool:
 
 def _row(record: RequestRecord) -> Row:
     """The record as a row, in the order of `COLUMNS`."""
-    values = {
-        **vars(record),
-        "endpoint": record.route,
-        "path": record.endpoint[:_LONGEST],
-        # Whoever comes with Jupyter's token has a new name each time: the person lasts.
-        "user": record.person or record.user,
-        "error": record.error and record.error[:_LONGEST],
-        "field": record.field and _INDEX.sub("[]", record.field)[:_LONGEST],
-        "between_tokens_seconds": record.seconds_between_tokens,
-        "prompt_tokens": None if record.prompt_tokens is None else countable(record.prompt_tokens),
-        "completion_tokens": None if record.completion_tokens is None else countable(record.completion_tokens),
-    }
-    return tuple([_storable(values[name]) for name in COLUMNS])
+    row = list(_AS_IT_IS(record))
+    row[_PATH] = record.endpoint[:_LONGEST]
+    # Whoever comes with Jupyter's token has a new name each time: the person lasts.
+    row[_USER] = record.person or record.user
+    if record.error:
+        row[_ERROR] = record.error[:_LONGEST]
+    if record.field:
+        row[_FIELD] = _INDEX.sub("[]", record.field)[:_LONGEST]
+    if record.prompt_tokens is not None:
+        row[_PROMPT_TOKENS] = countable(record.prompt_tokens)
+    if record.completion_tokens is not None:
+        row[_COMPLETION_TOKENS] = countable(record.completion_tokens)
+    return tuple([_storable(value) if isinstance(value, str) else value for value in row])
 
 
-def _storable(value: object) -> object:
+def _storable(text: str) -> str:
     """A lone surrogate, which JSON can spell, is no text for SQLite."""
-    if isinstance(value, str) and not value.isascii():
-        return value.encode(errors="replace").decode()
-    return value
+    return text if text.isascii() else text.encode(errors="replace").decode()

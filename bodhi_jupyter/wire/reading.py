@@ -24,49 +24,45 @@ class ChatReader:
         choices: how many finish reasons make the answer whole.
 
     Attributes:
+        events: how many were taken in.
         prompt_tokens: as the stream told, or None.
         completion_tokens: as the stream told, or None.
     """
 
     def __init__(self, backend: str, choices: int = 1) -> None:
+        self.events = 0
         self._backend = backend
-        self._events = EventReader(backend)
+        self._stream = EventReader(backend)
         self._assembler = ChatAssembler(choices=choices)
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
 
-    @property
-    def over(self) -> bool:
-        """Nothing more is to be read: the stream's own end came, or a failure."""
-        return self._events.over
-
-    def feed(self, chunk: bytes) -> int:
-        """Take in what came; how many events that was."""
-        events = self._events
-        block = events.complete(chunk)
-        count = read = 0
-        while read < len(block) and not events.over:
+    def take(self, chunk: bytes) -> bool:
+        """Take in what came; whether nothing more is to be read: the stream's own end came, or a failure."""
+        stream = self._stream
+        block = stream.complete(chunk)
+        read = 0
+        while read < len(block) and not stream.over:
             for kind, text, end in plain_events(block, read):
                 self._assembler.add_text(kind.decode(), pydantic_core.from_json(text))
-                count, read = count + 1, end
+                self.events += 1
+                read = end
             if read < len(block):
                 end = behind_next(block, read)
-                count += self._take(block[read:end])
+                self._add(stream.parsed(block[read:end]))
                 read = end
-        return count
+        return stream.over
 
-    def _take(self, block: bytes) -> int:
-        count = 0
-        for event in self._events.parsed(block):
-            count += 1
+    def _add(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self.events += 1
             try:
                 self._assembler.add(event)
             except MalformedChunk:
-                self._events.fail(f"The backend {self._backend!r} sent what is no part of an answer.")
+                self._stream.fail(f"The backend {self._backend!r} sent what is no part of an answer.")
                 break
             if counts := token_counts(event):
                 self.prompt_tokens, self.completion_tokens = counts
-        return count
 
     def result(self) -> dict[str, Any]:
         """The answer, once the upstream has ended.
@@ -74,5 +70,5 @@ class ChatReader:
         Raises:
             GatewayError: the stream did not end in success.
         """
-        self._events.close(finished=self._assembler.finished)
+        self._stream.close(finished=self._assembler.finished)
         return self._assembler.result()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -201,6 +203,29 @@ async def test_leaving_early_closes_the_connection() -> None:
         await response.close()
         async with asyncio.timeout(20):
             await server.closed.wait()
+
+
+async def test_a_closed_connection_is_not_left_to_the_collector() -> None:
+    """Its parser knows its methods, and it knows its parser."""
+    made: list[weakref.ref[http1.Connection]] = []
+
+    async def answered(transport: Http1Pool, url: str) -> None:
+        answer = await transport.send(request(url))
+        assert answer._connection is not None
+        made.append(weakref.ref(answer._connection))
+        assert [chunk async for chunk in answer] == [b"abc"]
+        await answer.close()
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving(CHUNKED + b"3\r\nabc\r\n0\r\n\r\n") as (_, transport, url):
+            await answered(transport, url)
+            transport.close()
+            await asyncio.sleep(0)
+            assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_being_cancelled_closes_the_connection() -> None:

@@ -17,12 +17,11 @@ TOO_LONG = b"data: " + b"x" * (MAX_EVENT_BYTES + 1)
 
 
 def read(*pieces: bytes, choices: int = 1) -> tuple[ChatReader, int]:
-    reader, count = ChatReader("fake", choices), 0
+    reader = ChatReader("fake", choices)
     for piece in pieces:
-        count += reader.feed(piece)
-        if reader.over:
+        if reader.take(piece):
             break
-    return reader, count
+    return reader, reader.events
 
 
 def test_a_chat_is_the_engines_own_answer_wherever_it_is_cut() -> None:
