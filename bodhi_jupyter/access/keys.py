@@ -58,7 +58,7 @@ class KeyRing:
         # How long the lookup takes depends on the digest alone, and a digest cannot be steered by guessing keys.
         return self._holders.get(digest(key))
 
-    async def verify_lasting(self, key: str) -> KeyHolder | None:
+    async def verify_long_lived(self, key: str) -> KeyHolder | None:
         """The same of the keys that outlive the server; a thread looks at their file."""
         name = await asyncio.to_thread(self._long_lived.name_of, digest(key)) if self._long_lived else None
         return KeyHolder(f"key:{name}") if name else None

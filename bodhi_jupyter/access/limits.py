@@ -103,7 +103,7 @@ class LimitsByKind(NamedTuple):
 Tell = Callable[[Limit, str, str, float], None]
 
 
-class Admission:
+class Reservation:
     """A request that was let in, or is being looked at; ended when the request is over.
 
     Args:
@@ -152,69 +152,69 @@ class Limits:
         self._tell = tell
         self._quiet: dict[Limit, float] = {}
 
-    async def admit(self, person: str, alias: str) -> Admission:
-        """Count a request of `person` for `alias`, which holds its places until the admission is ended.
+    async def reserve(self, person: str, alias: str) -> Reservation:
+        """Count a request of `person` for `alias`, which holds its places until the reservation is ended.
 
         Raises:
             RateLimited: a limit is reached.
         """
-        admission = Admission(person, alias, self._limits_of(person, alias), self._counters)
+        reservation = Reservation(person, alias, self._limits_of(person, alias), self._counters)
         try:
-            await self._look_at_tokens(admission)
-            await self._take_places(admission)
-            await self._count_request(admission)
+            await self._look_at_tokens(reservation)
+            await self._take_places(reservation)
+            await self._count_request(reservation)
         except BaseException:  # refused, or the caller left meanwhile: no place may stay taken
-            admission.end(0)
+            reservation.end(0)
             raise
-        return admission
+        return reservation
 
     async def close(self) -> None:
         """Finish the charges, and give back connections."""
         await self._counters.settled()
         await self._counters.close()
 
-    async def _look_at_tokens(self, admission: Admission) -> None:
-        limits = admission.limits.tokens
+    async def _look_at_tokens(self, reservation: Reservation) -> None:
+        limits = reservation.limits.tokens
         standings = list(map(_standing, limits, await self._counters.read_all(limits)))
-        admission.tell(_TOKENS, standings)
+        reservation.tell(_TOKENS, standings)
         spent = [standing for standing in standings if standing.left <= 0]
         if spent:
             last = max(spent, key=attrgetter("reset"))
-            raise self._refusal(TokensSpent, last.limit, last.reset, admission)
+            raise self._refusal(TokensSpent, last.limit, last.reset, reservation)
 
-    async def _take_places(self, admission: Admission) -> None:
-        for limit in admission.limits.places:
-            if not await self._counters.take_place(limit, admission.place):
-                raise self._refusal(RateLimited, limit, _PLACE_RETRY_SECONDS, admission)
+    async def _take_places(self, reservation: Reservation) -> None:
+        for limit in reservation.limits.places:
+            if not await self._counters.take_place(limit, reservation.place):
+                raise self._refusal(RateLimited, limit, _PLACE_RETRY_SECONDS, reservation)
 
-    async def _count_request(self, admission: Admission) -> None:
+    async def _count_request(self, reservation: Reservation) -> None:
         standings: list[Standing] = []
-        for limit in admission.limits.requests:
+        for limit in reservation.limits.requests:
             standing = _standing(limit, await self._counters.count(limit))
             if standing.left < 0:
                 for counted in standings:
                     await self._counters.take_back(counted.limit)
-                admission.tell(_REQUESTS, [standing])
-                raise self._refusal(RateLimited, limit, standing.reset, admission)
+                reservation.tell(_REQUESTS, [standing])
+                raise self._refusal(RateLimited, limit, standing.reset, reservation)
             standings.append(standing)
-        admission.tell(_REQUESTS, standings)
+        reservation.tell(_REQUESTS, standings)
 
-    def _refusal(self, kind: type[RateLimited], limit: Limit, reset: float, admission: Admission) -> RateLimited:
+    def _refusal(self, kind: type[RateLimited], limit: Limit, reset: float, reservation: Reservation) -> RateLimited:
         retry_after = max(1, math.ceil(reset))
-        self._tell_once(limit, admission, retry_after)
+        self._tell_once(limit, reservation, retry_after)
         return kind(
             f"Rate limit reached: {limit.amount} {limit.words}. Try again in {format_duration(retry_after)}.",
             retry_after=retry_after,
-            headers=admission.headers,
+            headers=reservation.headers,
         )
 
-    def _tell_once(self, limit: Limit, admission: Admission, retry_after: float) -> None:
+    def _tell_once(self, limit: Limit, reservation: Reservation, retry_after: float) -> None:
         now = time.monotonic()
         if self._quiet.get(limit, 0.0) > now:
             return
         self._quiet = {told: until for told, until in self._quiet.items() if until > now}
         self._quiet[limit] = now + (_QUIET_SECONDS if limit.measure == "streams" else retry_after)
-        self._tell(limit, admission.person, admission.alias, retry_after)
+        self._tell(limit, reservation.person, reservation.alias, retry_after)
 
 
 def _by_kind(limits: Iterable[Limit]) -> LimitsByKind:

@@ -18,7 +18,7 @@ import httpx
 from .http1 import Connection, Disconnected, KeptTooLong, Take
 from .http1_silence import SilenceWatch
 from .http1_socket import open_loopback
-from .sending import Http1Request, Place
+from .sending import Http1Request, Origin
 
 
 class Http1Pool:
@@ -30,9 +30,9 @@ class Http1Pool:
 
     def __init__(self, keep_alive: float) -> None:
         self._keep_alive = keep_alive
-        self._idle: defaultdict[Place, list[tuple[Connection, float]]] = defaultdict(list)
+        self._idle: defaultdict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
-        self._closes_behind_streams: set[Place] = set()
+        self._closes_behind_streams: set[Origin] = set()
         self._silence = SilenceWatch()
 
     async def send(self, request: Http1Request, *, afresh: bool = False) -> Http1Answer:
@@ -46,8 +46,8 @@ class Http1Pool:
             KeptTooLong: a connection that had carried one before turned out to be closed.
             httpx.TransportError: there is no answer.
         """
-        kept = None if afresh else self._take(request.place)
-        connection = kept or await self._connect(request.place, request.connect_timeout)
+        kept = None if afresh else self._take(request.origin)
+        connection = kept or await self._connect(request.origin, request.connect_timeout)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
         except BaseException as error:
@@ -55,41 +55,41 @@ class Http1Pool:
             if kept is not None and isinstance(error, Disconnected):
                 raise KeptTooLong("closed without an answer") from None
             raise
-        return Http1Answer(connection, self, request.place)
+        return Http1Answer(connection, self, request.origin)
 
-    def _take(self, place: Place) -> Connection | None:
-        idle = self._idle[place]
+    def _take(self, origin: Origin) -> Connection | None:
+        idle = self._idle[origin]
         while idle:
             connection, since = idle.pop()
             is_fresh = asyncio.get_running_loop().time() - since < self._keep_alive
             if connection.is_open and is_fresh:
                 return connection
             if is_fresh and _streamed(connection):
-                self._closes_behind_streams.add(place)
+                self._closes_behind_streams.add(origin)
             connection.abort()
         return None
 
-    async def _connect(self, place: Place, timeout: float | None) -> Connection:
+    async def _connect(self, origin: Origin, timeout: float | None) -> Connection:
         made = partial(Connection, self._silence)
         try:
-            if (connection := open_loopback(made, *place)) is not None:
+            if (connection := open_loopback(made, *origin)) is not None:
                 return connection
             async with asyncio.timeout(timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(made, *place)
+                _, connection = await asyncio.get_running_loop().create_connection(made, *origin)
         except TimeoutError:
             raise httpx.ConnectTimeout("nobody answers") from None
         except OSError:
             raise httpx.ConnectError("nobody listens") from None
         return connection
 
-    def give_back(self, connection: Connection, place: Place) -> None:
+    def give_back(self, connection: Connection, origin: Origin) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
-        if place in self._closes_behind_streams and _streamed(connection):
+        if origin in self._closes_behind_streams and _streamed(connection):
             connection.abort()  # before its end wakes the event loop
             return
         if not connection.release():
             return
-        now, idle = asyncio.get_running_loop().time(), self._idle[place]
+        now, idle = asyncio.get_running_loop().time(), self._idle[origin]
         while idle and (not idle[0][0].is_open or now - idle[0][1] >= self._keep_alive):
             idle.pop(0)[0].abort()
         idle.append((connection, now))
@@ -108,12 +108,12 @@ class Http1Answer:
     No generator: one that is left before its end costs a turn of the event loop when it is collected.
     """
 
-    def __init__(self, connection: Connection, pool: Http1Pool, place: Place) -> None:
+    def __init__(self, connection: Connection, pool: Http1Pool, origin: Origin) -> None:
         self.status = connection.status
         self.content_type = connection.content_type
         self._connection: Connection | None = connection
         self._pool = pool
-        self._place = place
+        self._origin = origin
 
     def __aiter__(self) -> Http1Answer:
         """The body; it can be had once."""
@@ -148,7 +148,7 @@ class Http1Answer:
         """Let go of it, before its end, too: that closes the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.give_back(connection, self._place)
+            self._pool.give_back(connection, self._origin)
 
 
 def _streamed(connection: Connection) -> bool:

@@ -21,7 +21,7 @@ SLICE_BYTES = 256 * 1024
 _OUR_HEADERS = {"user-agent": "bodhi", "accept": "*/*", "accept-encoding": "identity"}
 
 #: Host and port.
-Place = tuple[str, int]
+Origin = tuple[str, int]
 
 
 class Slices:
@@ -52,14 +52,14 @@ class Http1Request(NamedTuple):
     """What is sent over a connection of our own.
 
     Attributes:
-        place: host and port.
+        origin: host and port.
         head: the first line and the headers, whole.
         body: may come in pieces, and may be sent twice.
         connect_timeout: seconds until somebody accepts the connection.
         read_timeout: seconds that the server may stay silent.
     """
 
-    place: Place
+    origin: Origin
     head: bytes
     body: bytes | AsyncIterable[bytes]
     connect_timeout: float | None
@@ -140,10 +140,10 @@ class Transports:
         Raises:
             Exception: of the client libraries, see `transport`.
         """
-        if (place := place_of(request.url)) is None:
+        if (origin := origin_of(request.url)) is None:
             return _TlsAnswer(await self._tls.handle_async_request(_for_httpx(request)))
         head = head_of(request.method, request.url, tuple(request.headers.items())) + _length_of(request.body)
-        plain = Http1Request(place, head, request.body or b"", CONNECT_SECONDS, request.read_timeout)
+        plain = Http1Request(origin, head, request.body or b"", CONNECT_SECONDS, request.read_timeout)
         return await self._plain.send(plain, afresh=afresh)
 
     async def close(self) -> None:
@@ -168,7 +168,7 @@ def _for_httpx(request: Request) -> httpx.Request:
 
 
 @lru_cache(maxsize=256)
-def place_of(url: str) -> Place | None:
+def origin_of(url: str) -> Origin | None:
     """Host and port of a plain HTTP URL; None for others."""
     parsed, _ = _parsed(url)
     return (parsed.host, parsed.port or 80) if parsed.scheme == "http" else None

@@ -123,9 +123,9 @@ class CountTokensHandler(AnthropicHandler):
 class UnknownMessagesRouteHandler(AnthropicHandler):
     """Everything else below ``/v1/messages``, batches for instance."""
 
-    async def admit(self) -> None:
+    async def authenticate(self) -> None:
         """Refuse any method, after authentication."""
-        await super().admit()
+        await super().authenticate()
         if self.request.method != "OPTIONS":
             raise RouteNotFound("There is no such route.")
 

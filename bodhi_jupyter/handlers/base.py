@@ -104,14 +104,14 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
     async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate, then refuse what is too large by its declared length."""
         try:
-            await self.admit()
+            await self.authenticate()
         except (GatewayError, web.HTTPError) as error:
             if not self._can_be_read_first():
                 raise
             self._refusal = error
             setattr(self, str(self.request.method).lower(), self._refuse)
 
-    async def admit(self) -> None:
+    async def authenticate(self) -> None:
         """Authenticate, then look at the declared length.
 
         Raises:
@@ -119,7 +119,7 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
         """
         key = self.caller_key()
         if key.startswith(PREFIX):
-            self.holder = self.gateway.keys.verify(key) or await self.gateway.keys.verify_lasting(key)
+            self.holder = self.gateway.keys.verify(key) or await self.gateway.keys.verify_long_lived(key)
         elif (user := self.gateway.token_users.user_of(self, key)) is not None:
             # Jupyter takes who is known as they are; hosts, origins and the authorizer are still checked.
             self._jupyter_current_user, self._token_authenticated = user, True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..access.limits import Admission
+from ..access.limits import Reservation
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.catalog import DEFAULT, loose_name
 from ..wire.errors import InvalidField
@@ -15,7 +15,7 @@ class CountedHandler(GatewayHandler):
     """Base of every route that runs a model; what only observes or manages is a plain `GatewayHandler`."""
 
     _runs_model = False
-    _admission: Admission | None = None
+    _reservation: Reservation | None = None
     _has_place = False
 
     async def resolve_to_run(self, name: str) -> Alias:
@@ -73,15 +73,15 @@ class CountedHandler(GatewayHandler):
         limits = self.gateway.limits
         if limits is not None:
             assert self.record.person is not None
-            self._admission = await limits.admit(self.record.person, alias.name)
+            self._reservation = await limits.reserve(self.record.person, alias.name)
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True
         self.gateway.collector.hold()
 
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
         """Tornado's; the headers of the limits are on every answer, those of failures, too."""
-        if self._admission is not None and not self._headers_written:
-            for name, value in self._admission.headers.items():
+        if self._reservation is not None and not self._headers_written:
+            for name, value in self._reservation.headers.items():
                 self._headers[name] = value  # numbers of ours: `set_header` would look at each letter
         return super().flush(include_footers)
 
@@ -93,5 +93,5 @@ class CountedHandler(GatewayHandler):
         if self._has_place:
             self.gateway.admission.leave()
             self.gateway.collector.release()
-        if self._admission is not None:
-            self._admission.end(self.record.tokens)
+        if self._reservation is not None:
+            self._reservation.end(self.record.tokens)

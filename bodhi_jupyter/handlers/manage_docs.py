@@ -38,10 +38,10 @@ class OpenApiHandler(GatewayHandler):
 class _PageHandler(GatewayHandler):
     """A page for people: who has not logged in is led to where one can."""
 
-    async def admit(self) -> None:
+    async def authenticate(self) -> None:
         """Authenticate, by key or by cookie."""
         try:
-            await super().admit()
+            await super().authenticate()
         except (NotAuthenticated, web.HTTPError):
             # Who sent a key, or is known and refused, is told so.
             if self.caller_key() or not self.check_host() or getattr(self, "_jupyter_current_user", None):

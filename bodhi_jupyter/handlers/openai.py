@@ -177,9 +177,9 @@ async def _several_choices(
 class UnknownRouteHandler(GatewayHandler):
     """Everything else below ``/v1``."""
 
-    async def admit(self) -> None:
+    async def authenticate(self) -> None:
         """Refuse any method, after authentication."""
-        await super().admit()
+        await super().authenticate()
         if self.request.method != "OPTIONS":
             raise RouteNotFound("There is no such route.")
 

@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 async def holder(ring: KeyRing, key: str) -> str | None:
-    found = await ring.verify_lasting(key)
+    found = await ring.verify_long_lived(key)
     return found.holder if found else None
 
 
@@ -154,14 +154,14 @@ class TestRing:
         other = store.create("shell")
         assert await holder(ring, other.key) == "key:shell"
         store.revoke("editor")
-        assert await ring.verify_lasting(new.key) is None
+        assert await ring.verify_long_lived(new.key) is None
         assert await holder(ring, other.key) == "key:shell"
 
     async def test_removing_the_file_ends_all_its_keys(self, store: KeyStore, ring: KeyRing) -> None:
         new = store.create("editor")
         assert await holder(ring, new.key) == "key:editor"
         store.path.unlink()
-        assert await ring.verify_lasting(new.key) is None
+        assert await ring.verify_long_lived(new.key) is None
 
     async def test_the_file_is_read_when_it_changed_and_not_for_every_request(
         self, store: KeyStore, ring: KeyRing, reads: list[Path]
@@ -169,12 +169,12 @@ class TestRing:
         new = store.create("editor")
         reads.clear()
         for key in [new.key, "bodhi-wrong"] * 3:
-            await ring.verify_lasting(key)
+            await ring.verify_long_lived(key)
         assert reads == [store.path]
         store.path.write_bytes(b"broken")
         reads.clear()
         for _ in range(3):
-            await ring.verify_lasting(new.key)
+            await ring.verify_long_lived(new.key)
         assert reads == [store.path]
 
     def test_a_kernels_key_needs_no_look_at_the_file(self, ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ class TestRing:
         assert await holder(ring, new.key) == "key:editor"
         store.path.write_bytes(b"{")
         for _ in range(3):
-            assert await ring.verify_lasting(new.key) is None
+            assert await ring.verify_long_lived(new.key) is None
         assert ring.verify(kernels) == KeyHolder("kernel:1")
         assert len(warnings) == 1
         assert "is not a file of keys" in warnings[0]
@@ -231,6 +231,6 @@ class TestRing:
             patched.setattr(Path, "read_bytes", refuse)
             for _ in range(3):
                 assert await holder(ring, new.key) == "key:editor"
-                assert await ring.verify_lasting(other.key) is None
+                assert await ring.verify_long_lived(other.key) is None
         assert warnings == [f"{store.path} cannot be read: Permission denied."]
         assert await holder(ring, other.key) == "key:shell"

@@ -9,7 +9,7 @@ import pytest
 
 from bodhi_jupyter.access.counters import MemoryCounters
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
-from bodhi_jupyter.access.limits import Admission, Counters, Limits
+from bodhi_jupyter.access.limits import Counters, Limits, Reservation
 from bodhi_jupyter.access.redis_counters import RedisCounters
 from bodhi_jupyter.wire.errors import RateLimited, TokensSpent
 
@@ -37,24 +37,24 @@ def open_limits(request: pytest.FixtureRequest) -> Open:
     return opened
 
 
-async def tried(limits: Limits, person: str = "ann", alias: str = "toy") -> Admission | RateLimited:
+async def tried(limits: Limits, person: str = "ann", alias: str = "toy") -> Reservation | RateLimited:
     try:
-        return await limits.admit(person, alias)
+        return await limits.reserve(person, alias)
     except RateLimited as error:
         return error
 
 
-async def many(servers: list[Limits], alias: str = "toy") -> tuple[list[Admission], list[RateLimited]]:
+async def many(servers: list[Limits], alias: str = "toy") -> tuple[list[Reservation], list[RateLimited]]:
     """What becomes of many requests at the same time."""
     requests = (tried(servers[turn % len(servers)], alias=alias) for turn in range(MANY))
     ends = await asyncio.gather(*requests)
-    return [end for end in ends if isinstance(end, Admission)], [end for end in ends if isinstance(end, RateLimited)]
+    return [end for end in ends if isinstance(end, Reservation)], [end for end in ends if isinstance(end, RateLimited)]
 
 
-async def settled(servers: list[Limits], *admissions: Admission, tokens: int = 0) -> None:
+async def settled(servers: list[Limits], *reservations: Reservation, tokens: int = 0) -> None:
     """End them, and wait until that is counted."""
-    for admission in admissions:
-        admission.end(tokens)
+    for reservation in reservations:
+        reservation.end(tokens)
     for server in servers:
         await server._counters.settled()
 
@@ -62,36 +62,36 @@ async def settled(servers: list[Limits], *admissions: Admission, tokens: int = 0
 class TestRequests:
     async def test_exact_with_many_at_once(self, open_limits: Open) -> None:
         async with open_limits({"user": {"requests_per_minute": 50}}) as servers:
-            admitted, refused = await many(servers)
-            assert (len(admitted), len(refused)) == (50, MANY - 50)
-            remaining = {int(admission.headers["x-ratelimit-remaining-requests"]) for admission in admitted}
+            reserved, refused = await many(servers)
+            assert (len(reserved), len(refused)) == (50, MANY - 50)
+            remaining = {int(reservation.headers["x-ratelimit-remaining-requests"]) for reservation in reserved}
             assert remaining == set(range(50))
             assert {error.headers["x-ratelimit-remaining-requests"] for error in refused} == {"0"}
 
     async def test_each_person_apart(self, open_limits: Open) -> None:
         async with open_limits({"user": {"requests_per_minute": 1}}) as servers:
             ends = [await tried(servers[-1], person) for person in ("ann", "bob", "ann")]
-            assert [type(end) for end in ends] == [Admission, Admission, RateLimited]
+            assert [type(end) for end in ends] == [Reservation, Reservation, RateLimited]
 
     async def test_an_alias_counts_for_all(self, open_limits: Open) -> None:
         async with open_limits({"alias": {"*": {"requests_per_minute": 1}}}) as servers:
             asked = (("ann", "toy"), ("ann", "big"), ("bob", "toy"))
             ends = [await tried(servers[-1], person, alias) for person, alias in asked]
-            assert [type(end) for end in ends] == [Admission, Admission, RateLimited]
+            assert [type(end) for end in ends] == [Reservation, Reservation, RateLimited]
 
     async def test_what_the_model_refuses_is_not_counted_for_the_person(self, open_limits: Open) -> None:
         settings = {"user": {"requests_per_minute": 2 * MANY}, "alias": {"toy": {"requests_per_minute": 10}}}
         async with open_limits(settings) as servers:
-            admitted, refused = await many(servers)
-            assert (len(admitted), len(refused)) == (10, MANY - 10)
-            other = await servers[0].admit("ann", "other")
+            reserved, refused = await many(servers)
+            assert (len(reserved), len(refused)) == (10, MANY - 10)
+            other = await servers[0].reserve("ann", "other")
             assert other.headers["x-ratelimit-remaining-requests"] == str(2 * MANY - 11)
 
     async def test_the_refusal_says_which_limit_and_when(self, open_limits: Open) -> None:
         async with open_limits({"user": {"requests_per_minute": 1}}) as servers:
-            await servers[0].admit("ann", "toy")
+            await servers[0].reserve("ann", "toy")
             with pytest.raises(RateLimited, match="1 requests per minute for each user") as caught:
-                await servers[-1].admit("ann", "toy")
+                await servers[-1].reserve("ann", "toy")
             assert 0 < caught.value.retry_after <= 61
             assert "ann" not in caught.value.message
 
@@ -99,38 +99,38 @@ class TestRequests:
 class TestPlaces:
     async def test_exact_with_many_at_once(self, open_limits: Open) -> None:
         async with open_limits({"user": {"streams": 30}}) as servers:
-            admitted, refused = await many(servers)
-            assert (len(admitted), len(refused)) == (30, MANY - 30)
-            assert admitted[0].headers == {}
-            await settled(servers, *admitted[:7])
-            admitted, refused = await many(servers)
-            assert (len(admitted), len(refused)) == (7, MANY - 7)
+            reserved, refused = await many(servers)
+            assert (len(reserved), len(refused)) == (30, MANY - 30)
+            assert reserved[0].headers == {}
+            await settled(servers, *reserved[:7])
+            reserved, refused = await many(servers)
+            assert (len(reserved), len(refused)) == (7, MANY - 7)
 
     async def test_what_has_no_place_at_the_model_takes_none_of_the_person(self, open_limits: Open) -> None:
         settings = {"user": {"streams": 20}, "alias": {"toy": {"streams": 5}}}
         async with open_limits(settings) as servers:
-            admitted, _ = await many(servers)
-            assert len(admitted) == 5
+            reserved, _ = await many(servers)
+            assert len(reserved) == 5
             await settled(servers)
-            admitted, _ = await many(servers, "other")
-            assert len(admitted) == 15
+            reserved, _ = await many(servers, "other")
+            assert len(reserved) == 15
 
     async def test_what_is_refused_holds_no_place(self, open_limits: Open) -> None:
         async with open_limits({"user": {"streams": MANY, "requests_per_minute": 3}}) as servers:
-            admitted, _ = await many(servers)
-            await settled(servers, *admitted)
+            reserved, _ = await many(servers)
+            await settled(servers, *reserved)
             limit = Limit("streams", "user", "ann", 1)
             assert await servers[0]._counters.take_place(limit, "the only one")
             await servers[0]._counters.free_place(limit, "the only one")
 
-    async def test_a_caller_who_leaves_while_being_admitted_holds_none(self, open_limits: Open) -> None:
+    async def test_a_caller_who_leaves_while_reserving_holds_none(self, open_limits: Open) -> None:
         async with open_limits({"user": {"streams": MANY}}) as servers:
-            tasks = [asyncio.create_task(servers[turn % len(servers)].admit("ann", "toy")) for turn in range(40)]
+            tasks = [asyncio.create_task(servers[turn % len(servers)].reserve("ann", "toy")) for turn in range(40)]
             for task in tasks:
                 await asyncio.sleep(0)
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
-            await settled(servers, *(end for end in ends if isinstance(end, Admission)))
+            await settled(servers, *(end for end in ends if isinstance(end, Reservation)))
             limit = Limit("streams", "user", "ann", 1)
             assert await servers[0]._counters.take_place(limit, "the only one")
             await servers[0]._counters.free_place(limit, "the only one")
@@ -140,14 +140,14 @@ class TestTokens:
     @pytest.mark.parametrize("measure", ["tokens_per_minute", "tokens_per_day"])
     async def test_charged_at_the_end_and_then_refused(self, open_limits: Open, measure: str) -> None:
         async with open_limits({"user": {measure: 100}}) as servers:
-            first = await servers[0].admit("ann", "toy")
+            first = await servers[0].reserve("ann", "toy")
             assert first.headers["x-ratelimit-remaining-tokens"] == "100"
             await settled(servers, first, tokens=60)
-            second = await servers[-1].admit("ann", "toy")
+            second = await servers[-1].reserve("ann", "toy")
             assert second.headers["x-ratelimit-remaining-tokens"] == "40"
             await settled(servers, second, tokens=60)
             with pytest.raises(TokensSpent) as caught:
-                await servers[0].admit("ann", "toy")
+                await servers[0].reserve("ann", "toy")
             error = caught.value
             assert (error.type, error.headers["x-ratelimit-remaining-tokens"]) == ("tokens", "0")
             # What a client may wait for is tried again by itself; a day is not waited for.
@@ -156,7 +156,7 @@ class TestTokens:
 
     async def test_only_what_is_in_flight_passes_the_limit(self, open_limits: Open) -> None:
         async with open_limits({"user": {"tokens_per_minute": 10}}) as servers:
-            in_flight = [await servers[turn % len(servers)].admit("ann", "toy") for turn in range(5)]
+            in_flight = [await servers[turn % len(servers)].reserve("ann", "toy") for turn in range(5)]
             await settled(servers, *in_flight, tokens=10)
             _, refused = await many(servers)
             assert len(refused) == MANY
@@ -164,15 +164,15 @@ class TestTokens:
 
     async def test_spent_tokens_refuse_before_a_request_is_counted(self, open_limits: Open) -> None:
         async with open_limits({"user": {"tokens_per_minute": 10, "requests_per_minute": 5}}) as servers:
-            await settled(servers, await servers[0].admit("ann", "toy"), tokens=10)
+            await settled(servers, await servers[0].reserve("ann", "toy"), tokens=10)
             _, refused = await many(servers)
             assert {type(error) for error in refused} == {TokensSpent}
             assert (await servers[0]._counters.read(Limit("requests_per_minute", "user", "ann", 5))).used == 1
 
     async def test_of_two_limits_the_nearest_is_shown(self, open_limits: Open) -> None:
         async with open_limits({"user": {"tokens_per_minute": 100, "tokens_per_day": 120}}) as servers:
-            await settled(servers, await servers[0].admit("ann", "toy"), tokens=30)
-            headers = (await servers[0].admit("ann", "toy")).headers
+            await settled(servers, await servers[0].reserve("ann", "toy"), tokens=30)
+            headers = (await servers[0].reserve("ann", "toy")).headers
             assert headers["x-ratelimit-limit-tokens"] == "100"
             assert headers["x-ratelimit-remaining-tokens"] == "70"
             assert headers["x-ratelimit-reset-tokens"].endswith("s")
@@ -191,6 +191,6 @@ async def test_a_limit_that_is_reached_is_told_once_in_its_window(open_limits: O
 
 async def test_nothing_limited_counts_nothing(open_limits: Open) -> None:
     async with open_limits({"alias": {"other": {"streams": 1}}}) as servers:
-        admitted, refused = await many(servers)
-        assert (len(admitted), refused) == (MANY, [])
-        assert admitted[0].headers == {}
+        reserved, refused = await many(servers)
+        assert (len(reserved), refused) == (MANY, [])
+        assert reserved[0].headers == {}

@@ -8,7 +8,7 @@ import pytest
 from bodhi_jupyter.access import redis_counters
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
 from bodhi_jupyter.access.limit_storage import counters_at
-from bodhi_jupyter.access.limits import Admission, Limits
+from bodhi_jupyter.access.limits import Limits, Reservation
 from bodhi_jupyter.access.redis_counters import RedisCounters
 from bodhi_jupyter.wire.errors import RateLimited
 
@@ -22,20 +22,20 @@ def said() -> list[str]:
     return []
 
 
-async def many(limits: Limits) -> list[Admission]:
-    ends = await asyncio.gather(*(limits.admit("ann", "toy") for _ in range(200)), return_exceptions=True)
-    assert all(isinstance(end, Admission | RateLimited) for end in ends), ends
-    return [end for end in ends if isinstance(end, Admission)]
+async def many(limits: Limits) -> list[Reservation]:
+    ends = await asyncio.gather(*(limits.reserve("ann", "toy") for _ in range(200)), return_exceptions=True)
+    assert all(isinstance(end, Reservation | RateLimited) for end in ends), ends
+    return [end for end in ends if isinstance(end, Reservation)]
 
 
 async def test_while_it_is_silent_this_server_counts_for_itself(redis_server, said: list[str]) -> None:
     limits = Limits(parse_limits(SETTINGS), RedisCounters(redis_server.url, said.append), lambda *told: None)
-    shared = await limits.admit("ann", "toy")
+    shared = await limits.reserve("ann", "toy")
     redis_server.stop()
-    admitted = await many(limits)
-    assert len(admitted) == 40
-    for admission in (shared, *admitted):
-        admission.end(10)
+    reserved = await many(limits)
+    assert len(reserved) == 40
+    for reservation in (shared, *reserved):
+        reservation.end(10)
     await limits._counters.settled()
     assert len(await many(limits)) == 10
     await limits.close()
@@ -80,9 +80,9 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
             await asyncio.sleep(0)
 
     ticking = asyncio.create_task(tick())
-    admitted = await many(limits)
+    reserved = await many(limits)
     ticking.cancel()
-    assert len(admitted) == 40
+    assert len(reserved) == 40
     assert turns > 100
     assert asked <= redis_counters.CONNECTIONS
     asked = 0

@@ -15,7 +15,7 @@ import pytest
 from bodhi_jupyter.backends import http1
 from bodhi_jupyter.backends.http1 import Disconnected
 from bodhi_jupyter.backends.http1_pool import Http1Answer, Http1Pool
-from bodhi_jupyter.backends.sending import Http1Request, head_of, place_of
+from bodhi_jupyter.backends.sending import Http1Request, head_of, origin_of
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -76,10 +76,10 @@ async def serving(*answers: bytes | Answer) -> AsyncIterator[tuple[Server, Http1
 
 
 def request(url: str, content: bytes | AsyncIterator[bytes] = b"hello", timeout: float = 30) -> Http1Request:
-    place = place_of(url)
-    assert place is not None
+    origin = origin_of(url)
+    assert origin is not None
     length = b"Content-Length: %d\r\n" % len(content) if isinstance(content, bytes) else b""
-    return Http1Request(place, head_of("POST", url, ()) + length + b"\r\n", content, 5, timeout)
+    return Http1Request(origin, head_of("POST", url, ()) + length + b"\r\n", content, 5, timeout)
 
 
 async def answer_to(transport: Http1Pool, asked: Http1Request, *, afresh: bool = False) -> tuple[Http1Answer, bytes]:
@@ -309,7 +309,7 @@ async def test_a_header_cannot_become_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "place"),
+    ("url", "origin"),
     [
         ("http://127.0.0.1:8080/v1", ("127.0.0.1", 8080)),
         ("http://[::1]:8080", ("::1", 8080)),
@@ -317,8 +317,8 @@ async def test_a_header_cannot_become_two() -> None:
         ("https://localhost:8080", None),
     ],
 )
-def test_plain_http_alone_is_ours(url, place) -> None:
-    assert place_of(url) == place
+def test_plain_http_alone_is_ours(url, origin) -> None:
+    assert origin_of(url) == origin
 
 
 def test_a_head_says_the_host_and_the_password_of_the_url() -> None:
