@@ -200,11 +200,16 @@ async def read_chat(handler: GatewayHandler, answer: Readable, reader: ChatReade
     Raises:
         GatewayError: the stream failed anywhere.
     """
+    record = handler.record
+
+    def take(chunk: bytes) -> bool:
+        is_over = reader.take(chunk)
+        record.chunks = reader.events  # as they come: who is answered now is looked at, too
+        return is_over
+
     try:
-        await answer.hand_over(reader.take)
+        await answer.hand_over(take)
     finally:
-        record = handler.record
-        record.chunks += reader.events
         record.prompt_tokens, record.completion_tokens = reader.prompt_tokens, reader.completion_tokens
     result = reader.result()
     note_tokens(handler, result)
