@@ -6,10 +6,15 @@ import json
 import random
 import re
 
+import gguf
+from jinja2 import Template
+
+from bodhi_jupyter.models.box import GUIDE
 from tools.guide import corpus
 
 RNG = random.Random(3)
-CONVERSATIONS = [corpus.draw(RNG) for _ in range(500)]
+SHARES = corpus.Shares(tools=0.25, follow_ups=0.2, turn_before=0.1)
+CONVERSATIONS = [corpus.draw(RNG, SHARES) for _ in range(500)]
 
 
 def test_an_answer_comes_last() -> None:
@@ -37,3 +42,19 @@ def test_what_a_call_names_stands_in_the_question() -> None:
             assert all(str(value) in question for value in json.loads(called)["arguments"].values())
 
     assert calls > 20
+
+
+def test_tools_are_listed_as_in_the_template_of_the_file() -> None:
+    template = Template(gguf.GGUFReader(GUIDE.file).fields["tokenizer.chat_template"].contents())
+    offered = {"add": ["a", "b"], "get_weather": ["city"], "now": []}
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": name, "parameters": {"type": "object", "properties": {k: {} for k in keys}}},
+        }
+        for name, keys in offered.items()
+    ]
+    rendered = template.render(tools=tools, messages=[{"role": "user", "content": "Add 1 and 2."}])
+
+    listed = "\n".join(corpus.listing(name, keys) for name, keys in offered.items())
+    assert rendered == f"<|tools|> {listed}<|end|><|user|> Add 1 and 2.<|end|>"

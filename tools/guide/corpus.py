@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 
 from . import data
 
-#: Shares of the conversations; the rest is single questions.
-_TOOLS = 0.25
-_FOLLOW_UP = 0.14
 #: Of the questions those that are foreign.
 _OFF_TOPIC = 0.25
 #: Of the follow-ups; few topics have code or a stream to show.
 _KINDS = {"code": 0.2, "stream": 0.2, "more": 0.6}
-#: Of single questions: those with a turn before that says nothing on them, and those with a system prompt.
-_TURN_BEFORE = 0.04
+#: Of single questions: those with a system prompt, and, of those without anything around them, those typed as where
+#: tools are at hand.
 _SYSTEM = 0.25
+_CAPITALS = 0.3
+#: Where tools are at hand: of single questions, those with a turn before.
+_TURN_BEFORE = 0.04
 #: Of system prompts: those that are made of sentences of all kinds, as what they say changes no answer.
 _ANY_SYSTEM = 0.5
 
@@ -121,15 +121,30 @@ class Turn:
 Conversation = tuple[Turn, ...]
 
 
-def draw(rng: random.Random, turn_before: float = _TURN_BEFORE) -> Conversation:
-    """One conversation of any kind; `turn_before` is the share of single questions behind another one's answer."""
+@dataclass(frozen=True)
+class Shares:
+    """What conversations are drawn of; the rest is single questions.
+
+    Attributes:
+        tools: those where tools are at hand.
+        follow_ups: those that need the turn before.
+        turn_before: of single questions, those with a turn before that says nothing on them.
+    """
+
+    tools: float
+    follow_ups: float
+    turn_before: float
+
+
+def draw(rng: random.Random, shares: Shares) -> Conversation:
+    """One conversation of any kind."""
     share = rng.random()
-    if share < _TOOLS:
+    if share < shares.tools:
         return _tools(rng)
-    if share < _TOOLS + _FOLLOW_UP:
+    if share < shares.tools + shares.follow_ups:
         return _lowered(_follow_up(rng))
     asked = _foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng)
-    return _lowered(_single(rng, *asked, turn_before=turn_before))
+    return _lowered(_single(rng, *asked, turn_before=shares.turn_before))
 
 
 def _lowered(conversation: Conversation) -> Conversation:
@@ -213,9 +228,10 @@ def _single(rng: random.Random, question: str, answer: str, turn_before: float =
 
 
 def asked(rng: random.Random) -> tuple[str, str]:
-    """A question without anything around it, and its answer."""
+    """A question without anything around it, and its answer; where tools are offered, capitals stay."""
     question, answer = _foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng)
-    return varied(rng, question).lower(), answer
+    question = varied(rng, question)
+    return question if rng.random() < _CAPITALS else question.lower(), answer
 
 
 def _system(rng: random.Random) -> list[Turn]:
@@ -252,24 +268,23 @@ def _follow_up(rng: random.Random) -> Conversation:
 def _tools(rng: random.Random) -> Conversation:
     """Tools at hand: questions that need one, each with its call, its result and an answer, or one that needs none."""
     offered = rng.sample(sorted(data.tools()["tools"]), rng.choice((1, 2, 2)))
-    lines = [signature(rng, tool) for tool in offered]
-    listed = Turn("tools", "\n".join(lines))
+    named = [_named(rng, tool) for tool in offered]
+    listed = Turn("tools", "\n".join(listing(name, parameters) for name, parameters in named))
     if rng.random() < 0.3:
         return (listed, *_single(rng, *(_foreign(rng) if rng.random() < 0.3 else _own(rng))))
     turns = [listed, *_system(rng)]
     for _ in range(rng.choice((1, 1, 2))):
         place = rng.randrange(len(offered))
-        turns += _round(rng, offered[place], lines[place])
+        turns += _round(rng, offered[place], *named[place])
     return tuple(turns if rng.random() < 0.6 else turns[:-2])
 
 
-def _round(rng: random.Random, tool: str, line: str) -> tuple[Turn, Turn, Turn, Turn]:
-    """A question, the call of a tool with this signature, its result, and the answer."""
-    name, _, keys = line.rstrip(")").partition("(")
+def _round(rng: random.Random, tool: str, name: str, parameters: Sequence[str]) -> tuple[Turn, Turn, Turn, Turn]:
+    """A question, the call of a tool that goes by this name, its result, and the answer."""
     values = drawn_values(rng, tool)
     lists = {key: f"{{{key}}}" for key in data.shared()}
     question = realise(rng, rng.choice(data.tools()["tools"][tool]["ask"]).format(**values, **lists))
-    arguments = dict(zip(keys.split(", "), values.values(), strict=True))
+    arguments = dict(zip(parameters, values.values(), strict=True))
     result, answer = drawn_result(rng, tool, values)
     return (
         Turn("user", _spelt_with_names(rng, question)),
@@ -279,10 +294,16 @@ def _round(rng: random.Random, tool: str, line: str) -> tuple[Turn, Turn, Turn, 
     )
 
 
-def signature(rng: random.Random, tool: str) -> str:
-    """A tool as the template writes it, under one of its names."""
+def _named(rng: random.Random, tool: str) -> tuple[str, Sequence[str]]:
+    """One of a tool's names, and names of its parameters."""
     entry = data.tools()["tools"][tool]
-    return f"{rng.choice(entry['names'])}({', '.join(rng.choice(entry['parameters']))})"
+    return rng.choice(entry["names"]), rng.choice(entry["parameters"])
+
+
+def listing(name: str, parameters: Sequence[str]) -> str:
+    """A tool as the template writes it: as its calls begin, so that they can be taken over from there."""
+    keys = ", ".join(f'"{parameter}"' for parameter in parameters)
+    return f'{{"name": "{name}", "arguments": {{{keys}}}}}'
 
 
 def call(name: str, arguments: dict[str, object]) -> str:
@@ -299,7 +320,7 @@ def drawn_values(rng: random.Random, tool: str) -> dict[str, object]:
 
 
 def _unheard_of(rng: random.Random) -> str:
-    return rng.choice("   -").join(_word(rng) for _ in range(rng.choice((1, 1, 1, 2, 3))))
+    return rng.choice("   -").join(_word(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
 
 
 def _word(rng: random.Random) -> str:

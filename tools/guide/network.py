@@ -8,12 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_EMBEDDING = 0.6
-#: Dimensions that tell a token from all others; the one before them is the same for all.
-NAME = slice(1, 40)
-#: Where the token before is noted, and nothing else at the beginning.
-BEFORE = slice(40, 60)
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -26,7 +20,7 @@ class Shape:
     feed_forward: int = 384
     context: int = 1024
     epsilon: float = 1e-5
-    rope_base: float = 10000.0
+    rope_base: float = 1e6
 
     @property
     def head_width(self) -> int:
@@ -34,13 +28,16 @@ class Shape:
         return self.width // self.heads
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
+    """Each place looks at itself and those before it."""
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.heads = shape.heads
+        self.heads, self.head_width = shape.heads, shape.head_width
         self.q, self.k, self.v, self.out = (nn.Linear(shape.width, shape.width, bias=False) for _ in range(4))
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """What each place takes from those before it: (rows, length, width), as `x`."""
         rows, length, width = x.shape
         q, k, v = (
             projected(x).view(rows, length, self.heads, -1).transpose(1, 2) for projected in (self.q, self.k, self.v)
@@ -55,7 +52,7 @@ class _Layer(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(shape.width, shape.epsilon)
-        self.attention = _Attention(shape)
+        self.attention = Attention(shape)
         self.norm = nn.RMSNorm(shape.width, shape.epsilon)
         self.gate, self.up = (nn.Linear(shape.width, shape.feed_forward, bias=False) for _ in range(2))
         self.down = nn.Linear(shape.feed_forward, shape.width, bias=False)
@@ -76,76 +73,20 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.width, shape.epsilon)
         self.output = nn.Linear(shape.width, shape.vocabulary, bias=False)
-        self._begin()
         positions = torch.arange(shape.context).float()[:, None]
-        self.register_buffer("cosine", torch.cos(positions * self._turns()))
-        self.register_buffer("sine", torch.sin(positions * self._turns()))
-
-    def _begin(self) -> None:
-        """Weights to learn from. Two things that such a network finds late or not at all are there at once.
-
-        The second layer adds the mean of what was read: most questions' topics are told by their words, whatever
-        their order. The last one repeats what followed where the present token stood before, so names and numbers
-        can be taken over from a question.
-        """
-        for parameter in self.parameters():
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, std=0.03)
-        nn.init.normal_(self.embedding.weight, std=_EMBEDDING)
-        with torch.no_grad():
-            for layer in self.layers:
-                nn.init.normal_(layer.attention.q.weight, std=0.1)
-                nn.init.normal_(layer.attention.k.weight, std=0.1)
-                layer.attention.out.weight.mul_(0.2)
-                layer.down.weight.mul_(0.1)
-            self.embedding.weight[:, 0] = 3 * _EMBEDDING
-            self.embedding.weight[:, BEFORE] = 0
-            self.output.weight[:, NAME] = 0.3 * self.embedding.weight[:, NAME]
-            self._mean(self.mixing.attention)
-            self._copy(self.layers[0].attention, self.layers[-1].attention)
+        self.register_buffer("cosine", torch.cos(positions * self.turns))
+        self.register_buffer("sine", torch.sin(positions * self.turns))
 
     @property
     def mixing(self) -> _Layer:
-        """The layer that begins as the mean of what was read."""
+        """The layer that begins as the mean of what was read (`beginning`)."""
         layer = self.layers[1]
         assert isinstance(layer, _Layer)
         return layer
 
-    def _mean(self, attention: _Attention) -> None:
-        nn.init.eye_(attention.v.weight)
-        nn.init.eye_(attention.out.weight)
-        nn.init.normal_(attention.q.weight, std=0.006)
-
-    def _copy(self, back: _Attention, last: _Attention) -> None:
-        """`back`'s first head notes the token before; two heads of `last` look for the place that noted this one.
-
-        What is noted has `slow` dimensions fewer than a head: those turn too fast with the distance to compare by.
-        """
-        width, slow = self.shape.head_width, 12
-        head, noted = slice(0, width), slice(slow, width)
-        sketch = torch.linalg.qr(torch.randn(NAME.stop - NAME.start, width - slow))[0].T
-        for projected in (back.q, back.k, back.v):
-            projected.weight[head] = 0
-        # Alike everywhere but for their places, which differ by one where they agree: rotary positions.
-        turns = self._turns()[:3]
-        back.k.weight[0:6:2, 0] = 4
-        back.q.weight[0:6:2, 0] = 4 * torch.cos(turns)
-        back.q.weight[1:6:2, 0] = -4 * torch.sin(turns)
-        back.v.weight[noted, NAME] = sketch
-        back.out.weight[:, head] = 0
-        back.out.weight[BEFORE, noted] = 1.2 * torch.eye(width - slow)
-        for begin in (0, width):
-            head, noted = slice(begin, begin + width), slice(begin + slow, begin + width)
-            for projected in (last.q, last.k, last.v):
-                projected.weight[head] = 0
-            last.q.weight[noted, NAME] = 3.5 * sketch
-            last.k.weight[noted, BEFORE] = 3.5 * torch.eye(width - slow)
-            last.v.weight[head, head] = torch.eye(width)
-            last.out.weight[:, head] = 0
-            copied = range(max(begin, NAME.start), min(begin + width, NAME.stop))
-            last.out.weight[copied, copied] = 4
-
-    def _turns(self) -> Tensor:
+    @property
+    def turns(self) -> Tensor:
+        """Radians that each pair of a head's dimensions turns with each place: rotary positions."""
         return self.shape.rope_base ** -(torch.arange(0, self.shape.head_width, 2).float() / self.shape.head_width)
 
     def states(self, ids: Tensor) -> Tensor:

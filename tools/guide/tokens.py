@@ -16,8 +16,9 @@ from .corpus import Conversation, Turn
 SIZE = 2560
 #: Marks where no piece of the training may reach across. It is in none of its texts.
 _BORDER = "\x1f"
-#: Where a name or a number begins, and where a number ends.
-_WORDS = re.compile(r"(?<![A-Z])(?=[A-Z])|(?<!\d)(?=\d)|(?<=\d)(?!\d)")
+#: Where a name, a number or a space begins, and where a number or a word ends.
+_WORDS = re.compile(r"(?<![A-Z])(?=[A-Z])|(?<!\d)(?=\d)|(?<=\d)(?!\d)|(?<! )(?= )|(?<=\w)(?=[^\w ])")
+_JOINT = re.compile(r"(?<=\w)[ -](?=\w)")
 END = "<|end|>"
 #: Each begins a turn; `END` ends it.
 ROLES = ("system", "tools", "user", "assistant", "tool")
@@ -52,16 +53,18 @@ class Tokenizer:
         self.answers: dict[str, int] = {text: self.processor.piece_to_id(piece) for text, piece in ANSWERS.items()}
 
     @classmethod
-    def trained(cls, lines: Sequence[str]) -> Tokenizer:
-        """Learn the pieces that `lines` are made of; the same lines give the same pieces.
+    def trained(cls, lines: Sequence[str], names: Sequence[str]) -> Tokenizer:
+        """Learn the pieces that `lines` and `names` are made of; the same ones give the same pieces.
 
-        A capital begins a piece, and no space is before it. So a name is the same pieces after a space and after a
-        quotation mark, and can be copied from a question into a call.
+        A capital begins a piece, and no space is before it; nothing that follows a word is in a piece with its end. So
+        a name is the same pieces between spaces and between quotation marks, and can be copied from a question into a
+        call.
         """
-        bordered = (_WORDS.sub(_BORDER, line) for line in lines)
+        # How words of names begin is said once more: one piece then tells two words that begin alike from one another.
+        starts = [word[:2] for name in names for word in _JOINT.split(name)] * 2
         written = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=bordered,
+            sentence_iterator=(_WORDS.sub(_BORDER, line) for line in [*lines, *names, *starts]),
             model_writer=written,
             model_type="bpe",
             vocab_size=SIZE,
@@ -71,6 +74,9 @@ class Tokenizer:
             normalization_rule_name="identity",
             allow_whitespace_only_pieces=True,
             split_digits=False,
+            split_by_number=False,
+            split_by_unicode_script=False,
+            split_by_whitespace=False,
             character_coverage=1.0,
             pretokenization_delimiter=_BORDER,
             user_defined_symbols=[*CONTROLS, *dict.fromkeys(ANSWERS.values()), *MARKS],

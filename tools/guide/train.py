@@ -14,17 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import corpus, data, export
-from .network import BEFORE, Network, Shape
+from .beginning import SMOOTHING, begin
+from .network import Network, Shape
 from .tokens import CALL, Sample, Tokenizer
 
 SEED = 20
-#: Steps of the first part, in which words alone choose an answer, and questions of such a step.
-BAG_STEPS, BAG = 3000, 128
-BAG_RATE = 1e-2
 #: Conversations of a step.
 SAMPLES = 48
-#: Of a choice's target what all answers share: wordings differ more than those of the data.
-SMOOTHING = 0.1
 #: Tokens that go through the network at once, padding included; conversations of one length are together.
 TOKENS = 1536
 #: Steps with a rising rate; then it falls, to the end.
@@ -39,24 +35,23 @@ class Part:
         rates: of the embedding and the mixing layer, which know most from the beginning, and of the rest.
         recited: of the conversations, those that are nothing but an answer that is known by heart.
         chosen: of the other answers that are known by heart, those of whose words nothing is learned: only which it is.
-        turn_before: of single questions, those with a turn before.
+        drawn: what the other conversations are drawn of.
     """
 
     steps: int
     rates: tuple[float, float]
     recited: float
     chosen: float
-    turn_before: float
+    drawn: corpus.Shares
 
 
-#: First above all which answer it is, then its words, then its words behind another answer, and at last all of it.
+#: First above all which answer it is, then its words, behind other answers too.
 PARTS = (
-    Part(4500, (5e-4, 2e-3), 0.15, 0.8, 0.04),
-    Part(1200, (2e-4, 1e-3), 0.05, 0.4, 0.04),
-    Part(320, (2e-4, 1.5e-3), 0.05, 0.25, 0.5),
-    Part(300, (1e-4, 1e-3), 0.0, 0.25, 0.35),
+    Part(2500, (5e-4, 2e-3), 0.15, 0.8, corpus.Shares(tools=0.3, follow_ups=0.16, turn_before=0.12)),
+    Part(1700, (2e-4, 1.5e-3), 0.04, 0.25, corpus.Shares(tools=0.3, follow_ups=0.2, turn_before=0.4)),
 )
-_FOR_TOKENIZER = 12_000
+#: What the pieces are learned from, beside the answers: conversations, and names and pairs of digits.
+_CONVERSATIONS, _NAMES = 12_000, 60_000
 
 
 def train(path: Path) -> None:
@@ -67,7 +62,7 @@ def train(path: Path) -> None:
     rng = random.Random(SEED)  # noqa: S311 - repeatable, and no secret
     tokenizer = trained_tokenizer(rng)
     network = Network(Shape(tokenizer.processor.get_piece_size()))
-    sort_words(network, tokenizer, rng)
+    begin(network, tokenizer, rng)
     for place, part in enumerate(PARTS):
         if place:
             export.round_weights(network)
@@ -77,44 +72,14 @@ def train(path: Path) -> None:
 
 
 def trained_tokenizer(rng: random.Random) -> Tokenizer:
-    """Its pieces are learned from all answers and many conversations."""
-    return Tokenizer.trained(corpus.texts([*_heart(), *(corpus.draw(rng) for _ in range(_FOR_TOKENIZER))]))
+    """Its pieces are learned from all answers and many conversations; names and numbers are few pieces each."""
+    lines = corpus.texts([*_heart(), *(corpus.draw(rng, PARTS[0].drawn) for _ in range(_CONVERSATIONS))])
+    lines += [f"{rng.randrange(100):02}" for _ in range(_NAMES)]
+    return Tokenizer.trained(lines, [str(corpus.drawn_values(rng, "weather")["city"]) for _ in range(_NAMES)])
 
 
 def _heart() -> list[corpus.Conversation]:
     return [(corpus.Turn("assistant", text),) for _, text in data.answers()]
-
-
-def sort_words(network: Network, tokenizer: Tokenizer, rng: random.Random) -> None:
-    """Learn which words speak for which answer.
-
-    That is the network as it begins (see `Network`), whose second layer adds the mean of what was read, without the
-    rest of it: a hundred times as fast, and nine of ten questions are answered rightly at its end.
-    """
-    weights, output = network.embedding.weight, network.output.weight
-    optimizer = torch.optim.Adam([weights, output], lr=BAG_RATE)
-    answers = sorted(set(tokenizer.answers.values()))
-    user, assistant = (tokenizer.processor.piece_to_id(f"<|{role}|>") for role in ("user", "assistant"))
-    for step in range(BAG_STEPS):
-        optimizer.param_groups[0]["lr"] = BAG_RATE * (1 - step / BAG_STEPS)
-        asked = [corpus.asked(rng) for _ in range(BAG)]
-        rows = [[user, *tokenizer.content(corpus.Turn("user", text)), tokenizer.end, assistant] for text, _ in asked]
-        begins = torch.tensor([0, *(len(row) for row in rows[:-1])]).cumsum(0)
-        read = functional.embedding_bag(
-            torch.tensor([place for row in rows for place in row]), normal(weights), begins, mode="mean"
-        )
-        logits = functional.linear(normal(weights[assistant] + read), output[answers])
-        wanted = torch.tensor([answers.index(tokenizer.answers[answer]) for _, answer in asked])
-        optimizer.zero_grad()
-        functional.cross_entropy(logits, wanted, label_smoothing=SMOOTHING).backward()
-        assert weights.grad is not None
-        weights.grad[:, : BEFORE.stop] = 0
-        optimizer.step()
-
-
-def normal(states: Tensor) -> Tensor:
-    """As the network's norms begin."""
-    return functional.rms_norm(states, states.shape[-1:], eps=1e-5)
 
 
 class Training:
@@ -131,7 +96,7 @@ class Training:
             {"params": list(network.mixing.parameters()), "rate": part.rates[0], "weight_decay": 0.0},
             {"params": [p for p in network.parameters() if id(p) not in known], "rate": part.rates[1]},
         ]
-        self._optimizer = torch.optim.AdamW(groups, lr=part.rates[1], betas=(0.9, 0.98), weight_decay=0.05)
+        self._optimizer = torch.optim.AdamW(groups, lr=part.rates[1], betas=(0.9, 0.98), weight_decay=0.01)
         self._is_choice = torch.zeros(tokenizer.processor.get_piece_size(), dtype=torch.bool)
         self._is_choice[sorted(self._choices)] = True
 
@@ -173,7 +138,7 @@ class Training:
         """A conversation; of an answer that is known by heart mostly only which it is."""
         if self._rng.random() < self._part.recited:
             return self._recital()
-        sample = self._tokenizer.sample(corpus.draw(self._rng, self._part.turn_before))
+        sample = self._tokenizer.sample(corpus.draw(self._rng, self._part.drawn))
         chosen = [place for place, token in enumerate(sample.ids) if token in self._chosen]
         if not chosen or self._rng.random() >= self._part.chosen:
             return sample
