@@ -279,12 +279,12 @@ def test_a_backend_that_is_silent(failing, backend: BackgroundFake):
     backend.wait_until_client_left()
 
 
-def test_a_backend_that_refuses_connections(failing, backend: BackgroundFake):
-    backend.behave(behaviours.refuse)
+def test_a_backend_that_hangs_up(failing, backend: BackgroundFake):
+    backend.behave(behaviours.hang_up)
     with pytest.raises(openai.InternalServerError) as caught:
         failing.chat.completions.create(model="default", messages=HELLO)
 
-    assert (caught.value.status_code, caught.value.code) == (503, "backend_unavailable")
+    assert (caught.value.status_code, caught.value.code) == (502, "backend_failed")
     assert backend.fake.url not in str(caught.value)
 
 

@@ -113,6 +113,10 @@ async def refuse(exchange: Exchange) -> None:
     """Close without an answer; connections, too, that are accepted while this is next in line."""
 
 
+async def hang_up(exchange: Exchange) -> None:
+    """Take the request, and close without an answer."""
+
+
 def stall_before_headers() -> Behaviour:
     return _then_stall(None)
 
