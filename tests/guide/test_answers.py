@@ -17,6 +17,7 @@ from bodhi_jupyter.catalog.alias_file import AliasFile, parse_text
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.catalog.request_params import RequestParams
 from bodhi_jupyter.extension import BodhiExtension
+from bodhi_jupyter.models.box import EMBEDDER
 from bodhi_jupyter.routes import ROUTES
 from bodhi_jupyter.wire.openai import ChatRequest
 from tests.guide.blocks import Block, blocks, spans
@@ -165,6 +166,8 @@ FIELDS = {*AliasFile.model_fields, *ContextParams.model_fields, *RequestParams.m
 def test_a_name_is_known(span: str, server: LiveServer) -> None:
     if (
         (ROOT / span).exists()
+        or (ROOT / "notebooks" / span).exists()
+        or span == EMBEDDER.name
         or span in FOREIGN
         or span in TRAITS
         or span in FIELDS

@@ -11,6 +11,17 @@ from bodhi_jupyter.models.box import EMBEDDER, GUIDE
 from tests.fakes.llama import FakeLlama
 
 NAME = EMBEDDER.name
+#: A question, what answers it in other words, and what does not.
+TEXTS = [
+    ("How do I get a bigger model?", "Pull a larger one from the hub.", "The server speaks TLS."),
+    (
+        "Who can read my chats?",
+        "Prompts stay on this machine; nothing of them is logged.",
+        "Set the number of slots.",
+    ),
+    ("How many requests may a user send?", "Limits count people: so many in a minute.", "A notebook shows the panel."),
+    ("Where do I see how long answers take?", "Prometheus metrics tell the time to the first token.", "Delete a key."),
+]
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -49,15 +60,20 @@ async def test_a_list_tells_it_from_the_guide_before_a_file_was_read(client) -> 
 
 @pytest.mark.parametrize("name", [NAME, "default", "Default:latest"])
 async def test_it_makes_the_vectors(client, name: str) -> None:
-    texts = ["How do I get a bigger model?", "Pull a larger one from the hub.", "The server speaks TLS."]
+    texts = [text for three in TEXTS for text in three]
     answer = (await client.post("/v1/embeddings", json={"model": name, "input": texts})).json()
-    question, near, far = (item["embedding"] for item in answer["data"])
+    vectors = [item["embedding"] for item in answer["data"]]
+    nearer = [
+        cosine(question, near) - cosine(question, far)
+        for question, near, far in zip(vectors[::3], vectors[1::3], vectors[2::3], strict=True)
+    ]
 
     assert answer["model"] == NAME
-    assert math.hypot(*question) == pytest.approx(1, abs=1e-4)
-    assert cosine(question, near) > cosine(question, far) + 0.2
+    assert math.hypot(*vectors[0]) == pytest.approx(1, abs=1e-4)
+    assert min(nearer) > 0
+    assert sum(nearer) / len(nearer) > 0.2
     embedded = (await client.post("/api/embed", json={"model": name, "input": texts})).json()
-    assert embedded["embeddings"][0] == pytest.approx(question, abs=1e-4)
+    assert embedded["embeddings"][0] == pytest.approx(vectors[0], abs=1e-4)
 
 
 async def test_it_reads_long_texts(client) -> None:
