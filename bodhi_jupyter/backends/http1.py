@@ -12,8 +12,6 @@ from collections.abc import AsyncIterable, Callable
 import httptools
 import httpx
 
-from .http1_silence import SilenceWatch
-
 #: Is offered a part of an answer's body, and tells whether it took it.
 Take = Callable[[bytes], bool]
 #: Of an answer's body, waiting to be taken: above this nothing more is read.
@@ -45,22 +43,18 @@ class KeptTooLong(Disconnected):
 class Connection(asyncio.BufferedProtocol):
     """Carries one request after the other.
 
-    Args:
-        silence: ends waits for a server that is silent for too long.
-
     Attributes:
         status: of the answer whose headers have come.
         content_type: the same answer's, or "".
         finished: the answer has been received whole.
     """
 
-    def __init__(self, silence: SilenceWatch) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._silence = silence
-        self._is_watched = False
         self._buffer = _BUFFERS.view
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._may_write = True
         self._is_busy = False
         self._reset()
@@ -211,30 +205,29 @@ class Connection(asyncio.BufferedProtocol):
         self._waiter = self._loop.create_future()
         if self._timeout is not None:
             self._since = self._loop.time()
-            if not self._is_watched:
-                self._is_watched = True
-                self._silence.add(self, self._since + self._timeout)
+            if self._watch is None:
+                self._watch = self._loop.call_later(self._timeout, self._look)
         try:
             await self._waiter
         finally:
             self._waiter = None
 
-    def look(self, now: float) -> float | None:
-        """See `Waiting.look`."""
+    def _look(self) -> None:
+        """One timer for all waits: making one for each costs more than what is waited for."""
+        self._watch = None
         assert self._timeout is not None
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return now + self._timeout  # what is waited for next has all its time
-        until = self._since + self._timeout
-        if until > now:
-            return until
-        waiter.set_exception(httpx.ReadTimeout("silent"))
-        return None
+        if self._waiter is None:
+            return
+        left = self._since + self._timeout - self._loop.time()
+        if left > 0:
+            self._watch = self._loop.call_later(left, self._look)
+        elif not self._waiter.done():
+            self._waiter.set_exception(httpx.ReadTimeout("silent"))
 
     def _stop_watching(self) -> None:
-        if self._is_watched:
-            self._is_watched = False
-            self._silence.remove(self)
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

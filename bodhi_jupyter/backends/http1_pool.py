@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import httpx
 
 from .http1 import Connection, Disconnected, KeptTooLong, Take
-from .http1_silence import SilenceWatch
 from .http1_socket import open_loopback
 from .sending import Http1Request, Origin
 
@@ -33,7 +30,6 @@ class Http1Pool:
         self._idle: defaultdict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
         self._closes_behind_streams: set[Origin] = set()
-        self._silence = SilenceWatch()
 
     async def send(self, request: Http1Request, *, afresh: bool = False) -> Http1Answer:
         """Send it; the answer's body is still on the way.
@@ -47,7 +43,7 @@ class Http1Pool:
             httpx.TransportError: there is no answer.
         """
         kept = None if afresh else self._take(request.origin)
-        connection = kept or await self._connect(request.origin, request.connect_timeout)
+        connection = kept or await _connect(request.origin, request.connect_timeout)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
         except BaseException as error:
@@ -68,19 +64,6 @@ class Http1Pool:
                 self._closes_behind_streams.add(origin)
             connection.abort()
         return None
-
-    async def _connect(self, origin: Origin, timeout: float | None) -> Connection:
-        made = partial(Connection, self._silence)
-        try:
-            if (connection := open_loopback(made, *origin)) is not None:
-                return connection
-            async with asyncio.timeout(timeout):
-                _, connection = await asyncio.get_running_loop().create_connection(made, *origin)
-        except TimeoutError:
-            raise httpx.ConnectTimeout("nobody answers") from None
-        except OSError:
-            raise httpx.ConnectError("nobody listens") from None
-        return connection
 
     def give_back(self, connection: Connection, origin: Origin) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
@@ -135,14 +118,14 @@ class Http1Answer:
             raise StopAsyncIteration
         return chunk
 
-    def hand_over(self, take: Callable[[bytes], bool]) -> Coroutine[Any, Any, None]:
+    async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end.
 
-        Raises, when it is waited for:
+        Raises:
             httpx.TransportError: the server was silent, or broke off.
         """
         assert self._connection is not None
-        return self._connection.hand_over(take)
+        await self._connection.hand_over(take)
 
     async def close(self) -> None:
         """Let go of it, before its end, too: that closes the connection."""
@@ -153,3 +136,16 @@ class Http1Answer:
 
 def _streamed(connection: Connection) -> bool:
     return connection.content_type.startswith("text/event-stream")
+
+
+async def _connect(origin: Origin, timeout: float | None) -> Connection:
+    try:
+        if (connection := open_loopback(Connection, *origin)) is not None:
+            return connection
+        async with asyncio.timeout(timeout):
+            _, connection = await asyncio.get_running_loop().create_connection(Connection, *origin)
+    except TimeoutError:
+        raise httpx.ConnectTimeout("nobody answers") from None
+    except OSError:
+        raise httpx.ConnectError("nobody listens") from None
+    return connection

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import lru_cache
 from typing import Any
 
 from ..catalog.alias import Alias, RemoteTarget
@@ -32,7 +31,6 @@ class RemoteBackend:
         base = url.rstrip("/").removesuffix("/v1").rstrip("/")
         self._address = Address(base, {"authorization": f"Bearer {api_key}"} if api_key else {})
         self._upstream = upstream
-        self._lease_of = lru_cache(maxsize=256)(lambda model: nullcontext(Lease(self._address, model)))
 
     async def aliases(self) -> list[Alias]:
         """The server's ``/v1/models``, in its order.
@@ -58,7 +56,7 @@ class RemoteBackend:
     ) -> AbstractAsyncContextManager[Lease]:
         """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
-        return self._lease_of(alias.target.model)
+        return nullcontext(Lease(self._address, alias.target.model))
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""

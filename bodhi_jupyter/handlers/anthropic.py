@@ -64,7 +64,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), lambda: parse_request(MessagesRequest, body))
+        request = await off_loop(len(body), parse_request, MessagesRequest, body)
         self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve_writer(request.model)
@@ -76,7 +76,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
             self.gateway,
             alias,
             "/v1/messages",
-            lambda lease: off_loop(len(body), lambda: outgoing(body, request, alias, lease.model)),
+            lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
             names={"messages": "messages"},
             feature="Anthropic's Messages API",
         ) as answer:
@@ -98,7 +98,7 @@ class CountTokensHandler(AnthropicHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), lambda: parse_request(CountTokensRequest, body))
+        request = await off_loop(len(body), parse_request, CountTokensRequest, body)
         self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve(request.model)

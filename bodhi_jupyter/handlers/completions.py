@@ -37,12 +37,12 @@ class CompletionsHandler(CountedHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), lambda: parse_completion(body))
+        request = await off_loop(len(body), parse_completion, body)
         alias = await self.resolve_writer(request.model)
         await self.count(alias)
         if request.stream:
             self.expect_stream()
-        sent = await off_loop(len(body), lambda: parse_object(body))
+        sent = await off_loop(len(body), parse_object, body)
         data = apply_defaults(sent, alias.request_params)
         echo = [await self._text_of(prompt, alias) for prompt in request.prompts] if request.echo else []
         guard = CompletionGuard(alias.target.backend, request, echo)
@@ -69,7 +69,7 @@ class CompletionsHandler(CountedHandler):
             return self.body if asked == unchanged else forwarded(asked)
 
         async with leased_stream(
-            self.gateway, alias, "/v1/completions", lambda lease: off_loop(len(self._body), lambda: body(lease))
+            self.gateway, alias, "/v1/completions", lambda lease: off_loop(len(self._body), body, lease)
         ) as answer:
             await self._relay(request, answer, guard)
 
@@ -96,7 +96,7 @@ class CompletionsHandler(CountedHandler):
             return forwarded(infill_body(data, request, lease.model))
 
         async with leased_stream(
-            self.gateway, alias, "/infill", lambda lease: off_loop(len(self._body), lambda: body(lease))
+            self.gateway, alias, "/infill", lambda lease: off_loop(len(self._body), body, lease)
         ) as answer:
             await self._relay(request, answer, infill_guard)
 

@@ -36,11 +36,11 @@ class EmbeddingsHandler(CountedHandler):
 
     async def _answer(self) -> None:
         sent = self.body
-        request = await off_loop(len(sent), lambda: parse_request(EmbeddingRequest, sent))
+        request = await off_loop(len(sent), parse_request, EmbeddingRequest, sent)
         alias = await self.resolve_embedder(request.model)
         await self.count(alias)
         # `dimensions` is ours to do; base64 is a quarter of the digits, and exact.
-        fields = await off_loop(len(sent), lambda: parse_object(sent))
+        fields = await off_loop(len(sent), parse_object, sent)
         body = {key: value for key, value in fields.items() if key not in _NOT_FORWARDED}
         body["encoding_format"] = "base64"
         vectors, tokens, model = [], 0, alias.name
@@ -84,9 +84,9 @@ class RerankHandler(CountedHandler):
 
     async def _answer(self) -> None:
         sent = self.body
-        request = await off_loop(len(sent), lambda: parse_request(RerankRequest, sent))
+        request = await off_loop(len(sent), parse_request, RerankRequest, sent)
         alias = await self.resolve_to_run(request.model)
-        body = {**await off_loop(len(sent), lambda: parse_object(sent)), "documents": request.texts}
+        body = {**await off_loop(len(sent), parse_object, sent), "documents": request.texts}
         document = await leased_document(
             self.gateway, alias, "/v1/rerank", body, size=len(sent), field="documents", feature="reranking"
         )

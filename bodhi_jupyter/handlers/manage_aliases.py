@@ -46,7 +46,7 @@ class _AliasHandler(GatewayHandler):
     async def sent(self) -> dict[str, Any]:
         """The object in the body."""
         body = self.body
-        return await off_loop(len(body), lambda: parse_object(body))
+        return await off_loop(len(body), parse_object, body)
 
     async def document(self) -> dict[str, Any]:
         """The alias in the body."""

@@ -134,7 +134,7 @@ class Outgoing:
                 data["seed"] += index
             return forwarded(data)
 
-        return lambda lease: off_loop(self.size, lambda: body(lease))
+        return lambda lease: off_loop(self.size, body, lease)
 
     def _as_stream(self) -> dict[str, Any]:
         if self._request.stream:
@@ -190,7 +190,7 @@ async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images
     Raises:
         InvalidField: one cannot be fetched.
     """
-    data = await off_loop(len(body), lambda: parse_object(body))
+    data = await off_loop(len(body), parse_object, body)
     fields = [f"messages[{message}].content[{part}].image_url.url" for message, part, _ in found]
     fetched = await asyncio.gather(
         *(images.fetch(url, param=field) for (_, _, url), field in zip(found, fields, strict=True))

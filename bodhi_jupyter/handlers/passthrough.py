@@ -55,9 +55,9 @@ class InputTokensHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), lambda: parse_chat(body))
+        request = await off_loop(len(body), parse_chat, body)
         alias = await self.resolve(request.model)
-        asked = apply_defaults(await off_loop(len(body), lambda: parse_object(body)), alias.request_params)
+        asked = apply_defaults(await off_loop(len(body), parse_object, body), alias.request_params)
         self.answer_json(
             await leased_document(
                 self.gateway,
@@ -84,10 +84,10 @@ class NativeRouteHandler(CountedHandler):
         feature, to_default = NATIVE_ROUTES[route]
         body = self.body
         kind = NativeRequestToDefault if to_default else NativeRequest
-        request = await off_loop(len(body), lambda: parse_request(kind, body))
+        request = await off_loop(len(body), parse_request, kind, body)
         resolve = self.resolve_to_run if route == DECISIONS else self.resolve
         alias = await resolve(request.model or DEFAULT)
-        asked = await off_loop(len(body), lambda: _passed_on(body))
+        asked = await off_loop(len(body), _passed_on, body)
         document = await leased_document(
             self.gateway, alias, f"/v1/{route}", asked, size=len(body), field="input", feature=feature
         )

@@ -42,7 +42,7 @@ class ResponsesHandler(CountedHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), lambda: parse_request(ResponsesRequest, body))
+        request = await off_loop(len(body), parse_request, ResponsesRequest, body)
         name = request.model or DEFAULT
         self.record.note_model(name)
         refuse_unsupported(request)
@@ -61,7 +61,7 @@ class ResponsesHandler(CountedHandler):
             self.gateway,
             alias,
             "/v1/responses",
-            lambda lease: off_loop(len(body), lambda: outgoing(body, request, alias, lease.model)),
+            lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
             names=NAMES,
             feature="OpenAI's Responses API",
         ) as answer:

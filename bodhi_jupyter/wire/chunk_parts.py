@@ -36,8 +36,9 @@ def as_array(value: object, name: str) -> list[Any]:
 def as_objects(value: object, name: str) -> list[dict[str, Any]]:
     """An array of objects, none of them null; empty where it is null itself."""
     items = as_array(value, name)
-    if not all(isinstance(item, dict) for item in items):
-        raise MalformedChunk(f"{name}[] is not an object")
+    for item in items:
+        if not isinstance(item, dict):
+            raise MalformedChunk(f"{name}[] is not an object")
     return items
 
 

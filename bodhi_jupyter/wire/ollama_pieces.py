@@ -80,4 +80,6 @@ def _finish(choice: Mapping[str, Any]) -> str | None:
 
 
 def _tokens(logprobs: object) -> Sequence[Mapping[str, Any]]:
-    return as_objects(as_object(logprobs, "logprobs").get("content"), "logprobs.content")
+    return (
+        as_objects(as_object(logprobs, "logprobs").get("content"), "logprobs.content") if logprobs is not None else ()
+    )
