@@ -22,7 +22,7 @@ from .sections import labels, sections
 from .tokens import SPECIAL, Tokenizer
 
 SEED = 20
-STEPS = 300
+STEPS = 1500
 #: Questions, and pieces of passages, of a step.
 QUESTIONS, PARTS = 192, 96
 RATE = 2e-3
@@ -31,7 +31,7 @@ TEMPERATURE = 0.05
 #: Of a question's words, of a passage's, and of those of a part of one, the share that is left out.
 FEWER = (0.15, 0.3, 0.6)
 #: How much the three things count that are learned: a question's sections, its topic's answer, a part's section.
-SHARES = (1.0, 0.5, 2.0)
+SHARES = (1.0, 1.0, 2.0)
 #: A piece that is this share of all begins with half the weight of a rare one.
 COMMON = 1e-3
 #: What the pieces are learned from: questions, and the documentation this many times.
