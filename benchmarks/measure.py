@@ -171,10 +171,10 @@ def many(bench: Bench, subjects: list[Subject], *, count: int, chunks: int = 200
 
 
 def many_beside(bench: Bench, subjects: list[Subject], folder: Path, *, count: int) -> Table:
-    """The same, also of a server whose collector is patient."""
-    name = "bodhi OpenAI, gc_threshold"
-    with start.gateway(folder, bench.direct.port, name, gc_threshold=50_000) as (_, patient):
-        return many(bench, [bench.direct, *subjects, patient], count=count)
+    """The same, also of a server whose garbage collector is left alone."""
+    name = "bodhi OpenAI, stock collector"
+    with start.gateway(folder, bench.direct.port, name, gc_threshold=0) as (_, stock):
+        return many(bench, [bench.direct, *subjects, stock], count=count)
 
 
 def departures(bench: Bench, subjects: list[Subject]) -> Table:
@@ -266,7 +266,7 @@ def run(
                     "flood": lambda: streams(bench, found, "32 streams, unpaced", count=32, chunks=1000, rate=0),
                     "first": lambda: first_token(bench, found),
                     "departures": lambda: departures(bench, [*beside, *ours]),
-                    "many": lambda: many_beside(bench, [*beside, *ours], folder / "patient", count=streams_at_once),
+                    "many": lambda: many_beside(bench, [*beside, *ours], folder / "stock", count=streams_at_once),
                 }
                 yield from _chosen(plan, only, say)
             yield from _chosen(

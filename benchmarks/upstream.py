@@ -32,7 +32,6 @@ _STREAM_HEAD = (
 _NUMBER = {name: re.compile(b'"%b"\\s*:\\s*(\\d+)' % name) for name in (b"max_tokens", b"seed")}
 _STREAMS = re.compile(rb'"stream"\s*:\s*true')
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
-_CHUNKS_AT_ONCE = 64
 
 
 def _chunk(data: bytes) -> bytes:
@@ -132,14 +131,14 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def _flood(self) -> None:
-        for _ in range(_CHUNKS_AT_ONCE):
-            if self._paused or not self._left or self._transport.is_closing():
-                break
-            self._write(_WORD)
-        if not self._left:
-            self._end()
-        elif not self._paused and not self._transport.is_closing():
+        """One chunk: those who stream take turns, as llama.cpp's slots do with each batch that it decodes."""
+        if self._paused or not self._left or self._transport.is_closing():
+            return
+        self._write(_WORD)
+        if self._left:
             self._timer = asyncio.get_running_loop().call_soon(self._flood)
+        else:
+            self._end()
 
     def _write(self, data: bytes) -> None:
         self._left -= 1

@@ -108,7 +108,9 @@ class BodhiExtension(BodhiCommand):
     admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
     admission_timeout = Float(60.0, help="Seconds that a request may wait for that.").tag(config=True)
     gc_threshold = Integer(
-        0, min=0, help="Threshold of Python's garbage collector while models answer, in objects; 0 leaves it alone."
+        10_000,
+        min=0,
+        help="Threshold of Python's garbage collector while models answer, in objects; 0 leaves it alone.",
     ).tag(config=True)
 
     limits = Dict(

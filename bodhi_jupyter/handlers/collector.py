@@ -11,8 +11,8 @@ _NEXT_GENERATION = 20
 class PatientCollector:
     """Raises the collector's thresholds while something is held, for the whole process.
 
-    A full collection looks at every object of the notebook server, and meanwhile no stream goes on; with thousands of
-    chunks a second it comes often.
+    A full collection looks at every object of the notebook server, and meanwhile no stream goes on. Requests that are
+    answered side by side bring it about: what they hold looks as if it were there to stay.
 
     Args:
         threshold: how many more objects are made than freed before a collection; 0 leaves everything as it is.

@@ -1,4 +1,4 @@
-"""The collector's thresholds: as ever, but for the time in which a model answers, and only where that is configured."""
+"""The collector's thresholds: as ever, but for the time in which a model answers."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def test_it_is_patient_from_the_first_to_the_last() -> None:
     assert gc.get_threshold() == usual
 
 
-def test_by_default_nothing_changes() -> None:
+def test_a_threshold_of_nothing_changes_nothing() -> None:
     usual, collector = gc.get_threshold(), PatientCollector(0)
     collector.hold()
     assert gc.get_threshold() == usual
     collector.release()
 
 
-class TestConfigured:
+class TestServer:
     @pytest.fixture
     def bodhi_config(self, bodhi_config):
-        return {**bodhi_config, "gc_threshold": 12_345, "read_timeout": 60}
+        return {**bodhi_config, "read_timeout": 60}
 
     async def test_while_a_model_answers_and_not_after(self, client, fake, eventually) -> None:
         usual, go_on = gc.get_threshold(), asyncio.Event()
@@ -54,7 +54,7 @@ class TestConfigured:
 
         fake.script = [slow]
         asked = asyncio.create_task(client.post(PATH, json=BODY))
-        await eventually(lambda: gc.get_threshold() == (12_345, 20, 20))
+        await eventually(lambda: gc.get_threshold() == (10_000, 20, 20))
         go_on.set()
         assert (await asked).status_code == 200
         await eventually(lambda: gc.get_threshold() == usual)
