@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bodhi_jupyter.handlers.ollama_base import timestamp
+from bodhi_jupyter.handlers.ollama.base import timestamp
 from bodhi_jupyter.wire.guard import Guard, StreamGuard
 from bodhi_jupyter.wire.ollama_pieces import chat_piece
 from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, OllamaGuard, Timestamps

@@ -18,16 +18,16 @@ from .handlers import (
     manage_render,
     manage_usage,
     models,
-    ollama_chat,
-    ollama_embed,
-    ollama_generate,
-    ollama_manage,
-    ollama_models,
     openai,
     passthrough,
     responses,
 )
-from .handlers.ollama_keyed import keyed
+from .handlers.ollama import chat as ollama_chat
+from .handlers.ollama import embed as ollama_embed
+from .handlers.ollama import generate as ollama_generate
+from .handlers.ollama import manage as ollama_manage
+from .handlers.ollama import models as ollama_models
+from .handlers.ollama.keyed import keyed
 
 OLLAMA_ROUTES = [
     *ollama_chat.default_handlers,

@@ -75,7 +75,7 @@ def test_links_lead_somewhere():
 
 
 def test_every_module_is_in_the_architecture():
-    modules = {path.stem for path in (ROOT / "bodhi_jupyter").glob("*/*.py") if path.stem != "__init__"}
+    modules = {path.stem for path in (ROOT / "bodhi_jupyter").glob("**/*.py") if path.stem != "__init__"}
     named = set(re.findall(r"`(\w+)\.py`", ARCHITECTURE))
     patterns = [re.compile(name.replace("*", r"\w*")) for name in re.findall(r"`([\w*]*\*[\w*]*)\.py`", ARCHITECTURE)]
 
@@ -83,7 +83,7 @@ def test_every_module_is_in_the_architecture():
 
 
 def test_the_rooms_in_the_documentation_are_those_there_are():
-    rooms = {path.parent.name for path in (ROOT / "bodhi_jupyter").glob("*/__init__.py")}
+    rooms = {path.parent.name for path in (ROOT / "bodhi_jupyter").glob("*/**/__init__.py")}
 
     assert {name for name in rooms if f"`{name}/`" in ARCHITECTURE} == rooms
 

@@ -16,7 +16,7 @@ from tornado.log import app_log
 from tornado.routing import PathMatches, Router, Rule, RuleRouter
 
 #: What a path that may be ours begins with, below the base URL: those alone are kept waiting. ``/bodhi`` has many
-#: spellings (`ollama_keyed`); what then turns out not to be ours is Jupyter's.
+#: spellings (`ollama.keyed`); what then turns out not to be ours is Jupyter's.
 OURS = r"/(?:v1|[bB%/]|api/(?:chat|generate|embed|version|tags|ps|show|pull|create|copy|delete|push|blobs))"
 
 #: Patterns of paths below the base URL, in the order in which they are looked for, and who answers there.
@@ -110,7 +110,7 @@ class _Waiting(httputil.HTTPMessageDelegate):
             await self._routes.load()
         except Exception:
             app_log.exception("bodhi_jupyter could not be loaded")
-            # Jupyter logs what fails; a path of ours may hold a key (`ollama_keyed`), and so may the page before.
+            # Jupyter logs what fails; a path of ours may hold a key (`ollama.keyed`), and so may the page before.
             self._request.path = self._request.uri = "/"
             self._request.headers.pop("Referer", None)
             return self._application.get_handler_delegate(self._request, web.ErrorHandler, {"status_code": 500})

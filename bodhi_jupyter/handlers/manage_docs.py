@@ -112,7 +112,7 @@ class DocsAssetHandler(_PageHandler):
 
 def render_document(server: str, cookie: str) -> bytes:
     """The document as JSON. Made for a thread: the first takes half a second, imports included."""
-    from .operations import document
+    from .operations.document import document
 
     return json.dumps(document(server=server, cookie=cookie), ensure_ascii=False, separators=(",", ":")).encode()
 

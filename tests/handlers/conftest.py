@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.hub import FakeHub
 from tests.fakes.llama import FakeLlama
-from tests.handlers.ollama_managing import FILE, REPO
+from tests.handlers.ollama.managing import FILE, REPO
 from tests.tiny_random import write_tiny_random
 
 

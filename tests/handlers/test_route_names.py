@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bodhi_jupyter.handlers.fields import fields_of, known_fields
-from bodhi_jupyter.handlers.operations import OPERATIONS
+from bodhi_jupyter.handlers.operations.document import OPERATIONS
 from bodhi_jupyter.handlers.route_names import RouteNames
 from bodhi_jupyter.routes import ROUTES
 

@@ -21,8 +21,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from bodhi_jupyter.handlers.operations import OPERATIONS as DESCRIBED
-from bodhi_jupyter.handlers.operations import document
+from bodhi_jupyter.handlers.operations.document import OPERATIONS as DESCRIBED
+from bodhi_jupyter.handlers.operations.document import document
 from tests.live.server import LiveServer
 
 MODEL = "guide"

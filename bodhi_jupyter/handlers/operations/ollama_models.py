@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..wire.answers_ollama import PullList, Running, Shown, Status, Tags, Version
-from ..wire.ollama import OllamaModelRequest
-from ..wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest
-from ..wire.openapi import Lines, Operation, Parameter, Reply
-from .operations_common import ALWAYS, OLLAMA, OPENAI, WITH_BODY
+from ...wire.answers_ollama import PullList, Running, Shown, Status, Tags, Version
+from ...wire.ollama import OllamaModelRequest
+from ...wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest
+from ...wire.openapi import Lines, Operation, Parameter, Reply
+from .common import ALWAYS, OLLAMA, OPENAI, WITH_BODY
 
 TAG = "Ollama's models"
 

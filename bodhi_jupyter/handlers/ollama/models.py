@@ -12,14 +12,14 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..backends.residency import ModelState
-from ..catalog.alias import Alias, LocalTarget
-from ..wire.errors import GatewayError
-from ..wire.ollama import OllamaModelRequest, parse_ollama
-from .leased import leased_answer
-from .native import context_tokens
-from .ollama_base import NAMES_BYTES, OllamaHandler
-from .ollama_documents import running_document, show_document, tag_document
+from ...backends.residency import ModelState
+from ...catalog.alias import Alias, LocalTarget
+from ...wire.errors import GatewayError
+from ...wire.ollama import OllamaModelRequest, parse_ollama
+from ..leased import leased_answer
+from ..native import context_tokens
+from .base import NAMES_BYTES, OllamaHandler
+from .documents import running_document, show_document, tag_document
 
 #: Of Ollama's API what is spoken here; clients compare numbers.
 API_VERSION = "0.32.0"

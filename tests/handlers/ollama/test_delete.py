@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bodhi_jupyter.wire.errors import ModelNotFound
-from tests.handlers.ollama_managing import chat, delete, error, names
+from tests.handlers.ollama.managing import chat, delete, error, names
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..wire.answers_anthropic import CountedTokens, MessageAnswer, MessageEvent
-from ..wire.anthropic import CountTokensRequest, MessagesRequest
-from ..wire.openapi import Events, Operation, Reply
-from .operations_common import ANTHROPIC, OF_A_MODEL
+from ...wire.answers_anthropic import CountedTokens, MessageAnswer, MessageEvent
+from ...wire.anthropic import CountTokensRequest, MessagesRequest
+from ...wire.openapi import Events, Operation, Reply
+from .common import ANTHROPIC, OF_A_MODEL
 
 TAG = "Anthropic's Messages"
 

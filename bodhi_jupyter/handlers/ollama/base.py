@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from ..backends.context_sizes import with_requested_context
-from ..catalog.alias import Alias, LocalTarget
-from ..wire.errors import GatewayError
-from ..wire.json_text import compact
-from ..wire.ollama_errors import ollama_status, ollama_text
-from ..wire.ollama_options import context_length_asked
-from ..wire.ollama_stream import Timestamps
-from .base import GatewayHandler
-from .lease import TimedLease
-from .off_loop import off_loop
+from ...backends.context_sizes import with_requested_context
+from ...catalog.alias import Alias, LocalTarget
+from ...wire.errors import GatewayError
+from ...wire.json_text import compact
+from ...wire.ollama_errors import ollama_status, ollama_text
+from ...wire.ollama_options import context_length_asked
+from ...wire.ollama_stream import Timestamps
+from ..base import GatewayHandler
+from ..lease import TimedLease
+from ..off_loop import off_loop
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..wire.answers import (
+from ...wire.answers import (
     ChatCompletion,
     ChatStreamData,
     EmbeddingList,
@@ -14,13 +14,13 @@ from ..wire.answers import (
     TextCompletion,
     TextStreamData,
 )
-from ..wire.completions import CompletionRequest
-from ..wire.embeddings import EmbeddingRequest
-from ..wire.openai import ChatRequest
-from ..wire.openapi import Events, Operation, Reply
-from ..wire.rerank import RerankRequest
-from .operations_common import OF_A_MODEL, OPENAI
-from .passthrough import NativeRequest
+from ...wire.completions import CompletionRequest
+from ...wire.embeddings import EmbeddingRequest
+from ...wire.openai import ChatRequest
+from ...wire.openapi import Events, Operation, Reply
+from ...wire.rerank import RerankRequest
+from ..passthrough import NativeRequest
+from .common import OF_A_MODEL, OPENAI
 
 CHAT = "Chat"
 TEXT = "Completions, embeddings, reranking"

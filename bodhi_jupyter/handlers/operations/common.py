@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..catalog.pull_errors import NotEnoughSpace
-from ..catalog.store import AliasChanged, AliasExists
-from ..wire.answers import Error
-from ..wire.answers_anthropic import AnthropicError
-from ..wire.answers_ollama import OllamaError
-from ..wire.anthropic import anthropic_envelope
-from ..wire.errors import (
+from ...catalog.pull_errors import NotEnoughSpace
+from ...catalog.store import AliasChanged, AliasExists
+from ...wire.answers import Error
+from ...wire.answers_anthropic import AnthropicError
+from ...wire.answers_ollama import OllamaError
+from ...wire.anthropic import anthropic_envelope
+from ...wire.errors import (
     BackendFailed,
     BackendTimeout,
     BackendUnavailable,
@@ -25,8 +25,8 @@ from ..wire.errors import (
     NotSupported,
     openai_envelope,
 )
-from ..wire.ollama_errors import ollama_text
-from ..wire.openapi import Dialect, Parameter, Problem
+from ...wire.ollama_errors import ollama_text
+from ...wire.openapi import Dialect, Parameter, Problem
 
 PROBLEMS = [
     Problem(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.handlers import ollama_answering, ollama_embed
+from bodhi_jupyter.handlers.ollama import answering, embed
 from bodhi_jupyter.wire import ollama_messages
 from bodhi_jupyter.wire.errors import BackendUnreachable
 from tests.fakes import behaviours as behave
@@ -173,9 +173,9 @@ async def test_images_are_looked_at_once(client, fake, monkeypatch) -> None:
 
 async def test_long_answers_are_put_together_off_the_loop(client, fake, monkeypatch) -> None:
     threads: list[threading.Thread] = []
-    whole_answer = ollama_answering.whole_answer
+    whole_answer = answering.whole_answer
     monkeypatch.setattr(
-        ollama_answering,
+        answering,
         "whole_answer",
         lambda lines: threads.append(threading.current_thread()) or whole_answer(lines),
     )
@@ -266,7 +266,7 @@ async def test_texts_that_were_embedded_before_a_server_went_are_not_asked_and_c
         data = [{"index": index, "embedding": [1.0, 0.0]} for index in range(len(texts))]
         return {"data": data, "usage": {"prompt_tokens": 2 * len(texts), "total_tokens": 2 * len(texts)}}
 
-    monkeypatch.setattr(ollama_embed, "document_at", answered)
+    monkeypatch.setattr(embed, "document_at", answered)
     monkeypatch.setattr(extension.gateway.recorder, "record", records.append)
 
     answer = await client.post("/api/embed", json={"model": "fake-model", "input": ["a hill"] * 150})

@@ -8,12 +8,12 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..backends.base import Lease
-from ..catalog.alias import Alias
-from ..catalog.request_params import apply_defaults
-from ..wire.errors import GatewayError
-from ..wire.ollama import OllamaGenerateRequest, parse_ollama
-from ..wire.ollama_bodies import (
+from ...backends.base import Lease
+from ...catalog.alias import Alias
+from ...catalog.request_params import apply_defaults
+from ...wire.errors import GatewayError
+from ...wire.ollama import OllamaGenerateRequest, parse_ollama
+from ...wire.ollama_bodies import (
     completion_body,
     gap_body,
     generate_chat_body,
@@ -21,14 +21,14 @@ from ..wire.ollama_bodies import (
     text_of_prompt,
     tokens_of,
 )
-from ..wire.ollama_options import sampling_fields
-from ..wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_piece
-from ..wire.ollama_stream import GenerateEnvelope, OllamaGuard
-from ..wire.ollama_template import render_template
-from ..wire.refusals import about
-from .leased import with_lease
-from .ollama_answering import AnsweringHandler, Completion, capabilities_asked_by
-from .openai import PATH
+from ...wire.ollama_options import sampling_fields
+from ...wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_piece
+from ...wire.ollama_stream import GenerateEnvelope, OllamaGuard
+from ...wire.ollama_template import render_template
+from ...wire.refusals import about
+from ..leased import with_lease
+from ..openai import PATH
+from .answering import AnsweringHandler, Completion, capabilities_asked_by
 
 
 class GenerateHandler(AnsweringHandler):

@@ -20,7 +20,7 @@ from bodhi_jupyter import routes as routes_module
 from bodhi_jupyter.access.key_store import KeyStore
 from bodhi_jupyter.access.watched_keys import keys_path
 from bodhi_jupyter.handlers.base import GatewayHandler
-from bodhi_jupyter.handlers.ollama_keyed import keyed
+from bodhi_jupyter.handlers.ollama.keyed import keyed
 from tests.live.server import LiveServer
 
 STRANGER = "bodhi-" + "Z" * 43
@@ -243,7 +243,7 @@ async def test_jupyters_own_page_stays_where_it_is(client, server_url) -> None:
 
 
 EXTENSION = """
-from tests.handlers.test_ollama_keyed import ROUTES, keyed
+from tests.handlers.ollama.test_keyed import ROUTES, keyed
 
 def _jupyter_server_extension_points():
     return [{"module": "a_keyed_extension"}]
@@ -257,7 +257,7 @@ def _load_jupyter_server_extension(app):
 def test_a_live_servers_log_never_holds_a_key(tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "a_keyed_extension.py").write_text(EXTENSION)
-    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[2])])
+    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[3])])
     config = {
         # Of two extensions the one whose name sorts first is asked first.
         "ServerApp": {"jpserver_extensions": {"a_keyed_extension": True, "bodhi_jupyter": True}},
@@ -289,7 +289,7 @@ def test_a_live_servers_log_never_holds_the_key_of_a_real_request(tmp_path: Path
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "sitecustomize.py").write_text("import logging\nlogging.basicConfig(level=1)\n")
     chat = {"model": "default", "messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 2}}
-    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[2])])
+    paths = os.pathsep.join([str(tmp_path / "modules"), str(Path(__file__).parents[3])])
     with LiveServer(tmp_path / "server", config=config, env={"PYTHONPATH": paths}) as server:
         key = KeyStore(tmp_path / "server" / "data" / "bodhi" / "keys.json").create("editor").key
         for slashes in ("/", "//"):

@@ -16,10 +16,10 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import httputil, web
 
-from ..access.keys import PREFIX, KeyHolder
-from ..wire.errors import GatewayError, NotAuthenticated, RouteNotFound
-from .base import GatewayHandler
-from .identity import SCOPED_AUTHORIZER, ScopedIdentity
+from ...access.keys import PREFIX, KeyHolder
+from ...wire.errors import GatewayError, NotAuthenticated, RouteNotFound
+from ..base import GatewayHandler
+from ..identity import SCOPED_AUTHORIZER, ScopedIdentity
 
 
 def _any_spelling(word: str) -> str:

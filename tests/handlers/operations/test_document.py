@@ -13,9 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from tornado.web import RequestHandler
 
 from bodhi_jupyter.handlers.manage_docs import DocsAssetHandler
-from bodhi_jupyter.handlers.ollama_manage import PushHandler, UnsupportedHandler
-from bodhi_jupyter.handlers.operations import OPERATIONS, document
-from bodhi_jupyter.handlers.operations_models import example_of
+from bodhi_jupyter.handlers.ollama.manage import PushHandler, UnsupportedHandler
+from bodhi_jupyter.handlers.operations.document import OPERATIONS, document
+from bodhi_jupyter.handlers.operations.models import example_of
 from bodhi_jupyter.handlers.passthrough import HostedRouteHandler
 from bodhi_jupyter.models import box
 from bodhi_jupyter.routes import ROUTES

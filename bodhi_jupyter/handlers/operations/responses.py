@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..wire.answers import InputTokens
-from ..wire.answers_responses import Response, ResponseEvent
-from ..wire.openapi import Events, Operation, Parameter, Reply
-from ..wire.responses import ResponsesRequest
-from .operations_common import ALWAYS, OF_A_MODEL, OPENAI
-from .passthrough import NativeRequestToDefault
+from ...wire.answers import InputTokens
+from ...wire.answers_responses import Response, ResponseEvent
+from ...wire.openapi import Events, Operation, Parameter, Reply
+from ...wire.responses import ResponsesRequest
+from ..passthrough import NativeRequestToDefault
+from .common import ALWAYS, OF_A_MODEL, OPENAI
 
 TAG = "Responses"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from ..wire.answers_usage import FailureList, Usage
-from ..wire.openapi import Operation, Parameter, Reply
-from ..wire.usage import GROUPS, Bucket, Format
-from .operations_common import ALWAYS, OPENAI
+from ...wire.answers_usage import FailureList, Usage
+from ...wire.openapi import Operation, Parameter, Reply
+from ...wire.usage import GROUPS, Bucket, Format
+from .common import ALWAYS, OPENAI
 
 TAG = "Usage"
 

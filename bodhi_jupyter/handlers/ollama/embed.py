@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..backends.base import Lease
-from ..backends.launch import Settings
-from ..catalog.alias import Alias, LocalTarget
-from ..wire.embeddings import batches, read_vectors, shorten
-from ..wire.errors import BackendFailed, GatewayError, InvalidField
-from ..wire.json_text import compact
-from ..wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
-from ..wire.ollama_bodies import tokens_of
-from ..wire.ollama_shortening import is_overflow
-from ..wire.ollama_stream import Timestamps
-from .counted import CountedHandler
-from .embeddings import BATCH, note_prompt_tokens
-from .leased import document_at, with_lease
-from .native import context_tokens
-from .ollama_base import JSON, OllamaHandler
+from ...backends.base import Lease
+from ...backends.launch import Settings
+from ...catalog.alias import Alias, LocalTarget
+from ...wire.embeddings import batches, read_vectors, shorten
+from ...wire.errors import BackendFailed, GatewayError, InvalidField
+from ...wire.json_text import compact
+from ...wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
+from ...wire.ollama_bodies import tokens_of
+from ...wire.ollama_shortening import is_overflow
+from ...wire.ollama_stream import Timestamps
+from ..counted import CountedHandler
+from ..embeddings import BATCH, note_prompt_tokens
+from ..leased import document_at, with_lease
+from ..native import context_tokens
+from .base import JSON, OllamaHandler
 
 if TYPE_CHECKING:
-    from ..wire.embeddings import Vector
+    from ...wire.embeddings import Vector
 
 Request = OllamaEmbedRequest | OllamaEmbeddingsRequest
 

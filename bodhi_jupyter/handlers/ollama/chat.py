@@ -7,16 +7,16 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..catalog.alias import Alias
-from ..wire.errors import RejectedByBackend
-from ..wire.ollama import OllamaChatRequest, parse_ollama
-from ..wire.ollama_bodies import chat_body
-from ..wire.ollama_options import sampling_fields
-from ..wire.ollama_pieces import chat_piece
-from ..wire.ollama_shortening import is_overflow, shortened
-from ..wire.ollama_stream import ChatEnvelope, OllamaGuard
-from .ollama_answering import AnsweringHandler, capabilities_asked_by
-from .openai import PATH
+from ...catalog.alias import Alias
+from ...wire.errors import RejectedByBackend
+from ...wire.ollama import OllamaChatRequest, parse_ollama
+from ...wire.ollama_bodies import chat_body
+from ...wire.ollama_options import sampling_fields
+from ...wire.ollama_pieces import chat_piece
+from ...wire.ollama_shortening import is_overflow, shortened
+from ...wire.ollama_stream import ChatEnvelope, OllamaGuard
+from ..openai import PATH
+from .answering import AnsweringHandler, capabilities_asked_by
 
 
 class ChatHandler(AnsweringHandler):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..wire.answers_ollama import OllamaChatLine, OllamaEmbedding, OllamaEmbeddings, OllamaGenerateLine
-from ..wire.ollama import OllamaChatRequest, OllamaEmbeddingsRequest, OllamaEmbedRequest, OllamaGenerateRequest
-from ..wire.openapi import Lines, Operation, Reply
-from .operations_common import OLLAMA, WITH_BODY
+from ...wire.answers_ollama import OllamaChatLine, OllamaEmbedding, OllamaEmbeddings, OllamaGenerateLine
+from ...wire.ollama import OllamaChatRequest, OllamaEmbeddingsRequest, OllamaEmbedRequest, OllamaGenerateRequest
+from ...wire.openapi import Lines, Operation, Reply
+from .common import OLLAMA, WITH_BODY
 
 TAG = "Ollama"
 

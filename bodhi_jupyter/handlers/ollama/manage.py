@@ -13,18 +13,18 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..catalog.alias import Alias, LocalTarget
-from ..catalog.catalog import DEFAULT, loose_name
-from ..catalog.model_files import NotDeletable
-from ..catalog.names import check_alias_name
-from ..catalog.sources import AliasFileSource, FileSource, document_of
-from ..catalog.store import AliasExists, AliasNotFound, AliasStore
-from ..wire.errors import InvalidField, NotSupported, RequestError
-from ..wire.json_text import compact
-from ..wire.ollama import OllamaModelRequest, parse_ollama
-from ..wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest, check_create, created_document
-from .ollama_base import NAMES_BYTES, OllamaHandler
-from .undivided import undivided
+from ...catalog.alias import Alias, LocalTarget
+from ...catalog.catalog import DEFAULT, loose_name
+from ...catalog.model_files import NotDeletable
+from ...catalog.names import check_alias_name
+from ...catalog.sources import AliasFileSource, FileSource, document_of
+from ...catalog.store import AliasExists, AliasNotFound, AliasStore
+from ...wire.errors import InvalidField, NotSupported, RequestError
+from ...wire.json_text import compact
+from ...wire.ollama import OllamaModelRequest, parse_ollama
+from ...wire.ollama_manage import OllamaCopyRequest, OllamaCreateRequest, check_create, created_document
+from ..undivided import undivided
+from .base import NAMES_BYTES, OllamaHandler
 
 
 class ModelInUse(RequestError):

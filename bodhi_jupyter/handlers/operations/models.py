@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..backends.launch import Settings
-from ..catalog.context import ContextParams
-from ..catalog.gguf_metadata import capabilities, read_metadata
-from ..models.box import GUIDE
-from ..wire.answers_bodhi import LocalModelState, Model, ModelList
-from ..wire.openapi import Operation, Parameter, Reply
-from .operations_common import ALWAYS, MODEL, OPENAI
+from ...backends.launch import Settings
+from ...catalog.context import ContextParams
+from ...catalog.gguf_metadata import capabilities, read_metadata
+from ...models.box import GUIDE
+from ...wire.answers_bodhi import LocalModelState, Model, ModelList
+from ...wire.openapi import Operation, Parameter, Reply
+from .common import ALWAYS, MODEL, OPENAI
 
 TAG = "Models"
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.handlers.ollama_managing import chat, delete, document, error, lines, names
+from tests.handlers.ollama.managing import chat, delete, document, error, lines, names
 
 
 @pytest.fixture

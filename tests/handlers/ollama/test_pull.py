@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fakes.hub import PIECE, sha256
-from tests.handlers.ollama_managing import NAME, REPO, chat, delete, error, lines, names
+from tests.handlers.ollama.managing import NAME, REPO, chat, delete, error, lines, names
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..catalog.alias_file import AliasFile
-from ..wire.answers import Answer
-from ..wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument, Rendered
-from ..wire.openapi import Operation, Parameter, Reply
-from .manage_keys import KeyRequest
-from .manage_render import RenderRequest
-from .operations_common import ALWAYS, MODEL, OPENAI, WITH_BODY
+from ...catalog.alias_file import AliasFile
+from ...wire.answers import Answer
+from ...wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument, Rendered
+from ...wire.openapi import Operation, Parameter, Reply
+from ..manage_keys import KeyRequest
+from ..manage_render import RenderRequest
+from .common import ALWAYS, MODEL, OPENAI, WITH_BODY
 
 ALIASES = "Aliases"
 SERVER = "Server"

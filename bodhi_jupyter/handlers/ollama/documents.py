@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..backends.residency import ModelState
-from ..catalog.alias import Alias, LocalTarget
-from ..catalog.details import Details
-from ..catalog.discovery import ModelFile
-from ..catalog.gguf_metadata import GGUFMetadata, shows_thinking, takes_tools
-from ..wire.json_text import compact
-from ..wire.ollama_manage import ollama_parameters
-from .ollama_base import full_name, timestamp
+from ...backends.residency import ModelState
+from ...catalog.alias import Alias, LocalTarget
+from ...catalog.details import Details
+from ...catalog.discovery import ModelFile
+from ...catalog.gguf_metadata import GGUFMetadata, shows_thinking, takes_tools
+from ...wire.json_text import compact
+from ...wire.ollama_manage import ollama_parameters
+from .base import full_name, timestamp
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Longer lists of a file's header are left out unless `verbose`, as in Ollama.

@@ -8,43 +8,34 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from .. import __version__
-from ..wire.hosted_routes import HOSTED_ROUTES
-from ..wire.openapi import paths_and_components
-from . import (
-    operations_anthropic,
-    operations_bodhi,
-    operations_models,
-    operations_ollama,
-    operations_ollama_models,
-    operations_openai,
-    operations_responses,
-    operations_usage,
-)
-from .operations_common import PROBLEMS
+from ... import __version__
+from ...wire.hosted_routes import HOSTED_ROUTES
+from ...wire.openapi import paths_and_components
+from . import anthropic, bodhi, models, ollama, ollama_models, openai, responses, usage
+from .common import PROBLEMS
 
 OPERATIONS = [
-    *operations_openai.OPERATIONS,
-    *operations_responses.OPERATIONS,
-    *operations_anthropic.OPERATIONS,
-    *operations_ollama.OPERATIONS,
-    *operations_ollama_models.OPERATIONS,
-    *operations_models.OPERATIONS,
-    *operations_bodhi.OPERATIONS,
-    *operations_usage.OPERATIONS,
+    *openai.OPERATIONS,
+    *responses.OPERATIONS,
+    *anthropic.OPERATIONS,
+    *ollama.OPERATIONS,
+    *ollama_models.OPERATIONS,
+    *models.OPERATIONS,
+    *bodhi.OPERATIONS,
+    *usage.OPERATIONS,
 ]
 
 _TAGS = {
-    operations_openai.CHAT: "OpenAI's chat, answered by llama.cpp or by any server behind this one.",
-    operations_openai.TEXT: "Text that goes on, vectors, rankings.",
-    operations_responses.TAG: "OpenAI's Responses, without a memory: nothing is stored.",
-    operations_anthropic.TAG: "Anthropic's Messages. Errors have Anthropic's shape, and `x-api-key` takes a key.",
-    operations_ollama.TAG: "Ollama's API in its own formats: a JSON object a line, durations in nanoseconds.",
-    operations_ollama_models.TAG: "Models as Ollama lists, gets, makes, copies and deletes them.",
-    operations_models.TAG: "Which models there are, and whether they are loaded.",
-    operations_bodhi.ALIASES: "Aliases: names for models, with defaults, one file each.",
-    operations_usage.TAG: "What happened, over time and lately.",
-    operations_bodhi.SERVER: "Health, keys, this documentation.",
+    openai.CHAT: "OpenAI's chat, answered by llama.cpp or by any server behind this one.",
+    openai.TEXT: "Text that goes on, vectors, rankings.",
+    responses.TAG: "OpenAI's Responses, without a memory: nothing is stored.",
+    anthropic.TAG: "Anthropic's Messages. Errors have Anthropic's shape, and `x-api-key` takes a key.",
+    ollama.TAG: "Ollama's API in its own formats: a JSON object a line, durations in nanoseconds.",
+    ollama_models.TAG: "Models as Ollama lists, gets, makes, copies and deletes them.",
+    models.TAG: "Which models there are, and whether they are loaded.",
+    bodhi.ALIASES: "Aliases: names for models, with defaults, one file each.",
+    usage.TAG: "What happened, over time and lately.",
+    bodhi.SERVER: "Health, keys, this documentation.",
 }
 
 _ABOUT = f"""

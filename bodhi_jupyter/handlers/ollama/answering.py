@@ -7,21 +7,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..backends.base import Lease
-from ..catalog.alias import Alias
-from ..catalog.request_params import apply_defaults
-from ..wire.errors import InvalidField
-from ..wire.json_text import compact, forwarded
-from ..wire.ollama import OllamaChatRequest, OllamaGenerateRequest
-from ..wire.ollama_options import ollama_defaults
-from ..wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
-from ..wire.sse import event_count
-from .counted import CountedHandler
-from .leased import document_at
-from .native import context_tokens
-from .off_loop import off_loop
-from .ollama_base import OllamaHandler, full_name
-from .relay import Readable, leased_stream, pass_events
+from ...backends.base import Lease
+from ...catalog.alias import Alias
+from ...catalog.request_params import apply_defaults
+from ...wire.errors import InvalidField
+from ...wire.json_text import compact, forwarded
+from ...wire.ollama import OllamaChatRequest, OllamaGenerateRequest
+from ...wire.ollama_options import ollama_defaults
+from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
+from ...wire.sse import event_count
+from ..counted import CountedHandler
+from ..leased import document_at
+from ..native import context_tokens
+from ..off_loop import off_loop
+from ..relay import Readable, leased_stream, pass_events
+from .base import OllamaHandler, full_name
 
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
