@@ -14,8 +14,7 @@ from ..backends.base import Lease
 from ..backends.images import ImageFetcher
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import apply_defaults
-from ..wire.duration import parse_duration
-from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
+from ..wire.errors import RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
 from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
@@ -96,8 +95,6 @@ class Outgoing:
         self.size = len(body)
         self._defaults = alias.request_params
         self._repaired = repair_chat(request, body)
-        #: How long the model is to stay loaded afterwards, in seconds: a field of ours, as Ollama has one.
-        self.keep_alive = keep_alive_of(request)
 
     def document(self) -> dict[str, Any]:
         """The body with repairs and defaults."""
@@ -152,7 +149,7 @@ def all_choices(
     """
     if request.choices > 1:
         return _several_choices(gateway, request, alias, outgoing)
-    return leased_stream(gateway, alias, PATH, outgoing.stream, outgoing.keep_alive)
+    return leased_stream(gateway, alias, PATH, outgoing.stream, request.keep_alive_seconds)
 
 
 @asynccontextmanager
@@ -161,7 +158,7 @@ async def _several_choices(
 ) -> AsyncIterator[Readable]:
     answering = False
     try:
-        async with leased_stream(gateway, alias, PATH, outgoing.stream, outgoing.keep_alive) as answer:
+        async with leased_stream(gateway, alias, PATH, outgoing.stream, request.keep_alive_seconds) as answer:
             answering = True
             yield answer
             return
@@ -171,7 +168,7 @@ async def _several_choices(
     bodies = [outgoing.single(index) for index in range(request.choices)]
     options = request.stream_options
     include_usage = not request.stream or bool(options and options.include_usage)
-    yield MergedAnswer(gateway, alias, PATH, bodies, include_usage=include_usage, keep_alive=outgoing.keep_alive)
+    yield MergedAnswer(gateway, alias, PATH, bodies, include_usage=include_usage, keep_alive=request.keep_alive_seconds)
 
 
 class UnknownRouteHandler(GatewayHandler):
@@ -198,21 +195,6 @@ async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images
     for (message, part, _), url in zip(found, fetched, strict=True):
         data["messages"][message]["content"][part]["image_url"]["url"] = url
     return await asyncio.to_thread(forwarded, data)
-
-
-def keep_alive_of(request: ChatRequest) -> float | None:
-    """The request's ``keep_alive``: seconds, or a duration such as ``5m``; negative is for ever.
-
-    Raises:
-        InvalidField: it is neither.
-    """
-    value = (request.model_extra or {}).get("keep_alive")
-    if value is None:
-        return None
-    try:
-        return parse_duration(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidField(f"Invalid value for 'keep_alive': {error}.", param="keep_alive") from None
 
 
 def input_modalities(alias: Alias) -> list[str] | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
 _PARTS = re.compile(_PART, re.ASCII)
+#: Characters of a value that an error repeats.
+_SHOWN = 64
 _DURATION = re.compile(rf"([+-]?)((?:{_PART})+|0)", re.ASCII)
 
 
@@ -24,9 +27,13 @@ def parse_duration(value: object) -> float:
         raise ValueError(_expected(value))
     if isinstance(value, str):
         return _for_ever_if_negative(_parse_go(value))
-    if math.isnan(value):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise ValueError("the number is too large") from None
+    if math.isnan(seconds):
         raise ValueError(_expected(value))
-    return _for_ever_if_negative(float(value))
+    return _for_ever_if_negative(seconds)
 
 
 def format_duration(seconds: float) -> str:
@@ -52,4 +59,5 @@ def _for_ever_if_negative(seconds: float) -> float:
 
 
 def _expected(value: object) -> str:
-    return f"expected seconds as a number, or a duration such as '5m' or '1h30m', but got {value!r}"
+    shown = reprlib.repr(value)[:_SHOWN]
+    return f"expected seconds as a number, or a duration such as '5m' or '1h30m', but got {shown}"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from .duration import parse_duration
 from .errors import InvalidField
 from .lenient import Lenient
 from .messages import IMAGE_HOSTS, AudioPart, ImagePart, Message, UserMessage, image_host
@@ -152,6 +153,14 @@ LogitBias = dict[str, Bias | Literal[False]] | list[tuple[int | str, Bias | Lite
 TokenLimit = Annotated[int, Field(ge=-1, lt=2**31)]
 
 
+def _check_duration(value: float | str) -> float | str:
+    try:
+        parse_duration(value)
+    except ValueError as error:
+        raise fault("", f"{error}.") from None
+    return value
+
+
 class ChatRequest(Lenient):
     """``POST /v1/chat/completions``."""
 
@@ -179,6 +188,8 @@ class ChatRequest(Lenient):
     function_call: Literal["none", "auto"] | FunctionName | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     modalities: list[Literal["text", "audio"]] | None = None
+    keep_alive: Annotated[float | str, AfterValidator(_check_duration)] | None = None
+    """A field of ours, as Ollama has one: how long the model is to stay loaded afterwards."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> ChatRequest:
@@ -196,6 +207,11 @@ class ChatRequest(Lenient):
     def choices(self) -> int:
         """How many answers are asked for."""
         return self.n or 1
+
+    @property
+    def keep_alive_seconds(self) -> float | None:
+        """The seconds that `keep_alive` means, infinity for ever; None where the alias's own hold."""
+        return None if self.keep_alive is None else parse_duration(self.keep_alive)
 
     @property
     def calls_possible(self) -> bool:

@@ -106,6 +106,10 @@ FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"reasoning_effort": "huge"}, "reasoning_effort", VALUE),
     ({"reasoning_effort": 3}, "reasoning_effort", TYPE),
     ({"modalities": "text"}, "modalities", TYPE),
+    ({"keep_alive": "soon"}, "keep_alive", VALUE),
+    ({"keep_alive": ["5m"]}, "keep_alive", TYPE),
+    ({"keep_alive": True}, "keep_alive", TYPE),
+    ({"keep_alive": 10**400}, "keep_alive", VALUE),
     ({"modalities": ["video"]}, "modalities[0]", VALUE),
     # fields that do not fit each other
     ({"top_logprobs": 2}, "top_logprobs", VALUE),

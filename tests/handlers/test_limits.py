@@ -174,7 +174,8 @@ class TestRefusals:
 
 async def test_what_is_wrong_or_unknown_does_not_count(client) -> None:
     assert (await client.post(PATH, json={**BODY, "model": "nobody"})).status_code == 404
-    assert (await client.post(PATH, json={"model": "fake-model"})).status_code == 400
+    for wrong in ({"messages": None}, {"keep_alive": "soon"}):
+        assert (await client.post(PATH, json={**BODY, **wrong})).status_code == 400
     assert await remaining(client, "requests") == 50
 
 

@@ -51,6 +51,19 @@ def test_other_values_are_refused(value):
         parse_duration(value)
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["positive", "negative"])
+def test_numbers_beyond_all_measure_are_refused(value):
+    with pytest.raises(ValueError, match="too large"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, [["x" * 100] * 100] * 100])
+def test_an_error_repeats_little_of_the_value(value):
+    with pytest.raises(ValueError, match="but got") as caught:
+        parse_duration(value)
+    assert len(str(caught.value)) < 150
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
