@@ -51,12 +51,14 @@ async def leased_document(
     size: int,
     field: str,
     feature: str,
+    keep_alive: float | None = None,
 ) -> dict[str, Any]:
     """The JSON object that `path` answers, with `body` and the model's name there.
 
-    For what the engine answers at once; a generation goes through `relay`, where it can be stopped.
+    For what the engine answers at once; a generation goes through `relay`, where it can be stopped. The one exception
+    is a chat that the engine does not stream (`repair.must_not_stream`).
 
-    `size` is that of the caller's request, as in `off_loop`. Its `field` is named for what the engine finds too long
+    `keep_alive` is in seconds, in place of the alias's. `size` is that of the caller's request, as in `off_loop`. Its `field` is named for what the engine finds too long
     or unknown; `feature` is what is asked for, as in "embeddings".
 
     Raises:
@@ -67,6 +69,7 @@ async def leased_document(
         gateway,
         alias,
         lambda lease: document_at(gateway, lease, backend, path, body, size=size, field=field, feature=feature),
+        keep_alive,
     )
 
 

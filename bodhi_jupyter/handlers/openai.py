@@ -70,7 +70,14 @@ class ChatCompletionsHandler(CountedHandler):
         if must_not_stream(request):
             document = await off_loop(outgoing.size, outgoing.document)
             answer = await leased_document(
-                self.gateway, alias, PATH, document, size=outgoing.size, field="messages", feature="chat"
+                self.gateway,
+                alias,
+                PATH,
+                document,
+                size=outgoing.size,
+                field="messages",
+                feature="chat",
+                keep_alive=request.keep_alive_seconds,
             )
             note_tokens(self, answer)
         else:
