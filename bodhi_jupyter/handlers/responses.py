@@ -45,7 +45,7 @@ class ResponsesHandler(CountedHandler):
         request = await off_loop(len(body), parse_request, ResponsesRequest, body)
         name = request.model or DEFAULT
         self.record.note_model(name)
-        refuse_unsupported(request)
+        await off_loop(len(body), refuse_unsupported, request)
         alias = await self.resolve_writer(name)
         await self.count(alias)
         self.events = ResponseEvents(

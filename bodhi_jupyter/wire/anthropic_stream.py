@@ -196,8 +196,8 @@ def _with_stop_reason(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _input(text: str) -> Any:
-    """A call's input; ``{}`` for one that was cut off, as in the engine's own whole answer (measured)."""
+    """A call's input; ``{}`` for one that was cut off, as in the engine's whole answer (measured), or is too deep."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text)  # it takes half of a surrogate pair, too
+    except (ValueError, RecursionError):
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pydantic_core
 
@@ -20,6 +21,15 @@ def compact(value: object) -> bytes:
     except ValueError:
         # A lone surrogate (from a file's name that is no text, or a model server) stays; JSON knows it only escaped.
         return _ENCODE(value).encode(errors="backslashreplace")
+
+
+def parsed_text(text: str) -> Any:
+    """What a text of a caller's holds, the arguments of a call for instance.
+
+    Raises:
+        ValueError: it is no JSON, or is nested more deeply than any parser takes.
+    """
+    return pydantic_core.from_json(text, cache_strings="none")
 
 
 def forwarded(body: object) -> bytes:

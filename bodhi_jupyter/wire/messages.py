@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import pydantic_core
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from .errors import InvalidField
+from .json_text import parsed_text
 from .lenient import Lenient
 from .validation import fault
 
@@ -71,7 +71,7 @@ def _check_arguments(arguments: str) -> str:
     """llama.cpp answers 500 to arguments that are not JSON (measured); none at all is mended (see `repair`)."""
     if arguments.strip():
         try:
-            pydantic_core.from_json(arguments, cache_strings="none")
+            parsed_text(arguments)
         except ValueError:
             raise fault("", "expected JSON, as text.") from None
     return arguments

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .errors import InvalidField
 from .hosted import RESPONSES_HOSTED
+from .json_text import parsed_text
 from .misread import without_nulls
 from .responses import (
     AllowedTools,
@@ -60,7 +60,7 @@ def _check_arguments(request: ResponsesRequest) -> None:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(parsed_text(text), dict)
     except ValueError:
         return False
 

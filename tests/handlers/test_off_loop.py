@@ -55,7 +55,7 @@ def handled(jp_asyncio_loop, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[
         return waiting
 
     def is_large_body(value: object) -> bool:
-        return isinstance(value, bytes) and len(value) > LARGE_BODY_BYTES
+        return isinstance(value, bytes | str) and len(value) > LARGE_BODY_BYTES
 
     monkeypatch.setattr(pydantic_core, "from_json", watched("read", pydantic_core.from_json, is_large_body))
     validate = BaseModel.model_validate_json.__func__
@@ -75,6 +75,14 @@ async def test_the_loop_turns_while_a_large_body_is_handled(route, client, fake,
     assert handled["read"]
     assert handled["written"]
     assert all([*handled["read"], *handled["written"]])
+
+
+async def test_also_while_the_large_arguments_of_a_call_are_checked(client, fake, handled) -> None:
+    fake.behave(behave.status(400, {"error": {"code": 400, "message": "too long"}}))
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": f'{{"a": "{TEXT}"}}'}
+    assert (await client.post("/v1/responses", json={"model": "default", "input": [call]})).status_code == 400
+    assert len(handled["read"]) > 2  # the body twice, and the arguments
+    assert all(handled["read"])
 
 
 @pytest.mark.parametrize(("size", "is_on_loop"), [(LARGE_BODY_BYTES, True), (LARGE_BODY_BYTES + 1, False)])

@@ -312,6 +312,15 @@ def test_a_message_whose_stop_was_lost_is_whole() -> None:
     assert events[-1] == STOP
 
 
+@pytest.mark.parametrize("text", ['{"city": "Os', '{"a":' * 100_000])
+def test_the_input_of_a_call_that_is_no_json_is_empty(text: str) -> None:
+    assembler = MessageAssembler()
+    assembler.add({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})
+    delta = {"type": "input_json_delta", "partial_json": text}
+    assembler.add({"type": "content_block_delta", "index": 0, "delta": delta})
+    assert assembler.result()["content"] == [{"type": "tool_use", "input": {}}]
+
+
 BEGUN = event(STARTED) + event(TEXT) + event(DELTA)
 WRONG: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "before the answer was finished"),

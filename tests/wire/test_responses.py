@@ -72,6 +72,11 @@ BAD: dict[str, tuple[Body, str, str]] = {
         "input[0].content[0].image_url",
         "invalid_image_url",
     ),
+    "arguments that are nested without end": (
+        {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "[" * 100_000}]},
+        "input[0].arguments",
+        "invalid_value",
+    ),
     "arguments that are no JSON": (
         {"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{"}]},
         "input[0].arguments",
