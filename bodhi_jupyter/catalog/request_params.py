@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from ..wire.misread import tidied
+
 _INT64 = 2**63
 
 #: These say what is asked, not how: an alias that set one would answer another question.
@@ -55,8 +57,9 @@ class RequestParams(BaseModel):
 
     @property
     def plain_defaults(self) -> dict[str, Any]:
-        """What is filled in key by key: all but the token limit and the system prompt."""
-        return self.model_dump(exclude_none=True, exclude={"max_tokens", "max_completion_tokens", "system_prompt"})
+        """What is filled in key by key, put right as a caller's own fields are: all but the token limit and the system prompt."""
+        otherwise_said = {"max_tokens", "max_completion_tokens", "system_prompt"}
+        return tidied(self.model_dump(exclude_none=True, exclude=otherwise_said))
 
 
 def apply_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from tornado import web
 from ..backends.base import Lease
 from ..backends.images import ImageFetcher
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.request_params import apply_defaults
-from ..wire.errors import RejectedByBackend, RouteNotFound
+from ..catalog.request_params import RequestParams, apply_defaults
+from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
+from ..wire.misread import without_nulls
 from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
-from ..wire.repair import must_not_stream, repair_chat
+from ..wire.repair import disable_thinking, must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
 from .base import GatewayHandler
@@ -56,9 +57,9 @@ class ChatCompletionsHandler(CountedHandler):
             body = await with_images(body, found, images)
         outgoing = await off_loop(len(body), Outgoing, request, body, alias)
         if request.stream:
-            await self._stream(request, alias, outgoing)
+            await self._stream(outgoing.request, alias, outgoing)
         else:
-            await self._whole(request, alias, outgoing)
+            await self._whole(outgoing.request, alias, outgoing)
 
     async def _stream(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
         self.expect_stream()
@@ -92,30 +93,33 @@ class Outgoing:
     Args:
         request: the checked body.
         body: as the caller sent it.
-        alias: brings its defaults.
+        alias: brings its defaults, which from here on are as if the caller had sent them.
+
+    Raises:
+        InvalidField: the defaults are wrong, or contradict what the caller sent.
     """
 
     def __init__(self, request: ChatRequest, body: bytes, alias: Alias) -> None:
-        self._request = request
-        self._body = body
         #: Of the caller's body, in bytes.
         self.size = len(body)
-        self._defaults = alias.request_params
+        if alias.request_params.model_fields_set:
+            request, body = _with_defaults(request, body, alias.request_params)
+        #: With the defaults.
+        self.request = request
+        self._body = body
         self._repaired = repair_chat(request, body)
 
     def document(self) -> dict[str, Any]:
-        """The body with repairs and defaults."""
-        data = parse_object(self._body) if self._repaired is None else self._repaired
-        return apply_defaults(data, self._defaults)
+        """The body with defaults and repairs."""
+        return parse_object(self._body) if self._repaired is None else self._repaired
 
     async def stream(self, lease: Lease) -> bytes:
         """All answers as one stream, from the leased server.
 
         A whole answer is asked for as a stream too: an answer that nobody waits for must stop (see `assemble`).
         """
-        unchanged = self._repaired is None and not self._defaults.model_fields_set
-        if unchanged and self._request.model == lease.model:
-            if self._request.stream:
+        if self._repaired is None and self.request.model == lease.model:
+            if self.request.stream:
                 return self._body
             if self._says_nothing_of_streams():
                 # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
@@ -125,7 +129,7 @@ class Outgoing:
 
     def _says_nothing_of_streams(self) -> bool:
         """Also none of the fields that we do not know, whose numbers are looked at when they are written."""
-        request = self._request
+        request = self.request
         return not (request.model_fields_set & {"stream", "stream_options"} or request.model_extra)
 
     def single(self, index: int) -> BodyMaker:
@@ -141,9 +145,24 @@ class Outgoing:
         return lambda lease: off_loop(self.size, body, lease)
 
     def _as_stream(self) -> dict[str, Any]:
-        if self._request.stream:
+        if self.request.stream:
             return {}
         return {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def _with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:
+    data = without_nulls(parse_object(body))
+    if request.reasoning_effort == "none":
+        disable_thinking(data, request)  # before an alias's arguments for the template can say otherwise
+    filled = apply_defaults(data, params)
+    if filled is data:
+        return request, body
+    body = forwarded(filled)
+    try:
+        return parse_chat(body), body
+    except InvalidField as error:
+        message = f"{error.message} The defaults of the alias '{request.model[:64]}' count as part of the request."
+        raise InvalidField(message, param=error.param, code=error.code) from None
 
 
 def all_choices(

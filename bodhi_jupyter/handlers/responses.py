@@ -25,6 +25,8 @@ from .native import context_tokens, native_stream
 from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
 
+#: Defaults for what the engine gives in chats alone.
+_CHATS_ALONE = frozenset({"logprobs", "top_logprobs"})
 #: What a chat's fields are called here.
 NAMES = {"messages": "input", "response_format": "text.format"}
 
@@ -115,7 +117,7 @@ def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -
 
 def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
     """The body with the alias's defaults where the caller said nothing."""
-    filled = {**params.plain_defaults, **body}
+    filled = {key: value for key, value in params.plain_defaults.items() if key not in _CHATS_ALONE} | body
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)
     if params.system_prompt and not _has_instructions(body):

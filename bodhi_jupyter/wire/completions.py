@@ -9,16 +9,16 @@ from pydantic import Field
 
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
-from .hosted import OPENAI_HOSTED
 from .inputs import Prompts, each
 from .lenient import Lenient
-from .misread import drop_empty_stops, drop_text_biases
+from .misread import tidied
 from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
 MAX_CHOICES = 2048
-_NOT_FORWARDED = OPENAI_HOSTED | {"echo", "best_of", "suffix"}
+#: Ours to do.
+_NOT_FORWARDED = frozenset({"echo", "best_of", "suffix"})
 
 
 class CompletionRequest(Lenient):
@@ -101,7 +101,7 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
     ``echo`` and ``best_of`` are ours: the engine ignores them (measured). A whole answer is asked for as a stream,
     because only a stream can be stopped. ``logprobs: 0`` gives none there, so one alternative is asked for.
     """
-    body = tidied(data)
+    body = without_ours(data)
     body["model"] = model
     body.setdefault("prompt", "")
     if request.logprobs == 0:
@@ -114,12 +114,9 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
     return body
 
 
-def tidied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without what is ours or a hosted service's to do, and without what llama.cpp takes amiss."""
-    body = {key: value for key, value in data.items() if value is not None and key not in _NOT_FORWARDED}
-    drop_empty_stops(body)
-    drop_text_biases(body)
-    return body
+def without_ours(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The body, put right, without what is ours to do."""
+    return {key: value for key, value in tidied(data).items() if key not in _NOT_FORWARDED}
 
 
 def _repeat_prompts(body: dict[str, Any], request: CompletionRequest) -> None:

@@ -6,12 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .hosted import OPENAI_HOSTED
+
 _TOKEN_ID = re.compile(r"-?[0-9]+")
 
 
 def without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
     """Null means absent (measured of llama.cpp; other servers differ)."""
     return {key: value for key, value in data.items() if value is not None}
+
+
+def tidied(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without nulls, without what is a hosted service's to do, and without what llama.cpp takes amiss."""
+    fields = {key: value for key, value in data.items() if value is not None and key not in OPENAI_HOSTED}
+    drop_empty_stops(fields)
+    drop_text_biases(fields)
+    return fields
 
 
 def has_empty_stop(stop: str | Sequence[str] | None) -> bool:

@@ -17,7 +17,11 @@ BRIEF = {"role": "system", "content": "Be brief."}
         ({"temperature": 0.7}, {"temperature": 0}, {"temperature": 0}),
         ({"temperature": 0.7, "top_k": 20}, {"temperature": 1.0}, {"temperature": 1.0, "top_k": 20}),
         ({"stop": ["a"]}, {"stop": []}, {"stop": []}),
-        ({"seed": 0, "user": "me"}, {}, {"seed": 0, "user": "me"}),
+        # what a caller's own body is not forwarded with
+        ({"seed": 0, "user": "me", "store": True}, {}, {"seed": 0}),
+        ({"stop": ""}, {}, {"stop": []}),
+        ({"stop": ["", "a"]}, {}, {"stop": ["a"]}),
+        ({"logit_bias": {"5": 1, "five": 1}}, {}, {"logit_bias": {"5": 1}}),
         # null means default
         ({"temperature": 0.7}, {"temperature": None}, {"temperature": 0.7}),
         ({}, {"temperature": None}, {"temperature": None}),
