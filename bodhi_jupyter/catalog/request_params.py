@@ -57,7 +57,10 @@ class RequestParams(BaseModel):
 
     @property
     def plain_defaults(self) -> dict[str, Any]:
-        """What is filled in key by key, put right as a caller's own fields are: all but the token limit and the system prompt."""
+        """What is filled in key by key: all but the token limit and the system prompt.
+
+        Put right as a caller's own fields are before they are forwarded.
+        """
         otherwise_said = {"max_tokens", "max_completion_tokens", "system_prompt"}
         return tidied(self.model_dump(exclude_none=True, exclude=otherwise_said))
 

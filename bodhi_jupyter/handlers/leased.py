@@ -58,8 +58,8 @@ async def leased_document(
     For what the engine answers at once; a generation goes through `relay`, where it can be stopped. The one exception
     is a chat that the engine does not stream (`repair.must_not_stream`).
 
-    `keep_alive` is in seconds, in place of the alias's. `size` is that of the caller's request, as in `off_loop`. Its `field` is named for what the engine finds too long
-    or unknown; `feature` is what is asked for, as in "embeddings".
+    `size` is that of the caller's request, as in `off_loop`. Its `field` is named for what the engine finds too long
+    or unknown; `feature` is what is asked for, as in "embeddings". `keep_alive` is in seconds, in place of the alias's.
 
     Raises:
         GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
