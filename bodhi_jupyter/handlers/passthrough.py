@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from jupyter_server.auth.decorator import authorized
 from pydantic import Field
 from tornado import web
 
-from ..catalog.catalog import DEFAULT
-from ..catalog.request_params import apply_defaults
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
 from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
@@ -19,27 +17,33 @@ from .base import GatewayHandler
 from .counted import CountedHandler
 from .leased import leased_document
 from .off_loop import off_loop
+from .openai import Outgoing
 from .relay import note_tokens
 
-DECISIONS = "systemone"
-#: llama.cpp's own, answered at once with a JSON object; what is asked for, and whether `model` may be missing.
-#: The one that makes the model work counts against the limits.
+
+class NativeRoute(NamedTuple):
+    """One of llama.cpp's own routes, answered at once with a JSON object.
+
+    Attributes:
+        feature: what is asked for, in words.
+        field: what a refusal of the engine's is about.
+        runs_model: whether it makes the model work, and so counts against the limits.
+    """
+
+    feature: str
+    field: str
+    runs_model: bool
+
+
 #: Left out on purpose: ``/v1/stream`` and ``/v1/streams/lookup``, which show one caller another's answer.
 NATIVE_ROUTES = {
-    "chat/completions/control": ("the control of a running answer", False),
-    "responses/input_tokens": ("the counting of tokens", True),
-    DECISIONS: ("decisions", False),
+    "chat/completions/control": NativeRoute("the control of a running answer", "id", runs_model=False),
+    "systemone": NativeRoute("decisions", "input", runs_model=True),
 }
 
 
-class NativeRequestToDefault(Lenient):
-    """Whatever the engine's route takes; a missing `model` means the default one, as in ``/v1/responses``."""
-
-    model: Annotated[str, Field(min_length=1)] | None = None
-
-
-class NativeRequest(NativeRequestToDefault):
-    """The same, where the model must be named."""
+class NativeRequest(Lenient):
+    """Whatever the engine's route takes."""
 
     model: Annotated[str, Field(min_length=1)]
 
@@ -50,14 +54,14 @@ class InputTokensHandler(GatewayHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """How many tokens the chat would have as a prompt, the alias's defaults included."""
+        """How many tokens the chat would have as a prompt, as it would be sent for an answer."""
         await self.work(self._answer())
 
     async def _answer(self) -> None:
         body = self.body
         request = await off_loop(len(body), parse_chat, body)
         alias = await self.resolve(request.model)
-        asked = apply_defaults(await off_loop(len(body), parse_object, body), alias.request_params)
+        asked = await off_loop(len(body), lambda: Outgoing(request, body, alias).document())
         self.answer_json(
             await leased_document(
                 self.gateway,
@@ -76,20 +80,19 @@ class NativeRouteHandler(CountedHandler):
 
     @web.authenticated
     @authorized
-    async def post(self, route: str) -> None:
+    async def post(self, path: str) -> None:
         """Resolve the model and pass the rest as it is."""
-        await self.work(self._answer(route))
+        await self.work(self._answer(path))
 
-    async def _answer(self, route: str) -> None:
-        feature, to_default = NATIVE_ROUTES[route]
+    async def _answer(self, path: str) -> None:
+        route = NATIVE_ROUTES[path]
         body = self.body
-        kind = NativeRequestToDefault if to_default else NativeRequest
-        request = await off_loop(len(body), parse_request, kind, body)
-        resolve = self.resolve_to_run if route == DECISIONS else self.resolve
-        alias = await resolve(request.model or DEFAULT)
+        request = await off_loop(len(body), parse_request, NativeRequest, body)
+        resolve = self.resolve_to_run if route.runs_model else self.resolve
+        alias = await resolve(request.model)
         asked = await off_loop(len(body), _passed_on, body)
         document = await leased_document(
-            self.gateway, alias, f"/v1/{route}", asked, size=len(body), field="input", feature=feature
+            self.gateway, alias, f"/v1/{path}", asked, size=len(body), field=route.field, feature=route.feature
         )
         note_tokens(self, document)
         self.answer_json(document)

@@ -21,6 +21,7 @@ from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
+from .leased import leased_document
 from .native import context_tokens, native_stream
 from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
@@ -80,6 +81,38 @@ class ResponsesHandler(CountedHandler):
         return named_event(self.events.failed(envelope))
 
 
+class ResponseTokensHandler(GatewayHandler):
+    """``POST /v1/responses/input_tokens``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """How many tokens the request would have as a prompt, as it would be sent for an answer."""
+        await self.work(self._answer())
+
+    async def _answer(self) -> None:
+        body = self.body
+        request = await off_loop(len(body), parse_request, ResponsesRequest, body)
+        name = request.model or DEFAULT
+        self.record.note_model(name)
+        await off_loop(len(body), refuse_unsupported, request)
+        alias = await self.resolve(name)
+        asked = await off_loop(
+            len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
+        )
+        self.answer_json(
+            await leased_document(
+                self.gateway,
+                alias,
+                "/v1/responses/input_tokens",
+                asked,
+                size=len(body),
+                field="input",
+                feature="the counting of tokens",
+            )
+        )
+
+
 class StoredResponseHandler(GatewayHandler):
     """``/v1/responses/{id}`` and below: responses are not stored."""
 
@@ -132,7 +165,8 @@ def _has_instructions(body: Mapping[str, Any]) -> bool:
 
 default_handlers = [
     (r"/v1/responses", ResponsesHandler),
-    # `input_tokens` is a route of the engine's, `compact` one that is not here.
+    (r"/v1/responses/input_tokens", ResponseTokensHandler),
+    # `compact` is a route that is not here.
     (r"/v1/responses/(?!(?:input_tokens|compact)$)([^/]+)", RetrievedResponseHandler),
     (r"/v1/responses/([^/]+)/input_items", InputItemsHandler),
     (r"/v1/responses/([^/]+)/cancel", CancelledResponseHandler),

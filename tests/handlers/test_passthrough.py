@@ -12,6 +12,7 @@ from openai import AsyncOpenAI, InternalServerError
 
 from bodhi_jupyter.wire.hosted_routes import HOSTED_ROUTES
 from tests.fakes import behaviours as behave
+from tests.fakes.bodies import GOOD
 
 CHAT = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
 COUNT = "/v1/chat/completions/input_tokens"
@@ -66,7 +67,7 @@ async def test_counting_passes_what_was_sent_and_answers_what_was_said(client, f
 @pytest.mark.parametrize("path", [COUNT, "/v1/chat/completions/control", "/v1/responses/input_tokens", "/v1/systemone"])
 async def test_a_backend_that_lacks_the_route_is_501(client, fake, error_of, path) -> None:
     fake.script = [behave.status(404, {"error": {"code": 404, "message": "File Not Found"}})]
-    response = await client.post(path, json=CHAT)
+    response = await client.post(path, json=GOOD[path])
     assert (response.status_code, error_of(response)["code"]) == (501, "not_supported")
 
 
@@ -79,12 +80,17 @@ async def test_native_routes_pass_under_the_same_rules(client, fake, error_of) -
     for bad, status, param in (({"id": "x"}, 400, "model"), ({"model": "nobody"}, 404, "model")):
         response = await client.post(control, json=bad)
         assert (response.status_code, error_of(response)["param"]) == (status, param)
-    # `model` may be missing where OpenAI's Responses API lets it.
-    assert (await client.post("/v1/responses/input_tokens", json={"input": "x"})).status_code == 200
     assert (await client.get(control)).status_code == 405
 
 
-@pytest.mark.parametrize("path", ["/v1/responses/input_tokens", "/v1/systemone", "/v1/chat/completions/control"])
+@pytest.mark.parametrize(("path", "field"), [("/v1/chat/completions/control", "id"), ("/v1/systemone", "input")])
+async def test_a_refusal_of_the_engines_is_about_a_field_of_the_request(client, fake, error_of, path, field) -> None:
+    fake.script = [behave.status(400, {"error": {"code": 400, "message": "Prompt contains invalid tokens"}})]
+    response = await client.post(path, json=GOOD[path])
+    assert (response.status_code, error_of(response)["param"]) == (400, field)
+
+
+@pytest.mark.parametrize("path", ["/v1/systemone", "/v1/chat/completions/control"])
 @pytest.mark.parametrize(
     ("part", "param"),
     [
@@ -99,12 +105,51 @@ async def test_no_native_route_leads_the_engine_elsewhere(client, fake, error_of
     assert not [one for one in fake.requests if one.method == "POST"]
 
 
+@pytest.mark.parametrize("route", ["chat/completions", "responses"])
+async def test_what_would_be_sent_for_an_answer_is_counted(client, fake, error_of, route) -> None:
+    body = {
+        "chat/completions": {
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+            ],
+            "user": "ann",
+            "tools": None,
+        },
+        "responses": {
+            "input": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
+            "user": "ann",
+            "tools": None,
+        },
+    }[route]
+    fake.script = [behave.status(200, {"input_tokens": 3, "object": "response.input_tokens"})]
+    assert (await client.post(f"/v1/{route}/input_tokens", json={**body, "model": "default"})).status_code == 200
+    counted = fake.requests[-1].body
+    await client.post(f"/v1/{route}", json={**body, "model": "default", "stream": True})
+    sent = fake.requests[-1].body
+    assert {**counted, "stream": True} == sent
+    assert not {"user", "tools"} & counted.keys()
+    assert "refusal" not in str(counted)
+
+
+async def test_a_response_that_would_be_refused_is_not_counted(client, fake, error_of) -> None:
+    part = {"type": "input_image", "image_url": "http://10.0.0.1/"}
+    for bad, param in (
+        ({"input": [{"role": "user", "content": [part]}]}, "input[0].content[0].image_url"),
+        ({"input": "x", "previous_response_id": "resp_1"}, "previous_response_id"),
+        ({}, "input"),
+    ):
+        response = await client.post("/v1/responses/input_tokens", json=bad)
+        assert (response.status_code, error_of(response)["param"]) == (400, param)
+    assert not [one for one in fake.requests if one.method == "POST"]
+
+
 async def test_an_image_in_the_request_is_counted(client, fake) -> None:
     part = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
     body = {"input": [{"role": "user", "content": [part]}]}
     fake.script = [behave.status(200, {"input_tokens": 3, "object": "response.input_tokens"})]
     assert (await client.post("/v1/responses/input_tokens", json=body)).status_code == 200
-    assert fake.requests[-1].body["input"] == body["input"]
+    assert fake.requests[-1].body["input"][0]["content"] == [part]
 
 
 @pytest.mark.parametrize("path", ["/v1/stream/x", "/v1/streams/lookup", "/v1/health"])

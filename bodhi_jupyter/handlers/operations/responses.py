@@ -8,7 +8,6 @@ from ...wire.answers import InputTokens
 from ...wire.answers_responses import Response, ResponseEvent
 from ...wire.openapi import Events, Operation, Parameter, Reply
 from ...wire.responses import ResponsesRequest
-from ..passthrough import NativeRequestToDefault
 from .common import ALWAYS, OF_A_MODEL, OPENAI
 
 TAG = "Responses"
@@ -103,9 +102,9 @@ OPERATIONS = [
         route="POST /v1/responses/input_tokens",
         tag=TAG,
         summary="Count a response's tokens",
-        description="llama.cpp's own, passed through.",
+        description="How many tokens the request would have as a prompt, the alias's defaults included.",
         dialect=OPENAI,
-        request=NativeRequestToDefault,
+        request=ResponsesRequest,
         examples={"A question": {"input": "How do I get a bigger model?"}},
         replies={
             200: Reply("The number of tokens.", InputTokens, {"input_tokens": 23, "object": "response.input_tokens"})
