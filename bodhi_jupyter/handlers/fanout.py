@@ -13,6 +13,7 @@ from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import StreamGuard
 from ..wire.json_text import compact
 from ..wire.sse import DONE, data_event, is_done, iter_events
+from ..wire.usage_sum import summed_by_choice
 from .gateway import Gateway
 from .relay import BodyMaker, guarded, leased_stream
 
@@ -51,7 +52,7 @@ class MergedAnswer:
         self._include_usage = include_usage
         self._keep_alive = keep_alive
         self._identity: dict[str, Any] = {}
-        self._usage: dict[str, int] = {}
+        self._usages: dict[int | None, dict[str, Any]] = {}
 
     async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 - may be offered
         """Whole events, in the order in which they come, and ``[DONE]`` once every answer is finished.
@@ -73,7 +74,7 @@ class MergedAnswer:
                 elif item["choices"]:
                     yield data_event(compact(self._as_one(item)))
             if self._include_usage:
-                yield data_event(compact({**self._identity, "choices": [], "usage": self._usage}))
+                yield data_event(compact({**self._identity, "choices": [], "usage": self._usage()}))
             yield DONE
         finally:
             for task in tasks:
@@ -116,17 +117,12 @@ class MergedAnswer:
 
     def _numbered(self, index: int, chunk: dict[str, Any]) -> dict[str, Any]:
         choices = [{**choice, "index": index} for choice in chunk.get("choices") or []]
-        self._count(chunk.get("usage") or {})
+        if usage := chunk.get("usage"):
+            self._usages[index] = dict(usage)
         return {**chunk, "choices": choices}
 
-    def _count(self, usage: dict[str, Any]) -> None:
-        """Add an answer's tokens to the sum; the prompt is the same for all and counted once, as OpenAI does."""
-        if not usage:
-            return
-        if not self._usage:
-            self._usage = {"prompt_tokens": usage.get("prompt_tokens", 0), "completion_tokens": 0}
-        self._usage["completion_tokens"] += usage.get("completion_tokens", 0)
-        self._usage["total_tokens"] = self._usage["prompt_tokens"] + self._usage["completion_tokens"]
+    def _usage(self) -> dict[str, Any]:
+        return summed_by_choice(self._usages) if self._usages else {}
 
     def _as_one(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """The chunk under the identity of the first one, without what is told of one answer alone."""

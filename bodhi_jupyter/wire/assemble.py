@@ -4,7 +4,8 @@ Only a streamed request can surely be stopped, so the gateway streams from the b
 not. The engine looks whether anybody still waits for a whole answer after a second in which nobody was sent a result:
 while others stream, never (measured with two slots, and read in its `server-queue.cpp`).
 
-Measured against the engine's own answers, order of keys included. Three things cannot be seen in a stream: the text
+Measured against the engine's own answers, order of keys included; but the usage of several is that of all, where the
+engine's is the first one's. Three things cannot be seen in a stream: the text
 of a last assistant message that the model continues (the engine's whole answer repeats it), an incomplete UTF-8
 character at the very end (U+FFFD in the whole answer), and the beginning of a tool call that `max_tokens` cut before
 its name was complete (content in the whole answer).
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .chunk_parts import as_array, as_object, as_text, index_of
+from .usage_sum import summed_by_choice
 
 #: Parts of a delta that go on where the last one ended. ``reasoning`` is Ollama's name for ``reasoning_content``.
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
@@ -83,12 +85,19 @@ class ChatAssembler:
             choice = self._choices[index] = _Choice(index)
         return choice
 
+    def usage(self) -> dict[str, Any] | None:
+        """The tokens of all answers, as far as they were told."""
+        usages = {index: told["usage"] for index, told in self._extras.items() if isinstance(told.get("usage"), dict)}
+        return summed_by_choice(usages) if usages else None
+
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` from what has come so far; an answer only once `finished`."""
         extras: dict[str, Any] = dict(self._extras.get(None, {}))
-        # The engine reports its first choice's usage and timings; so the lowest index has the last word.
+        # The engine reports its first choice's timings; so the lowest index has the last word.
         for finished in sorted((index for index in self._extras if index is not None), reverse=True):
             extras.update(self._extras[finished])
+        if self._expected > 1 and (usage := self.usage()) is not None:
+            extras["usage"] = usage
         answer: dict[str, Any] = {"choices": [self._choices[index].result() for index in sorted(self._choices)]}
         _move(extras, answer, "created", "model", "system_fingerprint")
         answer["object"] = "chat.completion"

@@ -12,6 +12,7 @@ from .errors import BackendFailed
 from .guard import StreamGuard
 from .json_text import compact
 from .sse import comment, data_event, iter_events
+from .usage_sum import summed
 
 #: llama.cpp sends one wherever it begins with another prompt of several (measured).
 _NULL_EVENT = b"data: null\n\n"
@@ -143,24 +144,13 @@ class CompletionGuard:
         elif len(self._usages) == 1:
             (usage,) = map(dict, self._usages.values())
         elif self._usages:
-            usage = self._sum()
+            answers = self._request.answers_per_prompt
+            usage = summed(self._usages.values(), [one for index, one in self._usages.items() if index % answers == 0])
         else:
             return None
         if self._silent:
             usage.update(completion_tokens=0, total_tokens=usage["prompt_tokens"])
         return usage
-
-    def _sum(self) -> dict[str, Any]:
-        of_prompts = [one for index, one in self._usages.items() if index % self._request.answers_per_prompt == 0]
-        prompt = sum(one["prompt_tokens"] for one in of_prompts)
-        completion = sum(one["completion_tokens"] for one in self._usages.values())
-        cached = sum((one.get("prompt_tokens_details") or {}).get("cached_tokens", 0) for one in of_prompts)
-        return {
-            "completion_tokens": completion,
-            "prompt_tokens": prompt,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
 
 
 class LegacyLogprobs:

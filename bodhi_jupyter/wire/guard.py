@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from .events import EventReader
 from .plain_events import PlainRun, behind_next
 from .sse import DONE, comment, data_event
+from .usage_sum import summed_by_choice
 
 #: What may be passed on, and how many events it is.
 Plain = tuple[bytes, int]
@@ -59,6 +60,9 @@ class StreamGuard:
     def __init__(self, backend: str, choices: int = 1) -> None:
         self._choices = choices
         self._finished: set[int] = set()
+        self._last_finished: int | None = None
+        # Of several answers: what was told behind the end of each.
+        self._usages: dict[int | None, dict[str, int]] = {}
         self._events = EventReader(backend)
         self._plain = PlainRun()
         self.prompt_tokens: int | None = None
@@ -114,8 +118,18 @@ class StreamGuard:
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and choice.get("finish_reason"):
-                self._finished.add(choice["index"] if isinstance(choice.get("index"), int) else 0)
-        self.prompt_tokens, self.completion_tokens = token_counts(chunk) or (self.prompt_tokens, self.completion_tokens)
+                self._last_finished = choice["index"] if isinstance(choice.get("index"), int) else 0
+                self._finished.add(self._last_finished)
+        if (counts := token_counts(chunk)) is not None:
+            if self._choices > 1:
+                counts = self._summed(*counts)
+            self.prompt_tokens, self.completion_tokens = counts
+
+    def _summed(self, prompt_tokens: int, completion_tokens: int) -> tuple[int, int]:
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}
+        self._usages[self._last_finished] = usage
+        usage = summed_by_choice(self._usages)
+        return usage["prompt_tokens"], usage["completion_tokens"]
 
 
 def token_counts(answer: Mapping[str, Any]) -> tuple[int, int] | None:

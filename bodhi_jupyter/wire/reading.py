@@ -33,6 +33,7 @@ class ChatReader:
         self.events = 0
         self._backend = backend
         self._stream = EventReader(backend)
+        self._choices = choices
         self._assembler = ChatAssembler(choices=choices)
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
@@ -62,6 +63,8 @@ class ChatReader:
                 self._stream.fail(f"The backend {self._backend!r} sent what is no part of an answer.")
                 break
             if counts := token_counts(event):
+                if self._choices > 1:
+                    counts = token_counts({"usage": self._assembler.usage()}) or counts
                 self.prompt_tokens, self.completion_tokens = counts
 
     def result(self) -> dict[str, Any]:

@@ -22,7 +22,8 @@ async def test_a_whole_answer_has_all_choices_and_the_usage_of_all(client, fake)
     answer = (await client.post(PATH, json=BODY)).json()
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
     assert {choice["message"]["content"] for choice in answer["choices"]} == {"one", "two", "three"}
-    assert answer["usage"] == {"prompt_tokens": 30, "completion_tokens": 15, "total_tokens": 45}
+    tokens = {"prompt_tokens": 30, "completion_tokens": 15, "total_tokens": 45}
+    assert answer["usage"] == {**tokens, "prompt_tokens_details": {"cached_tokens": 0}}
     assert [request.body.get("n") for request in fake.requests if request.path == PATH] == [3, None, None, None]
 
 

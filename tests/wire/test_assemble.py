@@ -137,21 +137,21 @@ def test_logprobs_are_joined() -> None:
     assert list(answer["choices"][0]) == ["finish_reason", "index", "message", "logprobs"]
 
 
-def test_choices_are_sorted_and_usage_is_the_first_ones() -> None:
+def test_choices_are_sorted_and_usage_is_that_of_all() -> None:
     # Measured: with n > 1 the engine sends a usage chunk behind every finish, and answers with choice 0's.
     answer = assemble(
         chunk(ROLE, index=1),
         chunk({"content": "B"}, index=1),
         chunk(ROLE, index=0),
         chunk(finish="stop", index=0),
-        tail(usage={"completion_tokens": 1}, timings={"predicted_n": 1}),
+        tail(usage={"completion_tokens": 1, "prompt_tokens": 30, "total_tokens": 31}, timings={"predicted_n": 1}),
         chunk({"content": "b"}, index=1),
         chunk(finish="length", index=1),
-        tail(usage={"completion_tokens": 9}, timings={"predicted_n": 9}),
+        tail(usage={"completion_tokens": 9, "prompt_tokens": 30, "total_tokens": 39}, timings={"predicted_n": 9}),
         choices=2,
     )
     assert [(one["index"], one["message"]["content"]) for one in answer["choices"]] == [(0, ""), (1, "Bb")]
-    assert answer["usage"] == {"completion_tokens": 1}
+    assert answer["usage"] == {"completion_tokens": 10, "prompt_tokens": 30, "total_tokens": 40}
     assert answer["timings"] == {"predicted_n": 1}
 
 
