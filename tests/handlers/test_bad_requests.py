@@ -170,7 +170,7 @@ FIELDS: list[tuple[dict[str, Any], str, str]] = [
         UNSUPPORTED,
     ),
     (assistant(tool_calls=[call({"a": 1})]), "messages[1].tool_calls[0].function.arguments", TYPE),
-    (assistant(tool_calls=[call("[" * 100_000)]), "messages[1].tool_calls[0].function.arguments", VALUE),
+    (assistant(tool_calls=[call("[" * 10_000)]), "messages[1].tool_calls[0].function.arguments", VALUE),
     (assistant(tool_calls=[call("{nope")]), "messages[1].tool_calls[0].function.arguments", VALUE),
     (assistant(tool_calls=[call(), call("{} {}")]), "messages[1].tool_calls[1].function.arguments", VALUE),
     (assistant(function_call={"name": "f", "arguments": "{"}), "messages[1].function_call.arguments", VALUE),
