@@ -50,14 +50,17 @@ class ImageFetcher:
         client = await self._ready()
         import httpx
 
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+        try:
+            parts, named = urlsplit(url), httpx.URL(url)
+            host, port = parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+        except (ValueError, httpx.InvalidURL):
+            raise _refused(param, "its address is no URL") from None
         address = await public_address(host, port)
         if address is None:
             raise _refused(param, "its host has no public address")
         # Connected to by address, so that the name cannot mean another machine the second time it is asked for.
-        request_url = httpx.URL(url).copy_with(host=address)
-        headers = {"host": parts.netloc.rpartition("@")[2], "accept": "image/*", "accept-encoding": "identity"}
+        request_url = named.copy_with(host=address)
+        headers = {"host": named.netloc.decode(), "accept": "image/*", "accept-encoding": "identity"}
         request = client.build_request("GET", request_url, headers=headers, extensions={"sni_hostname": host})
         try:
             response = await client.send(request, stream=True)

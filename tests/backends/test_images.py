@@ -104,6 +104,13 @@ def test_one_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(serve(None, test))
 
 
+@pytest.mark.parametrize("rest", [":99999/", ":port/", "/\n", "/\x00", "/" + "x" * 100_000, "/\ud800"])
+def test_what_is_no_url_is_refused(rest: str) -> None:
+    with pytest.raises(InvalidField, match="its address is no URL") as caught:
+        asyncio.run(fetch(f"http://pictures.example{rest}", "f"))
+    assert (caught.value.param, caught.value.code) == ("f", "invalid_image_url")
+
+
 @pytest.mark.parametrize(
     "host",
     [

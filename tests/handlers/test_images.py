@@ -39,6 +39,13 @@ class TestAllowed:
         response = await client.post(PATH, json=body("http://other.example/a.png"))
         assert response.status_code == 400
 
+    @pytest.mark.parametrize("rest", [":99999/a.png", "/\n"])
+    async def test_what_is_no_url_is_the_callers_mistake(self, client, fake, error_of, rest) -> None:
+        response = await client.post(PATH, json=body(f"http://pictures.example{rest}"))
+        assert response.status_code == 400
+        error = error_of(response)
+        assert (error["code"], error["param"]) == ("invalid_image_url", "messages[0].content[1].image_url.url")
+
     async def test_an_allowed_name_at_a_private_address_is_refused(self, client, fake, error_of) -> None:
         response = await client.post(PATH, json=body("http://localhost/a.png"))
         assert response.status_code == 400
