@@ -103,7 +103,7 @@ class Services:
             keys=app.kernel_access.keys,
             admission=AdmissionQueue(app.max_requests, app.admission_queue, app.admission_timeout),
             collector=PatientCollector(app.gc_threshold),
-            images=ImageFetcher(frozenset(app.image_hosts)),
+            images=ImageFetcher(frozenset(app.image_hosts), app.max_body_bytes),
             max_body_bytes=app.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
             absence_of=from_files.absence,

@@ -40,7 +40,7 @@ class EngineLog:
 
     def add(self, line: str) -> None:
         """Keep one line, without folders, addresses and secrets."""
-        if cleaned := self._cleaned(line.strip()):
+        if cleaned := self.cleaned(line.strip()):
             self.lines.append(cleaned)
 
     def first_error(self) -> str | None:
@@ -61,7 +61,8 @@ class EngineLog:
             if message and (level == "E" or (level is None and _TROUBLE.search(line))):
                 yield message
 
-    def _cleaned(self, line: str) -> str:
+    def cleaned(self, line: str) -> str:
+        """What the engine said, without folders, addresses and secrets."""
         for text, shown in self._known:
             line = line.replace(text, shown)
         line = _URL.sub("an address", line)

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ..wire.errors import InvalidField
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
 #: Largest image, in bytes, and how long it may take, in seconds.
 MAX_BYTES = 20 * 2**20
 SECONDS = 15.0
+#: Images of one request that are fetched at the same time.
+AT_ONCE = 4
+
+
+class NamedImage(NamedTuple):
+    """An image to be fetched.
+
+    Attributes:
+        param: the request's field, for errors.
+        url: http(s), of one of the hosts.
+    """
+
+    param: str
+    url: str
 
 
 class ImageFetcher:
@@ -24,45 +39,62 @@ class ImageFetcher:
 
     Args:
         hosts: host names, exactly as they stand in a URL; empty for none.
+        most_bytes: of all images of one request together, as they are sent on in base64.
     """
 
-    def __init__(self, hosts: frozenset[str]) -> None:
+    def __init__(self, hosts: frozenset[str], most_bytes: int) -> None:
         self.hosts = hosts
+        self._most_bytes = most_bytes
         self._client: httpx.AsyncClient | None = None
 
-    async def fetch(self, url: str, *, param: str) -> str:
-        """The image as a ``data:`` URL.
-
-        Args:
-            url: http(s), of one of the hosts.
-            param: the request's field, for errors.
+    async def fetch(self, images: Sequence[NamedImage]) -> list[str]:
+        """The images of one request as ``data:`` URLs; as soon as one fails, the others are left.
 
         Raises:
-            InvalidField: it is not there, not an image, too large, too slow, moved elsewhere, or at a private address.
+            InvalidField: one is not there, not an image, too large, too slow, moved elsewhere, or at a private
+                address; or they are too large together.
         """
+        places, room = asyncio.Semaphore(AT_ONCE), _Room(self._most_bytes * 3 // 4)
+
+        async def fetched(image: NamedImage) -> str:
+            async with places:
+                return await self._in_time(image, room)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(fetched(image)) for image in images]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _in_time(self, image: NamedImage, room: _Room) -> str:
         try:
             async with asyncio.timeout(SECONDS):
-                return await self._fetch(url, param)
+                return await self._fetch(image, room)
         except TimeoutError:
-            raise _refused(param, f"it took longer than {SECONDS:g} seconds") from None
+            raise _refused(image.param, f"it took longer than {SECONDS:g} seconds") from None
 
-    async def _fetch(self, url: str, param: str) -> str:
+    async def _fetch(self, image: NamedImage, room: _Room) -> str:
+        param, url = image
         client = await self._ready()
         import httpx
 
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+        try:
+            parts, named = urlsplit(url), httpx.URL(url)
+            host, port = parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+        except (ValueError, httpx.InvalidURL):
+            raise _refused(param, "its address is no URL") from None
         address = await public_address(host, port)
         if address is None:
             raise _refused(param, "its host has no public address")
         # Connected to by address, so that the name cannot mean another machine the second time it is asked for.
-        request_url = httpx.URL(url).copy_with(host=address)
-        headers = {"host": parts.netloc.rpartition("@")[2], "accept": "image/*", "accept-encoding": "identity"}
+        request_url = named.copy_with(host=address)
+        headers = {"host": named.netloc.decode(), "accept": "image/*", "accept-encoding": "identity"}
         request = client.build_request("GET", request_url, headers=headers, extensions={"sni_hostname": host})
         try:
             response = await client.send(request, stream=True)
             try:
-                return await _data_url(response, param)
+                return await _data_url(response, param, room)
             finally:
                 await response.aclose()
         except httpx.HTTPError:
@@ -82,6 +114,18 @@ class ImageFetcher:
             await client.aclose()
 
 
+class _Room:
+    """What all images of one request have together, in bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, size: int) -> bool:
+        """Whether there is as much."""
+        self._left -= size
+        return self._left >= 0
+
+
 def _make_client() -> httpx.AsyncClient:
     import httpx
 
@@ -90,7 +134,7 @@ def _make_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(trust_env=False, timeout=SECONDS, follow_redirects=False, limits=limits)
 
 
-async def _data_url(response: httpx.Response, param: str) -> str:
+async def _data_url(response: httpx.Response, param: str, room: _Room) -> str:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if response.status_code != 200:
         raise _refused(param, f"its host answered with status {response.status_code}")
@@ -101,6 +145,8 @@ async def _data_url(response: httpx.Response, param: str) -> str:
         content += chunk
         if len(content) > MAX_BYTES:
             raise _refused(param, f"it is larger than {MAX_BYTES // 2**20} MiB")
+        if not room.take(len(chunk)):
+            raise _refused(param, "with the others it is larger than a request may be")
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

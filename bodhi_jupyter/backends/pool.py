@@ -14,7 +14,16 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from ..catalog.alias import Alias, LocalTarget
-from ..wire.errors import BackendDied, BackendFailed, BackendUnavailable, Busy, ModelNotFound
+from ..wire.errors import (
+    BackendDied,
+    BackendError,
+    BackendFailed,
+    BackendUnavailable,
+    BackendUnreachable,
+    Busy,
+    EngineGone,
+    ModelNotFound,
+)
 from .base import Health, Lease
 from .context_sizes import enlarged
 from .engine_failures import EngineFailures
@@ -75,7 +84,7 @@ class LocalPool:
             BackendUnavailable: it cannot be loaded; the message says why.
             ModelNotFound: its file is gone.
             Busy: too many wait, or the wait was too long.
-            BackendDied, BackendUnavailable: raised inside the context because the engine died; says so then.
+            BackendDied, EngineGone, BackendUnavailable: for what was raised inside the context because the engine died.
         """
         resident = await self._acquire(alias)
         engine = resident.engine
@@ -84,8 +93,7 @@ class LocalPool:
             yield Lease(engine.address, alias.name)
         except (BackendFailed, BackendUnavailable) as error:
             if await _has_died(engine):
-                kind = BackendDied if isinstance(error, BackendFailed) else type(error)
-                raise kind(engine.why_it_died()) from None
+                raise _meaning_of(error)(engine.why_it_died()) from None
             raise
         finally:
             self._release(resident, self._keep_alive_of(alias, keep_alive))
@@ -199,6 +207,13 @@ class LocalPool:
             if seconds is not None:
                 return seconds
         return self.limits.keep_alive
+
+
+def _meaning_of(error: BackendFailed | BackendUnavailable) -> type[BackendError]:
+    """What went wrong, now that the engine is known to be gone."""
+    if isinstance(error, BackendFailed):
+        return BackendDied
+    return EngineGone if isinstance(error, BackendUnreachable) else type(error)
 
 
 async def _has_died(engine: Engine) -> bool:

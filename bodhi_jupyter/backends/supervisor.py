@@ -195,7 +195,10 @@ class EngineProcess:
             target=self._read_log, args=(popen,), name=f"engine-{self._alias}-log", daemon=True
         )
         log_reader.start()
-        self._answer = _converse(popen, self._configuring, configuration)
+        answer = _converse(popen, self._configuring, configuration)
+        if "error" in answer:  # in the words of a library, which may name files: a module that cannot be imported
+            answer["error"] = self._engine_log.cleaned(answer["error"])
+        self._answer = answer
         if "port" in self._answer:
             self._tell_loop(self._answered.set)
         self.returncode = popen.wait()

@@ -44,7 +44,13 @@ class Details:
         return capabilities(metadata, self.known_projector(target), target.context.chat_template)
 
     async def read(self, file: ModelFile) -> GGUFMetadata | None:
-        """What the file says, read now if need be; None where it cannot be read."""
+        """What the file says, read now if need be; None where it cannot be read.
+
+        What is known needs no thread: requests ask for it, and threads may be busy with large bodies or a slow disk.
+        """
+        known = self.known(file)
+        if known is not None or file in self._unreadable:
+            return known
         try:
             return await asyncio.to_thread(self._cache.read, file)
         except BadGGUF:

@@ -21,7 +21,7 @@ from ..wire.json_text import forwarded
 from ..wire.refusals import about
 from ..wire.validation import parse_object
 from .counted import CountedHandler
-from .leased import leased_document
+from .leased import document_at
 from .off_loop import off_loop
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
 
@@ -44,14 +44,12 @@ class CompletionsHandler(CountedHandler):
             self.expect_stream()
         sent = await off_loop(len(body), parse_object, body)
         data = apply_defaults(sent, alias.request_params)
-        echo = [await self._text_of(prompt, alias) for prompt in request.prompts] if request.echo else []
-        guard = CompletionGuard(alias.target.backend, request, echo)
         try:
             if request.suffix:
-                await self._infill(request, alias, data, guard)
+                await self._infill(request, alias, data)
             else:
                 # The caller's own bytes, where nothing has to change.
-                await self._complete(request, alias, data, guard, unchanged=sent)
+                await self._complete(request, alias, data, unchanged=sent)
         except RejectedByBackend as error:
             raise _in_words_of_completions(error, data) from None
 
@@ -60,45 +58,43 @@ class CompletionsHandler(CountedHandler):
         request: CompletionRequest,
         alias: Alias,
         data: dict[str, Any],
-        guard: CompletionGuard,
         *,
         unchanged: dict[str, Any],
     ) -> None:
+        echo: list[str] = []
+
         def body(lease: Lease) -> bytes:
             asked = completion_body(data, request, lease.model)
             return self.body if asked == unchanged else forwarded(asked)
 
-        async with leased_stream(
-            self.gateway, alias, "/v1/completions", lambda lease: off_loop(len(self._body), body, lease)
-        ) as answer:
-            await self._relay(request, answer, guard)
+        async def made(lease: Lease) -> bytes:
+            echo[:] = await self._echo(request, alias, lease)
+            return await off_loop(len(self._body), body, lease)
 
-    async def _infill(
-        self, request: CompletionRequest, alias: Alias, data: dict[str, Any], guard: CompletionGuard
-    ) -> None:
+        async with leased_stream(self.gateway, alias, "/v1/completions", made) as answer:
+            await self._relay(request, answer, CompletionGuard(alias.target.backend, request, echo))
+
+    async def _infill(self, request: CompletionRequest, alias: Alias, data: dict[str, Any]) -> None:
+        echo: list[str] = []
+
+        async def made(lease: Lease) -> bytes:
+            # Under the lease of the stream: another engine could take its place between the two.
+            await self._probe(request, alias, lease, data)
+            echo[:] = await self._echo(request, alias, lease)
+            return await off_loop(len(self._body), lambda: forwarded(infill_body(data, request, lease.model)))
+
+        async with leased_stream(self.gateway, alias, "/infill", made) as answer:
+            identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
+            guard = CompletionGuard(alias.target.backend, request, echo)
+            await self._relay(request, answer, InfillGuard(alias.target.backend, guard, identity))
+
+    async def _probe(self, request: CompletionRequest, alias: Alias, lease: Lease, data: dict[str, Any]) -> None:
+        """Raises what the model cannot do, and for texts that the engine would cut."""
         try:
-            probe = await leased_document(
-                self.gateway,
-                alias,
-                "/infill",
-                probe_body(data, request),
-                size=len(self._body),
-                field="prompt",
-                feature="infill",
-            )
+            probe = await self._document(alias, lease, "/infill", probe_body(data, request), feature="infill")
         except NotSupported as error:
             raise cannot_infill(error) from None
         check_probe(probe, request)
-        identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
-        infill_guard = InfillGuard(alias.target.backend, guard, identity)
-
-        def body(lease: Lease) -> bytes:
-            return forwarded(infill_body(data, request, lease.model))
-
-        async with leased_stream(
-            self.gateway, alias, "/infill", lambda lease: off_loop(len(self._body), body, lease)
-        ) as answer:
-            await self._relay(request, answer, infill_guard)
 
     async def _relay(self, request: CompletionRequest, answer: Readable, guard: Guard) -> None:
         if request.stream:
@@ -106,22 +102,32 @@ class CompletionsHandler(CountedHandler):
         else:
             self.answer_json(await assemble_stream(self, answer, guard, CompletionAssembler()))
 
-    async def _text_of(self, prompt: str | list[int], alias: Alias) -> str:
+    async def _echo(self, request: CompletionRequest, alias: Alias, lease: Lease) -> list[str]:
+        """The prompts' texts, if they are to be repeated."""
+        return [await self._text_of(prompt, alias, lease) for prompt in request.prompts] if request.echo else []
+
+    async def _text_of(self, prompt: str | list[int], alias: Alias, lease: Lease) -> str:
         """The prompt as text; tokens are the engine's to read."""
         if isinstance(prompt, str):
             return prompt
-        document = await leased_document(
-            self.gateway,
-            alias,
-            "/detokenize",
-            {"tokens": prompt},
-            size=len(self._body),
-            field="prompt",
-            feature="`echo` of tokens",
-        )
+        document = await self._document(alias, lease, "/detokenize", {"tokens": prompt}, feature="`echo` of tokens")
         if not isinstance(text := document.get("content"), str):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not tell the text of the tokens.")
         return text
+
+    async def _document(
+        self, alias: Alias, lease: Lease, path: str, body: Mapping[str, Any], *, feature: str
+    ) -> dict[str, Any]:
+        return await document_at(
+            self.gateway,
+            lease,
+            alias.target.backend,
+            path,
+            body,
+            size=len(self._body),
+            field="prompt",
+            feature=feature,
+        )
 
 
 def _in_words_of_completions(error: RejectedByBackend, data: Mapping[str, Any]) -> GatewayError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
+from ..backends.base import Lease
+from ..catalog.alias import Alias
 from ..wire.embeddings import EmbeddingRequest, batches, read_vectors, render_embeddings, shorten
 from ..wire.errors import BackendFailed
 from ..wire.guard import token_counts
@@ -16,8 +19,14 @@ from ..wire.rerank import RerankRequest, with_documents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
-from .leased import leased_document
+from .leased import document_at, leased_document, with_lease
 from .off_loop import off_loop
+
+if TYPE_CHECKING:
+    from ..wire.embeddings import Vector
+
+#: Texts, or texts as tokens.
+Batch = Sequence[str | list[int]]
 
 #: Inputs sent to the engine at once: it does not notice a caller that leaves, but between two batches we do; and
 #: 64 vectors of 16,384 numbers still fit into a document that is read whole.
@@ -43,31 +52,30 @@ class EmbeddingsHandler(CountedHandler):
         fields = await off_loop(len(sent), parse_object, sent)
         body = {key: value for key, value in fields.items() if key not in _NOT_FORWARDED}
         body["encoding_format"] = "base64"
-        vectors, tokens, model = [], 0, alias.name
-        for batch in batches(request.inputs, BATCH):
-            document = await leased_document(
+        model = alias.name
+
+        async def ask(lease: Lease, batch: Batch) -> dict[str, Any]:
+            nonlocal model
+            document = await document_at(
                 self.gateway,
-                alias,
+                lease,
+                alias.target.backend,
                 "/v1/embeddings",
                 {**body, "input": batch},
                 size=len(sent),
                 field="input",
                 feature="embeddings",
             )
-            try:
-                vectors += await asyncio.to_thread(read_vectors, document, len(batch))
-            except ValueError:
-                raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
-            # With the first batch, so that a wrong number costs no more than that.
-            vectors[-len(batch) :] = [shorten(vector, request.dimensions) for vector in vectors[-len(batch) :]]
-            tokens += note_prompt_tokens(self, document)
             model = str(document.get("model") or model)
+            return document
+
+        vectors = await embed(self, alias, request.inputs, ask, dimensions=request.dimensions)
         self.finish(
             await asyncio.to_thread(
                 render_embeddings,
                 vectors,
                 model=model,
-                prompt_tokens=tokens,
+                prompt_tokens=self.record.prompt_tokens or 0,
                 encoding_format=request.encoding_format,
             )
         )
@@ -90,7 +98,7 @@ class RerankHandler(CountedHandler):
         document = await leased_document(
             self.gateway, alias, "/v1/rerank", body, size=len(sent), field="documents", feature="reranking"
         )
-        note_prompt_tokens(self, document)
+        _note_prompt_tokens(self, document)
         if request.return_documents:
             try:
                 document["results"] = with_documents(document.get("results"), request.texts)
@@ -99,11 +107,47 @@ class RerankHandler(CountedHandler):
         self.answer_json(document)
 
 
-def note_prompt_tokens(handler: GatewayHandler, document: dict[str, Any]) -> int:
-    """Add the document's count to the request's record, and give it; 0 where there is none."""
+async def embed(
+    handler: CountedHandler,
+    alias: Alias,
+    inputs: Batch,
+    ask: Callable[[Lease, Batch], Awaitable[dict[str, Any]]],
+    *,
+    dimensions: int | None = None,
+    keep_alive: float | None = None,
+) -> list[Vector]:
+    """The vectors of the inputs; their tokens are noted.
+
+    There is one lease for all batches, so that the model stays for as long. What an engine answered before it died
+    stands, and is not counted twice.
+
+    `ask` gives the engine's answer for some of the inputs; `dimensions` is how many numbers of each vector are kept;
+    `keep_alive` is in seconds, in place of the alias's.
+
+    Raises:
+        InvalidField: the vectors have fewer dimensions; after the first batch, so that a wrong number costs no more.
+        GatewayError: no lease; what was sent are no embeddings; or whatever `ask` raises.
+    """
+    vectors: list[Vector] = []
+
+    async def embed_rest(lease: Lease) -> None:
+        for batch in batches(inputs[len(vectors) :], BATCH):
+            document = await ask(lease, batch)
+            try:
+                whole = await asyncio.to_thread(read_vectors, document, len(batch))
+            except ValueError:
+                raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
+            vectors.extend([shorten(vector, dimensions) for vector in whole])
+            _note_prompt_tokens(handler, document)
+
+    await with_lease(handler.gateway, alias, embed_rest, keep_alive)
+    return vectors
+
+
+def _note_prompt_tokens(handler: GatewayHandler, document: dict[str, Any]) -> None:
+    """Add the document's count to the request's record."""
     tokens, _ = token_counts(document) or (0, 0)
     handler.record.prompt_tokens = (handler.record.prompt_tokens or 0) + tokens
-    return tokens
 
 
 default_handlers = [

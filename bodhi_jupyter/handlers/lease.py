@@ -1,14 +1,21 @@
-"""Leases whose wait goes into the request's record."""
+"""Leases whose wait goes into the request's record, and another where the first one's engine has died unnoticed."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from functools import wraps
 from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
 
 from ..backends.base import Backend, Lease
 from ..catalog.alias import Alias
+from ..wire.errors import EngineGone
 from ..wire.record import CURRENT
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class TimedLease(AbstractAsyncContextManager[Lease]):
@@ -33,3 +40,17 @@ class TimedLease(AbstractAsyncContextManager[Lease]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         return await self._lease.__aexit__(kind, error, traceback)
+
+
+def leased_anew(attempt: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """`attempt`, made once more where the engine that it leased turned out to be gone: nothing was begun there."""
+
+    @wraps(attempt)
+    async def attempts(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await attempt(*args, **kwargs)
+        except EngineGone:
+            pass  # outside of this, or the second failure would name the first as its cause
+        return await attempt(*args, **kwargs)
+
+    return attempts

@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 
 from ..backends.base import Lease
 from ..catalog.alias import Alias
-from ..wire.errors import BackendUnreachable
 from ..wire.json_text import forwarded
 from ..wire.refusals import document_refusal, parse_document
 from .gateway import Gateway
-from .lease import TimedLease
+from .lease import TimedLease, leased_anew
 from .off_loop import off_loop
 
 T = TypeVar("T")
@@ -23,7 +22,7 @@ _ANSWER_SECONDS = 5.0
 async def with_lease(
     gateway: Gateway, alias: Alias, work: Callable[[Lease], Awaitable[T]], keep_alive: float | None = None
 ) -> T:
-    """What `work` makes of a lease; an engine that died unnoticed is leased once more, as in `relay`.
+    """What `work` makes of a lease; of another, where the first one's engine has died unnoticed.
 
     `work` may run twice; `keep_alive` is in seconds, in place of the alias's.
 
@@ -32,14 +31,12 @@ async def with_lease(
     """
     backend = gateway.backends[alias.target.backend]
 
+    @leased_anew
     async def attempt() -> T:
         async with TimedLease(backend, alias, keep_alive) as lease:
             return await work(lease)
 
-    try:
-        return await attempt()
-    except BackendUnreachable:
-        return await attempt()
+    return await attempt()
 
 
 async def leased_document(
@@ -79,15 +76,16 @@ async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: s
     Raises:
         GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
     """
-    backend = gateway.backends[alias.target.backend]
-    async with (
-        TimedLease(backend, alias) as lease,
-        gateway.upstream.get(lease.address, path, backend=backend.name, timeout=_ANSWER_SECONDS) as answer,
-    ):
-        content = await answer.read()
-    if answer.status >= 400:
-        raise document_refusal(answer.status, content, backend.name, field="model", feature=feature)
-    return parse_document(content, backend.name)
+    backend = alias.target.backend
+
+    async def ask(lease: Lease) -> dict[str, Any]:
+        async with gateway.upstream.get(lease.address, path, backend=backend, timeout=_ANSWER_SECONDS) as answer:
+            content = await answer.read()
+        if answer.status >= 400:
+            raise document_refusal(answer.status, content, backend, field="model", feature=feature)
+        return parse_document(content, backend)
+
+    return await with_lease(gateway, alias, ask)
 
 
 async def document_at(

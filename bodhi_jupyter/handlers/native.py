@@ -48,8 +48,7 @@ async def context_tokens(handler: GatewayHandler, alias: Alias) -> int | None:
     """Tokens that prompt and answer of one request may have together; None where that is not known."""
     target = handler.gateway.pool.as_held(alias).target
     if isinstance(target, LocalTarget):
-        details = handler.gateway.details
-        metadata = details.known(target.file) or await details.read(target.file)
+        metadata = await handler.gateway.details.read(target.file)
         return Settings.of(target.context).context_per_request(metadata.context_length) if metadata else None
     known = alias.meta.get("n_ctx")
     return known if isinstance(known, int) else None

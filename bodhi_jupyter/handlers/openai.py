@@ -11,7 +11,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..backends.base import Lease
-from ..backends.images import ImageFetcher
+from ..backends.images import ImageFetcher, NamedImage
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
@@ -214,9 +214,8 @@ async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images
         InvalidField: one cannot be fetched.
     """
     data = await off_loop(len(body), parse_object, body)
-    fields = [f"messages[{message}].content[{part}].image_url.url" for message, part, _ in found]
-    fetched = await asyncio.gather(
-        *(images.fetch(url, param=field) for (_, _, url), field in zip(found, fields, strict=True))
+    fetched = await images.fetch(
+        [NamedImage(f"messages[{message}].content[{part}].image_url.url", url) for message, part, url in found]
     )
     for (message, part, _), url in zip(found, fetched, strict=True):
         data["messages"][message]["content"][part]["image_url"]["url"] = url

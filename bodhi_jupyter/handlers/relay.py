@@ -12,7 +12,7 @@ from ..backends.base import Lease
 from ..backends.transport import Answer
 from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
-from ..wire.errors import BackendFailed, BackendUnreachable
+from ..wire.errors import BackendFailed
 from ..wire.guard import Guard, token_counts
 from ..wire.reading import ChatReader
 from ..wire.sse import event_count, is_done, iter_events
@@ -20,7 +20,7 @@ from ..wire.upstream import refusal
 from .base import GatewayHandler
 from .framing import is_free, send_chunk
 from .gateway import Gateway
-from .lease import TimedLease
+from .lease import TimedLease, leased_anew
 
 if TYPE_CHECKING:
     from ..backends.http1 import Take
@@ -55,8 +55,7 @@ def leased_stream(
 ) -> AbstractAsyncContextManager[Answer]:
     """An event stream from where the alias is answered; leaving the context stops the generation.
 
-    An engine may have died unnoticed since the last request. Where nobody listens nothing was begun, so one
-    more lease, which starts it anew, is safe.
+    Where an engine has died unnoticed since the last request, one more lease starts it anew.
 
     `body` makes what is sent, once it is known where to; `keep_alive` is in seconds, in place of the alias's.
 
@@ -78,14 +77,8 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
         self._keep_alive = keep_alive
         self._exchange: AbstractAsyncContextManager[Answer] | None = None
 
+    @leased_anew
     async def __aenter__(self) -> Answer:
-        try:
-            return await self._begin()
-        except BackendUnreachable:
-            pass  # outside of this, or the second failure would name the first as its cause
-        return await self._begin()
-
-    async def _begin(self) -> Answer:
         self._lease = TimedLease(self._backend, self._alias, self._keep_alive)
         lease = await self._lease.__aenter__()
         try:

@@ -20,6 +20,7 @@ GatewayError
 ├── BackendError                 the caller could do nothing
 │   ├── BackendUnavailable       503  not ready, or not known to be there
 │   │   ├── BackendUnreachable   503  nobody listens: nothing was begun
+│   │   │   └── EngineGone       503  for its engine has died: a new lease starts another
 │   │   └── ModelNotLoadable     503  and will not be without a change
 │   ├── BackendTimeout           504  silent for too long
 │   └── BackendFailed            502  failed, or answered what is not an answer
@@ -209,6 +210,10 @@ class BackendUnavailable(BackendError):
 
 class BackendUnreachable(BackendUnavailable):
     """Nobody listens at its address, so that nothing can have been begun."""
+
+
+class EngineGone(BackendUnreachable):
+    """The engine that was to listen there has died unnoticed: a new lease starts another. No configured server does."""
 
 
 class ModelNotLoadable(BackendUnavailable):

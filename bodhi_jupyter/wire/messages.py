@@ -19,12 +19,14 @@ _INVALID_URL = "invalid_image_url"
 
 
 def image_host(url: str) -> str | None:
-    """The host that an image would be fetched from; None for an image that is sent along."""
+    """The host that an image would be fetched from, "" where the URL is none; None for an image that is sent along."""
     if url[:7].lower() == "http://" or url[:8].lower() == "https://":
         try:
-            return urlsplit(url).hostname or ""
-        except ValueError:  # "http://[", for instance
+            parts = urlsplit(url)
+            has_port = parts.port is None or parts.port > 0
+        except ValueError:  # "http://[", or a port of 99999
             return ""
+        return parts.hostname if parts.hostname and has_port else ""
     return None
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from bodhi_jupyter.backends import images
-from bodhi_jupyter.backends.images import ImageFetcher, public_address
+from bodhi_jupyter.backends.images import ImageFetcher, NamedImage, public_address
 from bodhi_jupyter.wire.errors import InvalidField
 
 PIXEL = b"\x89PNG\r\n\x1a\n" + b"x" * 100
@@ -36,12 +37,17 @@ async def serve(answer: bytes | None, test: Callable[[int, list[bytes]], Awaitab
         await ended.wait()
 
 
-async def fetch(url: str, param: str) -> str:
-    fetcher = ImageFetcher(frozenset({"pictures.example"}))
+async def fetch_all(images: Sequence[NamedImage], most_bytes: int = 2**20) -> list[str]:
+    fetcher = ImageFetcher(frozenset({"pictures.example"}), most_bytes)
     try:
-        return await fetcher.fetch(url, param=param)
+        return await fetcher.fetch(images)
     finally:
         await fetcher.close()
+
+
+async def fetch(url: str, param: str) -> str:
+    (found,) = await fetch_all([NamedImage(param, url)])
+    return found
 
 
 def response(body: bytes, status: str = "200 OK", kind: str = "image/png") -> bytes:
@@ -102,6 +108,89 @@ def test_one_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
             await fetch(f"http://pictures.example:{port}/", "f")
 
     asyncio.run(serve(None, test))
+
+
+class Host:
+    """Answers to ``/fine`` with a picture; to ``/slow`` once `go` is set; to all else with 404."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.now = self.most = self.left = 0
+
+    async def __aenter__(self) -> "Host":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    def images(self, *paths: str) -> list[NamedImage]:
+        return [
+            NamedImage(f"f[{index}]", f"http://pictures.example:{self._port}{path}") for index, path in enumerate(paths)
+        ]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1]
+        self.now += 1
+        self.most = max(self.most, self.now)
+        if path == b"/slow":
+            going, leaving = asyncio.create_task(self.go.wait()), asyncio.create_task(reader.read())
+            await asyncio.wait([going, leaving], return_when=asyncio.FIRST_COMPLETED)
+            self.left += not going.done()
+        self.now -= 1
+        writer.write(response(PIXEL) if path in {b"/fine", b"/slow"} else response(b"", "404 Not Found"))
+        writer.close()
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+def test_a_few_are_fetched_at_once_and_each_finds_its_place(eventually: Any) -> None:
+    async def main() -> None:
+        async with Host() as host:
+            fetching = asyncio.create_task(fetch_all(host.images(*["/slow"] * 10)))
+            await eventually(lambda: host.now == images.AT_ONCE)
+            host.go.set()
+            assert len(await fetching) == 10
+            assert host.most == images.AT_ONCE
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+def test_when_one_fails_the_others_are_left(eventually: Any) -> None:
+    async def main() -> None:
+        async with Host() as host:
+            with pytest.raises(InvalidField, match="status 404") as caught:
+                await fetch_all(host.images("/fine", "/slow", "/gone", "/slow", *["/slow"] * 10))
+            assert caught.value.param == "f[2]"
+            await eventually(lambda: host.now == 0)
+            assert host.left >= 1
+            assert host.most <= images.AT_ONCE
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("loopback_is_public")
+@pytest.mark.parametrize(("count", "fits"), [(4, True), (5, False)])
+def test_all_together_are_no_larger_than_a_request(count: int, fits: bool) -> None:
+    most_bytes = 4 * len(base64.b64encode(PIXEL))
+
+    async def main() -> int:
+        async with Host() as host:
+            return len(await fetch_all(host.images(*["/fine"] * count), most_bytes))
+
+    if fits:
+        assert asyncio.run(main()) == count
+    else:
+        with pytest.raises(InvalidField, match="with the others it is larger than a request may be"):
+            asyncio.run(main())
+
+
+@pytest.mark.parametrize("rest", [":99999/", ":port/", "/\n", "/\x00", "/" + "x" * 100_000, "/\ud800"])
+def test_what_is_no_url_is_refused(rest: str) -> None:
+    with pytest.raises(InvalidField, match="its address is no URL") as caught:
+        asyncio.run(fetch(f"http://pictures.example{rest}", "f"))
+    assert (caught.value.param, caught.value.code) == ("f", "invalid_image_url")
 
 
 @pytest.mark.parametrize(

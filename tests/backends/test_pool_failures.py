@@ -4,10 +4,18 @@ import asyncio
 
 import pytest
 
+from bodhi_jupyter.backends import pool
 from bodhi_jupyter.backends.pool import LocalPool
 from bodhi_jupyter.backends.residency import PoolEvent
 from bodhi_jupyter.catalog.alias import LocalTarget
-from bodhi_jupyter.wire.errors import BackendError, BackendFailed, BackendUnavailable
+from bodhi_jupyter.wire.errors import (
+    BackendDied,
+    BackendError,
+    BackendFailed,
+    BackendUnavailable,
+    BackendUnreachable,
+    EngineGone,
+)
 from tests.backends.scripted_engines import A, Factory, FakeEngine, alias, run, settle
 
 
@@ -62,6 +70,33 @@ def test_a_death_is_noticed_at_once_and_the_next_request_restarts_it() -> None:
         async with pool.lease(A):
             pass
         assert factory.started == ["a", "a"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("is_gone", "raised", "told"),
+    [
+        (True, BackendUnreachable, EngineGone),
+        (True, BackendUnavailable, BackendUnavailable),
+        (True, BackendFailed, BackendDied),
+        (False, BackendUnreachable, BackendUnreachable),
+        (False, BackendFailed, BackendFailed),
+    ],
+)
+def test_only_an_engine_that_is_gone_and_was_not_reached_is_worth_another_lease(
+    is_gone: bool, raised: type[BackendError], told: type[BackendError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "NOTICE_SECONDS", 0.01)
+
+    async def scenario(models: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        with pytest.raises(BackendError) as caught:
+            async with models.lease(A):
+                if is_gone:
+                    factory.engines["a"].exited.set()
+                raise raised("what the transport saw")
+        assert type(caught.value) is told
+        assert caught.value.message == ("a died of a test" if is_gone else "what the transport saw")
 
     run(scenario)
 

@@ -200,6 +200,31 @@ def test_parameters_that_cannot_work(tiny_model: Path, context: dict[str, Any], 
     assert_nothing_left()
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "this version cannot be used (cannot import name 'Server' from 'x' (/home/ann/lib/x/__init__.py))",
+            "this version cannot be used (cannot import name 'Server' from 'x' (__init__.py)).",
+        ),
+        ("/home/ann/lib/x/x.so: undefined symbol: ggml_init", "x.so: undefined symbol: ggml_init."),
+        ("/srv/some models/m.gguf is no model", "m.gguf is no model."),
+        ("not with this key: {api_key}", "not with this key: ***."),
+    ],
+)
+def test_what_the_child_says_is_shown_without_what_is_internal(said: str, reason: str) -> None:
+    answer = "import json, sys; key = json.loads(sys.stdin.readline())['api_key']; "
+    source = f"{answer}print(json.dumps({{'error': {said!r}.replace('{{api_key}}', key)}}))"
+
+    async def main() -> None:
+        with pytest.raises(BackendUnavailable) as caught:
+            await start(Script(source), Path("/srv/some models/m.gguf"))
+        assert caught.value.message == f"The model 'tiny' could not be loaded: {reason}"
+
+    asyncio.run(main())
+    assert_nothing_left()
+
+
 def test_an_engine_that_is_not_installed(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 

@@ -153,6 +153,10 @@ def test_images_of_allowed_hosts_are_found_for_fetching() -> None:
         "https://pics.example@other.example/a",
         "https://other.example/pics.example",
         "http:///a",
+        "http://[",
+        "https://pics.example:99999/a",
+        "https://pics.example:0/a",
+        "https://pics.example:port/a",
     ],
 )
 def test_images_of_other_hosts_are_refused(url: str) -> None:

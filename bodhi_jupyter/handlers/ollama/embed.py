@@ -12,16 +12,15 @@ from tornado import web
 from ...backends.base import Lease
 from ...backends.launch import Settings
 from ...catalog.alias import Alias, LocalTarget
-from ...wire.embeddings import batches, read_vectors, shorten
-from ...wire.errors import BackendFailed, GatewayError, InvalidField
+from ...wire.errors import GatewayError, InvalidField
 from ...wire.json_text import compact
 from ...wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
 from ...wire.ollama_bodies import tokens_of
 from ...wire.ollama_shortening import is_overflow
 from ...wire.ollama_stream import Timestamps
 from ..counted import CountedHandler
-from ..embeddings import BATCH, note_prompt_tokens
-from ..leased import document_at, with_lease
+from ..embeddings import Batch, embed
+from ..leased import document_at
 from ..native import context_tokens
 from .base import JSON, OllamaHandler
 
@@ -48,29 +47,27 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
         await self.load_or_unload(alias, request.keep_alive)
 
     async def embed(
-        self, request: Request, texts: Sequence[str], timestamps: Timestamps, *, truncate: bool
+        self,
+        request: Request,
+        texts: Sequence[str],
+        timestamps: Timestamps,
+        *,
+        truncate: bool,
+        dimensions: int | None = None,
     ) -> tuple[list[Vector], int]:
-        """The vectors, and the tokens they took; one lease for all of them, so that the model stays for as long.
+        """The vectors, and the tokens they took.
 
         Raises:
-            InvalidField: a text is too long, and may not be cut.
+            InvalidField: a text is too long, and may not be cut; or the vectors have fewer dimensions.
             GatewayError: no such model, no lease, or the server refused or failed.
         """
         alias = await self._alias_for(request)
-        vectors: list[Vector] = []
 
-        async def embed_rest(lease: Lease) -> None:
-            timestamps.loaded = timestamps.clock()
-            # What an engine answered before it died stands, and is not counted twice.
-            for batch in batches(texts[len(vectors) :], BATCH):
-                document = await self._document(alias, lease, batch, truncate=truncate)
-                try:
-                    vectors.extend(await asyncio.to_thread(read_vectors, document, len(batch)))
-                except ValueError:
-                    raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
-                note_prompt_tokens(self, document)
+        async def ask(lease: Lease, batch: Batch) -> dict[str, Any]:
+            timestamps.loaded = timestamps.loaded or timestamps.clock()
+            return await self._document(alias, lease, batch, truncate=truncate)
 
-        await with_lease(self.gateway, alias, embed_rest, request.keep_alive)
+        vectors = await embed(self, alias, texts, ask, dimensions=dimensions, keep_alive=request.keep_alive)
         return vectors, self.record.prompt_tokens or 0
 
     async def _alias_for(self, request: Request) -> Alias:
@@ -78,7 +75,7 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
         await self.count(alias)
         return await self.with_context(alias, request.options)
 
-    async def _document(self, alias: Alias, lease: Lease, batch: Sequence[Any], *, truncate: bool) -> dict[str, Any]:
+    async def _document(self, alias: Alias, lease: Lease, batch: Batch, *, truncate: bool) -> dict[str, Any]:
         try:
             return await self._ask(alias, lease, batch)
         except GatewayError as error:
@@ -145,11 +142,13 @@ class EmbedHandler(_EmbeddingHandler):
             await self.nothing_asked(request)
             self.answer_json({"model": request.model, "embeddings": []})
             return
-        vectors, tokens = await self.embed(request, request.inputs, timestamps, truncate=request.truncate)
+        vectors, tokens = await self.embed(
+            request, request.inputs, timestamps, truncate=request.truncate, dimensions=dimensions
+        )
 
         def render() -> bytes:
             # One by one: the encoder keeps all other threads waiting until it is done.
-            numbers = b",".join([compact(shorten(vector, dimensions).tolist()) for vector in vectors])
+            numbers = b",".join([compact(vector.tolist()) for vector in vectors])
             head, tail = {"model": request.model}, {**timestamps.durations(), "prompt_eval_count": tokens}
             return b'%b,"embeddings":[%b],%b' % (compact(head)[:-1], numbers, compact(tail)[1:])
 

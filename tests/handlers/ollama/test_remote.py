@@ -11,7 +11,7 @@ import pytest
 
 from bodhi_jupyter.handlers.ollama import answering, embed
 from bodhi_jupyter.wire import ollama_messages
-from bodhi_jupyter.wire.errors import BackendUnreachable
+from bodhi_jupyter.wire.errors import EngineGone
 from tests.fakes import behaviours as behave
 from tests.fakes.llama import FakeLlama
 from tests.tiny_random import write_tiny_random
@@ -262,7 +262,7 @@ async def test_texts_that_were_embedded_before_a_server_went_are_not_asked_and_c
         texts = arguments[4]["input"]
         asked.append(len(texts))
         if len(asked) == 2:
-            raise BackendUnreachable("gone", retry_after=1.0)
+            raise EngineGone("gone")
         data = [{"index": index, "embedding": [1.0, 0.0]} for index in range(len(texts))]
         return {"data": data, "usage": {"prompt_tokens": 2 * len(texts), "total_tokens": 2 * len(texts)}}
 
