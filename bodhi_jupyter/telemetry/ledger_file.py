@@ -118,8 +118,10 @@ class LedgerFile:
     def set_aside(self) -> None:
         """Leave a damaged file alone, under a name of its own, and begin another; not without end."""
         self.close()
-        if self._path is not None and len(list(self._folder.glob("*.damaged"))) < _MOST_DAMAGED:
-            with suppress(OSError):
+        if self._path is None:
+            return
+        with suppress(OSError):
+            if len(list(self._folder.glob("*.damaged"))) < _MOST_DAMAGED:
                 self._path.rename(self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.damaged"))
 
     def close(self) -> None:
