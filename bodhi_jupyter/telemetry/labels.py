@@ -44,6 +44,7 @@ _SPECIAL_CODES = frozenset(
         "unsupported",
         "unsupported_content",
         "unsupported_endpoint",
+        "unsupported_json_schema",
         "unsupported_parameter",
         "unsupported_value",
     }
