@@ -113,7 +113,7 @@ class AudioPart(Lenient):
 
 
 class FilePart(Lenient):
-    """``{"type": "file", "file": {...}}``: no model server here reads files."""
+    """``{"type": "file", "file": {...}}``: no backend reads files."""
 
     type: Literal["file"]
 
