@@ -67,11 +67,20 @@ def test_the_limits_in_the_documentation_are_some():
         assert list(parse_limits(ast.literal_eval(example)).limits_of("ann", "toy"))
 
 
-def test_links_lead_somewhere():
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert path.parent.joinpath(target).exists(), target
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings of a Markdown text."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(name: str):
+    path = ROOT / name
+    for file, fragment in re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", path.read_text(encoding="utf-8")):
+        target = path.parent / file if file else path
+        assert target.exists(), file
+        if fragment:
+            assert fragment in anchors(target.read_text(encoding="utf-8")), f"{file}#{fragment}"
 
 
 def test_every_module_is_in_the_architecture():

@@ -1,4 +1,4 @@
-"""One connection of HTTP/1.1 to a model server: the bytes that go out, and the answer as it comes in.
+"""One connection of HTTP/1.1 to a backend: the bytes that go out, and the answer as it comes in.
 
 Parsed by httptools (llhttp, which Node uses). Reading stops while 256 KiB of an answer wait to be taken.
 """

@@ -1,4 +1,4 @@
-"""Connections to model servers over plain HTTP, kept while they are of use, the last one used first.
+"""Connections to backends over plain HTTP, kept while they are of use, the last one used first.
 
 Stock httpx walks through all its connections for each request, and parses in Python (measured: 5 to 14 times the cost
 of the least request in a Jupyter server, and 3 times ours for a streamed chunk). Its requests and answers are objects

@@ -1,4 +1,4 @@
-"""How a request to a model server goes out: over which transport, and with which headers."""
+"""How a request to a backend goes out: over which transport, and with which headers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 
 class Answer:
-    """A model server's answer whose headers have arrived, its body still on the way."""
+    """A backend's answer whose headers have arrived, its body still on the way."""
 
     def __init__(self, incoming: Incoming, backend: str) -> None:
         self._incoming = incoming
@@ -86,7 +86,7 @@ class Answer:
 
 
 class Upstream:
-    """Sends requests to model servers over one connection pool.
+    """Sends requests to backends over one connection pool.
 
     The transports are made at the first request, in a thread: importing them and reading the certificates costs
     more than the event loop may be held.

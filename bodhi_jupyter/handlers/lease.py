@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from ..backends.base import Backend, Lease
-from ..catalog.alias import Alias
+from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import EngineGone
 from ..wire.record import CURRENT
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class TimedLease(AbstractAsyncContextManager[Lease]):
-    """`Backend.lease`; how long it was waited for is noted.
+    """`Backend.lease`; how long a local model was waited for is noted.
 
     Raises, on entering:
         GatewayError: as `Backend.lease`.
@@ -27,12 +27,13 @@ class TimedLease(AbstractAsyncContextManager[Lease]):
 
     def __init__(self, backend: Backend, alias: Alias, keep_alive: float | None = None) -> None:
         self._lease = backend.lease(alias, keep_alive)
+        self._may_wait = isinstance(alias.target, LocalTarget)
 
     async def __aenter__(self) -> Lease:
         began = time.perf_counter()
         lease = await self._lease.__aenter__()
         record = CURRENT.get()
-        if record is not None:
+        if record is not None and self._may_wait:
             record.lease_seconds = (record.lease_seconds or 0.0) + time.perf_counter() - began
         return lease
 

@@ -1,4 +1,4 @@
-"""The pump: a model server's stream in, the caller's answer out."""
+"""The pump: a backend's stream in, the caller's answer out."""
 
 from __future__ import annotations
 

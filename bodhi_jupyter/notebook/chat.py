@@ -96,7 +96,7 @@ def _chunks(server: Server, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]
     splitter = EventSplitter()
     try:
         with server.http() as client, client.stream("POST", "/v1/chat/completions", json=body) as response:
-            if response.status_code >= 400:
+            if response.status_code != 200:
                 raise RequestRefused.of(response.status_code, response.read())
             for block in response.iter_bytes():
                 for event in iter_events(splitter.feed(block)):

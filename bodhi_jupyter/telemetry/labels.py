@@ -1,4 +1,7 @@
-"""Values of labels, each out of a bounded set: whoever may send requests must not be able to make series."""
+"""Values of labels, each out of a bounded set: whoever may send requests must not be able to make series.
+
+The label ``model`` holds the alias: it is what callers put into ``model``, and llama.cpp's own metrics are beside ours.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ _SPECIAL_CODES = frozenset(
         "unsupported",
         "unsupported_content",
         "unsupported_endpoint",
+        "unsupported_json_schema",
         "unsupported_parameter",
         "unsupported_value",
     }

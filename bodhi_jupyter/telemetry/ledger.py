@@ -70,6 +70,8 @@ class Ledger:
         self._on_lost = on_lost
         self._on_failure = on_failure
         self._waiting: deque[RequestRecord] = deque()
+        #: Held while rows leave `_waiting`: the event loop gives up some while the thread takes them.
+        self._removing = threading.Lock()
         self._writing = threading.Lock()
         self._wanted = threading.Event()
         self._stopping = threading.Event()
@@ -118,7 +120,8 @@ class Ledger:
                 self.flush()
 
     def _write(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        with self._removing:
+            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not batch and not self._failing:
             return
         try:
@@ -144,9 +147,12 @@ class Ledger:
         self._give_up_too_many()
 
     def _give_up_too_many(self) -> None:
-        while len(self._waiting) > MAX_WAITING:
-            self._waiting.popleft()
-            self._on_lost(1)
+        with self._removing:
+            surplus = len(self._waiting) - MAX_WAITING
+            for _ in range(surplus):
+                self._waiting.popleft()
+        if surplus > 0:
+            self._on_lost(surplus)
 
     def _note_failure(self, error: Exception) -> None:
         self._on_failure()

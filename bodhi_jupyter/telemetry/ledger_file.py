@@ -118,8 +118,10 @@ class LedgerFile:
     def set_aside(self) -> None:
         """Leave a damaged file alone, under a name of its own, and begin another; not without end."""
         self.close()
-        if self._path is not None and len(list(self._folder.glob("*.damaged"))) < _MOST_DAMAGED:
-            with suppress(OSError):
+        if self._path is None:
+            return
+        with suppress(OSError):
+            if len(list(self._folder.glob("*.damaged"))) < _MOST_DAMAGED:
                 self._path.rename(self._path.with_name(f"{self._path.name}.{uuid.uuid4().hex[:8]}.damaged"))
 
     def close(self) -> None:
@@ -180,10 +182,9 @@ class LedgerFile:
 
     def _remove_old_files(self) -> None:
         """Files that others left: those that are too old, and the oldest while all are too large together."""
-        now = time.time()
-        others = sorted(self._others(), key=_modified)
-        for path in others:
-            if now - _modified(path) > self._max_age or (self._total_bytes() > self._max_bytes and _is_abandoned(path)):
+        ages = [(age, path) for path in self._others() if (age := _age(path)) is not None]
+        for age, path in sorted(ages, reverse=True):
+            if (age > self._max_age or self._total_bytes() > self._max_bytes) and _is_abandoned(path, age):
                 _remove(path)
 
     def _others(self) -> list[Path]:
@@ -214,7 +215,7 @@ def _lock_of(path: Path) -> BaseFileLock:
     return FileLock(f"{path}.lock", thread_local=False, mode=0o600)
 
 
-def _is_abandoned(path: Path) -> bool:
+def _is_abandoned(path: Path, age: float) -> bool:
     """Whether no running server writes to it."""
     lock = _lock_of(path)
     try:
@@ -222,7 +223,7 @@ def _is_abandoned(path: Path) -> bool:
     except Timeout:
         return False
     except (OSError, NotImplementedError):
-        return time.time() - _modified(path) > _ABANDONED_SECONDS
+        return age > _ABANDONED_SECONDS
     lock.release()
     return True
 
@@ -234,11 +235,12 @@ def _remove(path: Path) -> None:
             path.with_name(f"{path.name}{suffix}").unlink()
 
 
-def _modified(path: Path) -> float:
+def _age(path: Path) -> float | None:
+    """Seconds since it was written; None where it cannot be looked at, as a network file system may have it."""
     try:
-        return path.stat().st_mtime
+        return time.time() - path.stat().st_mtime
     except OSError:
-        return 0.0
+        return None
 
 
 def _size(path: Path) -> int:

@@ -44,7 +44,7 @@ PROMPT_TOKENS = Counter("bodhi_prompt_tokens", "Tokens taken in.", ["dialect", "
 COMPLETION_TOKENS = Counter("bodhi_completion_tokens", "Tokens given out.", ["dialect", "model"])
 STREAM_DURATION = Histogram(
     "bodhi_stream_duration_seconds",
-    "How long streams were open, by how they ended: finished, client_left or failed.",
+    "From the first event of a stream to its end, by how it ended: finished, client_left or failed.",
     ["dialect", "end"],
     buckets=_ANSWER_BUCKETS,
 )
@@ -55,7 +55,7 @@ DISCONNECTS = Counter(
 )
 QUEUE_WAIT = Histogram(
     "bodhi_queue_wait_seconds",
-    "How long requests waited to be admitted (admission), or for their model, loading included (model).",
+    "How long requests waited to be admitted (admission), or for their local model, loading included (model).",
     ["queue"],
     buckets=_ANSWER_BUCKETS,
 )
@@ -124,9 +124,11 @@ class Metrics:
 
     @staticmethod
     def _count_stream(record: RequestRecord, model: str) -> None:
-        _histogram(STREAM_DURATION, record.dialect, record.end.replace(" ", "_")).observe(record.seconds)
-        if record.first_token_seconds is not None:
-            _histogram(FIRST_TOKEN, model).observe(record.first_token_seconds)
+        first = record.first_token_seconds
+        if first is not None:
+            _histogram(FIRST_TOKEN, model).observe(first)
+        open_seconds = 0.0 if first is None else record.seconds - first
+        _histogram(STREAM_DURATION, record.dialect, record.end.replace(" ", "_")).observe(open_seconds)
         if (between := record.seconds_between_tokens) is not None:
             _histogram(BETWEEN_TOKENS, model).observe(between)
 

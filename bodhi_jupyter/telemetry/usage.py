@@ -40,6 +40,7 @@ _INCOMPATIBLE = (
     "unsupported",
     "unsupported_content",
     "unsupported_endpoint",
+    "unsupported_json_schema",
     "unsupported_parameter",
     "unsupported_value",
 )

@@ -12,7 +12,7 @@ GatewayError
 │   ├── RouteNotFound            404
 │   ├── MethodNotAllowed         405
 │   ├── BodyTooLarge             413
-│   └── RejectedByBackend        4xx  the model server refused the request
+│   └── RejectedByBackend        4xx  the backend refused the request
 │       └── ContextExceeded      400  the prompt does not fit
 ├── AccessError                  who is asking
 │   ├── NotAuthenticated         401
@@ -151,7 +151,7 @@ class BodyTooLarge(RequestError):
 
 
 class RejectedByBackend(RequestError):
-    """The model server refused the request with a 4xx status of its own."""
+    """The backend refused the request with a 4xx status of its own."""
 
     def __init__(self, message: str, *, status: int, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message, param=param, code=code)
@@ -194,7 +194,7 @@ class NotAllowed(AccessError):
 
 
 class BackendError(GatewayError):
-    """The model server failed; the caller could do nothing about it."""
+    """The backend failed; the caller could do nothing about it."""
 
     status = 502
     default_code = "backend_error"
@@ -202,7 +202,7 @@ class BackendError(GatewayError):
 
 
 class BackendUnavailable(BackendError):
-    """The model server is not ready, or cannot be asked."""
+    """The backend is not ready, or cannot be asked."""
 
     status = 503
     default_code = "backend_unavailable"
@@ -224,7 +224,7 @@ class ModelNotLoadable(BackendUnavailable):
 
 
 class BackendTimeout(BackendError):
-    """The model server was silent for longer than the read timeout."""
+    """The backend was silent for longer than the read timeout."""
 
     status = 504
     default_code = "backend_timeout"
@@ -232,13 +232,13 @@ class BackendTimeout(BackendError):
 
 
 class BackendFailed(BackendError):
-    """The model server failed while answering, or sent what is not an answer."""
+    """The backend failed while answering, or sent what is not an answer."""
 
     default_code = "backend_failed"
 
 
 class BackendDied(BackendFailed):
-    """The connection broke before the answer was whole: as far as can be told, the model server died."""
+    """The connection broke before the answer was whole: as far as can be told, the backend died."""
 
 
 class Busy(GatewayError):

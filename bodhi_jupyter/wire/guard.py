@@ -39,7 +39,7 @@ class Guard(Protocol):
         """
 
     def end(self) -> bytes:
-        """The terminal event, once the upstream has ended; ``b""`` where it has been passed on.
+        """The terminal event, once the backend's stream has ended; ``b""`` where it has been passed on.
 
         Raises:
             GatewayError: the stream did not end in success.
@@ -47,7 +47,7 @@ class Guard(Protocol):
 
 
 class StreamGuard:
-    """Passes the bytes of an upstream stream, and knows whether it ended well.
+    """Passes the bytes of a backend's stream, and knows whether it ended well.
 
     Plain chunks in the middle of a stream are not parsed: JSON for every token costs as much as the whole relay
     (measured: 5 to 14 microseconds). All others are.
@@ -84,7 +84,7 @@ class StreamGuard:
         return None if self._events.over or self._events.tail else self._pass_plain(chunk)
 
     def end(self) -> bytes:
-        """The terminal event, once the upstream has ended.
+        """The terminal event, once the backend's stream has ended.
 
         Raises:
             GatewayError: the stream did not end in success.

@@ -47,7 +47,7 @@ class EventStream(Protocol):
 
 
 class EventGuard:
-    """Passes on the events of an upstream stream, repaired, and knows whether it ended well.
+    """Passes on the events of a backend's stream, repaired, and knows whether it ended well.
 
     Args:
         backend: its name, for messages.
@@ -83,7 +83,7 @@ class EventGuard:
         return (chunk, event_count(chunk)) if is_whole and self._stream.passes(chunk) else None
 
     def end(self) -> bytes:
-        """The terminal event, once the upstream has ended.
+        """The terminal event, once the backend's stream has ended.
 
         Raises:
             GatewayError: the stream did not end in success.

@@ -19,7 +19,7 @@ def compact(value: object) -> bytes:
     try:
         return pydantic_core.to_json(value, inf_nan_mode="constants")  # a third of what `json` takes (measured)
     except ValueError:
-        # A lone surrogate (from a file's name that is no text, or a model server) stays; JSON knows it only escaped.
+        # A lone surrogate (from a file's name that is no text, or a backend) stays; JSON knows it only escaped.
         return _ENCODE(value).encode(errors="backslashreplace")
 
 
@@ -33,7 +33,7 @@ def parsed_text(text: str) -> Any:
 
 
 def forwarded(body: object) -> bytes:
-    """A caller's body, parsed and perhaps changed, as it goes to a model server.
+    """A caller's body, parsed and perhaps changed, as it goes to a backend.
 
     Raises:
         MalformedBody: it holds a number that JSON has not (``1e999`` is read as infinity).

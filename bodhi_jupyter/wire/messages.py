@@ -115,7 +115,7 @@ class AudioPart(Lenient):
 
 
 class FilePart(Lenient):
-    """``{"type": "file", "file": {...}}``: no model server here reads files."""
+    """``{"type": "file", "file": {...}}``: no backend reads files."""
 
     type: Literal["file"]
 

@@ -68,7 +68,7 @@ class ChatReader:
                 self.prompt_tokens, self.completion_tokens = counts
 
     def result(self) -> dict[str, Any]:
-        """The answer, once the upstream has ended.
+        """The answer, once the backend's stream has ended.
 
         Raises:
             GatewayError: the stream did not end in success.

@@ -41,7 +41,8 @@ class RequestRecord:
         chunks: events of a stream that came from the engine; about one for each token.
         seconds: from the request's headers to the last byte of the answer.
         queue_seconds: how long it waited to be admitted.
-        lease_seconds: how long it waited for its model, loading included; of several leases the sum.
+        lease_seconds: how long it waited for its local model, loading included; of several leases the sum. None
+            where a configured server answers.
         first_token_seconds: from the request's headers to the first event of a stream.
         last_token_seconds: the same, to the last event.
         prompt_tokens: as counted by the engine.

@@ -1,4 +1,4 @@
-"""A model server's refusals, in the words of the endpoint that was asked: its field, its missing route."""
+"""A backend's refusals, in the words of the endpoint that was asked: its field, its missing route."""
 
 from __future__ import annotations
 

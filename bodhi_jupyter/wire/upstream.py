@@ -1,4 +1,4 @@
-"""What a model server's refusal means, as one of our errors."""
+"""What a backend's refusal means, as one of our errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MISTAKES = (
         re.compile(r"Failed to parse (messages|tools)"),
         r"\1",
         "invalid_value",
-        r"The model server does not understand '\1'.",
+        r"The backend does not understand '\1'.",
     ),
     _Mistake(
         re.compile(r"Context size has been exceeded"),

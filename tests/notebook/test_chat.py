@@ -99,6 +99,7 @@ def test_the_chosen_model_and_parameters_are_sent(ask, monkeypatch):
     ("response", "error", "words"),
     [
         (refusal(404, "There is no model 'x'.", "model"), RequestRefused, "There is no model 'x'."),
+        (httpx.Response(302, headers={"Location": "/hub/login"}), RequestRefused, "perhaps to a login"),
         (stream(delta("One "), {"error": {"message": "It died."}}, cut=True), RequestRefused, "It died."),
         (stream(delta("One "), cut=True), ServerUnreachable, "broke off before its end"),
     ],

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 from bodhi_jupyter.telemetry import ledger as ledger_module
 from bodhi_jupyter.telemetry.ledger_file import PATTERN, LedgerFile
 from bodhi_jupyter.telemetry.usage import usage
+from bodhi_jupyter.wire.record import RequestRecord
 from tests.telemetry.ledgers import EVER, ROOT, rows, total
 from tests.telemetry.records import record
 
@@ -98,6 +101,27 @@ class TestFullDisk:
         blocked.unlink()
         ledger.flush()
         assert [number for (number,) in rows(blocked, "request_id")] == [str(number) for number in range(250, 350)]
+
+    def test_what_is_given_up_while_the_thread_takes_what_waits(self, make_ledger, monkeypatch, losses) -> None:
+        """One place in memory: where the thread counts what waits, the event loop gives some up."""
+        monkeypatch.setattr(ledger_module, "MAX_WAITING", 1)
+        ledger = make_ledger()
+
+        class Counted(deque[RequestRecord]):
+            """Lets the other one go on as far as it gets between a count and what is done with it."""
+
+            def __len__(self) -> int:
+                count = super().__len__()
+                if threading.current_thread() is not other and not other.is_alive() and count > 1:
+                    other.start()
+                    other.join(0.2)
+                return count
+
+        other = threading.Thread(target=ledger._give_up_too_many)
+        ledger._waiting = Counted([record(), record()])
+        ledger.flush()
+        other.join()
+        assert total(ledger.folder) + losses.rows == 2
 
 
 @contextmanager

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 from bodhi_jupyter.telemetry import ledger as ledger_module
 from tests.telemetry.ledgers import DAY, rows
 from tests.telemetry.records import record
+
+
+def left_behind(folder: Path, name: str, *, days: float) -> Path:
+    """A file that another server last wrote so many days ago."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"requests-{name}.sqlite3"
+    path.write_bytes(b"")
+    modified = time.time() - days * DAY
+    os.utime(path, (modified, modified))
+    return path
 
 
 class TestRetention:
@@ -32,17 +47,32 @@ class TestRetention:
         assert left == list(range(3000 - len(left), 3000))
 
     def test_files_that_others_left_go_and_those_of_running_servers_stay(self, make_ledger) -> None:
-        folder = make_ledger().folder
-        folder.mkdir()
-        long_ago = time.time() - 100 * DAY
-        for name, modified in (("v1-other-0", long_ago), ("v0-other-0", long_ago), ("v1-other-1", time.time())):
-            path = folder / f"requests-{name}.sqlite3"
-            path.write_bytes(b"")
-            os.utime(path, (modified, modified))
         ledger = make_ledger()
-        ledger.record(record())
-        ledger.flush()
-        assert sorted(path.name for path in folder.glob("*other*")) == ["requests-v1-other-1.sqlite3"]
+        left_behind(ledger.folder, "v1-other-0", days=100)
+        left_behind(ledger.folder, "v0-other-0", days=100)
+        new = left_behind(ledger.folder, "v1-other-1", days=0)
+        running = left_behind(ledger.folder, "v1-other-2", days=100)
+        with FileLock(f"{running}.lock"):
+            ledger.record(record())
+            ledger.flush()
+        assert sorted(ledger.folder.glob("*other*.sqlite3")) == [new, running]
+
+    def test_a_file_that_cannot_be_looked_at_stays(self, make_ledger, monkeypatch, losses) -> None:
+        ledger = make_ledger(max_bytes=0)
+        path = left_behind(ledger.folder, "v1-other-0", days=100)
+        stat = Path.stat
+
+        def stale(self: Path, **options: Any) -> os.stat_result:
+            if self == path:
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return stat(self, **options)
+
+        with monkeypatch.context() as patches:
+            patches.setattr(Path, "stat", stale)
+            ledger.record(record())
+            ledger.flush()
+        assert path.exists()
+        assert losses.failures == 0
 
     def test_abandoned_files_make_room_before_rows_of_ours(self, make_ledger) -> None:
         ledger = make_ledger(max_bytes=200_000)

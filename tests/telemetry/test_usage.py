@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bodhi_jupyter.telemetry.labels import _SPECIAL_CODES
 from bodhi_jupyter.telemetry.ledger import Ledger
 from bodhi_jupyter.telemetry.usage import usage, usage_csv
 from bodhi_jupyter.wire.answers_usage import Usage
@@ -146,6 +147,12 @@ def test_failures_name_the_field_and_the_library_that_sent_it(kept) -> None:
         "ollama-python",
     )
     Usage.model_validate(found)
+
+
+def test_what_we_call_unsupported_is_an_incompatibility(kept) -> None:
+    codes = {code for code in _SPECIAL_CODES if code.startswith("unsupported")}
+    found = usage(kept(*(record(started=MIDNIGHT, status=400, error=code) for code in codes)), query())
+    assert {one["error"] for one in found["incompatibilities"]} == codes
 
 
 def test_disconnects_tell_when_clients_leave(kept) -> None:

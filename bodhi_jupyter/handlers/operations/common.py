@@ -56,15 +56,15 @@ PROBLEMS = [
         NotSupported("The backend 'local' does not offer reranking for this model."),
     ),
     Problem(
-        "The model server failed, or did not answer sense.",
+        "The backend failed, or its answer made no sense.",
         BackendFailed("The backend 'local' ended before the answer was finished."),
     ),
     Problem(
-        "The model server cannot be reached, or the model cannot be loaded.",
+        "The backend cannot be reached, or the model cannot be loaded.",
         BackendUnavailable("The backend 'gpu-box' cannot be reached.", retry_after=1.0),
     ),
     Problem(
-        "The model server was silent for too long.", BackendTimeout("The backend 'gpu-box' was silent for 600 seconds.")
+        "The backend was silent for too long.", BackendTimeout("The backend 'gpu-box' was silent for 600 seconds.")
     ),
 ]
 

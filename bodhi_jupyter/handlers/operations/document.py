@@ -47,7 +47,7 @@ server is known by its cookie, and sends `X-XSRFToken` with everything that is n
 
 **Models.** `GET /v1/models` lists them; `default` stands for one of them.
 
-**Fields.** Those described here are checked. Others go through to the model server untouched (`min_p`, `grammar`,
+**Fields.** Those described here are checked. Others go through to the backend untouched (`min_p`, `grammar`,
 `chat_template_kwargs` ...); null means absent. What only means something at a hosted service (`store`, `metadata`,
 `service_tier` ...) is accepted and ignored.
 
