@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
+from bodhi_jupyter.backends import pool
 from tests.tiny_random import write_tiny_random
 
 HELLO = {"role": "user", "content": "hello"}
@@ -156,10 +159,12 @@ async def test_an_engine_that_died_unnoticed_is_started_again(client, extension,
         if refused:
             return post_upstream(address, path, *arguments, **named)
         refused.append(path)
+        os.kill(extension.gateway.pool.states()["m"].pid, signal.SIGKILL)
         nowhere = type(address)("http://127.0.0.1:9")
         return post_upstream(nowhere, path, *arguments, **named)
 
     monkeypatch.setattr(extension.gateway.upstream, "post", once_nobody)
+    monkeypatch.setattr(pool, "NOTICE_SECONDS", 20)
     assert (await post(client, "/api/generate", **body))["context"]
     assert refused == ["/tokenize"]
 
