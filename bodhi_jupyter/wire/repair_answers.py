@@ -18,6 +18,7 @@ from .sse import comment, data_event, iter_events
 # As llama.cpp writes them; inside a JSON string the quotation marks would be escaped, so only keys can match.
 _NO_CONTENT = b'"role":"assistant","content":null'
 _EMPTY_CONTENT = b'"role":"assistant","content":""'
+_USAGE_ALONE = re.compile(rb'"choices": ?\[\]')
 _CREATED_KEY = b'"created":'
 _CREATED = re.compile(_CREATED_KEY + rb"[0-9]+")
 _REASONING = b'"reasoning_content":"'
@@ -121,8 +122,24 @@ class ChatGuard(StreamGuard):
         self._mends_every_event = self._repairs.every_event
         self._first_deltas = request.choices
         self._created: bytes | None = None
+        #: Of several answers: what was told of their usage last.
+        self._usage_chunk: dict[str, Any] | None = None
         #: Around a plain text, as it comes and as it leaves.
         self._frames: tuple[Frame, Frame] | None = None
+
+    def end(self) -> bytes:
+        """The usage of several answers, in one chunk as OpenAI tells it, and the terminal event.
+
+        Raises:
+            GatewayError: the stream did not end in success.
+        """
+        done = super().end()
+        if self._usage_chunk is None:
+            return done
+        prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
+        counts = {"completion_tokens": completion, "prompt_tokens": prompt, "total_tokens": prompt + completion}
+        usage = {**self._usage_chunk["usage"], **counts}
+        return data_event(compact({**self._usage_chunk, "usage": usage})) + done
 
     def _pass_plain(self, block: bytes) -> Plain | None:
         """Plain events, mended where their frame has to be: not one by one."""
@@ -154,6 +171,8 @@ class ChatGuard(StreamGuard):
         if not block:
             return block
         block = self._of_one_moment(block)
+        if self._choices > 1 and _USAGE_ALONE.search(block):
+            block = b"".join(self._without_usage(block))
         if self._first_deltas > 0 and _NO_CONTENT in block:
             self._first_deltas -= block.count(_NO_CONTENT)
             block = block.replace(_NO_CONTENT, _EMPTY_CONTENT)
@@ -173,16 +192,29 @@ class ChatGuard(StreamGuard):
         return _CREATED.sub(self._created, block)
 
     def _read(self, block: bytes) -> Iterator[bytes]:
+        for _, chunk in self._chunks(block):
+            yield comment("waiting") if chunk is None else data_event(compact(self._repairs.chunk(chunk)))
+
+    def _without_usage(self, block: bytes) -> Iterator[bytes]:
+        """llama.cpp tells of each answer by itself (measured), and clients keep what comes last."""
+        for data, chunk in self._chunks(block):
+            if chunk is None:
+                yield comment("waiting")
+            elif chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict):
+                self._usage_chunk = chunk
+            else:
+                yield data_event(data)
+
+    def _chunks(self, block: bytes) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+        """The data of each event, and what it says; None for a comment."""
         for event in iter_events(block):
             if event.data is None:
-                yield comment("waiting")
+                yield b"", None
                 continue
             try:
-                chunk = json.loads(event.data)
+                yield event.data, json.loads(event.data)
             except ValueError:
                 raise BackendFailed(f"The backend {self._backend!r} sent an event that is not JSON.") from None
-            mended = self._repairs.chunk(chunk)
-            yield data_event(compact(mended))
 
 
 def trim_alternatives(choice: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -48,3 +49,15 @@ async def test_the_tokens_of_all_are_recorded(client, fake, records, stream: boo
     if not stream:
         assert response.json()["usage"] == {"completion_tokens": 12, "prompt_tokens": 10, "total_tokens": 22}
     assert (records[0].prompt_tokens, records[0].completion_tokens) == (10, 12)
+
+
+async def test_a_stream_tells_their_usage_once_behind_all_of_them(client, fake) -> None:
+    fake.script = [behave.stream(events("usage"))]
+    body = {**BODY, "stream": True, "stream_options": {"include_usage": True}}
+    lines = [line.removeprefix("data: ") for line in (await client.post(PATH, json=body)).text.splitlines() if line]
+    assert lines[-1] == "[DONE]"
+    chunks = [json.loads(line) for line in lines[:-1]]
+    assert [chunk["choices"] for chunk in chunks].count([]) == 1
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"] == {"completion_tokens": 12, "prompt_tokens": 10, "total_tokens": 22}
+    assert [choice["index"] for chunk in chunks for choice in chunk["choices"] if choice["finish_reason"]] == [1, 0]
