@@ -45,10 +45,7 @@ class ResponsesHandler(CountedHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), parse_request, ResponsesRequest, body)
-        name = request.model or DEFAULT
-        self.record.note_model(name)
-        await off_loop(len(body), refuse_unsupported, request)
+        request, name = await _checked(self)
         alias = await self.resolve_writer(name)
         await self.count(alias)
         self.events = ResponseEvents(
@@ -92,10 +89,7 @@ class ResponseTokensHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         body = self.body
-        request = await off_loop(len(body), parse_request, ResponsesRequest, body)
-        name = request.model or DEFAULT
-        self.record.note_model(name)
-        await off_loop(len(body), refuse_unsupported, request)
+        request, name = await _checked(self)
         alias = await self.resolve(name)
         asked = await off_loop(
             len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
@@ -139,6 +133,20 @@ class CancelledResponseHandler(StoredResponseHandler):
     """``POST /v1/responses/{id}/cancel``."""
 
     post = StoredResponseHandler.refuse
+
+
+async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:
+    """The request, and the name of its model.
+
+    Raises:
+        RequestError: it is wrong, or asks for what only the hosted service has.
+    """
+    body = handler.body
+    request = await off_loop(len(body), parse_request, ResponsesRequest, body)
+    name = request.model or DEFAULT
+    handler.record.note_model(name)
+    await off_loop(len(body), refuse_unsupported, request)
+    return request, name
 
 
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:

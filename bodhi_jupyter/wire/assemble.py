@@ -5,10 +5,10 @@ not. The engine looks whether anybody still waits for a whole answer after a sec
 while others stream, never (measured with two slots, and read in its `server-queue.cpp`).
 
 Measured against the engine's own answers, order of keys included; but the usage of several is that of all, where the
-engine's is the first one's. Three things cannot be seen in a stream: the text
-of a last assistant message that the model continues (the engine's whole answer repeats it), an incomplete UTF-8
-character at the very end (U+FFFD in the whole answer), and the beginning of a tool call that `max_tokens` cut before
-its name was complete (content in the whole answer).
+engine's is the first one's. Three things cannot be seen in a stream: the text of a last assistant message that the
+model continues (the engine's whole answer repeats it), an incomplete UTF-8 character at the very end (U+FFFD in the
+whole answer), and the beginning of a tool call that `max_tokens` cut before its name was complete (content in the
+whole answer).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from .events import EventReader
 from .plain_events import PlainRun, behind_next
 from .sse import DONE, comment, data_event
-from .usage_sum import summed_by_choice
+from .usage_sum import count_in, summed_by_choice
 
 #: What may be passed on, and how many events it is.
 Plain = tuple[bytes, int]
@@ -136,13 +136,7 @@ def token_counts(answer: Mapping[str, Any]) -> tuple[int, int] | None:
     """Prompt and completion tokens out of ``usage``, or of llama.cpp's ``timings``, which every stream ends with."""
     usage, timings = answer.get("usage"), answer.get("timings")
     if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):
-        return usage["prompt_tokens"], _count(usage, "completion_tokens")
+        return usage["prompt_tokens"], count_in(usage, "completion_tokens")
     if isinstance(timings, dict) and isinstance(timings.get("prompt_n"), int):
-        return timings["prompt_n"] + _count(timings, "cache_n"), _count(timings, "predicted_n")
+        return timings["prompt_n"] + count_in(timings, "cache_n"), count_in(timings, "predicted_n")
     return None
-
-
-def _count(counts: Mapping[str, Any], name: str) -> int:
-    """A number of a server's that may have sent anything."""
-    count = counts.get(name)
-    return count if isinstance(count, int) else 0

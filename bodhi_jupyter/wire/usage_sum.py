@@ -22,8 +22,8 @@ def summed_by_choice(usages: Mapping[int | None, Mapping[str, Any]]) -> dict[str
 
 def summed(answers: Iterable[Mapping[str, Any]], prompts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The usage of all `answers`; `prompts` are those of them that count for their prompts."""
-    completion = sum(_count(one, "completion_tokens") for one in answers)
-    prompt = sum(_count(one, "prompt_tokens") for one in prompts)
+    completion = sum(count_in(one, "completion_tokens") for one in answers)
+    prompt = sum(count_in(one, "prompt_tokens") for one in prompts)
     usage: dict[str, Any] = {
         "completion_tokens": completion,
         "prompt_tokens": prompt,
@@ -31,11 +31,11 @@ def summed(answers: Iterable[Mapping[str, Any]], prompts: Sequence[Mapping[str, 
     }
     details = [one["prompt_tokens_details"] for one in prompts if isinstance(one.get("prompt_tokens_details"), dict)]
     if details:
-        usage["prompt_tokens_details"] = {"cached_tokens": sum(_count(one, "cached_tokens") for one in details)}
+        usage["prompt_tokens_details"] = {"cached_tokens": sum(count_in(one, "cached_tokens") for one in details)}
     return usage
 
 
-def _count(counts: Mapping[str, Any], name: str) -> int:
+def count_in(counts: Mapping[str, Any], name: str) -> int:
     """A number of a server's that may have sent anything."""
     count = counts.get(name)
     return count if isinstance(count, int) else 0
