@@ -1,7 +1,4 @@
-"""Every route of ours, in the order in which they are looked for. Paths are below the server's base URL.
-
-Each request is held against one pattern after the other (half a microsecond each), so chats come first.
-"""
+"""Every route of ours, in the order in which they are looked for. Paths are below the server's base URL."""
 
 from __future__ import annotations
 

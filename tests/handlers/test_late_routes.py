@@ -96,6 +96,15 @@ def test_no_route_of_ours_is_left_out() -> None:
     assert all(begin and re.match(OURS, begin[0]) for begin in plain)
 
 
+def test_what_names_a_path_is_the_first_that_fits_it() -> None:
+    routes = [*ROUTES, *KEYED_ROUTES]
+    fixed = [pattern for pattern, _ in routes if re.fullmatch(r"[/\w-]+", pattern)]
+    assert "/api/chat" in fixed
+    assert "/v1/chat/completions" in fixed
+    for path in fixed:
+        assert next(pattern for pattern, _ in routes if re.fullmatch(pattern, path)) == path
+
+
 def test_jupyters_own_pages_are_never_kept_waiting() -> None:
     for path in (
         "/",
