@@ -14,7 +14,7 @@ from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder
 from ..access.person import person_of
@@ -30,30 +30,25 @@ from ..wire.errors import (
 )
 from ..wire.json_text import compact
 from ..wire.record import CURRENT
-from ..wire.sse import comment, data_event, event_count
+from ..wire.sse import data_event
 from .arrival import new_record
 from .failures import failure_line
 from .foreign_errors import defect, error_for
-from .framing import WholeAnswers, framed, write_chunk
 from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 from .once import OnceForAll
 from .own_line import OwnLine
+from .streams import StreamedAnswers
 
 AUTH_RESOURCE = "bodhi"
-STREAM_TYPE = "text/event-stream; charset=utf-8"
 #: A refused body up to this size is read and dropped before the refusal is sent.
 MAX_DRAINED_BYTES = 16 * 2**20
-#: How long the headers of a stream wait for its first event, so that an early failure keeps its status.
-HOLD_SECONDS = 10.0
-#: Proxies give up on connections that are idle for a minute, some for half of one.
-BEAT_SECONDS = 10.0
 
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 
 @web.stream_request_body
-class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
+class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
     """Base of every route.
 
     The body is collected here and not by Tornado, so that one that is too large is refused before it is in
@@ -61,8 +56,6 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
     """
 
     auth_resource = AUTH_RESOURCE
-    #: The content type of streams.
-    stream_type = STREAM_TYPE
     holder: KeyHolder | None = None
     #: Of the line that tells of a request.
     line_level = logging.INFO
@@ -73,11 +66,8 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
         self._arrived = time.perf_counter()
         self._body = bytearray()
         self._work: asyncio.Task[Any] | None = None
-        self._client_left = self._streaming = False
+        self._client_left = False
         self._refusal: GatewayError | web.HTTPError | None = None
-        self._heartbeat: asyncio.Task[None] | None = None
-        #: The connection itself, once blocks may be written to it.
-        self.direct: IOStream | None = None
 
     # -- who is asking ---------------------------------------------------------------------------------------
 
@@ -244,48 +234,6 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
             # Nobody reads it; logs and metrics do (499 is nginx's "client closed request").
             self.set_status(499, "Client Closed Request")
 
-    # -- streams ---------------------------------------------------------------------------------------------
-
-    def expect_stream(self) -> None:
-        """Announce a stream of events: if its first one takes long, comments keep proxies from giving up.
-
-        Until then nothing is sent, so that an early failure keeps its status.
-        """
-        self._heartbeat = asyncio.create_task(self._beat())
-
-    async def pass_on(self, block: bytes) -> None:
-        """Send whole events, and wait while the client does not read."""
-        self.note_passed(event_count(block))
-        if self.direct is not None:
-            await write_chunk(self.direct, block)
-        else:
-            self._begin_stream()
-            self.write(block)
-            await self.flush()
-            self.direct = framed(self)
-
-    def note_passed(self, events: int) -> None:
-        """So many events are sent now."""
-        record = self.record
-        record.last_token_seconds = time.perf_counter() - self._arrived
-        if record.first_token_seconds is None:
-            record.first_token_seconds = record.last_token_seconds
-            self._stop_heartbeat()
-        record.chunks += events
-
-    async def finish_stream(self) -> None:
-        """End the body at once: SDKs wait for it."""
-        await self.finish(set_content_type=self.stream_type)
-
-    def _begin_stream(self) -> None:
-        if self._streaming:
-            return
-        self._streaming = self.record.streamed = True
-        self.set_header("Content-Type", self.stream_type)
-        self.set_header("Cache-Control", "no-cache")
-        # Proxies in front of hubs (nginx) would otherwise collect the stream.
-        self.set_header("X-Accel-Buffering", "no")
-
     async def _fail_stream(self, error: GatewayError) -> None:
         """Tell of the failure inside the stream, whose status is long sent; no other end follows."""
         self.note_error(error)
@@ -294,19 +242,6 @@ class GatewayHandler(OwnLine, WholeAnswers, OnceForAll, ExtensionHandlerMixin, A
             await self.finish_stream()
         except StreamClosedError:
             self._note_client_left()
-
-    async def _beat(self) -> None:
-        await asyncio.sleep(HOLD_SECONDS)
-        while True:
-            self._begin_stream()
-            self.write(comment("waiting"))
-            await self.flush()
-            await asyncio.sleep(BEAT_SECONDS)
-
-    def _stop_heartbeat(self) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.cancel()
-            self._heartbeat = None
 
     def answer_json(self, document: object) -> None:
         """Finish with a JSON document."""

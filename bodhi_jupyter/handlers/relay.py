@@ -124,10 +124,10 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
     """
     try:
         await pass_events(handler, answer, guard)
-        await handler.pass_on(guard.end())
+        last = guard.end()
     finally:
         handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
-    await handler.finish_stream()
+    await handler.finish_stream(last)
 
 
 async def pass_events(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:

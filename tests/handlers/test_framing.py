@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
 from tornado.iostream import StreamClosedError
 
-from bodhi_jupyter.handlers import framing
-from bodhi_jupyter.handlers.framing import WholeAnswers, framed, write_chunk
+from bodhi_jupyter.handlers import framing, streams
+from bodhi_jupyter.handlers.framing import FramedAnswers, framed, write_chunk
 from tests.fakes import behaviours as behave
 
 PATH = "v1/chat/completions"
@@ -42,7 +43,10 @@ def exchange(server_url, token, jp_http_port, jp_base_url):
                 answer = await reader.read()
             else:
                 answer = await reader.readuntil(b"\r\n\r\n")
-                answer += await reader.readexactly(int(answer.partition(b"Content-Length: ")[2].split()[0]))
+                if b"Content-Length: " in answer:
+                    answer += await reader.readexactly(int(answer.partition(b"Content-Length: ")[2].split()[0]))
+                else:
+                    answer += await reader.readuntil(b"\r\n0\r\n\r\n")
         writer.close()
         head, _, rest = answer.partition(b"\r\n\r\n")
         return head, rest
@@ -86,38 +90,41 @@ async def test_a_failure_in_the_stream_is_its_one_end(exchange, fake) -> None:
     assert rest.endswith(b"\r\n0\r\n\r\n")
 
 
+@pytest.fixture
+def sent_by_us(monkeypatch) -> list[bytes]:
+    """What is written to the connection by us."""
+    sent: list[bytes] = []
+    sent_whole = FramedAnswers._sent
+
+    def noted(self: FramedAnswers, stream: Any, data: bytes) -> Any:
+        sent.append(data)
+        return sent_whole(self, stream, data)
+
+    monkeypatch.setattr(FramedAnswers, "_sent", noted)
+    return sent
+
+
+def without_own(head: bytes) -> list[bytes]:
+    """A head's lines but for those that no other answer has."""
+    return sorted(line for line in head.split(b"\r\n") if line.split(b":")[0].lower() not in {b"date", b"x-request-id"})
+
+
 class TestWholeAnswers:
     """As Tornado sends them, where only it knows what to say of the connection, and as we do."""
 
-    @pytest.fixture
-    def sent_by_us(self, monkeypatch) -> list[bool]:
-        sent: list[bool] = []
-        whole = WholeAnswers._send_whole
-
-        def noted(self: WholeAnswers, stream: Any) -> Any:
-            sent.append(True)
-            return whole(self, stream)
-
-        monkeypatch.setattr(WholeAnswers, "_send_whole", noted)
-        return sent
-
     async def test_the_same_bytes_either_way(self, exchange, fake, sent_by_us) -> None:
         kept, body = await exchange(body=WHOLE, connection="keep-alive")
-        assert sent_by_us == [True]
+        assert len(sent_by_us) == 1
         closed, other = await exchange(body=WHOLE)
-        assert sent_by_us == [True]
-        own = {b"date", b"x-request-id"}
-        ours, tornados = (
-            [line for line in head.split(b"\r\n") if line.split(b":")[0].lower() not in own] for head in (kept, closed)
-        )
-        assert [*ours, b"Connection: close"] == tornados
+        assert len(sent_by_us) == 1
+        assert sorted([*without_own(kept), b"Connection: close"]) == without_own(closed)
         assert json.loads(body)["choices"] == json.loads(other)["choices"]
-        assert b"Content-Length: %d" % len(body) in ours
+        assert b"Content-Length: %d" % len(body) in kept
 
     async def test_a_connection_serves_again(self, client, fake, sent_by_us) -> None:
         for _ in range(3):
             assert (await client.post(PATH, json=WHOLE)).status_code == 200
-        assert sent_by_us == [True] * 3
+        assert len(sent_by_us) == 3
 
     async def test_what_the_socket_does_not_take_follows(self, exchange, fake, monkeypatch) -> None:
         send = framing._send
@@ -128,6 +135,69 @@ class TestWholeAnswers:
     async def test_errors_are_tornados(self, client, fake, sent_by_us) -> None:
         answer = await client.post(PATH, json={**WHOLE, "messages": []})
         assert (answer.status_code, sent_by_us) == (400, [])
+
+
+class TestStreams:
+    """On a connection that is kept: head, blocks and end are ours."""
+
+    async def test_the_same_bytes_either_way(self, exchange, fake, sent_by_us) -> None:
+        kept, body = await exchange(connection="keep-alive")
+        assert sent_by_us
+        sent_by_us.clear()
+        closed, other = await exchange()
+        assert sent_by_us == []
+        assert sorted([*without_own(kept), b"Connection: close"]) == without_own(closed)
+        assert unframed(body) == unframed(other) == EXPECTED
+
+    async def test_the_first_block_comes_with_the_head_and_the_last_with_the_end(
+        self, exchange, fake, sent_by_us
+    ) -> None:
+        await exchange(connection="keep-alive")
+        first, last = sent_by_us
+        assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"data: {" in first
+        assert b"data: [DONE]" in last
+        assert last.endswith(b"\r\n0\r\n\r\n")
+
+    async def test_a_connection_serves_again(self, client, fake, sent_by_us) -> None:
+        for _ in range(3):
+            assert (await client.post(PATH, json=BODY)).content == EXPECTED
+        assert len(sent_by_us) == 6
+
+    async def test_a_failure_is_its_one_end(self, exchange, fake) -> None:
+        fake.script = [behave.die_mid_chunk()]
+        _, rest = await exchange(connection="keep-alive")
+        events = unframed(rest).split(b"\n\n")
+        assert json.loads(events[-2].removeprefix(b"data: "))["error"]["code"]
+        assert b"[DONE]" not in rest
+
+    async def test_what_the_socket_does_not_take_follows(self, exchange, fake, monkeypatch) -> None:
+        send = framing._send
+        monkeypatch.setattr(framing, "_send", lambda stream, data: send(stream, data[:10]))
+        _, body = await exchange(connection="keep-alive")
+        assert unframed(body) == EXPECTED
+
+    @pytest.mark.parametrize("connection", ["keep-alive", "close"])
+    async def test_the_kernel_keeps_no_block_back(self, exchange, fake, monkeypatch, connection) -> None:
+        connections: list[Any] = []
+        seen: list[int] = []
+        monkeypatch.setattr(
+            streams, "framed", lambda handler: connections.append(handler.request.connection) or framed(handler)
+        )
+
+        async def look(exchange: Any) -> None:
+            first, word, *rest = behave.chat_events(include_usage=False)
+            await exchange.send_stream_head()
+            for event in (first, word):
+                await exchange.send_chunk(event)
+            await asyncio.sleep(0.1)
+            seen.append(connections[0].stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            for event in (*rest, b""):
+                await exchange.send_chunk(event)
+
+        fake.behave(look)
+        await exchange(connection=connection)
+        assert seen == [1]
 
 
 class TestCompression:

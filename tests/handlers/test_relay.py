@@ -278,8 +278,8 @@ class TestNobodyThere:
 class TestLongWait:
     @pytest.fixture
     def bodhi_config(self, bodhi_config, monkeypatch):
-        monkeypatch.setattr("bodhi_jupyter.handlers.base.HOLD_SECONDS", 0.05)
-        monkeypatch.setattr("bodhi_jupyter.handlers.base.BEAT_SECONDS", 0.05)
+        monkeypatch.setattr("bodhi_jupyter.handlers.streams.HOLD_SECONDS", 0.05)
+        monkeypatch.setattr("bodhi_jupyter.handlers.streams.BEAT_SECONDS", 0.05)
         return bodhi_config
 
     async def test_comments_keep_the_connection_alive_until_the_first_event(self, client, fake) -> None:

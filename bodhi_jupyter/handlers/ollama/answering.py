@@ -131,8 +131,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         last = guard.final()
         final = compact(last if completed is None else await completed(last)) + b"\n"
         if request.stream:
-            await self.pass_on(final)
-            await self.finish_stream()
+            await self.finish_stream(final)
         else:
             lines = b"".join([*collected, final])
             small = len(lines) <= _LARGE_ANSWER_BYTES
