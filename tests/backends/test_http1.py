@@ -6,88 +6,16 @@ import asyncio
 import gc
 import gzip
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from bodhi_jupyter.backends import http1
 from bodhi_jupyter.backends.http1 import Disconnected
-from bodhi_jupyter.backends.http1_pool import Http1Answer, Http1Pool
-from bodhi_jupyter.backends.sending import Http1Request, head_of, origin_of
-
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-class Server:
-    """Answers each request on each connection with the next of its answers; notes what it was asked, and by whom."""
-
-    def __init__(self, *answers: bytes | Answer) -> None:
-        self.answers = list(answers)
-        self.requests: list[tuple[int, bytes]] = []
-        self.connections = 0
-        self.tasks: list[asyncio.Task[None] | None] = []
-        self.closed = asyncio.Event()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.tasks.append(asyncio.current_task())
-        number = self.connections
-        try:
-            while self.answers:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.startswith(b"Content-Len")), 0)
-                self.requests.append((number, head + await reader.readexactly(length)))
-                answer = self.answers.pop(0)
-                if isinstance(answer, bytes):
-                    writer.write(answer)
-                    await writer.drain()
-                    if not answer.endswith(b"ok"):
-                        break
-                else:
-                    await answer(reader, writer)
-                    break
-            else:
-                await reader.read()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            self.closed.set()
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
-
-
-@asynccontextmanager
-async def serving(*answers: bytes | Answer) -> AsyncIterator[tuple[Server, Http1Pool, str]]:
-    behaviour = Server(*answers)
-    server = await asyncio.start_server(behaviour.serve, "127.0.0.1", 0)
-    transport = Http1Pool(4.0)
-    try:
-        yield behaviour, transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/path?x=1"
-    finally:
-        transport.close()
-        server.close()
-        async with asyncio.timeout(20):
-            await asyncio.gather(*filter(None, behaviour.tasks))
-
-
-def request(url: str, content: bytes | AsyncIterator[bytes] = b"hello", timeout: float = 30) -> Http1Request:
-    origin = origin_of(url)
-    assert origin is not None
-    length = b"Content-Length: %d\r\n" % len(content) if isinstance(content, bytes) else b""
-    return Http1Request(origin, head_of("POST", url, ()) + length + b"\r\n", content, 5, timeout)
-
-
-async def answer_to(transport: Http1Pool, asked: Http1Request, *, afresh: bool = False) -> tuple[Http1Answer, bytes]:
-    answer = await transport.send(asked, afresh=afresh)
-    try:
-        return answer, b"".join([chunk async for chunk in answer])
-    finally:
-        await answer.close()
+from bodhi_jupyter.backends.http1_pool import Http1Pool
+from bodhi_jupyter.backends.sending import head_of, origin_of
+from tests.backends.scripted_http import CHUNKED, OK, answer_to, request, serving
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -336,88 +264,3 @@ async def test_behind_a_stream_no_connection_is_kept_where_they_are_closed() -> 
         for _ in range(3):
             await answer_to(transport, request(url))
     assert [number for number, _ in server.requests] == [1, 2, 3, 4, 4]
-
-
-class TestHandedOver:
-    """A body that is given to a function as it comes."""
-
-    @staticmethod
-    async def handed(transport: Http1Pool, asked: Http1Request, take: Callable[[bytes], bool]) -> None:
-        answer = await transport.send(asked)
-        try:
-            await answer.hand_over(take)
-        finally:
-            await answer.close()
-
-    @staticmethod
-    def in_pieces(*pieces: bytes) -> Answer:
-        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            for piece in (CHUNKED, *pieces):
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0.02)
-
-        return answer
-
-    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-    async def test_every_piece_in_order(self, host) -> None:
-        taken: list[bytes] = []
-        async with serving(self.in_pieces(b"3\r\nabc\r\n2\r\n", b"de\r\n", b"1\r\nf\r\n0\r\n\r\n")) as (
-            _,
-            transport,
-            url,
-        ):
-            await self.handed(
-                transport, request(url.replace("127.0.0.1", host)), lambda piece: bool(taken.append(piece))
-            )
-        assert taken == [b"abc", b"de", b"f"]
-
-    @pytest.mark.parametrize("answer", [OK, b"HTTP/1.0 200 OK\r\n\r\nok\n"])
-    async def test_what_came_with_the_headers(self, answer) -> None:
-        taken: list[bytes] = []
-        async with serving(answer) as (_, transport, url):
-            await self.handed(transport, request(url), lambda piece: bool(taken.append(piece)))
-        assert b"".join(taken).strip() == b"ok"
-
-    async def test_nothing_is_given_once_it_was_enough(self) -> None:
-        taken: list[bytes] = []
-
-        def take(piece: bytes) -> bool:
-            taken.append(piece)
-            return b"c" in piece
-
-        pieces = (b"1\r\na\r\n", b"1\r\nc\r\n", *[b"1\r\nd\r\n"] * 100)
-        async with serving(self.in_pieces(*pieces)) as (server, transport, url):
-            await self.handed(transport, request(url), take)
-            async with asyncio.timeout(20):
-                await server.closed.wait()
-        assert taken == [b"a", b"c"]
-
-    @pytest.mark.parametrize("pieces", [(b"1\r\na\r\n",), (b"1\r\na\r\n", b"no chunk")])
-    async def test_what_came_before_it_broke_is_given(self, pieces) -> None:
-        taken: list[bytes] = []
-        async with serving(self.in_pieces(*pieces)) as (_, transport, url):
-            with pytest.raises(httpx.RemoteProtocolError):
-                await self.handed(transport, request(url), lambda piece: bool(taken.append(piece)))
-        assert taken == [b"a"]
-
-    async def test_enough_that_came_before_it_broke_is_enough(self) -> None:
-        async with serving(self.in_pieces(b"1\r\na\r\nno chunk")) as (_, transport, url):
-            await self.handed(transport, request(url), lambda _: True)
-
-    async def test_what_it_raises_is_raised(self) -> None:
-        def take(piece: bytes) -> bool:
-            raise LookupError(piece)
-
-        async with serving(self.in_pieces(b"1\r\na\r\n", *[b"1\r\nd\r\n"] * 100)) as (_, transport, url):
-            with pytest.raises(LookupError):
-                await self.handed(transport, request(url), take)
-
-    async def test_a_silent_server_is_not_waited_for(self) -> None:
-        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(CHUNKED + b"1\r\na\r\n")
-            await reader.read()
-
-        async with serving(silent) as (_, transport, url):
-            with pytest.raises(httpx.ReadTimeout):
-                await self.handed(transport, request(url, timeout=0.1), lambda _: False)

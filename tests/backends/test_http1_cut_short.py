@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.backends.test_http1 import OK, answer_to, request, serving
+from tests.backends.scripted_http import OK, answer_to, request, serving
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

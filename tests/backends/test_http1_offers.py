@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.backends.test_http1 import CHUNKED, OK, request, serving
+from tests.backends.scripted_http import CHUNKED, OK, request, serving
 
 
 async def stepped(parts: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -13,7 +13,7 @@ from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
 from bodhi_jupyter.backends.tls import TlsTransport
 from bodhi_jupyter.backends.transport import Upstream
 from bodhi_jupyter.wire.errors import BackendDied
-from tests.backends.test_http1 import OK, Server, answer_to, request, serving
+from tests.backends.scripted_http import OK, Server, answer_to, request, serving
 
 #: Closes without a byte.
 NOTHING = b""
