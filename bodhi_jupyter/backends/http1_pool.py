@@ -43,12 +43,15 @@ class Http1Pool:
             httpx.TransportError: there is no answer.
         """
         kept = None if afresh else self._take(request.origin)
+        was_stream = kept is not None and _streamed(kept)
         connection = kept or await _connect(request.origin, request.connect_timeout)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
         except BaseException as error:
             connection.abort()
             if kept is not None and isinstance(error, Disconnected):
+                if was_stream:
+                    self._closes_behind_streams.add(request.origin)
                 raise KeptTooLong("closed without an answer") from None
             raise
         return Http1Answer(connection, self, request.origin)

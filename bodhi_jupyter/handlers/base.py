@@ -63,7 +63,8 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
     def initialize(self, name: str = "bodhi_jupyter") -> None:
         """Prepare what must exist however early the request fails."""
         super().initialize(name=name)
-        self._arrived = time.perf_counter()
+        # The headers did; the body may have been waited for (`small_bodies`).
+        self._arrived = time.perf_counter() - self.request.request_time()
         self._body = bytearray()
         self._work: asyncio.Task[Any] | None = None
         self._client_left = False

@@ -15,6 +15,8 @@ from tornado import httputil, web
 from tornado.log import app_log
 from tornado.routing import PathMatches, Router, Rule, RuleRouter
 
+from .small_bodies import SmallBody, is_small
+
 #: What a path that may be ours begins with, below the base URL: those alone are kept waiting. ``/bodhi`` has many
 #: spellings (`ollama.keyed`); what then turns out not to be ours is Jupyter's.
 OURS = r"/(?:v1|[bB%/]|api/(?:chat|generate|embed|version|tags|ps|show|pull|create|copy|delete|push|blobs))"
@@ -81,13 +83,14 @@ class _HandlerRouter(RuleRouter):
     ) -> httputil.HTTPMessageDelegate | None:
         handler = self._fixed.get(request.path)
         if handler is not None:
-            return self._application.get_handler_delegate(request, handler)
+            return self.get_target_delegate(handler, request)
         return super().find_handler(request, **parameters)
 
     def get_target_delegate(
         self, target: type[web.RequestHandler], request: httputil.HTTPServerRequest, **target_params: Any
     ) -> httputil.HTTPMessageDelegate:
-        return self._application.get_handler_delegate(request, target, **target_params)
+        delegate = self._application.get_handler_delegate(request, target, **target_params)
+        return SmallBody(delegate) if is_small(request.headers) else delegate
 
 
 class _Waiting(httputil.HTTPMessageDelegate):

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from bodhi_jupyter.backends import http1
-from bodhi_jupyter.backends.http1 import Disconnected
+from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
 from bodhi_jupyter.backends.http1_pool import Http1Pool
 from bodhi_jupyter.backends.sending import head_of, origin_of
 from tests.backends.scripted_http import CHUNKED, OK, answer_to, request, serving
@@ -264,3 +264,18 @@ async def test_behind_a_stream_no_connection_is_kept_where_they_are_closed() -> 
         for _ in range(3):
             await answer_to(transport, request(url))
     assert [number for number, _ in server.requests] == [1, 2, 3, 4, 4]
+
+
+async def test_so_it_is_where_one_that_was_kept_turned_out_to_be_closed() -> None:
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 2\r\n\r\nok"
+
+    async def hang_up(*_: object) -> None:
+        pass
+
+    async with serving(stream, hang_up, stream, stream) as (server, transport, url):
+        await answer_to(transport, request(url))
+        with pytest.raises(KeptTooLong):
+            await answer_to(transport, request(url))
+        for _ in range(2):
+            await answer_to(transport, request(url))
+    assert [number for number, _ in server.requests] == [1, 1, 2, 3]
