@@ -46,7 +46,7 @@ def send_chunk(stream: IOStream, block: bytes) -> None:
     try:
         sent = stream.socket.send(data)
     except OSError:
-        sent = 0  # as in `_chunk` and `_send`, whose calls would be two more for each chunk
+        sent = 0  # as in `_chunk` and `_taken`, whose calls would be two more for each chunk
     if sent < len(data):
         stream.write(memoryview(data)[sent:])
 
@@ -63,7 +63,7 @@ async def write_chunk(stream: IOStream, block: bytes) -> None:
     """
     data = _chunk(block)
     # What is still to be sent of an earlier block goes first.
-    sent = _send(stream, data) if is_free(stream) else 0
+    sent = _taken(stream, data) if is_free(stream) else 0
     if sent < len(data):
         await stream.write(memoryview(data)[sent:])
 
@@ -97,12 +97,12 @@ class FramedAnswers(RequestHandler):
             self._headers["Transfer-Encoding"] = "chunked"
         head = "".join([f"{name}: {value}\r\n" for name, value in self._headers.get_all()])
         body = self._written() if is_whole else _chunk(self._written())
-        return self._sent(stream, b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (head.encode("latin1"), body))
+        return self._send(stream, b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (head.encode("latin1"), body))
 
     def _send_block(self, is_last: bool) -> asyncio.Future[None]:
         assert isinstance(self.request.connection, HTTP1Connection)
         data = _chunk(self._written())
-        return self._sent(self.request.connection.stream, data + _END if is_last else data)
+        return self._send(self.request.connection.stream, data + _END if is_last else data)
 
     def _written(self) -> bytes:
         """What `write` was given since the last time."""
@@ -110,9 +110,9 @@ class FramedAnswers(RequestHandler):
         self._write_buffer = []
         return body
 
-    def _sent(self, stream: IOStream, data: bytes) -> asyncio.Future[None]:
+    def _send(self, stream: IOStream, data: bytes) -> asyncio.Future[None]:
         """What the socket does not take at once follows; the future is over when all is sent, or the client left."""
-        sent = _send(stream, data) if is_free(stream) else 0
+        sent = _taken(stream, data) if is_free(stream) else 0
         if sent < len(data):
             assert self.request.connection is not None
             return self.request.connection.write(data[sent:])
@@ -121,7 +121,7 @@ class FramedAnswers(RequestHandler):
         return done
 
 
-def send_at_once(handler: RequestHandler) -> None:
+def without_delay(handler: RequestHandler) -> None:
     """Have the kernel send each block as it is written.
 
     Otherwise it keeps one until the client has acknowledged the one before, which those that have asked on the same
@@ -137,7 +137,7 @@ def _chunk(block: bytes) -> bytes:
     return block and b"%x\r\n%b\r\n" % (len(block), block)
 
 
-def _send(stream: IOStream, data: bytes) -> int:
+def _taken(stream: IOStream, data: bytes) -> int:
     """What the socket takes at once, in bytes; an error is left to the stream, which closes as it always does."""
     try:
         return stream.socket.send(data)

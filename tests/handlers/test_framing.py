@@ -94,13 +94,13 @@ async def test_a_failure_in_the_stream_is_its_one_end(exchange, fake) -> None:
 def sent_by_us(monkeypatch) -> list[bytes]:
     """What is written to the connection by us."""
     sent: list[bytes] = []
-    sent_whole = FramedAnswers._sent
+    sent_whole = FramedAnswers._send
 
     def noted(self: FramedAnswers, stream: Any, data: bytes) -> Any:
         sent.append(data)
         return sent_whole(self, stream, data)
 
-    monkeypatch.setattr(FramedAnswers, "_sent", noted)
+    monkeypatch.setattr(FramedAnswers, "_send", noted)
     return sent
 
 
@@ -127,8 +127,8 @@ class TestWholeAnswers:
         assert len(sent_by_us) == 3
 
     async def test_what_the_socket_does_not_take_follows(self, exchange, fake, monkeypatch) -> None:
-        send = framing._send
-        monkeypatch.setattr(framing, "_send", lambda stream, data: send(stream, data[:10]))
+        taken = framing._taken
+        monkeypatch.setattr(framing, "_taken", lambda stream, data: taken(stream, data[:10]))
         _, body = await exchange(body=WHOLE, connection="keep-alive")
         assert json.loads(body)["object"] == "chat.completion"
 
@@ -172,8 +172,8 @@ class TestStreams:
         assert b"[DONE]" not in rest
 
     async def test_what_the_socket_does_not_take_follows(self, exchange, fake, monkeypatch) -> None:
-        send = framing._send
-        monkeypatch.setattr(framing, "_send", lambda stream, data: send(stream, data[:10]))
+        taken = framing._taken
+        monkeypatch.setattr(framing, "_taken", lambda stream, data: taken(stream, data[:10]))
         _, body = await exchange(connection="keep-alive")
         assert unframed(body) == EXPECTED
 
