@@ -92,7 +92,7 @@ class LocalPool:
         try:
             yield Lease(engine.address, alias.name)
         except (BackendFailed, BackendUnavailable) as error:
-            if await _has_died(engine):
+            if await _has_died(engine, error):
                 raise _meaning_of(error)(engine.why_it_died()) from None
             raise
         finally:
@@ -216,9 +216,10 @@ def _meaning_of(error: BackendFailed | BackendUnavailable) -> type[BackendError]
     return EngineGone if isinstance(error, BackendUnreachable) else type(error)
 
 
-async def _has_died(engine: Engine) -> bool:
-    """Whether a broken connection means that the engine is gone: the connection breaks first."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(NOTICE_SECONDS):
-            await engine.exited.wait()
+async def _has_died(engine: Engine, error: BackendError) -> bool:
+    """Whether the engine is gone: where a connection broke, that comes a moment before its end is noticed."""
+    if isinstance(error, BackendDied | BackendUnreachable):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_SECONDS):
+                await engine.exited.wait()
     return engine.exited.is_set()

@@ -101,6 +101,18 @@ def test_only_an_engine_that_is_gone_and_was_not_reached_is_worth_another_lease(
     run(scenario)
 
 
+@pytest.mark.parametrize(("raised", "waits"), [(BackendDied, True), (BackendUnreachable, True), (BackendFailed, False)])
+def test_only_where_a_connection_broke_is_an_end_waited_for(raised: type[BackendError], waits: bool) -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        with pytest.raises(BackendError) as caught:
+            async with pool.lease(A):
+                asyncio.get_running_loop().call_later(0.02, factory.engines["a"].exited.set)
+                raise raised("what was seen")
+        assert (caught.value.message == "a died of a test") == waits
+
+    run(scenario)
+
+
 def test_deaths_under_a_keep_alive_of_zero_are_a_loop_too() -> None:
     async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
         brief = alias("brief", keep_alive=0.0)
