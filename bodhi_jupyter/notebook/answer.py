@@ -47,7 +47,9 @@ class Answer:
         reasoning: what the model thought before it, where it tells that apart.
         messages: the conversation up to the question, without a system prompt that the alias adds.
         model: who answered.
-        finish_reason: ``stop``, ``length``; "" while it grows, and where it broke off.
+        tool_calls: what the model wants to have called, as OpenAI writes calls; the answers to them go behind
+            `conversation`, as messages of the role ``tool``.
+        finish_reason: ``stop``, ``length``, ``tool_calls``; "" while it grows, and where it broke off.
         prompt_tokens: tokens read, as the engine counts them.
         completion_tokens: tokens written, likewise.
         speed: None until it is complete.
@@ -57,6 +59,7 @@ class Answer:
     reasoning: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     model: str = ""
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
     finish_reason: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -74,7 +77,10 @@ class Answer:
     @property
     def conversation(self) -> list[dict[str, Any]]:
         """The messages with this answer at their end, to ask on from."""
-        return [*self.messages, {"role": "assistant", "content": self.text}]
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        return [*self.messages, message]
 
     def note(self) -> str:
         """One line on who answered and how fast."""
@@ -85,6 +91,8 @@ class Answer:
                 parts.append(f"{self.speed.tokens_per_second:.0f} tokens/s")
             if self.speed.first_token_seconds is not None:
                 parts.append(f"first after {self.speed.first_token_seconds:.2f} s")
+        if self.tool_calls:
+            parts.append(f"calls {', '.join(call['function']['name'] for call in self.tool_calls)}")
         if self.finish_reason == "length":
             parts.append("cut at the token limit")
         return " · ".join(part for part in parts if part)

@@ -9,10 +9,11 @@ from typing import Any
 
 import httpx
 
+from ..wire.assemble import ToolCall
 from ..wire.sse import EventSplitter, is_done, iter_events
 from .answer import Answer, Speed, speeds
 from .client import Server, connect
-from .errors import RequestRefused, ServerUnreachable, unreachable
+from .errors import RequestRefused, ServerUnreachable, WrongArgument, unreachable
 from .screen import Screen, screen
 
 
@@ -42,10 +43,10 @@ def chat(
         parameters: OpenAI's, such as ``temperature`` and ``max_tokens``, and llama.cpp's.
 
     Raises:
+        WrongArgument: `after` is neither.
         NotebookError: there is no server, it does not answer, or it refuses.
     """
-    before = after.conversation if isinstance(after, Answer) else [dict(message) for message in after]
-    messages = [*_instructions(system), *before, {"role": "user", "content": prompt}]
+    messages = [*_instructions(system), *_conversation(after), {"role": "user", "content": prompt}]
     body = {
         **parameters,
         "model": model or Choice.model,
@@ -68,9 +69,10 @@ def receive(server: Server, body: Mapping[str, Any], answer: Answer, shown_on: S
     begun = time.perf_counter()
     first: float | None = None
     pieces = 0
+    calls: dict[int, ToolCall] = {}
     try:
         for chunk in _chunks(server, body):
-            piece = _take(chunk, answer)
+            piece = _take(chunk, answer, calls)
             if not piece:
                 continue
             pieces += 1
@@ -115,8 +117,8 @@ def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
     return chunk
 
 
-def _take(chunk: Mapping[str, Any], answer: Answer) -> str:
-    """Put a chunk into the answer; the text that it brought."""
+def _take(chunk: Mapping[str, Any], answer: Answer, calls: dict[int, ToolCall]) -> str:
+    """Put a chunk into the answer, and its pieces of calls into `calls`; the text that it brought."""
     answer.model = chunk.get("model") or answer.model
     if usage := chunk.get("usage"):
         answer.prompt_tokens = usage.get("prompt_tokens")
@@ -128,8 +130,19 @@ def _take(chunk: Mapping[str, Any], answer: Answer) -> str:
     text, reasoning = delta.get("content") or "", delta.get("reasoning_content") or ""
     answer.text += text
     answer.reasoning += reasoning
+    for call in delta.get("tool_calls") or ():
+        calls.setdefault(call.get("index", len(calls)), ToolCall()).add(call)
+        answer.tool_calls = [calls[index].result() for index in sorted(calls)]
     answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
     return text + reasoning
+
+
+def _conversation(after: Answer | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(after, Answer):
+        return after.conversation
+    if not isinstance(after, Sequence) or not all(isinstance(message, Mapping) for message in after):
+        raise WrongArgument("An answer of `chat` is needed to ask on from, or a list of messages.")
+    return [dict(message) for message in after]
 
 
 def _instructions(system: str | None) -> list[dict[str, Any]]:

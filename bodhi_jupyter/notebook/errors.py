@@ -4,6 +4,7 @@ NotebookError
 ├── ServerNotFound        no server is known here; the text says how to name one
 ├── ServerUnreachable     it does not answer
 ├── PackageMissing        something that is only wanted here is not installed
+├── WrongArgument         a value is of another kind than it has to be
 └── RequestRefused        it answered with an error
 """
 
@@ -37,6 +38,10 @@ class ServerUnreachable(NotebookError):
 
 class PackageMissing(NotebookError):
     """A package that is only wanted here is not installed."""
+
+
+class WrongArgument(NotebookError):
+    """A value is of another kind than it has to be, or is not there."""
 
 
 class RequestRefused(NotebookError):

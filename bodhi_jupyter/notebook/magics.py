@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -11,6 +12,7 @@ from IPython.display import display
 
 from .chat import Choice, chat
 from .client import Server, connect
+from .errors import WrongArgument
 from .expressions import fill
 from .listing import Listing, server_status
 from .management import read_data, read_document
@@ -42,11 +44,16 @@ class BodhiMagics(Magics):
             fill(cell.strip(), self.shell.user_ns),
             model=arguments.model,
             system=fill(_unquoted(" ".join(arguments.system)), self.shell.user_ns),
-            after=self.shell.user_ns[arguments.after] if arguments.after else (),
+            after=self._answer(arguments.after) if arguments.after else (),
             **{name: value for name, value in parameters.items() if value is not None},
         )
         if arguments.output:
             self.shell.user_ns[arguments.output] = answer
+
+    def _answer(self, variable: str) -> Any:
+        if variable not in self.shell.user_ns:
+            raise WrongArgument(f"There is no variable `{variable}`: `-c` takes one that holds an answer.")
+        return self.shell.user_ns[variable]
 
     @line_magic("bodhi")  # type: ignore[arg-type]
     def bodhi_line(self, line: str) -> None:

@@ -114,7 +114,7 @@ class _Choice:
         self._index = index
         self._role = "assistant"
         self._texts: dict[str, list[str]] = {"content": []}
-        self._calls: dict[int, _ToolCall] = {}
+        self._calls: dict[int, ToolCall] = {}
         self._message_extras: dict[str, Any] = {}
         self._logprobs: dict[str, list[Any]] = {}
         self._extras: dict[str, Any] = {}
@@ -142,7 +142,7 @@ class _Choice:
             for position, item in enumerate(as_array(calls, "tool_calls")):
                 call = as_object(item, "tool_calls[]")
                 index = index_of(call, default=position)
-                self._calls.setdefault(index, _ToolCall()).add(call)
+                self._calls.setdefault(index, ToolCall()).add(call)
         _update(self._message_extras, delta, without=_OF_A_DELTA)
 
     def result(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class _Choice:
         return {**choice, **self._extras}
 
 
-class _ToolCall:
+class ToolCall:
     """One call, whose arguments come in pieces."""
 
     def __init__(self) -> None:
@@ -168,6 +168,11 @@ class _ToolCall:
         self._extras: dict[str, Any] = {}
 
     def add(self, call: Mapping[str, Any]) -> None:
+        """Take in one piece.
+
+        Raises:
+            MalformedChunk: a part has a type that no call has.
+        """
         self._id = call.get("id") or self._id
         self._type = call.get("type") or self._type
         function = as_object(call.get("function"), "function")
@@ -177,6 +182,7 @@ class _ToolCall:
         _update(self._extras, call, without={"index", "id", "type", "function"})
 
     def result(self) -> dict[str, Any]:
+        """The call as a whole message has it, from what has come so far."""
         function = {"name": self._name, "arguments": "".join(self._arguments)}
         call: dict[str, Any] = {"type": self._type, "function": function}
         if self._id is not None:

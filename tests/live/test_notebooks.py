@@ -71,13 +71,14 @@ class TestMagics:
             ("%%chat nobody\nHello", "nobody"),
             ("%bodhi use nobody", "nobody"),
             ("%%chat -t 9\nHello", "temperature"),
+            ("%%chat -c nothing\nHello", "`nothing`"),
         ],
     )
     def test_errors_are_sentences(self, kernel, cell, words):
         with pytest.raises(CellFailed) as caught:
             kernel.run(cell)
 
-        assert str(caught.value).startswith("RequestRefused: ")
+        assert str(caught.value).startswith(("RequestRefused: ", "WrongArgument: "))
         assert words in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
 

@@ -13,7 +13,7 @@ from bodhi_jupyter.notebook import chat as chats
 from bodhi_jupyter.notebook import screen as screens
 from bodhi_jupyter.notebook.answer import Answer, Speed, SpeedLog
 from bodhi_jupyter.notebook.chat import chat, receive
-from bodhi_jupyter.notebook.errors import RequestRefused, ServerUnreachable
+from bodhi_jupyter.notebook.errors import RequestRefused, ServerUnreachable, WrongArgument
 from bodhi_jupyter.notebook.screen import NotebookScreen, TerminalScreen, answer_html, bundle_of
 from tests.notebook.servers import ScriptedServer, delta, refusal, stream
 
@@ -84,6 +84,33 @@ def test_what_is_asked(ask):
         }
     ]
     assert server.seen[0].headers["Authorization"] == "Bearer bodhi-key"
+
+
+def test_calls_are_kept_told_of_and_asked_on_from(ask):
+    def call(index: int, **function: str) -> dict[str, Any]:
+        calls = [{"index": index, "id": f"call_{index}", "function": function}]
+        return {"model": "tutor", "choices": [{"index": 0, "delta": {"tool_calls": calls}, "finish_reason": None}]}
+
+    pieces = (call(0, name="weather", arguments=""), call(0, arguments="{}"), call(1, name="add", arguments="[]"))
+    answer, _ = ask(stream(*pieces, delta(end="tool_calls"), USAGE), tools=[])
+    _, server = ask(stream(delta("Fine.")), after=answer)
+
+    assert [(call["id"], call["function"]) for call in answer.tool_calls] == [
+        ("call_0", {"name": "weather", "arguments": "{}"}),
+        ("call_1", {"name": "add", "arguments": "[]"}),
+    ]
+    assert "calls weather, add" in answer.note()
+    assert server.bodies()[0]["messages"][1] == {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": answer.tool_calls,
+    }
+
+
+@pytest.mark.parametrize("after", ["One.", ["One."], 3])
+def test_what_is_no_answer_cannot_be_asked_on_from(ask, after):
+    with pytest.raises(WrongArgument, match="`chat`"):
+        ask(stream(delta("Two.")), after=after)
 
 
 def test_the_chosen_model_and_parameters_are_sent(ask, monkeypatch):
