@@ -259,7 +259,10 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
         self.set_header("x-request-id", self.record.request_id)
 
     def update_api_activity(self) -> None:
-        """Jupyter's; a query that cannot be read must not keep the answer from being finished."""
+        """Jupyter's, by which a hub stops servers that nobody uses: handlers whom a panel asks again and again say no.
+
+        A query that cannot be read must not keep the answer from being finished.
+        """
         try:  # noqa: SIM105 - `suppress` is three calls for each request
             super().update_api_activity()
         except web.HTTPError:

@@ -14,7 +14,9 @@ from .base import GatewayHandler
 
 
 class HealthHandler(GatewayHandler):
-    """``GET /bodhi/health``."""
+    """``GET /bodhi/health``: a monitor looks again and again."""
+
+    _track_activity = False
 
     @web.authenticated
     @authorized
@@ -46,7 +48,9 @@ class HealthHandler(GatewayHandler):
 
 
 class BackendsHandler(GatewayHandler):
-    """``GET /bodhi/v1/backends``."""
+    """``GET /bodhi/v1/backends``: a panel looks again and again."""
+
+    _track_activity = False
 
     @web.authenticated
     @authorized

@@ -15,6 +15,7 @@ class PullsHandler(GatewayHandler):
     """``/bodhi/v1/pulls``: a panel looks again and again."""
 
     line_level = logging.DEBUG
+    _track_activity = False
 
     @web.authenticated
     @authorized

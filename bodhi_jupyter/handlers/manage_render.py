@@ -30,6 +30,7 @@ class RenderHandler(GatewayHandler):
 
     # Several come each second while an answer streams.
     line_level = logging.DEBUG
+    _track_activity = False
 
     @property
     def max_body_bytes(self) -> int:

@@ -17,6 +17,8 @@ from .base import GatewayHandler
 class UsageHandler(GatewayHandler):
     """``GET /bodhi/v1/usage``."""
 
+    _track_activity = False
+
     @web.authenticated
     @authorized
     async def get(self) -> None:

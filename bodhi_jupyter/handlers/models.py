@@ -88,6 +88,7 @@ class WatchedModelsHandler(ModelsHandler):
     """``GET /bodhi/v1/models``: the same for a panel, which looks again and again: no use of a model, and no news."""
 
     line_level = logging.DEBUG
+    _track_activity = False
 
 
 class ModelHandler(GatewayHandler):
