@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 
 #: The backend that `backend_url` is short for.
 BACKEND = "backend"
+#: How long the end waits for requests that were told of it.
+_LAST_WORDS_SECONDS = 1.0
 
 
 class Services:
@@ -136,13 +139,21 @@ class Services:
             **{f"The backend {name!r}": backend.close() for name, backend in gateway.backends.items()},
         }
         await close_together(users, self._log)
-        # What they ask through, and where the requests that they ended are counted.
-        used: dict[str, Awaitable[None]] = {"The connections": gateway.upstream.close()}
+        # What they ask through; the requests that wait there are told, and then counted.
+        await close_together({"The connections": gateway.upstream.close()}, self._log)
+        await self._all_are_over()
+        used: dict[str, Awaitable[None]] = {}
         if gateway.limits is not None:
             used["The limits"] = gateway.limits.close()
         if gateway.ledger is not None:
             used["The ledger"] = asyncio.to_thread(gateway.ledger.close)
         await close_together(used, self._log)
+
+    async def _all_are_over(self) -> None:
+        """Wait until the requests that were just told of the end have answered and are recorded."""
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while self.gateway.in_flight and time.monotonic() < deadline:  # noqa: ASYNC110 - a dict tells nobody
+            await asyncio.sleep(0.01)
 
     def _remotes(self, upstream: Upstream) -> list[RemoteBackend]:
         app = self._app

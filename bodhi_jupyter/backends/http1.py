@@ -36,6 +36,10 @@ class Disconnected(httpx.RemoteProtocolError):
     """The server closed the connection before a byte of the answer came."""
 
 
+class BrokenOff(httpx.TransportError):
+    """We closed the connection, as everything ends."""
+
+
 class KeptTooLong(Disconnected):
     """The same of a connection that had carried a request before: the server closes what idles."""
 
@@ -196,6 +200,11 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def break_off(self) -> None:
+        """The same, and who reads the answer is told."""
+        self._fail(BrokenOff("the end of everything"))
+        self.abort()
+
     # -- waiting ---------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
@@ -309,7 +318,7 @@ class Connection(asyncio.BufferedProtocol):
         self._may_write = True
         # It knows our methods: they all would be left to the garbage collector, nine objects for each request.
         del self._parser
-        if self._has_head and not self._is_delimited and exc is None:
+        if self._has_head and not self._is_delimited and exc is None and self._error is None:
             self.finished = True  # an answer without a length ends with its connection
             self._wake()
         elif self._received:

@@ -28,6 +28,7 @@ class Http1Pool:
     def __init__(self, keep_alive: float) -> None:
         self._keep_alive = keep_alive
         self._idle: defaultdict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
+        self._in_use: set[Connection] = set()
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
         self._closes_behind_streams: set[Origin] = set()
 
@@ -40,14 +41,17 @@ class Http1Pool:
 
         Raises:
             KeptTooLong: a connection that had carried one before turned out to be closed.
+            BrokenOff: the pool was closed meanwhile.
             httpx.TransportError: there is no answer.
         """
         kept = None if afresh else self._take(request.origin)
         was_stream = kept is not None and _streamed(kept)
         connection = kept or await _connect(request.origin, request.connect_timeout)
+        self._in_use.add(connection)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
         except BaseException as error:
+            self._in_use.discard(connection)
             connection.abort()
             if kept is not None and isinstance(error, Disconnected):
                 if was_stream:
@@ -70,6 +74,7 @@ class Http1Pool:
 
     def give_back(self, connection: Connection, origin: Origin) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
+        self._in_use.discard(connection)
         if origin in self._closes_behind_streams and _streamed(connection):
             connection.abort()  # before its end wakes the event loop
             return
@@ -81,7 +86,9 @@ class Http1Pool:
         idle.append((connection, now))
 
     def close(self) -> None:
-        """Close what is idle; what is in use is closed by who uses it."""
+        """Close all; who waits for an answer is told."""
+        for connection in list(self._in_use):
+            connection.break_off()
         for idle in self._idle.values():
             for connection, _ in idle:
                 connection.abort()

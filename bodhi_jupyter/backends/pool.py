@@ -24,7 +24,7 @@ from ..wire.errors import (
     EngineGone,
     ModelNotFound,
 )
-from .base import Health, Lease
+from .base import STOPPING, Health, Lease
 from .context_sizes import enlarged
 from .engine_failures import EngineFailures
 from .load_queue import LoadQueue
@@ -163,7 +163,7 @@ class LocalPool:
         """Stop every engine at once; requests in the queue fail."""
         self._closed = True
         for waiter in list(self._queue):
-            self._queue.refuse(waiter, BackendUnavailable("The server is stopping."))
+            self._queue.refuse(waiter, BackendUnavailable(STOPPING))
         await self._residents.close()
 
     async def _acquire(self, alias: Alias) -> Resident:
@@ -171,7 +171,7 @@ class LocalPool:
         target = enlarged(alias.target, alias.requested_context)
         estimate = await self._estimate(target) if self._estimate else 0
         if self._closed:
-            raise BackendUnavailable("The server is stopping.")
+            raise BackendUnavailable(STOPPING)
         if alias.name in self._withheld:
             raise ModelNotFound(f"The model '{alias.name}' is being deleted.", param="model")
         if len(self._queue) >= self.limits.max_queue and not self._is_ready(alias):

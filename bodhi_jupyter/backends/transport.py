@@ -17,7 +17,7 @@ from ..wire.errors import (
     BackendUnavailable,
     BackendUnreachable,
 )
-from .base import Address
+from .base import STOPPING, Address
 from .sending import SLICE_BYTES, Incoming, Request, Slices, Transports
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Upstream:
             BackendUnavailable: the server is stopping.
         """
         if self._closed:
-            raise BackendUnavailable("The server is stopping.")
+            raise BackendUnavailable(STOPPING)
         if self._transports is None:
             self._making = self._making or asyncio.Lock()
             async with self._making:
@@ -167,7 +167,7 @@ class Upstream:
         raise first if isinstance(second, BackendUnavailable) else second
 
     async def close(self) -> None:
-        """Close every connection, for good; idempotent."""
+        """Close every connection, for good, whoever still waits for an answer there; idempotent."""
         self._closed = True
         transports, self._transports = self._transports, None
         if transports is not None:
@@ -219,6 +219,10 @@ def _translate(error: Exception, backend: str, *, answering: bool) -> BackendErr
     import aiohttp
     import httpx
 
+    from .http1 import BrokenOff
+
+    if isinstance(error, BrokenOff):
+        return BackendUnavailable(STOPPING)
     cause: Any = error.__cause__ or error
     if isinstance(error, httpx.ReadTimeout) or isinstance(cause, aiohttp.SocketTimeoutError):
         return BackendTimeout(f"The backend {backend!r} was silent for longer than the read timeout.")
