@@ -8,6 +8,7 @@ from typing import Any
 from .anthropic import BudgetedThinking, CountTokensRequest, MessagesRequest, NamedTool
 from .errors import InvalidField
 from .hosted import ANTHROPIC_HOSTED
+from .misread import drop_empty_stops
 
 #: The engine's ``/v1/messages`` drops these without a word (measured), and the text would be unconstrained.
 _CONSTRAINTS = ("output_format", "response_format", "grammar", "json_schema")
@@ -51,6 +52,7 @@ def to_engine(data: Mapping[str, Any], request: CountTokensRequest) -> dict[str,
     """The caller's body as llama.cpp's ``/v1/messages`` takes it; unknown fields go through untouched."""
     body = {key: value for key, value in data.items() if value is not None and key not in ANTHROPIC_HOSTED}
     body["messages"] = [_with_text_documents(message) for message in body["messages"]]
+    drop_empty_stops(body, "stop_sequences")
     choice = request.tool_choice
     if choice is not None and choice.type == "none":
         # The engine knows no such choice and would let the model call (measured).

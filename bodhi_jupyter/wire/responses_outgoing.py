@@ -8,7 +8,7 @@ from typing import Any
 from .errors import InvalidField
 from .hosted import RESPONSES_HOSTED
 from .json_text import parsed_text
-from .misread import without_nulls
+from .misread import drop_empty_stops, without_nulls
 from .responses import (
     AllowedTools,
     FunctionCallItem,
@@ -92,6 +92,7 @@ def to_engine(data: Mapping[str, Any], request: ResponsesRequest) -> dict[str, A
     body = {key: value for key, value in data.items() if value is not None and key not in RESPONSES_HOSTED}
     body.pop("top_logprobs", None)
     body["stream"] = True
+    drop_empty_stops(body)
     if isinstance(body["input"], list):
         body["input"] = list(_items(body["input"]))
     body |= _text_format(body.pop("text", None), request)

@@ -148,6 +148,13 @@ def test_nulls_and_hosted_fields_are_left_out_and_unknown_ones_go_through() -> N
     }
 
 
+@pytest.mark.parametrize(
+    ("stop", "left"), [("", []), ([""], []), (["", "x"], ["x"]), ("x", "x"), (3, 3), ([0, ""], [0])]
+)
+def test_an_empty_stop_sequence_is_left_out_and_odd_ones_are_the_engines_to_refuse(stop: Any, left: Any) -> None:
+    assert sent({"input": "x", "stop": stop})["stop"] == left
+
+
 def test_a_format_is_sent_under_the_name_that_is_enforced() -> None:
     wanted = {"type": "json_schema", "name": "a", "schema": CITY, "strict": True, "description": None}
     assert sent({"input": "x", "text": {"format": wanted, "verbosity": "low"}})["response_format"] == {
