@@ -12,9 +12,10 @@ from ..catalog.request_params import RequestParams
 from ..wire.anthropic import CountTokensRequest, MessagesRequest, anthropic_envelope
 from ..wire.anthropic_outgoing import refuse_unsupported, to_engine
 from ..wire.anthropic_stream import MessageAssembler, MessageEvents
-from ..wire.errors import BackendFailed, GatewayError, RouteNotFound
+from ..wire.errors import BackendFailed, GatewayError, RejectedByBackend, RouteNotFound
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
+from ..wire.refusals import renamed
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
@@ -25,6 +26,8 @@ from .relay import assemble_stream, pass_stream
 
 #: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
 _KNOWN_DEFAULTS = ("temperature", "top_p", "top_k", "chat_template_kwargs")
+#: What a chat's fields are called here; no other schemas than those of tools reach the engine.
+NAMES = {"messages": "messages", "response_format": "tools"}
 
 
 class AnthropicHandler(GatewayHandler):
@@ -77,7 +80,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
             alias,
             "/v1/messages",
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
-            names={"messages": "messages"},
+            names=NAMES,
             feature="Anthropic's Messages API",
         ) as answer:
             if request.stream:
@@ -105,15 +108,18 @@ class CountTokensHandler(AnthropicHandler):
         asked = await off_loop(
             len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
         )
-        counted = await leased_document(
-            self.gateway,
-            alias,
-            "/v1/messages/count_tokens",
-            asked,
-            size=len(body),
-            field="messages",
-            feature="Anthropic's counting of tokens",
-        )
+        try:
+            counted = await leased_document(
+                self.gateway,
+                alias,
+                "/v1/messages/count_tokens",
+                asked,
+                size=len(body),
+                field="messages",
+                feature="Anthropic's counting of tokens",
+            )
+        except RejectedByBackend as error:
+            raise renamed(error, NAMES) from None
         if not isinstance(counted.get("input_tokens"), int):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")
         self.record.prompt_tokens = counted["input_tokens"]

@@ -12,9 +12,10 @@ from tornado import web
 from ..catalog.alias import Alias
 from ..catalog.catalog import DEFAULT
 from ..catalog.request_params import RequestParams
-from ..wire.errors import GatewayError
+from ..wire.errors import GatewayError, RejectedByBackend
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
+from ..wire.refusals import renamed
 from ..wire.responses import ResponseNotFound, ResponsesRequest
 from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
@@ -28,8 +29,6 @@ from .relay import assemble_stream, pass_stream
 
 #: Defaults for what the engine gives in chats alone.
 _CHATS_ALONE = frozenset({"logprobs", "top_logprobs"})
-#: What a chat's fields are called here.
-NAMES = {"messages": "input", "response_format": "text.format"}
 
 
 class ResponsesHandler(CountedHandler):
@@ -62,7 +61,7 @@ class ResponsesHandler(CountedHandler):
             alias,
             "/v1/responses",
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
-            names=NAMES,
+            names=_names(request),
             feature="OpenAI's Responses API",
         ) as answer:
             if request.stream:
@@ -94,8 +93,8 @@ class ResponseTokensHandler(GatewayHandler):
         asked = await off_loop(
             len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
         )
-        self.answer_json(
-            await leased_document(
+        try:
+            counted = await leased_document(
                 self.gateway,
                 alias,
                 "/v1/responses/input_tokens",
@@ -104,7 +103,9 @@ class ResponseTokensHandler(GatewayHandler):
                 field="input",
                 feature="the counting of tokens",
             )
-        )
+        except RejectedByBackend as error:
+            raise renamed(error, _names(request)) from None
+        self.answer_json(counted)
 
 
 class StoredResponseHandler(GatewayHandler):
@@ -147,6 +148,11 @@ async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:
     handler.record.note_model(name)
     await off_loop(len(body), refuse_unsupported, request)
     return request, name
+
+
+def _names(request: ResponsesRequest) -> dict[str, str]:
+    """What a chat's fields are called here."""
+    return {"messages": "input", "response_format": request.schema_field}
 
 
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:

@@ -227,6 +227,15 @@ class ChatRequest(Lenient):
             return self.response_format.json_schema.schema_
         return None
 
+    @property
+    def schema_field(self) -> str:
+        """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
+        if isinstance(self.response_format, JsonSchemaFormat | JsonObjectFormat):
+            return "response_format"
+        if (self.model_extra or {}).get("json_schema") is not None:
+            return "json_schema"
+        return "functions" if self.functions is not None else "tools"
+
 
 def _check_functions(request: ChatRequest) -> None:
     if request.functions is None:

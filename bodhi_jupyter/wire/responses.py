@@ -213,3 +213,9 @@ class ResponsesRequest(Lenient):
         """The JSON schema that the text must fit."""
         wanted = self.text.format if self.text else None
         return wanted.schema_ if isinstance(wanted, SchemaFormat) and wanted.strict else None
+
+    @property
+    def schema_field(self) -> str:
+        """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
+        has_format = self.text is not None and isinstance(self.text.format, SchemaFormat)
+        return "text.format" if has_format else "tools"
