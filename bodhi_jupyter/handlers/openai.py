@@ -25,6 +25,7 @@ from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
 from .base import GatewayHandler
 from .counted import CountedHandler
+from .defaults import blame_defaults
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .leased import leased_document
@@ -165,8 +166,7 @@ def _with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> 
     try:
         return parse_chat(body), body
     except InvalidField as error:
-        message = f"{error.message} The defaults of the alias '{request.model[:64]}' count as part of the request."
-        raise InvalidField(message, param=error.param, code=error.code) from None
+        raise blame_defaults(error, request.model) from None
 
 
 def all_choices(

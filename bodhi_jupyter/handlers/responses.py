@@ -17,11 +17,12 @@ from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
 from ..wire.refusals import renamed
 from ..wire.responses import ResponseNotFound, ResponsesRequest
-from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine
+from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
+from .defaults import default_format
 from .leased import leased_document
 from .native import context_tokens, native_stream
 from .off_loop import off_loop
@@ -47,11 +48,12 @@ class ResponsesHandler(CountedHandler):
         request, name = await _checked(self)
         alias = await self.resolve_writer(name)
         await self.count(alias)
+        formatted = _with_default_format(request, alias)
         self.events = ResponseEvents(
-            response_frame(request, alias.name, int(time.time())),
+            response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,
             context_tokens=await context_tokens(self, alias),
-            schema=request.strict_schema,
+            schema=formatted.strict_schema,
         )
         if request.stream:
             self.expect_stream()
@@ -61,7 +63,7 @@ class ResponsesHandler(CountedHandler):
             alias,
             "/v1/responses",
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
-            names=_names(request),
+            names=_names(formatted),
             feature="OpenAI's Responses API",
         ) as answer:
             if request.stream:
@@ -90,9 +92,7 @@ class ResponseTokensHandler(GatewayHandler):
         body = self.body
         request, name = await _checked(self)
         alias = await self.resolve(name)
-        asked = await off_loop(
-            len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
-        )
+        asked = await off_loop(len(body), lambda: _with_defaults(parse_object(body), request, alias.request_params))
         try:
             counted = await leased_document(
                 self.gateway,
@@ -104,7 +104,7 @@ class ResponseTokensHandler(GatewayHandler):
                 feature="the counting of tokens",
             )
         except RejectedByBackend as error:
-            raise renamed(error, _names(request)) from None
+            raise renamed(error, _names(_with_default_format(request, alias))) from None
         self.answer_json(counted)
 
 
@@ -158,13 +158,23 @@ def _names(request: ResponsesRequest) -> dict[str, str]:
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:
     """The body to forward: the caller's own bytes where nothing has to change."""
     data = parse_object(body)
-    sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model}
+    sent = {**_with_defaults(data, request, alias.request_params), "model": model}
     return body if sent == data else forwarded(sent)
 
 
-def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
-    """The body with the alias's defaults where the caller said nothing."""
-    filled = {key: value for key, value in params.plain_defaults.items() if key not in _CHATS_ALONE} | body
+def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRequest:
+    """The request with the format that the alias gives the text, where the caller said nothing of one."""
+    if request.text_format is not None or (request.model_extra or {}).get("response_format") is not None:
+        return request
+    wanted = default_format(alias)
+    return request if wanted is None else with_format(request, wanted)
+
+
+def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
+    """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
+    body = to_engine(data, request)
+    left_out = _CHATS_ALONE if request.text_format is None else _CHATS_ALONE | {"response_format"}
+    filled = {key: value for key, value in params.plain_defaults.items() if key not in left_out} | body
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)
     if params.system_prompt and not _has_instructions(body):

@@ -24,9 +24,7 @@ def refuse_unsupported(request: CountTokensRequest) -> None:
     output = extra.get("output_config")
     if isinstance(output, dict) and output.get("format") is not None:
         raise _unsupported("output_config.format", "use /v1/chat/completions with 'response_format'")
-    for field in _CONSTRAINTS:
-        if extra.get(field) is not None:
-            raise _unsupported(field, "use /v1/chat/completions with 'response_format'")
+    refuse_constraints(extra)
     if extra.get("mcp_servers"):
         raise _unsupported("mcp_servers", "tools are run by the caller")
     _check_tools(request)
@@ -34,6 +32,17 @@ def refuse_unsupported(request: CountTokensRequest) -> None:
         budget = request.thinking.budget_tokens
         if request.max_tokens <= budget:
             raise InvalidField(f"It must be greater than `thinking.budget_tokens`, {budget}.", param="max_tokens")
+
+
+def refuse_constraints(fields: Mapping[str, Any]) -> None:
+    """Refuse what would hold the answer to a schema or a grammar, among the fields of the caller or of an alias.
+
+    Raises:
+        InvalidField: `param` names the field.
+    """
+    for field in _CONSTRAINTS:
+        if fields.get(field) is not None:
+            raise _unsupported(field, "use /v1/chat/completions with 'response_format'")
 
 
 def _unsupported(field: str, reason: str) -> InvalidField:

@@ -138,6 +138,19 @@ class JsonSchemaFormat(Lenient):
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
+def schema_of(wanted: ResponseFormat) -> dict[str, Any] | None:
+    """The JSON schema that an answer of this format fits; None for free text."""
+    if isinstance(wanted, JsonSchemaFormat):
+        return wanted.json_schema.schema_ or {}
+    return None if isinstance(wanted, TextFormat) else wanted.schema_ or {"type": "object"}
+
+
+class Formatted(Lenient):
+    """A format alone."""
+
+    response_format: ResponseFormat
+
+
 class StreamOptions(Lenient):
     """What a stream carries besides the text."""
 

@@ -9,6 +9,7 @@ from .errors import InvalidField
 from .hosted import RESPONSES_HOSTED
 from .json_text import parsed_text
 from .misread import drop_empty_stops, without_nulls
+from .openai import JsonSchemaFormat, ResponseFormat
 from .responses import (
     AllowedTools,
     FunctionCallItem,
@@ -16,6 +17,7 @@ from .responses import (
     NamedFunction,
     ResponsesRequest,
     SchemaFormat,
+    TextConfig,
     with_types,
 )
 
@@ -101,7 +103,7 @@ def to_engine(data: Mapping[str, Any], request: ResponsesRequest) -> dict[str, A
 
 def _text_format(text: Mapping[str, Any] | None, request: ResponsesRequest) -> dict[str, Any]:
     """``text.format`` under the name that is enforced: the engine reads only a chat's `response_format` (measured)."""
-    wanted = request.text.format if request.text else None
+    wanted = request.text_format
     if text is None or wanted is None or wanted.type == "text":
         return {}
     if isinstance(wanted, SchemaFormat):
@@ -154,6 +156,16 @@ def _part(part: Mapping[str, Any], role: str) -> Mapping[str, Any]:
     return part
 
 
+def with_format(request: ResponsesRequest, wanted: ResponseFormat) -> ResponsesRequest:
+    """The request as if its caller had said of the text what `wanted` says of a chat's answer."""
+    said = wanted.model_dump(by_alias=True, exclude_none=True)
+    if isinstance(wanted, JsonSchemaFormat):
+        said = {"type": wanted.type, "schema": {}, **said["json_schema"]}
+    text = request.text or TextConfig()
+    formatted = text.model_copy(update={"format": TextConfig.model_validate({"format": said}).format})
+    return request.model_copy(update={"text": formatted})
+
+
 def response_frame(request: ResponsesRequest, model: str, created_at: int) -> dict[str, Any]:
     """What a response object says of its request, all required keys included; llama.cpp leaves them out (measured).
 
@@ -184,7 +196,7 @@ def response_frame(request: ResponsesRequest, model: str, created_at: int) -> di
 
 
 def _format_of(request: ResponsesRequest) -> dict[str, Any]:
-    wanted = request.text.format if request.text else None
+    wanted = request.text_format
     return wanted.model_dump(by_alias=True, exclude_none=True) if wanted else {"type": "text"}
 
 

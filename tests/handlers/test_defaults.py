@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import behaviours as behave
 from tests.fakes.bodies import GOOD, HELLO
 
 CHAT = "/v1/chat/completions"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+RESPONSES = "/v1/responses"
+SCHEMA = {"type": "object", "properties": {"ok": {"type": "integer", "multipleOf": 5}}, "required": ["ok"]}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA, "strict": True}}
 
 
 @pytest.fixture
@@ -61,3 +66,93 @@ async def test_a_default_that_contradicts_the_request_is_named_as_one(client, fa
     assert (response.status_code, error["param"]) == (400, "top_logprobs")
     assert "defaults of the alias 'mine'" in error["message"]
     assert (await client.post(CHAT, json={"model": "mine", "messages": [HELLO], "logprobs": True})).status_code == 200
+
+
+# -- the format of answers -----------------------------------------------------------------------------------------
+
+#: A request that is no chat, and what is asked of the engine of an alias whose answers fit `SCHEMA`.
+UNFORMATTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("/v1/completions", {"prompt": "x"}, {"json_schema": SCHEMA, "response_format": FORMAT}),
+    ("/v1/completions", {"prompt": "x", "suffix": "y"}, {"json_schema": SCHEMA}),
+    ("/v1/completions", {"prompt": "x", "grammar": "root ::= [a]"}, {"json_schema": None, "grammar": "root ::= [a]"}),
+    ("/v1/completions", {"prompt": "x", "json_schema": {}}, {"json_schema": {}}),
+    ("/v1/completions", {"prompt": "x", "response_format": {"type": "text"}}, {"json_schema": None}),
+    ("/api/generate", {"prompt": "x", "raw": True}, {"json_schema": SCHEMA}),
+    ("/api/generate", {"prompt": "x", "raw": True, "format": "json"}, {"json_schema": {"type": "object"}}),
+    ("/api/generate", {"prompt": "x"}, {"json_schema": None, "response_format": FORMAT}),
+    (RESPONSES, {"input": "x"}, {"response_format": FORMAT}),
+    (RESPONSES, {"input": "x", "text": {"format": {"type": "text"}}}, {"response_format": None}),
+    (
+        RESPONSES,
+        {"input": "x", "text": {"format": {"type": "json_object"}}},
+        {"response_format": {"type": "json_object"}},
+    ),
+    (RESPONSES, {"input": "x", "text": {"verbosity": "low"}}, {"response_format": FORMAT}),
+]
+
+#: Where the engine writes.
+GENERATING = {CHAT, RESPONSES, "/v1/completions", "/infill"}
+
+
+@pytest.mark.parametrize(("path", "body", "asked"), UNFORMATTED)
+async def test_a_format_reaches_the_engine_in_words_that_it_obeys(
+    client, fake, alias, path: str, body: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    await alias(response_format=FORMAT)
+    await client.post(path, json={**body, "model": "mine"})
+    sent = next(request.body for request in reversed(fake.requests) if request.path in GENERATING)
+    assert {key: sent.get(key) for key in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "schema"),
+    [
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_object", "schema": SCHEMA}, SCHEMA),
+        ({"type": "json_schema", "json_schema": {"name": "a"}}, {}),
+        ({"type": "text"}, None),
+    ],
+)
+async def test_each_kind_of_format_is_a_schema_to_completions(client, fake, alias, wanted, schema) -> None:
+    await alias(response_format=wanted)
+    assert (await client.post("/v1/completions", json={"model": "mine", "prompt": "x"})).status_code == 200
+    assert fake.requests[-1].body.get("json_schema") == schema
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", RESPONSES])
+async def test_a_format_that_is_none_is_blamed_on_the_alias(client, fake, alias, error_of, path: str) -> None:
+    await alias(response_format={"type": "json_object", "schema": {"type": "banana"}})
+    error = error_of(response := await client.post(path, json={**GOOD[path], "model": "mine"}))
+    assert (response.status_code, error["param"]) == (400, "response_format.schema")
+    assert "defaults of the alias 'mine'" in error["message"]
+    assert not [request for request in fake.requests if request.path == path]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("field", ["response_format", "json_schema", "grammar"])
+async def test_what_the_engine_would_leave_out_of_a_message_is_refused(client, fake, alias, path, field) -> None:
+    await alias(**{field: {"response_format": FORMAT, "json_schema": SCHEMA}.get(field, "root ::= [a]")})
+    response = await client.post(path, json={**GOOD[path], "model": "mine"})
+    message = response.json()["error"]["message"]
+    assert (response.status_code, message.split(":")[0]) == (400, field)
+    assert "defaults of the alias 'mine'" in message
+    assert not [request for request in fake.requests if request.path == path]
+
+
+@pytest.mark.parametrize(("text", "status"), [('{"ok": 10}', 200), ('{"ok": 3}', 502)])
+async def test_a_response_is_held_to_the_aliass_schema_and_says_so(client, fake, alias, text, status) -> None:
+    await alias(response_format=FORMAT)
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
+    events = [
+        {"type": "response.created", "response": {"id": "resp_1", "object": "response"}},
+        {"type": "response.output_item.added", "item": item},
+        {"type": "response.output_text.delta", "item_id": "msg_1", "delta": text},
+        {"type": "response.completed", "response": {"id": "resp_1", "usage": {"input_tokens": 3, "output_tokens": 1}}},
+    ]
+    fake.script = [behave.stream([behave.event(one) for one in events])]
+    response = await client.post(RESPONSES, json={"model": "mine", "input": "x"})
+    assert response.status_code == status, response.text
+    if status == 200:
+        assert response.json()["text"]["format"] == {"type": "json_schema", **FORMAT["json_schema"]}
+    else:
+        assert response.json()["error"]["code"] == "schema_mismatch"
