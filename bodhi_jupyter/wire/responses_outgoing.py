@@ -52,7 +52,7 @@ def _unsupported(field: str, reason: str) -> InvalidField:
 
 def _check_arguments(request: ResponsesRequest) -> None:
     for index, item in enumerate(request.input if isinstance(request.input, list) else []):
-        if isinstance(item, FunctionCallItem) and not _is_object(item.arguments):
+        if isinstance(item, FunctionCallItem) and item.arguments.strip() and not _is_object(item.arguments):
             # The engine answers 500 (measured), and an SDK would ask again and again.
             raise InvalidField(
                 f"Invalid 'input[{index}].arguments': expected a JSON object as text.",
@@ -133,6 +133,9 @@ def _items(items: Iterable[Any]) -> Iterable[dict[str, Any]]:
     for item in typed:
         if item["type"] == "reasoning":
             yield from _reasoning(item)
+        elif item["type"] == "function_call" and not item["arguments"].strip():
+            # A call without any, as some models write it: 500 there, too.
+            yield {**item, "arguments": "{}"}
         elif item["type"] == "message" and isinstance(item["content"], list):
             yield {**item, "content": [_part(part, item["role"]) for part in item["content"]]}
         else:

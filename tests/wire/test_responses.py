@@ -161,6 +161,37 @@ def test_any_cut_of_the_bytes_gives_the_same_events(size: int) -> None:
     assert (guard.over, guard.prompt_tokens, guard.completion_tokens) == (True, 3, 1)
 
 
+CALLED: Body = {
+    "type": "response.output_item.added",
+    "item": {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": ""},
+}
+PIECE = {"type": "response.function_call_arguments.delta", "item_id": "fc_1"}
+CUT = {**DONE, "type": "response.incomplete"}
+
+
+@pytest.mark.parametrize(
+    ("events", "arguments"),
+    [
+        ([DONE], "{}"),
+        ([{**PIECE, "delta": ""}, DONE], "{}"),
+        ([ADDED, DONE], "{}"),
+        ([{**PIECE, "delta": "{ }"}, DONE], "{ }"),
+        ([{"type": "response.output_item.done", "item": {**CALLED["item"], "arguments": "[]"}}, DONE], "[]"),
+        ([CUT], ""),
+    ],
+)
+def test_a_call_without_arguments_ends_with_an_empty_object_of_them(events: list[Body], arguments: str) -> None:
+    found = through(guard_for({"input": "x"}), *map(event, (STARTED, CALLED, *events)))
+    (call,) = [item for item in found[-1]["response"]["output"] if item["type"] == "function_call"]
+    (done,) = [one for one in found if one["type"] == "response.function_call_arguments.done"]
+    deltas = "".join(one["delta"] for one in found if one["type"] == PIECE["type"])
+    assert call["arguments"] == done["arguments"] == arguments
+    assert deltas in ("", arguments)
+    for one in found:
+        if one["type"].startswith("response.function_call_arguments"):
+            EVENT.validate_python(one, strict=False)
+
+
 WRONG: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "before the answer was finished"),
     "no end": (GOOD[: GOOD.index(b"event: response.completed")], "before the answer was finished"),

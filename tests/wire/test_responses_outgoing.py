@@ -184,6 +184,12 @@ def test_a_tool_choice_is_put_so_that_it_is_obeyed(choice: Any, tools: list[str]
     assert None not in [value for tool in body.get("tools", []) for value in tool.values()]
 
 
+@pytest.mark.parametrize(("said", "arguments"), [("", "{}"), (" \n", "{}"), ("{}", "{}"), ('{"a": 1}', '{"a": 1}')])
+def test_a_call_without_arguments_has_an_empty_object_of_them(said: str, arguments: str) -> None:
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": said}
+    assert sent({"input": [call]})["input"] == [{**call, "arguments": arguments}]
+
+
 def test_items_are_put_as_the_engine_reads_them() -> None:
     said = {"type": "message", "role": "assistant"}
     items = [
