@@ -53,6 +53,15 @@ async def test_log_probabilities_of_chats_are_as_if_the_caller_had_requested_the
     assert "logprobs" not in fake.requests[-1].body
 
 
+async def test_messages_are_given_the_defaults_that_are_documented(client, fake, alias) -> None:
+    known = {"temperature": 0.5, "top_p": 0.5, "top_k": 7, "chat_template_kwargs": {"a": 1}}
+    await alias(**known, stop="x", system_prompt="Be brief.", seed=1, min_p=0.1, max_tokens=3, logit_bias={"5": 1})
+    body = GOOD["/v1/messages"]
+    await client.post("/v1/messages", json={**body, "model": "mine"})
+    more = {"stream": True, "stop_sequences": ["x"], "system": "Be brief."}
+    assert fake.requests[-1].body == {**body, **known, **more}
+
+
 async def test_what_the_caller_says_of_thinking_wins(client, fake, alias) -> None:
     await alias(chat_template_kwargs={"enable_thinking": True})
     for more, thinks in (({}, True), ({"reasoning_effort": "none"}, False)):
