@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.fakes import behaviours as behave
 from tests.fakes.bodies import GOOD, HELLO
+from tests.handlers.aliases import create
 
 CHAT = "/v1/chat/completions"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -165,3 +167,31 @@ async def test_a_response_is_held_to_the_aliass_schema_and_says_so(client, fake,
         assert response.json()["text"]["format"] == {"type": "json_schema", **FORMAT["json_schema"]}
     else:
         assert response.json()["error"]["code"] == "schema_mismatch"
+
+
+class TestEngine:
+    @pytest.fixture
+    def bodhi_config(self) -> dict[str, Any]:
+        return {}
+
+    async def test_all_that_writes_obeys_the_aliass_format(self, client, model) -> None:
+        ok = {"properties": {"ok": {"enum": [False]}}, "required": ["ok"]}
+        schema = {"type": "object", **ok, "additionalProperties": False}
+        wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+        options = {"response_format": wanted, "chat_template_kwargs": {"enable_thinking": False}}
+        await create(client, "mine", f"{model}.gguf", request_params=options)
+
+        async def answered(path: str, **body: Any) -> dict[str, Any]:
+            response = await client.post(path, json={"model": "mine", **body})
+            assert response.status_code == 200, response.text
+            return response.json()
+
+        response = await answered(RESPONSES, input="x")
+        texts = [
+            (await answered(CHAT, messages=[HELLO]))["choices"][0]["message"]["content"],
+            (await answered("/v1/completions", prompt="x"))["choices"][0]["text"],
+            (await answered("/api/generate", prompt="x", raw=True, stream=False))["response"],
+            response["output"][-1]["content"][0]["text"],
+        ]
+        assert [json.loads(text) for text in texts] == [{"ok": False}] * 4
+        assert response["text"]["format"]["name"] == "a"
