@@ -10,14 +10,16 @@ from tornado import web
 from ..catalog.alias import Alias
 from ..catalog.request_params import RequestParams
 from ..wire.anthropic import CountTokensRequest, MessagesRequest, anthropic_envelope
-from ..wire.anthropic_outgoing import refuse_unsupported, to_engine
+from ..wire.anthropic_outgoing import refuse_constraints, refuse_unsupported, to_engine
 from ..wire.anthropic_stream import MessageAssembler, MessageEvents
-from ..wire.errors import BackendFailed, GatewayError, RouteNotFound
+from ..wire.errors import BackendFailed, GatewayError, InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
+from ..wire.refusals import renamed
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
+from .defaults import blame_defaults
 from .leased import leased_document
 from .native import native_stream
 from .off_loop import off_loop
@@ -25,6 +27,8 @@ from .relay import assemble_stream, pass_stream
 
 #: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
 _KNOWN_DEFAULTS = ("temperature", "top_p", "top_k", "chat_template_kwargs")
+#: What a chat's fields are called here; no other schemas than those of tools reach the engine.
+NAMES = {"messages": "messages", "response_format": "tools"}
 
 
 class AnthropicHandler(GatewayHandler):
@@ -68,6 +72,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve_writer(request.model)
+        _refuse_constraining(alias)
         await self.count(alias)
         if request.stream:
             self.expect_stream()
@@ -77,7 +82,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
             alias,
             "/v1/messages",
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
-            names={"messages": "messages"},
+            names=NAMES,
             feature="Anthropic's Messages API",
         ) as answer:
             if request.stream:
@@ -102,18 +107,22 @@ class CountTokensHandler(AnthropicHandler):
         self.record.note_model(request.model)
         refuse_unsupported(request)
         alias = await self.resolve(request.model)
+        _refuse_constraining(alias)
         asked = await off_loop(
             len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
         )
-        counted = await leased_document(
-            self.gateway,
-            alias,
-            "/v1/messages/count_tokens",
-            asked,
-            size=len(body),
-            field="messages",
-            feature="Anthropic's counting of tokens",
-        )
+        try:
+            counted = await leased_document(
+                self.gateway,
+                alias,
+                "/v1/messages/count_tokens",
+                asked,
+                size=len(body),
+                field="messages",
+                feature="Anthropic's counting of tokens",
+            )
+        except RejectedByBackend as error:
+            raise renamed(error, NAMES) from None
         if not isinstance(counted.get("input_tokens"), int):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")
         self.record.prompt_tokens = counted["input_tokens"]
@@ -128,6 +137,14 @@ class UnknownMessagesRouteHandler(AnthropicHandler):
         await super().authenticate()
         if self.request.method != "OPTIONS":
             raise RouteNotFound("There is no such route.")
+
+
+def _refuse_constraining(alias: Alias) -> None:
+    """Refuse an alias that holds answers to a schema or a grammar, as a caller who asks for that is refused."""
+    try:
+        refuse_constraints(alias.request_params.plain_defaults)
+    except InvalidField as error:
+        raise blame_defaults(error, alias.name) from None
 
 
 def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) -> bytes:

@@ -11,7 +11,6 @@ from tornado import web
 
 from ..backends.base import Lease
 from ..catalog.alias import Alias
-from ..catalog.request_params import apply_defaults
 from ..wire.completion_stream import CompletionGuard
 from ..wire.completions import CompletionAssembler, CompletionRequest, completion_body, parse_completion
 from ..wire.errors import BackendFailed, GatewayError, InvalidField, NotSupported, RejectedByBackend
@@ -21,6 +20,7 @@ from ..wire.json_text import forwarded
 from ..wire.refusals import about
 from ..wire.validation import parse_object
 from .counted import CountedHandler
+from .defaults import with_prompt_defaults
 from .leased import document_at
 from .off_loop import off_loop
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
@@ -43,7 +43,7 @@ class CompletionsHandler(CountedHandler):
         if request.stream:
             self.expect_stream()
         sent = await off_loop(len(body), parse_object, body)
-        data = apply_defaults(sent, alias.request_params)
+        data = with_prompt_defaults(sent, alias)
         try:
             if request.suffix:
                 await self._infill(request, alias, data)

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from ..backends.launch import Settings
 from ..backends.transport import Answer
 from ..catalog.alias import Alias, LocalTarget
-from ..wire.errors import GatewayError, RejectedByBackend
-from ..wire.refusals import about
+from ..wire.errors import GatewayError
+from ..wire.refusals import about, renamed
 from .base import GatewayHandler
 from .gateway import Gateway
 from .relay import BodyMaker, leased_stream
@@ -32,16 +32,7 @@ async def native_stream(
         async with leased_stream(gateway, alias, path, body) as answer:
             yield answer
     except GatewayError as error:
-        raise _renamed(about(error, field=names["messages"], feature=feature), names) from None
-
-
-def _renamed(error: GatewayError, names: Mapping[str, str]) -> GatewayError:
-    """What the engine found wrong with the chat that it made of the request, said of the request's own field."""
-    name = names.get(error.param or "", error.param)
-    if not isinstance(error, RejectedByBackend) or name == error.param:
-        return error
-    message = error.message.replace(f"'{error.param}'", f"'{name}'")
-    return RejectedByBackend(message, status=error.status, param=name, code=error.code)
+        raise renamed(about(error, field=names["messages"], feature=feature), names) from None
 
 
 async def context_tokens(handler: GatewayHandler, alias: Alias) -> int | None:

@@ -19,11 +19,13 @@ from ..wire.json_text import forwarded
 from ..wire.misread import without_nulls
 from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
+from ..wire.refusals import renamed
 from ..wire.repair import disable_thinking, must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
 from .base import GatewayHandler
 from .counted import CountedHandler
+from .defaults import blame_defaults
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .leased import leased_document
@@ -56,10 +58,13 @@ class ChatCompletionsHandler(CountedHandler):
         if found := remote_images(request):
             body = await with_images(body, found, images)
         outgoing = await off_loop(len(body), Outgoing, request, body, alias)
-        if request.stream:
-            await self._stream(outgoing.request, alias, outgoing)
-        else:
-            await self._whole(outgoing.request, alias, outgoing)
+        try:
+            if request.stream:
+                await self._stream(outgoing.request, alias, outgoing)
+            else:
+                await self._whole(outgoing.request, alias, outgoing)
+        except RejectedByBackend as error:
+            raise renamed(error, {"response_format": outgoing.request.schema_field}) from None
 
     async def _stream(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
         self.expect_stream()
@@ -161,8 +166,7 @@ def _with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> 
     try:
         return parse_chat(body), body
     except InvalidField as error:
-        message = f"{error.message} The defaults of the alias '{request.model[:64]}' count as part of the request."
-        raise InvalidField(message, param=error.param, code=error.code) from None
+        raise blame_defaults(error, request.model) from None
 
 
 def all_choices(

@@ -8,10 +8,12 @@ from jupyter_server.auth.decorator import authorized
 from pydantic import Field
 from tornado import web
 
+from ..wire.errors import RejectedByBackend
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
 from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
 from ..wire.openai import parse_chat
+from ..wire.refusals import renamed
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
@@ -61,9 +63,10 @@ class InputTokensHandler(GatewayHandler):
         body = self.body
         request = await off_loop(len(body), parse_chat, body)
         alias = await self.resolve(request.model)
-        asked = await off_loop(len(body), lambda: Outgoing(request, body, alias).document())
-        self.answer_json(
-            await leased_document(
+        outgoing = await off_loop(len(body), Outgoing, request, body, alias)
+        asked = await off_loop(len(body), outgoing.document)
+        try:
+            counted = await leased_document(
                 self.gateway,
                 alias,
                 "/v1/chat/completions/input_tokens",
@@ -72,7 +75,9 @@ class InputTokensHandler(GatewayHandler):
                 field="messages",
                 feature="the counting of tokens",
             )
-        )
+        except RejectedByBackend as error:
+            raise renamed(error, {"response_format": outgoing.request.schema_field}) from None
+        self.answer_json(counted)
 
 
 class NativeRouteHandler(CountedHandler):

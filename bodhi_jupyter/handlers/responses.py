@@ -12,15 +12,17 @@ from tornado import web
 from ..catalog.alias import Alias
 from ..catalog.catalog import DEFAULT
 from ..catalog.request_params import RequestParams
-from ..wire.errors import GatewayError
+from ..wire.errors import GatewayError, RejectedByBackend
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
+from ..wire.refusals import renamed
 from ..wire.responses import ResponseNotFound, ResponsesRequest
-from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine
+from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
+from .defaults import default_format
 from .leased import leased_document
 from .native import context_tokens, native_stream
 from .off_loop import off_loop
@@ -28,8 +30,6 @@ from .relay import assemble_stream, pass_stream
 
 #: Defaults for what the engine gives in chats alone.
 _CHATS_ALONE = frozenset({"logprobs", "top_logprobs"})
-#: What a chat's fields are called here.
-NAMES = {"messages": "input", "response_format": "text.format"}
 
 
 class ResponsesHandler(CountedHandler):
@@ -48,11 +48,12 @@ class ResponsesHandler(CountedHandler):
         request, name = await _checked(self)
         alias = await self.resolve_writer(name)
         await self.count(alias)
+        formatted = _with_default_format(request, alias)
         self.events = ResponseEvents(
-            response_frame(request, alias.name, int(time.time())),
+            response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,
             context_tokens=await context_tokens(self, alias),
-            schema=request.strict_schema,
+            schema=formatted.strict_schema,
         )
         if request.stream:
             self.expect_stream()
@@ -62,7 +63,7 @@ class ResponsesHandler(CountedHandler):
             alias,
             "/v1/responses",
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
-            names=NAMES,
+            names=_names(formatted),
             feature="OpenAI's Responses API",
         ) as answer:
             if request.stream:
@@ -91,11 +92,9 @@ class ResponseTokensHandler(GatewayHandler):
         body = self.body
         request, name = await _checked(self)
         alias = await self.resolve(name)
-        asked = await off_loop(
-            len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
-        )
-        self.answer_json(
-            await leased_document(
+        asked = await off_loop(len(body), lambda: _with_defaults(parse_object(body), request, alias.request_params))
+        try:
+            counted = await leased_document(
                 self.gateway,
                 alias,
                 "/v1/responses/input_tokens",
@@ -104,7 +103,9 @@ class ResponseTokensHandler(GatewayHandler):
                 field="input",
                 feature="the counting of tokens",
             )
-        )
+        except RejectedByBackend as error:
+            raise renamed(error, _names(_with_default_format(request, alias))) from None
+        self.answer_json(counted)
 
 
 class StoredResponseHandler(GatewayHandler):
@@ -149,16 +150,31 @@ async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:
     return request, name
 
 
+def _names(request: ResponsesRequest) -> dict[str, str]:
+    """What a chat's fields are called here."""
+    return {"messages": "input", "response_format": request.schema_field}
+
+
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:
     """The body to forward: the caller's own bytes where nothing has to change."""
     data = parse_object(body)
-    sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model}
+    sent = {**_with_defaults(data, request, alias.request_params), "model": model}
     return body if sent == data else forwarded(sent)
 
 
-def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
-    """The body with the alias's defaults where the caller said nothing."""
-    filled = {key: value for key, value in params.plain_defaults.items() if key not in _CHATS_ALONE} | body
+def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRequest:
+    """The request with the format that the alias gives the text, where the caller said nothing of one."""
+    if request.text_format is not None or (request.model_extra or {}).get("response_format") is not None:
+        return request
+    wanted = default_format(alias)
+    return request if wanted is None else with_format(request, wanted)
+
+
+def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
+    """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
+    body = to_engine(data, request)
+    left_out = _CHATS_ALONE if request.text_format is None else _CHATS_ALONE | {"response_format"}
+    filled = {key: value for key, value in params.plain_defaults.items() if key not in left_out} | body
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)
     if params.system_prompt and not _has_instructions(body):

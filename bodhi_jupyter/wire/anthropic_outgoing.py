@@ -8,6 +8,7 @@ from typing import Any
 from .anthropic import BudgetedThinking, CountTokensRequest, MessagesRequest, NamedTool
 from .errors import InvalidField
 from .hosted import ANTHROPIC_HOSTED
+from .misread import drop_empty_stops
 
 #: The engine's ``/v1/messages`` drops these without a word (measured), and the text would be unconstrained.
 _CONSTRAINTS = ("output_format", "response_format", "grammar", "json_schema")
@@ -23,9 +24,7 @@ def refuse_unsupported(request: CountTokensRequest) -> None:
     output = extra.get("output_config")
     if isinstance(output, dict) and output.get("format") is not None:
         raise _unsupported("output_config.format", "use /v1/chat/completions with 'response_format'")
-    for field in _CONSTRAINTS:
-        if extra.get(field) is not None:
-            raise _unsupported(field, "use /v1/chat/completions with 'response_format'")
+    refuse_constraints(extra)
     if extra.get("mcp_servers"):
         raise _unsupported("mcp_servers", "tools are run by the caller")
     _check_tools(request)
@@ -33,6 +32,17 @@ def refuse_unsupported(request: CountTokensRequest) -> None:
         budget = request.thinking.budget_tokens
         if request.max_tokens <= budget:
             raise InvalidField(f"It must be greater than `thinking.budget_tokens`, {budget}.", param="max_tokens")
+
+
+def refuse_constraints(fields: Mapping[str, Any]) -> None:
+    """Refuse what would hold the answer to a schema or a grammar, among the fields of the caller or of an alias.
+
+    Raises:
+        InvalidField: `param` names the field.
+    """
+    for field in _CONSTRAINTS:
+        if fields.get(field) is not None:
+            raise _unsupported(field, "use /v1/chat/completions with 'response_format'")
 
 
 def _unsupported(field: str, reason: str) -> InvalidField:
@@ -51,6 +61,7 @@ def to_engine(data: Mapping[str, Any], request: CountTokensRequest) -> dict[str,
     """The caller's body as llama.cpp's ``/v1/messages`` takes it; unknown fields go through untouched."""
     body = {key: value for key, value in data.items() if value is not None and key not in ANTHROPIC_HOSTED}
     body["messages"] = [_with_text_documents(message) for message in body["messages"]]
+    drop_empty_stops(body, "stop_sequences")
     choice = request.tool_choice
     if choice is not None and choice.type == "none":
         # The engine knows no such choice and would let the model call (measured).

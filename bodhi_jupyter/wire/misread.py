@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from .hosted import OPENAI_HOSTED
@@ -24,15 +24,15 @@ def tidied(data: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def has_empty_stop(stop: str | Sequence[str] | None) -> bool:
+def has_empty_stop(stop: object) -> bool:
     """Whether `drop_empty_stops` is needed."""
-    return stop is not None and "" in (stop, *stop)
+    return stop == "" or (isinstance(stop, list) and "" in stop)
 
 
-def drop_empty_stops(body: dict[str, Any]) -> None:
+def drop_empty_stops(body: dict[str, Any], field: str = "stop") -> None:
     """An empty stop sequence ends every answer before its first character (measured)."""
-    if has_empty_stop(body.get("stop")):
-        body["stop"] = [stop for stop in body["stop"] if stop]
+    if has_empty_stop(body.get(field)):
+        body[field] = [stop for stop in body[field] if stop != ""]
 
 
 def has_text_bias(biases: object) -> bool:

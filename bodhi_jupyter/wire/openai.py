@@ -138,6 +138,19 @@ class JsonSchemaFormat(Lenient):
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
+def schema_of(wanted: ResponseFormat) -> dict[str, Any] | None:
+    """The JSON schema that an answer of this format fits; None for free text."""
+    if isinstance(wanted, JsonSchemaFormat):
+        return wanted.json_schema.schema_ or {}
+    return None if isinstance(wanted, TextFormat) else wanted.schema_ or {"type": "object"}
+
+
+class Formatted(Lenient):
+    """A format alone."""
+
+    response_format: ResponseFormat
+
+
 class StreamOptions(Lenient):
     """What a stream carries besides the text."""
 
@@ -226,6 +239,15 @@ class ChatRequest(Lenient):
         if isinstance(self.response_format, JsonSchemaFormat) and self.response_format.json_schema.strict:
             return self.response_format.json_schema.schema_
         return None
+
+    @property
+    def schema_field(self) -> str:
+        """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
+        if isinstance(self.response_format, JsonSchemaFormat | JsonObjectFormat):
+            return "response_format"
+        if (self.model_extra or {}).get("json_schema") is not None:
+            return "json_schema"
+        return "functions" if self.functions is not None else "tools"
 
 
 def _check_functions(request: ChatRequest) -> None:

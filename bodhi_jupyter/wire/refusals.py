@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from .errors import BackendFailed, GatewayError, InvalidField, NotSupported, RejectedByBackend
 from .upstream import refusal
@@ -42,6 +43,15 @@ def about(error: GatewayError, *, field: str, feature: str) -> GatewayError:
     if error.status in _NO_SUCH_ROUTE and "model" not in error.message:
         return NotSupported(f"The model's backend does not offer {feature}.")
     return error
+
+
+def renamed(error: GatewayError, names: Mapping[str, str]) -> GatewayError:
+    """What the engine found wrong with a chat, said of the request's own field; `names` has a chat's field as key."""
+    name = names.get(error.param or "", error.param)
+    if not isinstance(error, RejectedByBackend) or name == error.param:
+        return error
+    message = error.message.replace(f"'{error.param}'", f"'{name}'")
+    return RejectedByBackend(message, status=error.status, param=name, code=error.code)
 
 
 def lacking(backend: str, feature: str) -> NotSupported:

@@ -63,6 +63,8 @@ class AnswerRepairs:
     def _mend(self, choice: dict[str, Any], message: dict[str, Any]) -> None:
         if self._trims:
             trim_alternatives(choice)
+        if message.get("tool_calls") and choice.get("finish_reason") != "length":
+            complete_arguments(message)
         if self._calls_functions:
             tool_call_to_function_call(choice, message)
         name_reasoning_twice(message)
@@ -221,6 +223,14 @@ def trim_alternatives(choice: Mapping[str, Any]) -> None:
     """The one alternative that had to be asked for (`repair.ask_for_one_alternative`): OpenAI sends an empty list."""
     for token in (choice.get("logprobs") or {}).get("content") or []:
         token["top_logprobs"] = []
+
+
+def complete_arguments(message: Mapping[str, Any]) -> None:
+    """Calls without arguments, as some models write them; OpenAI's clients read the text as JSON."""
+    for call in message["tool_calls"]:
+        function = call.get("function")
+        if isinstance(function, dict) and not str(function.get("arguments") or "").strip():
+            function["arguments"] = "{}"
 
 
 def tool_call_to_function_call(choice: dict[str, Any], message: dict[str, Any]) -> None:

@@ -165,10 +165,13 @@ class SchemaFormat(Lenient):
         return self
 
 
+TextFormat = Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")]
+
+
 class TextConfig(Lenient):
     """The shape of the text."""
 
-    format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
+    format: TextFormat | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
@@ -209,7 +212,17 @@ class ResponsesRequest(Lenient):
     prompt: dict[str, Any] | None = None
 
     @property
+    def text_format(self) -> TextFormat | None:
+        """The format of the text, where the caller says one."""
+        return self.text.format if self.text else None
+
+    @property
     def strict_schema(self) -> dict[str, Any] | None:
         """The JSON schema that the text must fit."""
-        wanted = self.text.format if self.text else None
+        wanted = self.text_format
         return wanted.schema_ if isinstance(wanted, SchemaFormat) and wanted.strict else None
+
+    @property
+    def schema_field(self) -> str:
+        """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
+        return "text.format" if isinstance(self.text_format, SchemaFormat) else "tools"

@@ -8,7 +8,8 @@ from typing import Any
 from .errors import InvalidField
 from .hosted import RESPONSES_HOSTED
 from .json_text import parsed_text
-from .misread import without_nulls
+from .misread import drop_empty_stops, without_nulls
+from .openai import JsonSchemaFormat, ResponseFormat
 from .responses import (
     AllowedTools,
     FunctionCallItem,
@@ -16,6 +17,7 @@ from .responses import (
     NamedFunction,
     ResponsesRequest,
     SchemaFormat,
+    TextConfig,
     with_types,
 )
 
@@ -50,7 +52,7 @@ def _unsupported(field: str, reason: str) -> InvalidField:
 
 def _check_arguments(request: ResponsesRequest) -> None:
     for index, item in enumerate(request.input if isinstance(request.input, list) else []):
-        if isinstance(item, FunctionCallItem) and not _is_object(item.arguments):
+        if isinstance(item, FunctionCallItem) and item.arguments.strip() and not _is_object(item.arguments):
             # The engine answers 500 (measured), and an SDK would ask again and again.
             raise InvalidField(
                 f"Invalid 'input[{index}].arguments': expected a JSON object as text.",
@@ -92,6 +94,7 @@ def to_engine(data: Mapping[str, Any], request: ResponsesRequest) -> dict[str, A
     body = {key: value for key, value in data.items() if value is not None and key not in RESPONSES_HOSTED}
     body.pop("top_logprobs", None)
     body["stream"] = True
+    drop_empty_stops(body)
     if isinstance(body["input"], list):
         body["input"] = list(_items(body["input"]))
     body |= _text_format(body.pop("text", None), request)
@@ -100,7 +103,7 @@ def to_engine(data: Mapping[str, Any], request: ResponsesRequest) -> dict[str, A
 
 def _text_format(text: Mapping[str, Any] | None, request: ResponsesRequest) -> dict[str, Any]:
     """``text.format`` under the name that is enforced: the engine reads only a chat's `response_format` (measured)."""
-    wanted = request.text.format if request.text else None
+    wanted = request.text_format
     if text is None or wanted is None or wanted.type == "text":
         return {}
     if isinstance(wanted, SchemaFormat):
@@ -130,6 +133,9 @@ def _items(items: Iterable[Any]) -> Iterable[dict[str, Any]]:
     for item in typed:
         if item["type"] == "reasoning":
             yield from _reasoning(item)
+        elif item["type"] == "function_call" and not item["arguments"].strip():
+            # A call without any, as some models write it: 500 there, too.
+            yield {**item, "arguments": "{}"}
         elif item["type"] == "message" and isinstance(item["content"], list):
             yield {**item, "content": [_part(part, item["role"]) for part in item["content"]]}
         else:
@@ -151,6 +157,16 @@ def _part(part: Mapping[str, Any], role: str) -> Mapping[str, Any]:
     if part["type"] in {"input_text", "output_text"}:
         return {**part, "type": "output_text" if role == "assistant" else "input_text"}
     return part
+
+
+def with_format(request: ResponsesRequest, wanted: ResponseFormat) -> ResponsesRequest:
+    """The request as if its caller had said of the text what `wanted` says of a chat's answer."""
+    said = wanted.model_dump(by_alias=True, exclude_none=True)
+    if isinstance(wanted, JsonSchemaFormat):
+        said = {"type": wanted.type, "schema": {}, **said["json_schema"]}
+    text = request.text or TextConfig()
+    formatted = text.model_copy(update={"format": TextConfig.model_validate({"format": said}).format})
+    return request.model_copy(update={"text": formatted})
 
 
 def response_frame(request: ResponsesRequest, model: str, created_at: int) -> dict[str, Any]:
@@ -183,7 +199,7 @@ def response_frame(request: ResponsesRequest, model: str, created_at: int) -> di
 
 
 def _format_of(request: ResponsesRequest) -> dict[str, Any]:
-    wanted = request.text.format if request.text else None
+    wanted = request.text_format
     return wanted.model_dump(by_alias=True, exclude_none=True) if wanted else {"type": "text"}
 
 

@@ -52,6 +52,11 @@ class _Item:
     def id(self) -> str:
         return str(self.announced.get("id", ""))
 
+    def _lacks_arguments(self) -> bool:
+        """Whether it is a call without any, as some models write it; clients read them as JSON."""
+        call = self.finished("completed")
+        return call.get("type") == "function_call" and not str(call.get("arguments") or "").strip()
+
     def finished(self, status: str) -> dict[str, Any]:
         """The item as it is in the response."""
         item = {**self.announced, **self.closed}
@@ -64,6 +69,9 @@ class _Item:
     def endings(self, status: str) -> Iterator[dict[str, Any]]:
         """The events that close it, parts first."""
         where = {"item_id": self.id, "output_index": self.index}
+        if status == "completed" and self._lacks_arguments():
+            self.arguments.append("{}")
+            yield {"type": "response.function_call_arguments.delta", **where, "delta": "{}"}
         for position, (kind, pieces) in enumerate(self.parts):
             text, at = "".join(pieces), {**where, "content_index": position}
             logprobs: dict[str, Any] = {"logprobs": []} if kind == "output_text" else {}

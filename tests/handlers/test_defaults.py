@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from tests.fakes import behaviours as behave
 from tests.fakes.bodies import GOOD, HELLO
+from tests.handlers.aliases import create
 
 CHAT = "/v1/chat/completions"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+RESPONSES = "/v1/responses"
+SCHEMA = {"type": "object", "properties": {"ok": {"type": "integer", "multipleOf": 5}}, "required": ["ok"]}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA, "strict": True}}
 
 
 @pytest.fixture
@@ -48,6 +55,15 @@ async def test_log_probabilities_of_chats_are_as_if_the_caller_had_requested_the
     assert "logprobs" not in fake.requests[-1].body
 
 
+async def test_messages_are_given_the_defaults_that_are_documented(client, fake, alias) -> None:
+    known = {"temperature": 0.5, "top_p": 0.5, "top_k": 7, "chat_template_kwargs": {"a": 1}}
+    await alias(**known, stop="x", system_prompt="Be brief.", seed=1, min_p=0.1, max_tokens=3, logit_bias={"5": 1})
+    body = GOOD["/v1/messages"]
+    await client.post("/v1/messages", json={**body, "model": "mine"})
+    more = {"stream": True, "stop_sequences": ["x"], "system": "Be brief."}
+    assert fake.requests[-1].body == {**body, **known, **more}
+
+
 async def test_what_the_caller_says_of_thinking_wins(client, fake, alias) -> None:
     await alias(chat_template_kwargs={"enable_thinking": True})
     for more, thinks in (({}, True), ({"reasoning_effort": "none"}, False)):
@@ -61,3 +77,121 @@ async def test_a_default_that_contradicts_the_request_is_named_as_one(client, fa
     assert (response.status_code, error["param"]) == (400, "top_logprobs")
     assert "defaults of the alias 'mine'" in error["message"]
     assert (await client.post(CHAT, json={"model": "mine", "messages": [HELLO], "logprobs": True})).status_code == 200
+
+
+# -- the format of answers -----------------------------------------------------------------------------------------
+
+#: A request that is no chat, and what is asked of the engine of an alias whose answers fit `SCHEMA`.
+UNFORMATTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("/v1/completions", {"prompt": "x"}, {"json_schema": SCHEMA, "response_format": FORMAT}),
+    ("/v1/completions", {"prompt": "x", "suffix": "y"}, {"json_schema": SCHEMA}),
+    ("/v1/completions", {"prompt": "x", "grammar": "root ::= [a]"}, {"json_schema": None, "grammar": "root ::= [a]"}),
+    ("/v1/completions", {"prompt": "x", "json_schema": {}}, {"json_schema": {}}),
+    ("/v1/completions", {"prompt": "x", "response_format": {"type": "text"}}, {"json_schema": None}),
+    ("/api/generate", {"prompt": "x", "raw": True}, {"json_schema": SCHEMA}),
+    ("/api/generate", {"prompt": "x", "raw": True, "format": "json"}, {"json_schema": {"type": "object"}}),
+    ("/api/generate", {"prompt": "x"}, {"json_schema": None, "response_format": FORMAT}),
+    (RESPONSES, {"input": "x"}, {"response_format": FORMAT}),
+    (RESPONSES, {"input": "x", "text": {"format": {"type": "text"}}}, {"response_format": None}),
+    (
+        RESPONSES,
+        {"input": "x", "text": {"format": {"type": "json_object"}}},
+        {"response_format": {"type": "json_object"}},
+    ),
+    (RESPONSES, {"input": "x", "text": {"verbosity": "low"}}, {"response_format": FORMAT}),
+]
+
+#: Where the engine writes.
+GENERATING = {CHAT, RESPONSES, "/v1/completions", "/infill"}
+
+
+@pytest.mark.parametrize(("path", "body", "asked"), UNFORMATTED)
+async def test_a_format_reaches_the_engine_in_words_that_it_obeys(
+    client, fake, alias, path: str, body: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    await alias(response_format=FORMAT)
+    await client.post(path, json={**body, "model": "mine"})
+    sent = next(request.body for request in reversed(fake.requests) if request.path in GENERATING)
+    assert {key: sent.get(key) for key in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("wanted", "schema"),
+    [
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_object", "schema": SCHEMA}, SCHEMA),
+        ({"type": "json_schema", "json_schema": {"name": "a"}}, {}),
+        ({"type": "text"}, None),
+    ],
+)
+async def test_each_kind_of_format_is_a_schema_to_completions(client, fake, alias, wanted, schema) -> None:
+    await alias(response_format=wanted)
+    assert (await client.post("/v1/completions", json={"model": "mine", "prompt": "x"})).status_code == 200
+    assert fake.requests[-1].body.get("json_schema") == schema
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", RESPONSES])
+async def test_a_format_that_is_none_is_blamed_on_the_alias(client, fake, alias, error_of, path: str) -> None:
+    await alias(response_format={"type": "json_object", "schema": {"type": "banana"}})
+    error = error_of(response := await client.post(path, json={**GOOD[path], "model": "mine"}))
+    assert (response.status_code, error["param"]) == (400, "response_format.schema")
+    assert "defaults of the alias 'mine'" in error["message"]
+    assert not [request for request in fake.requests if request.path == path]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("field", ["response_format", "json_schema", "grammar"])
+async def test_what_the_engine_would_leave_out_of_a_message_is_refused(client, fake, alias, path, field) -> None:
+    await alias(**{field: {"response_format": FORMAT, "json_schema": SCHEMA}.get(field, "root ::= [a]")})
+    response = await client.post(path, json={**GOOD[path], "model": "mine"})
+    message = response.json()["error"]["message"]
+    assert (response.status_code, message.split(":")[0]) == (400, field)
+    assert "defaults of the alias 'mine'" in message
+    assert not [request for request in fake.requests if request.path == path]
+
+
+@pytest.mark.parametrize(("text", "status"), [('{"ok": 10}', 200), ('{"ok": 3}', 502)])
+async def test_a_response_is_held_to_the_aliass_schema_and_says_so(client, fake, alias, text, status) -> None:
+    await alias(response_format=FORMAT)
+    item = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
+    events = [
+        {"type": "response.created", "response": {"id": "resp_1", "object": "response"}},
+        {"type": "response.output_item.added", "item": item},
+        {"type": "response.output_text.delta", "item_id": "msg_1", "delta": text},
+        {"type": "response.completed", "response": {"id": "resp_1", "usage": {"input_tokens": 3, "output_tokens": 1}}},
+    ]
+    fake.script = [behave.stream([behave.event(one) for one in events])]
+    response = await client.post(RESPONSES, json={"model": "mine", "input": "x"})
+    assert response.status_code == status, response.text
+    if status == 200:
+        assert response.json()["text"]["format"] == {"type": "json_schema", **FORMAT["json_schema"]}
+    else:
+        assert response.json()["error"]["code"] == "schema_mismatch"
+
+
+class TestEngine:
+    @pytest.fixture
+    def bodhi_config(self) -> dict[str, Any]:
+        return {}
+
+    async def test_all_that_writes_obeys_the_aliass_format(self, client, model) -> None:
+        ok = {"properties": {"ok": {"enum": [False]}}, "required": ["ok"]}
+        schema = {"type": "object", **ok, "additionalProperties": False}
+        wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+        options = {"response_format": wanted, "chat_template_kwargs": {"enable_thinking": False}}
+        await create(client, "mine", f"{model}.gguf", request_params=options)
+
+        async def answered(path: str, **body: Any) -> dict[str, Any]:
+            response = await client.post(path, json={"model": "mine", **body})
+            assert response.status_code == 200, response.text
+            return response.json()
+
+        response = await answered(RESPONSES, input="x")
+        texts = [
+            (await answered(CHAT, messages=[HELLO]))["choices"][0]["message"]["content"],
+            (await answered("/v1/completions", prompt="x"))["choices"][0]["text"],
+            (await answered("/api/generate", prompt="x", raw=True, stream=False))["response"],
+            response["output"][-1]["content"][0]["text"],
+        ]
+        assert [json.loads(text) for text in texts] == [{"ok": False}] * 4
+        assert response["text"]["format"]["name"] == "a"

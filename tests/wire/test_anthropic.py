@@ -117,6 +117,11 @@ def test_what_concerns_hosting_is_left_out() -> None:
     assert sent({**BODY, **hosted}) == BODY
 
 
+@pytest.mark.parametrize(("stops", "left"), [([""], []), (["", "x"], ["x"]), (["x", " "], ["x", " "])])
+def test_an_empty_stop_sequence_is_left_out(stops: list[str], left: list[str]) -> None:
+    assert sent({**BODY, "stop_sequences": stops})["stop_sequences"] == left
+
+
 def test_text_documents_are_sent_as_text() -> None:
     source = {"type": "text", "media_type": "text/plain", "data": "body"}
     document = {"type": "document", "source": source, "title": "title", "cache_control": {"type": "ephemeral"}}

@@ -73,6 +73,21 @@ class TestWhole:
         assert alternatives() == alternatives(top_logprobs=0) == []
         assert alternatives(top_logprobs=1) == TOKEN["top_logprobs"]
 
+    @pytest.mark.parametrize("said", ["", " \n", None])
+    def test_a_call_without_arguments(self, said: str | None) -> None:
+        def arguments(finish_reason: str) -> Any:
+            call = {**CALL, "function": {"name": "f", "arguments": said}}
+            choice = mended(chat(), answer({"content": None, "tool_calls": [call]}, finish_reason))
+            return choice["message"]["tool_calls"][0]["function"]["arguments"]
+
+        assert (arguments("tool_calls"), arguments("stop")) == ("{}", "{}")
+        assert arguments("length") == said  # cut off before they came
+
+    def test_a_call_of_another_kind_is_left_alone(self) -> None:
+        calls = [{"id": "1", "type": "custom", "custom": {"name": "f", "input": ""}}]
+        choice = mended(chat(), answer({"content": None, "tool_calls": calls}, "tool_calls"))
+        assert choice["message"]["tool_calls"] == calls
+
     def test_a_function_call(self) -> None:
         whole = answer({"content": "", "tool_calls": [CALL]}, "tool_calls")
         choice = mended(chat(functions=[{"name": "f"}]), whole)

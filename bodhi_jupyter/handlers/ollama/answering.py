@@ -17,6 +17,7 @@ from ...wire.ollama_options import ollama_defaults
 from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
 from ...wire.sse import event_count
 from ..counted import CountedHandler
+from ..defaults import with_prompt_defaults
 from ..leased import document_at
 from ..native import context_tokens
 from ..off_loop import off_loop
@@ -84,6 +85,11 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
     def with_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:
         """The caller's body, then what the alias says, then what Ollama does."""
         return {**ollama_defaults(context_length=context_length), **apply_defaults(body, alias.request_params)}
+
+    @staticmethod
+    def with_prompt_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:
+        """The same of a request without the model's own chat template."""
+        return {**ollama_defaults(context_length=context_length), **with_prompt_defaults(body, alias)}
 
     @asynccontextmanager
     async def stream_from(

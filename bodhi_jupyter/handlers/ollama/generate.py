@@ -56,7 +56,7 @@ class GenerateHandler(AnsweringHandler):
                 await self.answer_nothing_asked(request, alias)
             elif request.suffix:
                 body = gap_body(request, context_length=context_length)
-                await self._run(request, alias, "/infill", self.with_defaults(body, alias, context_length))
+                await self._run(request, alias, "/infill", self.with_prompt_defaults(body, alias, context_length))
             elif request.raw:
                 await self._complete(request, alias, request.prompt, context_length)
             elif request.template or request.context:
@@ -111,7 +111,7 @@ class GenerateHandler(AnsweringHandler):
         self, request: OllamaGenerateRequest, alias: Alias, prompt: str | list[int], context_length: int | None
     ) -> None:
         """As it is."""
-        body = self.with_defaults(
+        body = self.with_prompt_defaults(
             completion_body(request, prompt, context_length=context_length), alias, context_length
         )
         heard: list[str] = []

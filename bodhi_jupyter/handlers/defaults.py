@@ -1,0 +1,50 @@
+"""The format of answers that an alias has as a default, where a request is no chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..catalog.alias import Alias
+from ..catalog.request_params import apply_defaults
+from ..wire.errors import InvalidField
+from ..wire.json_text import forwarded
+from ..wire.openai import Formatted, ResponseFormat, schema_of
+from ..wire.validation import parse_request
+
+
+def blame_defaults(error: InvalidField, name: str) -> InvalidField:
+    """The same error of a request whose wrong field the alias brought."""
+    message = f"{error.message} The defaults of the alias '{name[:64]}' count as part of the request."
+    return InvalidField(message, param=error.param, code=error.code)
+
+
+def default_format(alias: Alias) -> ResponseFormat | None:
+    """The alias's `response_format`.
+
+    Raises:
+        InvalidField: it is none, or has a schema that could not be enforced.
+    """
+    wanted = (alias.request_params.model_extra or {}).get("response_format")
+    if wanted is None:
+        return None
+    try:
+        return parse_request(Formatted, forwarded({"response_format": wanted})).response_format
+    except InvalidField as error:
+        raise blame_defaults(error, alias.name) from None
+
+
+def with_prompt_defaults(body: dict[str, Any], alias: Alias) -> dict[str, Any]:
+    """`apply_defaults` for a bare prompt, beside which the engine reads a `json_schema` alone (measured).
+
+    The `response_format` is told as well: to other servers it is the one that they know.
+
+    Raises:
+        InvalidField: as `default_format`.
+    """
+    filled = apply_defaults(body, alias.request_params)
+    if all(body.get(key) is None for key in ("response_format", "json_schema", "grammar")):
+        wanted = default_format(alias)
+        schema = None if wanted is None else schema_of(wanted)
+        if schema is not None:
+            return {"json_schema": schema, **filled}
+    return filled
