@@ -111,7 +111,7 @@ async def _made(body: BodyMaker, lease: Lease) -> bytes:
 async def _check(answer: Answer, backend: str) -> None:
     """Raises what a refusal means, and for what is no stream."""
     if answer.status >= 400:
-        raise refusal(answer.status, await answer.read(), backend)
+        raise refusal(answer.status, await answer.read(), backend, answer.retry_after)
     if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
         raise BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
 

@@ -17,6 +17,8 @@ from .errors import (
     RejectedByBackend,
 )
 
+#: What is passed on of the wait that a backend asks for: a day.
+_LONGEST_WAIT_SECONDS = 86_400.0
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
 _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
@@ -92,14 +94,14 @@ _MISTAKES = (
 )
 
 
-def refusal(status: int, body: bytes, backend: str) -> GatewayError:
-    """The error for an answer with an HTTP status of 400 or above."""
+def refusal(status: int, body: bytes, backend: str, retry_after: float | None = None) -> GatewayError:
+    """The error for an answer with an HTTP status of 400 or above, and the wait in seconds that it asks for."""
     try:
         document = json.loads(body)
     except ValueError:
         document = None
     error = _error_object(document)
-    return _mistake(str(error.get("message") or "")) or _from_error(status, error, backend)
+    return _mistake(str(error.get("message") or "")) or _from_error(status, error, backend, retry_after)
 
 
 def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
@@ -129,7 +131,8 @@ def _error_object(document: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _from_error(status: int, error: Mapping[str, Any], backend: str) -> GatewayError:
+def _from_error(status: int, error: Mapping[str, Any], backend: str, retry_after: float | None = None) -> GatewayError:
+    wait = 1.0 if retry_after is None else min(retry_after, _LONGEST_WAIT_SECONDS)
     words = str(error.get("message") or "")
     message = _INTERNALS.sub("", _ADDRESS_OR_KEY.sub("", words)).strip()
     # A failure to reach something behind it is not the caller's to mend, and its rest may name that in other ways.
@@ -140,7 +143,7 @@ def _from_error(status: int, error: Mapping[str, Any], backend: str) -> GatewayE
         # Our key, not the caller's: the caller cannot mend it.
         return BackendFailed(f"The backend {backend!r} refused the configured key.", code="backend_key_refused")
     if status == 429:
-        return Busy(f"The backend {backend!r} is busy{said}", retry_after=1.0)
+        return Busy(f"The backend {backend!r} is busy{said}", retry_after=wait)
     if 400 <= status < 500:
         field = _FIELD.search(message)
         param = error.get("param") or (field.group(1) if field else None)
@@ -152,7 +155,7 @@ def _from_error(status: int, error: Mapping[str, Any], backend: str) -> GatewayE
             code=code if isinstance(code, str) else None,
         )
     if status == 503:
-        return BackendUnavailable(f"The backend {backend!r} is not ready{said}", retry_after=1.0)
+        return BackendUnavailable(f"The backend {backend!r} is not ready{said}", retry_after=wait)
     if status == 504:
         return BackendTimeout(f"The backend {backend!r} timed out{said}")
     return BackendFailed(f"The backend {backend!r} failed{said}")
