@@ -129,8 +129,12 @@ class Outgoing:
                 # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
                 added = _WITH_USAGE if request.stream else _AS_STREAM
                 return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], added))
-        asked = self.document if as_it_is else lambda: asked_for_usage(self.document())
-        return await off_loop(self.size, lambda: forwarded({**asked(), "model": lease.model}))
+
+        def made() -> bytes:
+            data = self.document()
+            return forwarded({**(data if as_it_is else asked_for_usage(data)), "model": lease.model})
+
+        return await off_loop(self.size, made)
 
     def _says_nothing_of_streams(self) -> bool:
         """Also none of the fields that we do not know, whose numbers are looked at when they are written."""
