@@ -32,10 +32,12 @@ class Lease(NamedTuple):
     Attributes:
         address: where to send the request.
         model: the name under which that server knows the model.
+        tells_tokens: its streams end with the counts of their tokens, also where nobody asks, as llama.cpp's do.
     """
 
     address: Address
     model: str
+    tells_tokens: bool = True
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Connection(asyncio.BufferedProtocol):
     Attributes:
         status: of the answer whose headers have come.
         content_type: the same answer's, or "".
+        retry_after: the same answer's, or "".
         finished: the answer has been received whole.
     """
 
@@ -65,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _reset(self) -> None:
         self.status = 0
-        self.content_type = ""
+        self.content_type = self.retry_after = ""
         self.finished = False
         self._has_head = self._is_delimited = self._keeps_alive = self._is_read_paused = False
         self._is_cut_short = False
@@ -349,6 +350,8 @@ class Connection(asyncio.BufferedProtocol):
         name = name.lower()
         if name == b"content-type":
             self.content_type = value.decode("latin-1")
+        elif name == b"retry-after":
+            self.retry_after = value.decode("latin-1")
         self._is_delimited = self._is_delimited or name in {b"content-length", b"transfer-encoding"}
 
     def on_headers_complete(self) -> None:
@@ -357,7 +360,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.finished:
             return
         if status < 200:
-            self.content_type, self._is_delimited = "", False
+            self.content_type, self.retry_after, self._is_delimited = "", "", False
             return
         self.status, self._has_head = status, True
 

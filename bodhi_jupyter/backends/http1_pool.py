@@ -104,6 +104,7 @@ class Http1Answer:
     def __init__(self, connection: Connection, pool: Http1Pool, origin: Origin) -> None:
         self.status = connection.status
         self.content_type = connection.content_type
+        self.retry_after = connection.retry_after
         self._connection: Connection | None = connection
         self._pool = pool
         self._origin = origin

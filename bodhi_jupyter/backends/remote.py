@@ -15,6 +15,8 @@ from .transport import Upstream
 
 #: Seconds for the questions that people wait for: which models, how are you.
 QUESTION_SECONDS = 5.0
+#: Whom llama.cpp's server names as the owner of its models (measured).
+_LLAMA_CPP = "llamacpp"
 
 
 class RemoteBackend:
@@ -31,6 +33,7 @@ class RemoteBackend:
         base = url.rstrip("/").removesuffix("/v1").rstrip("/")
         self._address = Address(base, {"authorization": f"Bearer {api_key}"} if api_key else {})
         self._upstream = upstream
+        self._is_llama_cpp = False
 
     async def aliases(self) -> list[Alias]:
         """The server's ``/v1/models``, in its order.
@@ -42,12 +45,10 @@ class RemoteBackend:
         entries = document.get("data") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise BackendFailed(f"The backend {self.name!r} does not list its models as OpenAI does.")
+        models = [entry for entry in entries if isinstance(entry, dict) and entry.get("id")]
+        self._is_llama_cpp = bool(models) and all(entry.get("owned_by") == _LLAMA_CPP for entry in models)
         able = _capabilities(document)
-        return [
-            self._alias(entry, able.get(str(entry["id"]), {}))
-            for entry in entries
-            if isinstance(entry, dict) and entry.get("id")
-        ]
+        return [self._alias(entry, able.get(str(entry["id"]), {})) for entry in models]
 
     def lease(
         self,
@@ -56,7 +57,7 @@ class RemoteBackend:
     ) -> AbstractAsyncContextManager[Lease]:
         """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
-        return nullcontext(Lease(self._address, alias.target.model))
+        return nullcontext(Lease(self._address, alias.target.model, self._is_llama_cpp))
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""

@@ -72,10 +72,12 @@ class Incoming(Protocol):
     Attributes:
         status: of HTTP.
         content_type: its header, or "".
+        retry_after: its header, or "".
     """
 
     status: int
     content_type: str
+    retry_after: str
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The body; it can be had once."""
@@ -97,6 +99,7 @@ class _TlsAnswer:
         self._response = response
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "")
+        self.retry_after = response.headers.get("retry-after", "")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         assert hasattr(self._response.stream, "__aiter__")

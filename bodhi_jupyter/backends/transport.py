@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
+from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A body that is read whole (an error, a list of models) is never larger than this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+#: Of a number of seconds; nobody waits for longer than what they can say.
+_MOST_DIGITS = 9
 
 
 class Answer:
@@ -35,6 +39,18 @@ class Answer:
         self._backend = backend
         self.status = incoming.status
         self.content_type = incoming.content_type
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which another attempt makes sense, None where it does not say (RFC 9110, 10.2.3)."""
+        said = self._incoming.retry_after.strip()
+        if said.isascii() and said.isdigit():
+            return float(said[:_MOST_DIGITS])
+        try:
+            at = parsedate_to_datetime(said)
+            return max(0.0, at.timestamp() - time.time())
+        except (ValueError, OverflowError):
+            return None
 
     async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:
         """The body as it comes.

@@ -31,7 +31,6 @@ class MergedAnswer:
 
     Args:
         bodies: one for each answer; what makes them, once it is known where to.
-        include_usage: whether the last chunk tells the usage of all.
         keep_alive: as in `leased_stream`.
     """
 
@@ -42,20 +41,18 @@ class MergedAnswer:
         path: str,
         bodies: Sequence[BodyMaker],
         *,
-        include_usage: bool,
         keep_alive: float | None = None,
     ) -> None:
         self._gateway = gateway
         self._alias = alias
         self._path = path
         self._bodies = bodies
-        self._include_usage = include_usage
         self._keep_alive = keep_alive
         self._identity: dict[str, Any] = {}
         self._usages: dict[int | None, dict[str, Any]] = {}
 
     async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 - may be offered
-        """Whole events, in the order in which they come, and ``[DONE]`` once every answer is finished.
+        """Whole events, in the order in which they come; once every answer is finished, their usage and ``[DONE]``.
 
         Raises:
             GatewayError: one of the requests failed.
@@ -73,8 +70,7 @@ class MergedAnswer:
                     running -= 1
                 elif item["choices"]:
                     yield data_event(compact(self._as_one(item)))
-            if self._include_usage:
-                yield data_event(compact({**self._identity, "choices": [], "usage": self._usage()}))
+            yield data_event(compact({**self._identity, "choices": [], "usage": self._usage()}))
             yield DONE
         finally:
             for task in tasks:

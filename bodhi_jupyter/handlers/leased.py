@@ -82,7 +82,7 @@ async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: s
         async with gateway.upstream.get(lease.address, path, backend=backend, timeout=_ANSWER_SECONDS) as answer:
             content = await answer.read()
         if answer.status >= 400:
-            raise document_refusal(answer.status, content, backend, field="model", feature=feature)
+            raise document_refusal(answer.status, content, backend, answer.retry_after, field="model", feature=feature)
         return parse_document(content, backend)
 
     return await with_lease(gateway, alias, ask)
@@ -108,5 +108,5 @@ async def document_at(
     async with gateway.upstream.post(lease.address, path, payload, backend=backend) as answer:
         content = await answer.read()
     if answer.status >= 400:
-        raise document_refusal(answer.status, content, backend, field=field, feature=feature)
+        raise document_refusal(answer.status, content, backend, answer.retry_after, field=field, feature=feature)
     return parse_document(content, backend)

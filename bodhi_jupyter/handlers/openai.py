@@ -17,7 +17,7 @@ from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
 from ..wire.misread import without_nulls
-from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
+from ..wire.openai import ChatRequest, asked_for_usage, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
 from ..wire.refusals import renamed
 from ..wire.repair import disable_thinking, must_not_stream, repair_chat
@@ -33,7 +33,8 @@ from .off_loop import off_loop
 from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream, read_chat
 
 PATH = "/v1/chat/completions"
-_AS_STREAM = b',"stream":true,"stream_options":{"include_usage":true}}'
+_WITH_USAGE = b',"stream_options":{"include_usage":true}}'
+_AS_STREAM = b',"stream":true' + _WITH_USAGE
 #: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
 
@@ -121,38 +122,42 @@ class Outgoing:
     async def stream(self, lease: Lease) -> bytes:
         """All answers as one stream, from the leased server.
 
-        A whole answer is asked for as a stream too: an answer that nobody waits for must stop (see `assemble`).
+        A whole answer is asked for as a stream too: an answer that nobody waits for must stop (see `assemble`). Where
+        the tokens are told only if somebody asks, it is us; `ChatGuard` hides the answer to that.
         """
-        if self._repaired is None and self.request.model == lease.model:
-            if self.request.stream:
+        request = self.request
+        as_it_is = request.stream and (lease.tells_tokens or request.reports_usage)
+        if self._repaired is None and request.model == lease.model:
+            if as_it_is:
                 return self._body
             if self._says_nothing_of_streams():
                 # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
-                return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], _AS_STREAM))
-        changes = {**self._as_stream(), "model": lease.model}
-        return await off_loop(self.size, lambda: forwarded({**self.document(), **changes}))
+                added = _WITH_USAGE if request.stream else _AS_STREAM
+                return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], added))
+
+        def made() -> bytes:
+            data = self.document()
+            return forwarded({**(data if as_it_is else asked_for_usage(data)), "model": lease.model})
+
+        return await off_loop(self.size, made)
 
     def _says_nothing_of_streams(self) -> bool:
         """Also none of the fields that we do not know, whose numbers are looked at when they are written."""
         request = self.request
-        return not (request.model_fields_set & {"stream", "stream_options"} or request.model_extra)
+        said = request.model_fields_set & ({"stream_options"} if request.stream else {"stream", "stream_options"})
+        return not (said or request.model_extra)
 
     def single(self, index: int) -> BodyMaker:
         """One of several answers, from the leased server; equal seeds would give equal answers."""
 
         def body(lease: Lease) -> bytes:
-            data = {**self.document(), "model": lease.model, "stream": True, "stream_options": {"include_usage": True}}
+            data = {**asked_for_usage(self.document()), "model": lease.model}
             data.pop("n", None)
             if isinstance(data.get("seed"), int):
                 data["seed"] += index
             return forwarded(data)
 
         return lambda lease: off_loop(self.size, body, lease)
-
-    def _as_stream(self) -> dict[str, Any]:
-        if self.request.stream:
-            return {}
-        return {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def _with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:
@@ -196,9 +201,7 @@ async def _several_choices(
         if answering or error.param not in _TOO_MANY_CHOICES:
             raise
     bodies = [outgoing.single(index) for index in range(request.choices)]
-    options = request.stream_options
-    include_usage = not request.stream or bool(options and options.include_usage)
-    yield MergedAnswer(gateway, alias, PATH, bodies, include_usage=include_usage, keep_alive=request.keep_alive_seconds)
+    yield MergedAnswer(gateway, alias, PATH, bodies, keep_alive=request.keep_alive_seconds)
 
 
 class UnknownRouteHandler(GatewayHandler):

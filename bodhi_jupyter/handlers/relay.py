@@ -15,7 +15,7 @@ from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed
 from ..wire.guard import Guard, token_counts
 from ..wire.reading import ChatReader
-from ..wire.sse import event_count, is_done, iter_events
+from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
 from .base import GatewayHandler
 from .framing import is_free, send_chunk
@@ -111,7 +111,7 @@ async def _made(body: BodyMaker, lease: Lease) -> bytes:
 async def _check(answer: Answer, backend: str) -> None:
     """Raises what a refusal means, and for what is no stream."""
     if answer.status >= 400:
-        raise refusal(answer.status, await answer.read(), backend)
+        raise refusal(answer.status, await answer.read(), backend, answer.retry_after)
     if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
         raise BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
 
@@ -173,9 +173,9 @@ async def assemble_stream(
     try:
         async with aclosing(guarded(answer, guard)) as blocks:
             async for block in blocks:
-                handler.record.chunks += event_count(block)
                 for event in iter_events(block):
                     if event.data is not None and not is_done(event):
+                        handler.record.chunks += 1
                         assembler.add(json.loads(event.data))
     except (ValueError, RecursionError):
         raise BackendFailed("The backend sent what is no part of an answer.") from None

@@ -45,6 +45,9 @@ class StreamedAnswers(FramedAnswers, APIHandler):
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
         self.note_passed(event_count(block))
+        await self._send(block)
+
+    async def _send(self, block: bytes) -> None:
         if self.direct is not None:
             await write_chunk(self.direct, block)
         else:
@@ -63,12 +66,16 @@ class StreamedAnswers(FramedAnswers, APIHandler):
         record.chunks += events
 
     async def finish_stream(self, last: bytes = b"") -> None:
-        """Send the last events and the end of the body, together where the client reads: SDKs wait for it."""
+        """Send the last events and the end of the body, together where the client reads: SDKs wait for it.
+
+        They are ours, and count for nothing: ``[DONE]`` is no token of the engine's.
+        """
+        if last and self.record.first_token_seconds is None:
+            self.note_passed(0)  # nothing came before, as where Ollama's final line is all: a call of a tool
         if last and self.direct is not None and is_free(self.direct):
-            self.note_passed(event_count(last))
             self.write(last)
         elif last:
-            await self.pass_on(last)
+            await self._send(last)
         await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:

@@ -12,7 +12,7 @@ from .errors import InvalidField
 from .inputs import Prompts, each
 from .lenient import Lenient
 from .misread import tidied
-from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
+from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit, asked_for_usage
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
@@ -107,8 +107,7 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
     if request.logprobs == 0:
         body["logprobs"] = 1
     if not request.stream:
-        body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
+        body = asked_for_usage(body)
     if request.answers_per_prompt > 1 and body.get("seed") is None:
         _repeat_prompts(body, request)
     return body

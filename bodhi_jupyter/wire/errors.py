@@ -87,6 +87,8 @@ class GatewayError(Exception):
         self.param = param
         self.code = code or self.default_code
         self.retry_after = retry_after
+        if retry_after is not None and retry_after > _LONGEST_WAIT_SECONDS:
+            self.retryable = False
 
 
 class RequestError(GatewayError):
@@ -264,10 +266,10 @@ class RateLimited(GatewayError):
     status = 429
     type = "requests"
     default_code = "rate_limit_exceeded"
+    retryable = True
 
     def __init__(self, message: str, *, retry_after: int, headers: Mapping[str, str]) -> None:
         super().__init__(message, retry_after=retry_after)
-        self.retryable = retry_after <= _LONGEST_WAIT_SECONDS
         self.headers = headers
 
 

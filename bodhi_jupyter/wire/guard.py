@@ -55,10 +55,12 @@ class StreamGuard:
     Args:
         backend: its name, for messages.
         choices: how many finish reasons make the answer whole.
+        hides_usage: events that tell nothing but the usage are not passed on; the caller did not ask for them.
     """
 
-    def __init__(self, backend: str, choices: int = 1) -> None:
+    def __init__(self, backend: str, choices: int = 1, *, hides_usage: bool = False) -> None:
         self._choices = choices
+        self._hides_usage = hides_usage
         self._finished: set[int] = set()
         self._last_finished: int | None = None
         # Of several answers: what was told behind the end of each.
@@ -112,6 +114,8 @@ class StreamGuard:
                 yield comment("waiting")
             else:
                 self._note(parsed)
+                if self._hides_usage and parsed.get("choices") == [] and isinstance(parsed.get("usage"), dict):
+                    continue
                 yield data_event(event.data)
 
     def _note(self, chunk: Mapping[str, Any]) -> None:

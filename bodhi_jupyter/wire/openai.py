@@ -6,7 +6,7 @@ fields we have never heard of arrive. Unknown fields are therefore allowed every
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -158,6 +158,11 @@ class StreamOptions(Lenient):
     include_obfuscation: bool | None = None
 
 
+def asked_for_usage(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A request for a chat or a completion, as one for a stream that ends with its usage."""
+    return {**body, "stream": True, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
+
+
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 #: llama.cpp's ``false`` forbids a token, and its list form also takes text for a token (llama.cpp server README).
@@ -220,6 +225,11 @@ class ChatRequest(Lenient):
     def choices(self) -> int:
         """How many answers are asked for."""
         return self.n or 1
+
+    @property
+    def reports_usage(self) -> bool:
+        """Whether the answer carries `usage`: a whole one always, a stream when asked."""
+        return not self.stream or bool(self.stream_options and self.stream_options.include_usage)
 
     @property
     def keep_alive_seconds(self) -> float | None:

@@ -102,7 +102,7 @@ class RequestRecord:
         self.model = check_model_name(name)
 
     def estimate_tokens(self) -> None:
-        """Where a stream was cut off before the engine told its counts, take an event for a token."""
+        """Where a stream was cut off before the engine told its counts, or it told none, take an event for a token."""
         if self.completion_tokens is None and self.chunks:
             self.completion_tokens = self.chunks
             self.estimated = True

@@ -17,8 +17,10 @@ _UNKNOWN_TOKENS = "Prompt contains invalid tokens"
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
 
 
-def document_refusal(status: int, body: bytes, backend: str, *, field: str, feature: str) -> GatewayError:
-    """The error for an answer with an HTTP status of 400 or above.
+def document_refusal(
+    status: int, body: bytes, backend: str, retry_after: float | None = None, *, field: str, feature: str
+) -> GatewayError:
+    """The error for an answer with an HTTP status of 400 or above, and the wait in seconds that it asks for.
 
     `field` of the caller's request is named for what was too long or unknown; `feature` is what was asked for, as
     in "embeddings".
@@ -28,7 +30,7 @@ def document_refusal(status: int, body: bytes, backend: str, *, field: str, feat
     too_large = _TOO_LARGE.search(body.decode("utf-8", "replace"))
     if too_large:
         return _too_long(int(too_large.group(1)), int(too_large.group(2)), field)
-    return about(refusal(status, body, backend), field=field, feature=feature)
+    return about(refusal(status, body, backend, retry_after), field=field, feature=feature)
 
 
 def about(error: GatewayError, *, field: str, feature: str) -> GatewayError:

@@ -118,7 +118,7 @@ class ChatGuard(StreamGuard):
     """
 
     def __init__(self, request: ChatRequest, backend: str) -> None:
-        super().__init__(backend, request.choices)
+        super().__init__(backend, request.choices, hides_usage=not request.reports_usage)
         self._backend = backend
         self._repairs = AnswerRepairs(request, backend)
         self._mends_every_event = self._repairs.every_event

@@ -17,9 +17,28 @@ from .errors import (
     RejectedByBackend,
 )
 
+#: What is passed on of the wait that a backend asks for: a day.
+_LONGEST_WAIT_SECONDS = 86_400.0
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
-_INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|https?://\S+|(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
+_INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
+# A name is looked at from its beginning only, and once: what a backend says may be long.
+_ADDRESS_OR_KEY = re.compile(
+    r"""
+    \b\w++://\S+                                                      # URL
+    | (?<![\w.-])(?:[\w-]++\.)++[\w-]++:\d{2,5}\b                     # name or IPv4 address with its port
+    | (?<![\w.-])[A-Za-z][\w-]*+:\d{4,5}\b                            # the same of one word
+    | (?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)                   # IPv4
+    | (?<![\w:])(?:[\da-fA-F]{1,4}:){7}[\da-fA-F]{1,4}(?![\w:])       # IPv6, whole and short
+    | (?<![\w:])(?=[\da-fA-F:]*\d)(?:[\da-fA-F]{1,4}(?::[\da-fA-F]{1,4}){0,6})?::[\da-fA-F:]{0,34}(?![\w:])
+    | (?<![\w.-])(?:localhost|(?:[\w-]++\.)+(?:local|localdomain|internal|intranet|lan|corp|svc))\b
+    | \b(?:host|port|(?i:api[_-]?key|password|token))\s?=\s?\S+       # as Python's libraries name what they use
+    | \b(?i:authorization:\s*(?:\w+\s+)?|bearer\s+)\S+
+    | (?<![\w-])(?:sk|rk|hf|gsk|xai|ghp|nvapi|bodhi)[-_](?=[\w-]*\d)[\w-]{6,}+  # the keys of services
+    | \b[\da-fA-F]{32,}+\b
+    """,
+    re.VERBOSE,
+)
 
 
 class _Mistake(NamedTuple):
@@ -71,18 +90,18 @@ _MISTAKES = (
         "No grammar can be made of the request's schema, grammar or tools: it is wrong, or too large.",
     ),
     _Mistake(re.compile(r"(logprobs) is not supported.*"), r"\1", "unsupported", r"\g<0>"),
-    _Mistake(re.compile(r".*custom (grammar) constraints.*"), r"\1", "unsupported", r"\g<0>"),
+    _Mistake(re.compile(r"^.*custom (grammar) constraints.*", re.MULTILINE), r"\1", "unsupported", r"\g<0>"),
 )
 
 
-def refusal(status: int, body: bytes, backend: str) -> GatewayError:
-    """The error for an answer with an HTTP status of 400 or above."""
+def refusal(status: int, body: bytes, backend: str, retry_after: float | None = None) -> GatewayError:
+    """The error for an answer with an HTTP status of 400 or above, and the wait in seconds that it asks for."""
     try:
         document = json.loads(body)
     except ValueError:
         document = None
     error = _error_object(document)
-    return _mistake(str(error.get("message") or "")) or _from_error(status, error, backend)
+    return _mistake(str(error.get("message") or "")) or _from_error(status, error, backend, retry_after)
 
 
 def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
@@ -112,16 +131,19 @@ def _error_object(document: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _from_error(status: int, error: Mapping[str, Any], backend: str) -> GatewayError:
-    message = _INTERNALS.sub("", str(error.get("message") or "")).strip()
-    said = f": {message}" if message else "."
+def _from_error(status: int, error: Mapping[str, Any], backend: str, retry_after: float | None = None) -> GatewayError:
+    wait = 1.0 if retry_after is None else min(retry_after, _LONGEST_WAIT_SECONDS)
+    words = str(error.get("message") or "")
+    message = _INTERNALS.sub("", _ADDRESS_OR_KEY.sub("", words)).strip()
+    # A failure to reach something behind it is not the caller's to mend, and its rest may name that in other ways.
+    said = "." if not message or _ADDRESS_OR_KEY.search(words) else f": {message}"
     if error.get("type") == "exceed_context_size_error":
         return _context_exceeded(error, message)
     if status in {401, 403}:
         # Our key, not the caller's: the caller cannot mend it.
         return BackendFailed(f"The backend {backend!r} refused the configured key.", code="backend_key_refused")
     if status == 429:
-        return Busy(f"The backend {backend!r} is busy{said}", retry_after=1.0)
+        return Busy(f"The backend {backend!r} is busy{said}", retry_after=wait)
     if 400 <= status < 500:
         field = _FIELD.search(message)
         param = error.get("param") or (field.group(1) if field else None)
@@ -133,7 +155,7 @@ def _from_error(status: int, error: Mapping[str, Any], backend: str) -> GatewayE
             code=code if isinstance(code, str) else None,
         )
     if status == 503:
-        return BackendUnavailable(f"The backend {backend!r} is not ready{said}", retry_after=1.0)
+        return BackendUnavailable(f"The backend {backend!r} is not ready{said}", retry_after=wait)
     if status == 504:
         return BackendTimeout(f"The backend {backend!r} timed out{said}")
     return BackendFailed(f"The backend {backend!r} failed{said}")

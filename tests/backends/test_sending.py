@@ -19,7 +19,7 @@ async def test_a_post_over_tls_goes_out_whole(body) -> None:
     async def answer(request: httpx.Request) -> httpx.Response:
         await request.aread()
         asked.append(request)
-        return httpx.Response(201, json={"b": 2})
+        return httpx.Response(201, json={"b": 2}, headers={"Retry-After": "40"})
 
     upstream = Upstream()
     transports = await upstream.warm_up()
@@ -27,7 +27,7 @@ async def test_a_post_over_tls_goes_out_whole(body) -> None:
     async with upstream.post(ADDRESS, "/v1/x", body, backend="far") as got:
         assert (got.status, got.content_type, await got.read()) == (201, "application/json", b'{"b":2}')
     async with upstream.get(ADDRESS, "/v1/y", backend="far") as got:
-        assert got.status == 201
+        assert (got.status, got.retry_after) == (201, 40)
     await upstream.close()
     post, get = asked
     assert (post.method, post.url.path, post.content) == ("POST", "/base/v1/x", body)

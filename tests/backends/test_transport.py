@@ -55,6 +55,34 @@ async def test_it_is_sent_again_once() -> None:
     assert [number for number, _ in server.requests] == [1, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (b"40", 40),
+        (b" 0 ", 0),
+        (b"9" * 400, 999_999_999),
+        (b"Sun, 06 Nov 1994 08:49:37 GMT", 0),
+        (b"Mon, 01 Jan 2300 00:00:00 GMT", 10_413_792_000 - 1_000_000_000),
+        (b"soon", None),
+        (b"-1", None),
+        (b"1.5", None),
+        (b"\xb2", None),
+        (b"Mon, 99 Jan 2300 00:00:00 GMT", None),
+        (b"", None),
+    ],
+)
+async def test_how_long_a_server_asks_to_wait(monkeypatch, said: bytes, seconds: float | None) -> None:
+    busy = b"HTTP/1.1 503 X\r\nRetry-After: %b\r\nContent-Length: 2\r\n\r\nok" % said
+    async with asking(busy, OK) as (_, upstream, address):
+        monkeypatch.setattr("bodhi_jupyter.backends.transport.time.time", lambda: 1_000_000_000.0)
+        async with upstream.get(address, "/v1/x", backend="far") as answer:
+            await answer.read()
+            assert answer.retry_after == seconds
+        # Not what the answer before it said, over the same connection.
+        async with upstream.get(address, "/v1/x", backend="far") as answer:
+            assert answer.retry_after is None
+
+
 async def test_the_pool_tells_one_from_the_other() -> None:
     async with serving(OK, NOTHING, NOTHING) as (_, pool, url):
         await answer_to(pool, request(url))

@@ -250,6 +250,46 @@ class TestTokens:
         assert (records[0].end, records[0].estimated) == ("failed", True)
         assert await remaining(client, "tokens") == 1000 - 4
 
+    @pytest.mark.parametrize(
+        ("path", "stream", "tokens"),
+        [
+            # The role, five words and the finish; of Ollama's lines the words alone.
+            *((PATH, stream, 7) for stream in (True, False)),
+            *(("/v1/completions", stream, 7) for stream in (True, False)),
+            *(("/api/chat", stream, 5) for stream in (True, False)),
+        ],
+    )
+    async def test_the_end_of_a_stream_is_no_event_of_the_engines(
+        self, client, fake, records, path: str, stream: bool, tokens: int
+    ) -> None:
+        fake.script = [behave.stream([*behave.chat_events()[:-2], behave.DONE])]
+        body = {"prompt": "hello"} if path == "/v1/completions" else {}
+        assert (await client.post(path, json={**BODY, **body, "stream": stream})).status_code == 200
+        assert (records[0].chunks, records[0].completion_tokens, records[0].estimated) == (tokens, tokens, True)
+
+    async def test_the_last_token_came_with_the_last_event_before_the_end(
+        self, client, fake, extension, records, eventually
+    ) -> None:
+        go_on = asyncio.Event()
+
+        async def pausing(exchange) -> None:
+            *events, done = behave.chat_events(include_usage=False)
+            await exchange.send_stream_head()
+            for event in events:
+                await exchange.send_chunk(event)
+            await go_on.wait()
+            await exchange.send_chunk(done)
+            await exchange.send_chunk(b"")
+
+        fake.script = [pausing]
+        request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": True}))
+        in_flight = extension.gateway.in_flight
+        await eventually(lambda: [record.chunks for record in in_flight.values()] == [7])
+        (last,) = [record.last_token_seconds for record in in_flight.values()]
+        go_on.set()
+        await request
+        assert (records[0].chunks, records[0].last_token_seconds) == (7, last)
+
     async def test_one_that_never_ran_is_not(self, client, fake, records) -> None:
         fake.script = [behave.status(400)]
         assert (await client.post(PATH, json=BODY)).status_code == 400

@@ -192,6 +192,38 @@ async def test_the_backends_own_refusal_is_in_openais_words(client, fake, error_
     assert "10.0.0.1" not in leaky["message"]
 
 
+@pytest.mark.parametrize(
+    ("said", "told", "soon"),
+    [
+        ("40", "40", "true"),
+        ("0", "1", "true"),
+        ("61", "61", "false"),
+        ("9999999", "86400", "false"),
+        ("?", "1", "true"),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, BODY),
+        (PATH, STREAM),
+        ("/v1/embeddings", {"model": "fake-model", "input": "hello"}),
+        ("/v1/messages", {**BODY, "max_tokens": 5}),
+        ("/v1/responses", {"model": "fake-model", "input": "hello"}),
+        ("/api/chat", BODY),
+    ],
+    ids=["whole", "stream", "embeddings", "messages", "responses", "ollama"],
+)
+async def test_the_wait_that_a_backend_asks_for_is_passed_on(
+    client, fake, path, body, status, said, told, soon
+) -> None:
+    await client.get("/v1/models")
+    fake.behave(behave.status(status, headers={"Retry-After": said}))
+    response = await client.post(path, json=body)
+    assert (response.headers["retry-after"], response.headers["x-should-retry"]) == (told, soon)
+
+
 async def test_a_reused_connection_that_is_closed_is_tried_once_more(client, fake) -> None:
     await client.get("/v1/models")
     fake.script = [behave.refuse, behave.ok("second")]
