@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         if path == b"/state":
             self._send_json(json.dumps(vars(self._state)).encode())
         elif path == b"/v1/models":
-            self._send_json(b'{"object":"list","data":[{"id":"fake-model","object":"model","created":1}]}')
+            self._send_json(b'{"object":"list","data":[{"id":"fake-model","object":"model","created":1,"owned_by":"llamacpp"}]}')
         elif not path.endswith(b"/chat/completions"):
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
         else:

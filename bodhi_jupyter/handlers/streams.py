@@ -45,9 +45,9 @@ class StreamedAnswers(FramedAnswers, APIHandler):
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
         self.note_passed(event_count(block))
-        await self._send(block)
+        await self._pass_uncounted(block)
 
-    async def _send(self, block: bytes) -> None:
+    async def _pass_uncounted(self, block: bytes) -> None:
         if self.direct is not None:
             await write_chunk(self.direct, block)
         else:
@@ -75,7 +75,7 @@ class StreamedAnswers(FramedAnswers, APIHandler):
         if last and self.direct is not None and is_free(self.direct):
             self.write(last)
         elif last:
-            await self._send(last)
+            await self._pass_uncounted(last)
         await self.finish(set_content_type=self.stream_type)
 
     def _begin_stream(self) -> None:
