@@ -55,6 +55,9 @@ def _whole(count: int) -> bytes:
     return json.dumps({"choices": [choice], **identity, "object": "chat.completion", "usage": usage}).encode()
 
 
+_MODELS = b'{"object":"list","data":[{"id":"fake-model","object":"model","created":1,"owned_by":"llamacpp"}]}'
+
+
 class State:
     """What all connections together have done."""
 
@@ -94,7 +97,7 @@ class Connection(asyncio.Protocol):
         if path == b"/state":
             self._send_json(json.dumps(vars(self._state)).encode())
         elif path == b"/v1/models":
-            self._send_json(b'{"object":"list","data":[{"id":"fake-model","object":"model","created":1,"owned_by":"llamacpp"}]}')
+            self._send_json(_MODELS)
         elif not path.endswith(b"/chat/completions"):
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}")
         else:
