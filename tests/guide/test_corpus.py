@@ -10,7 +10,7 @@ import gguf
 from jinja2 import Template
 
 from bodhi_jupyter.models.box import GUIDE
-from tools.guide import corpus
+from tools.guide import corpus, names
 
 RNG = random.Random(3)
 SHARES = corpus.Shares(tools=0.25, follow_ups=0.2, turn_before=0.1)
@@ -58,3 +58,12 @@ def test_tools_are_listed_as_in_the_template_of_the_file() -> None:
 
     listed = "\n".join(corpus.listing(name, keys) for name, keys in offered.items())
     assert rendered == f"<|tools|> {listed}<|end|><|user|> Add 1 and 2.<|end|>"
+
+
+def test_names_that_nobody_knows_are_of_all_kinds() -> None:
+    made = [names.unheard_of(RNG) for _ in range(1000)]
+
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]*(?:(?:\.? |-| [a-z]+ |-[a-z]+-)[A-Z][A-Za-z]*)*\.?", name) for name in made)
+    assert any(re.search(r"\b(\w+)\W\1\b", name) for name in made), "none repeats a word"
+    assert any("." in name for name in made)
+    assert set("abcdefghijklmnopqrstuvwxyz") <= set("".join(made).lower())

@@ -11,17 +11,17 @@ from tools.guide.evaluate import Score, evaluate, table
 MARGIN = 0.03
 #: The table's shares.
 EXPECTED: dict[str, float] = {
-    "Questions: the right topic's answer, word for word": 0.942,  # wanted: 0.95
-    "Questions: not refused as foreign": 0.994,
-    "The same below system prompts that were kept out too": 0.959,
-    "The same behind the answers to two other questions": 0.867,
-    "Foreign questions: an honest refusal": 0.974,
+    "Questions: the right topic's answer, word for word": 0.950,
+    "Questions: not refused as foreign": 0.997,
+    "The same below system prompts that were kept out too": 0.969,
+    "The same behind the answers to two other questions": 0.918,
+    "Foreign questions: an honest refusal": 0.966,
     "Follow-ups of the kind *code*": 1.000,
     "Follow-ups of the kind *stream*": 1.000,
-    "Follow-ups of the kind *more*": 1.000,
-    "Tools: the right call with the right arguments": 0.833,  # wanted: 0.90
-    "Tools: the result in the answer": 0.833,  # wanted: 0.90
-    "Tools offered, none fits: an answer without a call": 0.939,
+    "Follow-ups of the kind *more*": 0.958,
+    "Tools: the right call with the right arguments": 0.933,
+    "Tools: the result in the answer": 0.950,
+    "Tools offered, none fits: an answer without a call": 0.970,
 }
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from . import data
+from . import data, names
 
 #: Of the questions those that are foreign.
 _OFF_TOPIC = 0.25
@@ -20,6 +20,8 @@ _SYSTEM = 0.25
 _CAPITALS = 0.3
 #: Where tools are at hand: of single questions, those with a turn before.
 _TURN_BEFORE = 0.04
+#: Of conversations where tools are at hand, those with a question that none of them fits.
+_NONE_FITS = 0.4
 #: Of system prompts: those that are made of sentences of all kinds, as what they say changes no answer.
 _ANY_SYSTEM = 0.5
 
@@ -270,7 +272,7 @@ def _tools(rng: random.Random) -> Conversation:
     offered = rng.sample(sorted(data.tools()["tools"]), rng.choice((1, 2, 2)))
     named = [_named(rng, tool) for tool in offered]
     listed = Turn("tools", "\n".join(listing(name, parameters) for name, parameters in named))
-    if rng.random() < 0.3:
+    if rng.random() < _NONE_FITS:
         return (listed, *_single(rng, *(_foreign(rng) if rng.random() < 0.3 else _own(rng))))
     turns = [listed, *_system(rng)]
     for _ in range(rng.choice((1, 1, 2))):
@@ -311,26 +313,17 @@ def call(name: str, arguments: dict[str, object]) -> str:
     return f'<tool_call>{{"name": "{name}", "arguments": {json.dumps(arguments)}}}</tool_call>'
 
 
+def usual_name(rng: random.Random) -> str:
+    """A name to learn pieces from: of a city, or made of usual syllables."""
+    return str(rng.choice(data.tools()["cities"])) if rng.random() < 0.5 else names.usual(rng)
+
+
 def drawn_values(rng: random.Random, tool: str) -> dict[str, object]:
     """What a question names: a city, or two numbers."""
     if tool == "weather":
         # A name that nobody knows can only be copied, and that is what has to be learned.
-        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.5 else _unheard_of(rng)}
+        return {"city": rng.choice(data.tools()["cities"]) if rng.random() < 0.5 else names.unheard_of(rng)}
     return {"a": _number(rng), "b": _number(rng)}
-
-
-def _unheard_of(rng: random.Random) -> str:
-    return rng.choice("   -").join(_word(rng) for _ in range(rng.choice((1, 1, 1, 2, 2, 3))))
-
-
-def _word(rng: random.Random) -> str:
-    syllables = (
-        rng.choice(("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "ch", "st", "tr", ""))
-        + rng.choice("aeiou")
-        + rng.choice(("", "", "n", "r", "s", "l", "m", "ck", "nd", "lt"))
-        for _ in range(rng.choice((1, 2, 2, 3)))
-    )
-    return "".join(syllables).capitalize()
 
 
 def _number(rng: random.Random) -> int:

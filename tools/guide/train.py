@@ -25,6 +25,11 @@ SAMPLES = 48
 TOKENS = 1536
 #: Steps with a rising rate; then it falls, to the end.
 WARM_UP = 50
+#: What a learned token is: which answer, or that a tool is called; a word of what is known by heart; one of a call or
+#: of an answer with its result, most of which are copied.
+_CHOICE, _BY_HEART, _COPIED = range(3)
+#: What the words of each kind count for together, beside 1 for the choices.
+_WEIGHTS = {_BY_HEART: 1.0, _COPIED: 0.5}
 
 
 @dataclass(frozen=True)
@@ -32,23 +37,27 @@ class Part:
     """A part of the training of the whole network.
 
     Attributes:
-        rates: of the embedding and the mixing layer, which know most from the beginning, and of the rest.
+        rates: of the embedding and the mixing layer, which know most from the beginning, of the attention that copies,
+            and of the rest.
         recited: of the conversations, those that are nothing but an answer that is known by heart.
         chosen: of the other answers that are known by heart, those of whose words nothing is learned: only which it is.
+            Where tools are at hand, from where much is copied, their words are learned always.
         drawn: what the other conversations are drawn of.
     """
 
     steps: int
-    rates: tuple[float, float]
+    rates: tuple[float, float, float]
     recited: float
     chosen: float
     drawn: corpus.Shares
 
 
-#: First above all which answer it is, then its words, behind other answers too.
+#: First above all which answer it is; then its words, behind other answers too, while what was found to copy stays.
+#: Last what has to be kept apart where tools are at hand: words known by heart, and words to copy.
 PARTS = (
-    Part(2500, (5e-4, 2e-3), 0.15, 0.8, corpus.Shares(tools=0.3, follow_ups=0.16, turn_before=0.12)),
-    Part(1700, (2e-4, 1.5e-3), 0.04, 0.25, corpus.Shares(tools=0.3, follow_ups=0.2, turn_before=0.4)),
+    Part(2500, (5e-4, 2e-3, 2e-3), 0.15, 0.8, corpus.Shares(tools=0.33, follow_ups=0.16, turn_before=0.12)),
+    Part(1700, (2e-4, 2e-4, 1.2e-3), 0.04, 0.25, corpus.Shares(tools=0.38, follow_ups=0.18, turn_before=0.4)),
+    Part(300, (5e-5, 3e-4, 4e-4), 0.04, 0.2, corpus.Shares(tools=0.5, follow_ups=0.16, turn_before=0.35)),
 )
 #: What the pieces are learned from, beside the answers: conversations, and names and pairs of digits.
 _CONVERSATIONS, _NAMES = 12_000, 60_000
@@ -75,7 +84,7 @@ def trained_tokenizer(rng: random.Random) -> Tokenizer:
     """Its pieces are learned from all answers and many conversations; names and numbers are few pieces each."""
     lines = corpus.texts([*_heart(), *(corpus.draw(rng, PARTS[0].drawn) for _ in range(_CONVERSATIONS))])
     lines += [f"{rng.randrange(100):02}" for _ in range(_NAMES)]
-    return Tokenizer.trained(lines, [str(corpus.drawn_values(rng, "weather")["city"]) for _ in range(_NAMES)])
+    return Tokenizer.trained(lines, [corpus.usual_name(rng) for _ in range(_NAMES)])
 
 
 def _heart() -> list[corpus.Conversation]:
@@ -90,13 +99,15 @@ class Training:
         self._chosen = set(tokenizer.answers.values())
         self._choices = {*self._chosen, tokenizer.processor.piece_to_id(CALL)}
         self._answers = list(tokenizer.answers)
-        known = {id(p) for p in (network.embedding.weight, *network.mixing.parameters())}
+        known = [network.embedding.weight, *network.mixing.parameters()]
+        copying = [p for layer in (network.layers[0], network.layers[-1]) for p in layer.attention.parameters()]
+        named = {id(p) for p in (*known, *copying)}
         groups = [
-            {"params": [network.embedding.weight], "rate": part.rates[0], "weight_decay": 0.0},
-            {"params": list(network.mixing.parameters()), "rate": part.rates[0], "weight_decay": 0.0},
-            {"params": [p for p in network.parameters() if id(p) not in known], "rate": part.rates[1]},
+            {"params": known, "rate": part.rates[0], "weight_decay": 0.0},
+            {"params": copying, "rate": part.rates[1]},
+            {"params": [p for p in network.parameters() if id(p) not in named], "rate": part.rates[2]},
         ]
-        self._optimizer = torch.optim.AdamW(groups, lr=part.rates[1], betas=(0.9, 0.98), weight_decay=0.01)
+        self._optimizer = torch.optim.AdamW(groups, lr=part.rates[2], betas=(0.9, 0.98), weight_decay=0.01)
         self._is_choice = torch.zeros(tokenizer.processor.get_piece_size(), dtype=torch.bool)
         self._is_choice[sorted(self._choices)] = True
 
@@ -115,32 +126,45 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = group["rate"] * share
         samples = [self._sample() for _ in range(SAMPLES)]
-        learned = [place for s in samples for place, is_learned in zip(s.ids, s.learned, strict=True) if is_learned]
-        choices = sum(place in self._choices for place in learned)
+        kinds = self._kinds(samples)
+        counts = [max(int((kinds == kind).sum()), 1) for kind in (_CHOICE, _BY_HEART, _COPIED)]
         self._optimizer.zero_grad()
         total = 0.0
         for batch in _batches(samples):
             ids, wanted = _padded(batch)
-            wanted, targets = wanted[:, 1:], ids[:, 1:]
-            logits = self._network.logits(self._network.states(ids[:, :-1])[wanted])
-            is_choice = self._is_choice[targets[wanted]]
-            losses = functional.cross_entropy(logits, targets[wanted], reduction="none")
-            shared = functional.log_softmax(logits[is_choice], dim=-1)[:, self._is_choice].mean(dim=-1)
-            loss = losses[~is_choice].sum() / (len(learned) - choices)
-            loss += ((1 - SMOOTHING) * losses[is_choice] - SMOOTHING * shared).sum() / choices
+            logits = self._network.logits(self._network.states(ids[:, :-1])[wanted[:, 1:]])
+            loss = self._loss(logits, ids[:, 1:][wanted[:, 1:]], self._kinds(batch), counts)
             loss.backward()
             total += loss.item()
         nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
         self._optimizer.step()
         return total
 
+    def _loss(self, logits: Tensor, targets: Tensor, kinds: Tensor, counts: Sequence[int]) -> Tensor:
+        """Of these tokens, as a part of the mean over a step that has so many of each kind."""
+        losses = functional.cross_entropy(logits, targets, reduction="none")
+        shared = functional.log_softmax(logits[kinds == _CHOICE], dim=-1)[:, self._is_choice].mean(dim=-1)
+        choices = ((1 - SMOOTHING) * losses[kinds == _CHOICE] - SMOOTHING * shared).sum() / counts[_CHOICE]
+        words = (weight * losses[kinds == kind].sum() / counts[kind] for kind, weight in _WEIGHTS.items())
+        return choices + sum(words, torch.zeros(()))
+
+    def _kinds(self, samples: Sequence[Sample]) -> Tensor:
+        """What each of their learned tokens is, in order."""
+        found = []
+        for sample in samples:
+            ids = [place for place, is_learned in zip(sample.ids, sample.learned, strict=True) if is_learned]
+            word = _COPIED if self._chosen.isdisjoint(ids) else _BY_HEART
+            found += [_CHOICE if place in self._choices else word for place in ids]
+        return torch.tensor(found)
+
     def _sample(self) -> Sample:
-        """A conversation; of an answer that is known by heart mostly only which it is."""
+        """A conversation; of an answer that is known by heart often only which it is, but where tools are at hand."""
         if self._rng.random() < self._part.recited:
             return self._recital()
-        sample = self._tokenizer.sample(corpus.draw(self._rng, self._part.drawn))
+        drawn = corpus.draw(self._rng, self._part.drawn)
+        sample = self._tokenizer.sample(drawn)
         chosen = [place for place, token in enumerate(sample.ids) if token in self._chosen]
-        if not chosen or self._rng.random() >= self._part.chosen:
+        if not chosen or drawn[0].role == "tools" or self._rng.random() >= self._part.chosen:
             return sample
         return Sample(sample.ids[: chosen[-1] + 1], sample.learned[: chosen[-1] + 1])
 
