@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import httpx
 
-from .http1 import Connection, Disconnected, KeptTooLong, Take
+from .http1 import BrokenOff, Connection, Disconnected, KeptTooLong, Take
 from .http1_socket import open_loopback
 from .sending import Http1Request, Origin
 
@@ -29,6 +29,7 @@ class Http1Pool:
         self._keep_alive = keep_alive
         self._idle: defaultdict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
         self._in_use: set[Connection] = set()
+        self._is_closed = False
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
         self._closes_behind_streams: set[Origin] = set()
 
@@ -47,6 +48,9 @@ class Http1Pool:
         kept = None if afresh else self._take(request.origin)
         was_stream = kept is not None and _streamed(kept)
         connection = kept or await _connect(request.origin, request.connect_timeout)
+        if self._is_closed:
+            connection.abort()
+            raise BrokenOff("the pool is closed")
         self._in_use.add(connection)
         try:
             await connection.send(request.head, request.body, request.read_timeout)
@@ -86,7 +90,8 @@ class Http1Pool:
         idle.append((connection, now))
 
     def close(self) -> None:
-        """Close all; who waits for an answer is told."""
+        """Close all, for good; who waits for an answer is told."""
+        self._is_closed = True
         for connection in list(self._in_use):
             connection.break_off()
         for idle in self._idle.values():

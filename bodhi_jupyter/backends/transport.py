@@ -175,6 +175,8 @@ class Upstream:
             first = _translate(error, backend, answering=False)
             if not _was_kept_too_long(error):
                 raise first from None
+        if self._closed:
+            raise BackendUnavailable(STOPPING)
         try:
             return await transports.send(request, afresh=True)
         except _http_failures() as error:
@@ -183,7 +185,7 @@ class Upstream:
         raise first if isinstance(second, BackendUnavailable) else second
 
     async def close(self) -> None:
-        """Close every connection, for good, whoever still waits for an answer there; idempotent."""
+        """Close every connection, for good; who waits for a plain one's answer is told. Idempotent."""
         self._closed = True
         transports, self._transports = self._transports, None
         if transports is not None:

@@ -279,3 +279,11 @@ async def test_so_it_is_where_one_that_was_kept_turned_out_to_be_closed() -> Non
         for _ in range(2):
             await answer_to(transport, request(url))
     assert [number for number, _ in server.requests] == [1, 1, 2, 3]
+
+
+async def test_a_pool_that_was_closed_sends_nothing() -> None:
+    async with serving(OK) as (server, transport, url):
+        transport.close()
+        with pytest.raises(http1.BrokenOff):
+            await answer_to(transport, request(url))
+    assert server.requests == []
