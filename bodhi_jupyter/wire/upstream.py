@@ -18,7 +18,9 @@ from .errors import (
 )
 
 #: What is passed on of the wait that a backend asks for: a day.
-_LONGEST_WAIT_SECONDS = 86_400.0
+_MOST_RETRY_AFTER = 86_400.0
+#: Of a message: the patterns take their time with what is longer.
+_MOST_CHARACTERS = 4000
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
 _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
@@ -26,14 +28,15 @@ _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+)
 _ADDRESS_OR_KEY = re.compile(
     r"""
     \b\w++://\S+                                                      # URL
-    | (?<![\w.-])(?:[\w-]++\.)++[\w-]++:\d{2,5}\b                     # name or IPv4 address with its port
-    | (?<![\w.-])[A-Za-z][\w-]*+:\d{4,5}\b                            # the same of one word
+    | (?<![\w.-])(?:[\w-]++\.)++[\w-]++:\d{3,5}\b                     # name or IPv4 address with its port
+    | (?<![\w.-])[A-Za-z][A-Za-z\d-]*+:\d{4,5}\b                         # the same of one word
     | (?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)                   # IPv4
     | (?<![\w:])(?:[\da-fA-F]{1,4}:){7}[\da-fA-F]{1,4}(?![\w:])       # IPv6, whole and short
     | (?<![\w:])(?=[\da-fA-F:]*\d)(?:[\da-fA-F]{1,4}(?::[\da-fA-F]{1,4}){0,6})?::[\da-fA-F:]{0,34}(?![\w:])
     | (?<![\w.-])(?:localhost|(?:[\w-]++\.)+(?:local|localdomain|internal|intranet|lan|corp|svc))\b
-    | \b(?:host|port|(?i:api[_-]?key|password|token))\s?=\s?\S+       # as Python's libraries name what they use
-    | \b(?i:authorization:\s*(?:\w+\s+)?|bearer\s+)\S+
+    | \b(?:host|port)\s?=\s?\S+                                        # as Python's libraries name what they use
+    | \b(?i:api[_-]?key|password|token)\s?[=:]\s?\S{8,}
+    | \b(?i:authorization:\s*(?:\w+\s+)?|bearer\s+(?=\S*\d))\S+
     | (?<![\w-])(?:sk|rk|hf|gsk|xai|ghp|nvapi|bodhi)[-_](?=[\w-]*\d)[\w-]{6,}+  # the keys of services
     | \b[\da-fA-F]{32,}+\b
     """,
@@ -101,7 +104,7 @@ def refusal(status: int, body: bytes, backend: str, retry_after: float | None = 
     except ValueError:
         document = None
     error = _error_object(document)
-    return _mistake(str(error.get("message") or "")) or _from_error(status, error, backend, retry_after)
+    return _mistake(_ADDRESS_OR_KEY.sub("", _words(error))) or _from_error(status, error, backend, retry_after)
 
 
 def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
@@ -132,9 +135,9 @@ def _error_object(document: Any) -> Mapping[str, Any]:
 
 
 def _from_error(status: int, error: Mapping[str, Any], backend: str, retry_after: float | None = None) -> GatewayError:
-    wait = 1.0 if retry_after is None else min(retry_after, _LONGEST_WAIT_SECONDS)
-    words = str(error.get("message") or "")
-    message = _INTERNALS.sub("", _ADDRESS_OR_KEY.sub("", words)).strip()
+    wait = 1.0 if retry_after is None else min(retry_after, _MOST_RETRY_AFTER)
+    words = _words(error)
+    message = _cleaned(words)
     # A failure to reach something behind it is not the caller's to mend, and its rest may name that in other ways.
     said = "." if not message or _ADDRESS_OR_KEY.search(words) else f": {message}"
     if error.get("type") == "exceed_context_size_error":
@@ -159,6 +162,15 @@ def _from_error(status: int, error: Mapping[str, Any], backend: str, retry_after
     if status == 504:
         return BackendTimeout(f"The backend {backend!r} timed out{said}")
     return BackendFailed(f"The backend {backend!r} failed{said}")
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    """The message, as far as anybody would read it."""
+    return str(error.get("message") or "")[:_MOST_CHARACTERS]
+
+
+def _cleaned(words: str) -> str:
+    return _INTERNALS.sub("", _ADDRESS_OR_KEY.sub("", words)).strip()
 
 
 def _context_exceeded(error: Mapping[str, Any], message: str) -> RejectedByBackend:

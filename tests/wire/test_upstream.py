@@ -27,6 +27,8 @@ LEAKS = [
     ("Authorization: Bearer abcdefgh", ["abcdefgh"]),
     ("token=abcdefgh was refused", ["abcdefgh"]),
     ("the key 0123456789abcdef0123456789abcdef is revoked", ["0123456789abcdef"]),
+    ("api_key: sekrit12345 was refused", ["sekrit12345"]),
+    ("Authorization: Basic YWJj was refused", ["YWJj"]),
     ("the key bodhi-a1b2c3d4e5 is revoked", ["a1b2c3d4e5"]),
 ]
 #: What llama.cpp and others say of requests.
@@ -38,6 +40,7 @@ WORDS = [
     "std::bad_alloc at row 12, column 3: a::b, 12:30:45",
     "The model qwen2.5:1.5b (version 1.2.3) takes at most 4,096 tokens: host-side memory is short.",
     "The token 'sk-learn' of key_value_cache is reported = 5 times",
+    "error at max_tokens:40960, tools.0.function:12 is bad, token = 5, Missing bearer token in request",
     "as scripted",
 ]
 
