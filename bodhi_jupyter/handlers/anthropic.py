@@ -141,8 +141,11 @@ class UnknownMessagesRouteHandler(AnthropicHandler):
 
 def _refuse_constraining(alias: Alias) -> None:
     """Refuse an alias that holds answers to a schema or a grammar, as a caller who asks for that is refused."""
+    defaults = alias.request_params.plain_defaults
+    if (defaults.get("response_format") or {}).get("type") == "text":
+        defaults = {key: value for key, value in defaults.items() if key != "response_format"}
     try:
-        refuse_constraints(alias.request_params.plain_defaults)
+        refuse_constraints(defaults)
     except InvalidField as error:
         raise blame_defaults(error, alias.name) from None
 

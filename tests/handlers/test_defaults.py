@@ -150,6 +150,12 @@ async def test_what_the_engine_would_leave_out_of_a_message_is_refused(client, f
     assert not [request for request in fake.requests if request.path == path]
 
 
+async def test_text_is_no_constraint(client, fake, alias) -> None:
+    await alias(response_format={"type": "text"})
+    await client.post("/v1/messages", json={**GOOD["/v1/messages"], "model": "mine"})
+    assert fake.requests[-1].path == "/v1/messages"
+
+
 @pytest.mark.parametrize(("text", "status"), [('{"ok": 10}', 200), ('{"ok": 3}', 502)])
 async def test_a_response_is_held_to_the_aliass_schema_and_says_so(client, fake, alias, text, status) -> None:
     await alias(response_format=FORMAT)
