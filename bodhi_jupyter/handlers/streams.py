@@ -44,7 +44,8 @@ class StreamedAnswers(FramedAnswers, APIHandler):
 
     async def pass_on(self, block: bytes) -> None:
         """Send whole events, and wait while the client does not read."""
-        self.note_passed(event_count(block))
+        if events := event_count(block):
+            self.note_passed(events)
         await self._pass_uncounted(block)
 
     async def _pass_uncounted(self, block: bytes) -> None:

@@ -137,8 +137,9 @@ def iter_events(block: bytes) -> Iterator[Event]:
 
 
 def event_count(block: bytes) -> int:
-    """How many whole events, or lines of NDJSON, are in `block`; cheap, and for those of ours exact."""
-    return block.count(b"\n\n") or block.count(b"\n")
+    """How many whole events that are no comments, or lines of NDJSON, `block` has; cheap, exact for ours."""
+    events = block.count(b"\n\n")
+    return events - block.count(b"\n\n:") - block.startswith(b":") if events else block.count(b"\n")
 
 
 def is_done(event: Event) -> bool:

@@ -213,6 +213,8 @@ def test_a_comment_holds_no_event(text: str) -> None:
         (data_event(b"{}") * 3, 3),
         (b"event: ping\ndata: {}\n\n" * 2, 2),
         (b'{"response":"a"}\n' * 2, 2),
+        (comment("waiting"), 0),
+        (comment("waiting") + data_event(b"{}") + comment("waiting") + data_event(b"{}"), 2),
     ],
 )
 def test_events_and_lines_are_counted(block: bytes, count: int) -> None:
