@@ -82,9 +82,11 @@ def receive(server: Server, body: Mapping[str, Any], answer: Answer, shown_on: S
                 shown_on.show(answer.text, answer.reasoning)
                 answer.shown_in = shown_on.cell
     except BaseException:
+        answer.tool_calls = _whole(calls)
         if shown_on is not None and first is not None:
             shown_on.finish(answer.text, answer.reasoning, "broken off")
         raise
+    answer.tool_calls = _whole(calls)
     tokens = pieces if answer.completion_tokens is None else answer.completion_tokens
     answer.speed = Speed(answer.model, tokens, time.perf_counter() - begun, first)
     speeds.add(answer.speed)
@@ -130,11 +132,21 @@ def _take(chunk: Mapping[str, Any], answer: Answer, calls: dict[int, ToolCall]) 
     text, reasoning = delta.get("content") or "", delta.get("reasoning_content") or ""
     answer.text += text
     answer.reasoning += reasoning
-    for call in delta.get("tool_calls") or ():
-        calls.setdefault(call.get("index", len(calls)), ToolCall()).add(call)
-        answer.tool_calls = [calls[index].result() for index in sorted(calls)]
+    _take_calls(delta.get("tool_calls") or (), calls)
     answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
     return text + reasoning
+
+
+def _take_calls(pieces: Sequence[Mapping[str, Any]], calls: dict[int, ToolCall]) -> None:
+    try:
+        for piece in pieces:
+            calls.setdefault(piece.get("index", len(calls)), ToolCall()).add(piece)
+    except (ValueError, TypeError, AttributeError):
+        raise RequestRefused("The model's server sent a call that cannot be read.") from None
+
+
+def _whole(calls: Mapping[int, ToolCall]) -> list[dict[str, Any]]:
+    return [calls[index].result() for index in sorted(calls)]
 
 
 def _conversation(after: Answer | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from .guard import Plain, StreamGuard
 from .json_text import compact
 from .openai import ChatRequest
 from .plain_events import Frame
+from .repair_messages import complete_arguments
 from .schema_answers import require_fit
 from .sse import comment, data_event, iter_events
 
@@ -223,14 +224,6 @@ def trim_alternatives(choice: Mapping[str, Any]) -> None:
     """The one alternative that had to be asked for (`repair.ask_for_one_alternative`): OpenAI sends an empty list."""
     for token in (choice.get("logprobs") or {}).get("content") or []:
         token["top_logprobs"] = []
-
-
-def complete_arguments(message: Mapping[str, Any]) -> None:
-    """Calls without arguments, as some models write them; OpenAI's clients read the text as JSON."""
-    for call in message["tool_calls"]:
-        function = call.get("function")
-        if isinstance(function, dict) and not str(function.get("arguments") or "").strip():
-            function["arguments"] = "{}"
 
 
 def tool_call_to_function_call(choice: dict[str, Any], message: dict[str, Any]) -> None:

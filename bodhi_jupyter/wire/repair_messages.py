@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .messages import (
@@ -71,11 +71,15 @@ def say_refusals(message: dict[str, Any]) -> None:
         message["content"] = ""  # thoughts alone: "must contain either 'content' or 'tool_calls'" (measured)
 
 
-def complete_arguments(message: dict[str, Any]) -> None:
-    """A call without arguments, as some models write it: llama.cpp answers 500 to ``""`` (measured)."""
+def complete_arguments(message: Mapping[str, Any]) -> None:
+    """A call without arguments, as some models write it: llama.cpp answers 500 to ``""`` (measured).
+
+    OpenAI's clients read the text as JSON.
+    """
     for call in message.get("tool_calls") or []:
-        if not call["function"]["arguments"].strip():
-            call["function"]["arguments"] = "{}"
+        function = call.get("function")
+        if isinstance(function, dict) and not str(function.get("arguments") or "").strip():
+            function["arguments"] = "{}"
 
 
 def drop_breakpoints(message: dict[str, Any]) -> None:

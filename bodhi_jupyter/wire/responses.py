@@ -165,13 +165,13 @@ class SchemaFormat(Lenient):
         return self
 
 
-TextFormat = Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")]
+FormatOfText = Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")]
 
 
 class TextConfig(Lenient):
     """The shape of the text."""
 
-    format: TextFormat | None = None
+    format: FormatOfText | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
 
@@ -212,7 +212,7 @@ class ResponsesRequest(Lenient):
     prompt: dict[str, Any] | None = None
 
     @property
-    def text_format(self) -> TextFormat | None:
+    def text_format(self) -> FormatOfText | None:
         """The format of the text, where the caller says one."""
         return self.text.format if self.text else None
 
