@@ -12,14 +12,14 @@ from ..catalog.request_params import RequestParams
 from ..wire.anthropic import CountTokensRequest, MessagesRequest, anthropic_envelope
 from ..wire.anthropic_outgoing import refuse_constraints, refuse_unsupported, to_engine
 from ..wire.anthropic_stream import MessageAssembler, MessageEvents
-from ..wire.errors import BackendFailed, GatewayError, InvalidField, RejectedByBackend, RouteNotFound
+from ..wire.errors import BackendFailed, GatewayError, InvalidField, RouteNotFound
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
-from ..wire.refusals import renamed
+from ..wire.openai import schema_of
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
-from .defaults import blame_defaults
+from .defaults import blame_defaults, default_format
 from .leased import leased_document
 from .native import native_stream
 from .off_loop import off_loop
@@ -111,18 +111,16 @@ class CountTokensHandler(AnthropicHandler):
         asked = await off_loop(
             len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
         )
-        try:
-            counted = await leased_document(
-                self.gateway,
-                alias,
-                "/v1/messages/count_tokens",
-                asked,
-                size=len(body),
-                field="messages",
-                feature="Anthropic's counting of tokens",
-            )
-        except RejectedByBackend as error:
-            raise renamed(error, NAMES) from None
+        counted = await leased_document(
+            self.gateway,
+            alias,
+            "/v1/messages/count_tokens",
+            asked,
+            size=len(body),
+            field="messages",
+            feature="Anthropic's counting of tokens",
+            names=NAMES,
+        )
         if not isinstance(counted.get("input_tokens"), int):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")
         self.record.prompt_tokens = counted["input_tokens"]
@@ -142,7 +140,8 @@ class UnknownMessagesRouteHandler(AnthropicHandler):
 def _refuse_constraining(alias: Alias) -> None:
     """Refuse an alias that holds answers to a schema or a grammar, as a caller who asks for that is refused."""
     defaults = alias.request_params.plain_defaults
-    if (defaults.get("response_format") or {}).get("type") == "text":
+    wanted = default_format(alias)
+    if wanted is not None and schema_of(wanted) is None:
         defaults = {key: value for key, value in defaults.items() if key != "response_format"}
     try:
         refuse_constraints(defaults)

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from ..backends.base import Lease
 from ..catalog.alias import Alias
+from ..wire.errors import RejectedByBackend
 from ..wire.json_text import forwarded
-from ..wire.refusals import document_refusal, parse_document
+from ..wire.refusals import document_refusal, parse_document, renamed
 from .gateway import Gateway
 from .lease import TimedLease, leased_anew
 from .off_loop import off_loop
@@ -48,6 +49,7 @@ async def leased_document(
     size: int,
     field: str,
     feature: str,
+    names: Mapping[str, str] | None = None,
     keep_alive: float | None = None,
 ) -> dict[str, Any]:
     """The JSON object that `path` answers, with `body` and the model's name there.
@@ -56,18 +58,22 @@ async def leased_document(
     is a chat that the engine does not stream (`repair.must_not_stream`).
 
     `size` is that of the caller's request, as in `off_loop`. Its `field` is named for what the engine finds too long
-    or unknown; `feature` is what is asked for, as in "embeddings". `keep_alive` is in seconds, in place of the alias's.
+    or unknown; `feature` is what is asked for, as in "embeddings"; `names` is what other fields of a chat are called
+    there. `keep_alive` is in seconds, in place of the alias's.
 
     Raises:
         GatewayError: no lease; or the server refused, failed, lacks the route, or answered no JSON object.
     """
     backend = alias.target.backend
-    return await with_lease(
-        gateway,
-        alias,
-        lambda lease: document_at(gateway, lease, backend, path, body, size=size, field=field, feature=feature),
-        keep_alive,
-    )
+    try:
+        return await with_lease(
+            gateway,
+            alias,
+            lambda lease: document_at(gateway, lease, backend, path, body, size=size, field=field, feature=feature),
+            keep_alive,
+        )
+    except RejectedByBackend as error:
+        raise renamed(error, names or {}) from None
 
 
 async def leased_answer(gateway: Gateway, alias: Alias, path: str, *, feature: str) -> dict[str, Any]:

@@ -8,12 +8,10 @@ from jupyter_server.auth.decorator import authorized
 from pydantic import Field
 from tornado import web
 
-from ..wire.errors import RejectedByBackend
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
 from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
 from ..wire.openai import parse_chat
-from ..wire.refusals import renamed
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
@@ -65,18 +63,16 @@ class InputTokensHandler(GatewayHandler):
         alias = await self.resolve(request.model)
         outgoing = await off_loop(len(body), Outgoing, request, body, alias)
         asked = await off_loop(len(body), outgoing.document)
-        try:
-            counted = await leased_document(
-                self.gateway,
-                alias,
-                "/v1/chat/completions/input_tokens",
-                asked,
-                size=len(body),
-                field="messages",
-                feature="the counting of tokens",
-            )
-        except RejectedByBackend as error:
-            raise renamed(error, {"response_format": outgoing.request.schema_field}) from None
+        counted = await leased_document(
+            self.gateway,
+            alias,
+            "/v1/chat/completions/input_tokens",
+            asked,
+            size=len(body),
+            field="messages",
+            feature="the counting of tokens",
+            names={"response_format": outgoing.request.schema_field},
+        )
         self.answer_json(counted)
 
 

@@ -12,10 +12,9 @@ from tornado import web
 from ..catalog.alias import Alias
 from ..catalog.catalog import DEFAULT
 from ..catalog.request_params import RequestParams
-from ..wire.errors import GatewayError, RejectedByBackend
+from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
-from ..wire.refusals import renamed
 from ..wire.responses import ResponseNotFound, ResponsesRequest
 from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
@@ -93,18 +92,16 @@ class ResponseTokensHandler(GatewayHandler):
         request, name = await _checked(self)
         alias = await self.resolve(name)
         asked = await off_loop(len(body), lambda: _with_defaults(parse_object(body), request, alias.request_params))
-        try:
-            counted = await leased_document(
-                self.gateway,
-                alias,
-                "/v1/responses/input_tokens",
-                asked,
-                size=len(body),
-                field="input",
-                feature="the counting of tokens",
-            )
-        except RejectedByBackend as error:
-            raise renamed(error, _names(_with_default_format(request, alias))) from None
+        counted = await leased_document(
+            self.gateway,
+            alias,
+            "/v1/responses/input_tokens",
+            asked,
+            size=len(body),
+            field="input",
+            feature="the counting of tokens",
+            names=_names(_with_default_format(request, alias)),
+        )
         self.answer_json(counted)
 
 

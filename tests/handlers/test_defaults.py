@@ -150,6 +150,12 @@ async def test_what_the_engine_would_leave_out_of_a_message_is_refused(client, f
     assert not [request for request in fake.requests if request.path == path]
 
 
+async def test_a_format_that_is_none_is_refused_for_messages_too(client, fake, alias) -> None:
+    await alias(response_format="json")
+    answer = await client.post("/v1/messages", json={**GOOD["/v1/messages"], "model": "mine"})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 async def test_text_is_no_constraint(client, fake, alias) -> None:
     await alias(response_format={"type": "text"})
     await client.post("/v1/messages", json={**GOOD["/v1/messages"], "model": "mine"})
