@@ -29,14 +29,15 @@ _ADDRESS_OR_KEY = re.compile(
     r"""
     \b\w++://\S+                                                      # URL
     | (?<![\w.-])(?:[\w-]++\.)++[\w-]++:\d{3,5}\b                     # name or IPv4 address with its port
-    | (?<![\w.-])[A-Za-z][A-Za-z\d-]*+:\d{4,5}\b                         # the same of one word
+    | (?<![\w.-])[A-Za-z][A-Za-z\d-]*+:\d{4,5}\b                      # the same of one word
     | (?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\w)                   # IPv4
     | (?<![\w:])(?:[\da-fA-F]{1,4}:){7}[\da-fA-F]{1,4}(?![\w:])       # IPv6, whole and short
     | (?<![\w:])(?=[\da-fA-F:]*\d)(?:[\da-fA-F]{1,4}(?::[\da-fA-F]{1,4}){0,6})?::[\da-fA-F:]{0,34}(?![\w:])
     | (?<![\w.-])(?:localhost|(?:[\w-]++\.)+(?:local|localdomain|internal|intranet|lan|corp|svc))\b
-    | \b(?:host|port)\s?=\s?\S+                                        # as Python's libraries name what they use
-    | \b(?i:api[_-]?key|password|token)\s?[=:]\s?\S{8,}
-    | \b(?i:authorization:\s*(?:\w+\s+)?|bearer\s+(?=\S*\d))\S+
+    | \b(?:host|port)\s?=\s?\S+                                       # as Python's libraries name what they use
+    | \b(?i:api[_-]?key|password)\s?[=:]\s?\S+
+    | \b(?i:token)\s?=\s?(?!\d{1,7}\b)\S+                              # and no number of a token
+    | \b(?i:authorization:\s*(?:\w+\s+)?|bearer\s+(?!tokens?\b|auth))\S+
     | (?<![\w-])(?:sk|rk|hf|gsk|xai|ghp|nvapi|bodhi)[-_](?=[\w-]*\d)[\w-]{6,}+  # the keys of services
     | \b[\da-fA-F]{32,}+\b
     """,

@@ -28,6 +28,8 @@ LEAKS = [
     ("token=abcdefgh was refused", ["abcdefgh"]),
     ("the key 0123456789abcdef0123456789abcdef is revoked", ["0123456789abcdef"]),
     ("api_key: sekrit12345 was refused", ["sekrit12345"]),
+    ("token=abc was refused, password: xyz1", ["abc", "xyz1"]),
+    ("Bearer abcdefgh was refused", ["abcdefgh"]),
     ("Authorization: Basic YWJj was refused", ["YWJj"]),
     ("the key bodhi-a1b2c3d4e5 is revoked", ["a1b2c3d4e5"]),
 ]
