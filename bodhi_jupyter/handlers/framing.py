@@ -77,11 +77,11 @@ class FramedAnswers(RequestHandler):
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
         """Tornado's, except for that."""
         if self._is_chunked:
-            return self._send_block(include_footers)
+            return self._send_block(_END if include_footers else b"")
         if not self._headers_written and self._is_plain():
             stream = framed(self)
             if stream is not None:
-                return self._send_head(stream, include_footers)
+                return self._send_whole(stream) if include_footers else self._send_first(stream)
         return super().flush(include_footers)
 
     def _is_plain(self) -> bool:
@@ -90,19 +90,22 @@ class FramedAnswers(RequestHandler):
         is_kept = "Connection" not in headers or headers["Connection"].lower() == "keep-alive"
         return self._status_code == 200 and is_kept and not hasattr(self, "_new_cookie")
 
-    def _send_head(self, stream: IOStream, is_whole: bool) -> asyncio.Future[None]:
-        self._headers_written = True
-        if not is_whole:
-            self._is_chunked = True
-            self._headers["Transfer-Encoding"] = "chunked"
-        head = "".join([f"{name}: {value}\r\n" for name, value in self._headers.get_all()])
-        body = self._written() if is_whole else _chunk(self._written())
-        return self._send(stream, b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (head.encode("latin1"), body))
+    def _send_whole(self, stream: IOStream) -> asyncio.Future[None]:
+        return self._send(stream, self._head() + self._written())
 
-    def _send_block(self, is_last: bool) -> asyncio.Future[None]:
+    def _send_first(self, stream: IOStream) -> asyncio.Future[None]:
+        self._is_chunked = True
+        self._headers["Transfer-Encoding"] = "chunked"
+        return self._send(stream, self._head() + _chunk(self._written()))
+
+    def _send_block(self, end: bytes) -> asyncio.Future[None]:
         assert isinstance(self.request.connection, HTTP1Connection)
-        data = _chunk(self._written())
-        return self._send(self.request.connection.stream, data + _END if is_last else data)
+        return self._send(self.request.connection.stream, _chunk(self._written()) + end)
+
+    def _head(self) -> bytes:
+        self._headers_written = True
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self._headers.get_all()])
+        return b"HTTP/1.1 200 OK\r\n%b\r\n" % lines.encode("latin1")
 
     def _written(self) -> bytes:
         """What `write` was given since the last time."""

@@ -15,7 +15,7 @@ from .base import GatewayHandler
 
 
 class UsageHandler(GatewayHandler):
-    """``GET /bodhi/v1/usage``."""
+    """``GET /bodhi/v1/usage``: a panel looks again and again."""
 
     _track_activity = False
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from ..wire.assemble import ToolCall
+from ..wire.chunk_parts import index_of
 from ..wire.sse import EventSplitter, is_done, iter_events
 from .answer import Answer, Speed, speeds
 from .client import Server, connect
@@ -82,11 +83,11 @@ def receive(server: Server, body: Mapping[str, Any], answer: Answer, shown_on: S
                 shown_on.show(answer.text, answer.reasoning)
                 answer.shown_in = shown_on.cell
     except BaseException:
-        answer.tool_calls = _whole(calls)
         if shown_on is not None and first is not None:
             shown_on.finish(answer.text, answer.reasoning, "broken off")
         raise
-    answer.tool_calls = _whole(calls)
+    finally:
+        answer.tool_calls = [calls[index].result() for index in sorted(calls)]
     tokens = pieces if answer.completion_tokens is None else answer.completion_tokens
     answer.speed = Speed(answer.model, tokens, time.perf_counter() - begun, first)
     speeds.add(answer.speed)
@@ -140,13 +141,9 @@ def _take(chunk: Mapping[str, Any], answer: Answer, calls: dict[int, ToolCall]) 
 def _take_calls(pieces: Sequence[Mapping[str, Any]], calls: dict[int, ToolCall]) -> None:
     try:
         for piece in pieces:
-            calls.setdefault(piece.get("index", len(calls)), ToolCall()).add(piece)
+            calls.setdefault(index_of(piece, default=len(calls)), ToolCall()).add(piece)
     except (ValueError, TypeError, AttributeError):
         raise RequestRefused("The model's server sent a call that cannot be read.") from None
-
-
-def _whole(calls: Mapping[int, ToolCall]) -> list[dict[str, Any]]:
-    return [calls[index].result() for index in sorted(calls)]
 
 
 def _conversation(after: Answer | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
