@@ -81,6 +81,7 @@ class FramedAnswers(RequestHandler):
         if not self._headers_written and self._is_plain():
             stream = framed(self)
             if stream is not None:
+                self._headers_written = True
                 return self._send_whole(stream) if include_footers else self._send_first(stream)
         return super().flush(include_footers)
 
@@ -103,7 +104,6 @@ class FramedAnswers(RequestHandler):
         return self._send(self.request.connection.stream, _chunk(self._written()) + end)
 
     def _head(self) -> bytes:
-        self._headers_written = True
         lines = "".join([f"{name}: {value}\r\n" for name, value in self._headers.get_all()])
         return b"HTTP/1.1 200 OK\r\n%b\r\n" % lines.encode("latin1")
 
