@@ -139,7 +139,8 @@ class AliasHandler(_AliasHandler):
     @authorized
     async def put(self, name: str) -> None:
         """Replace it; with ``If-Match`` only if nobody else has: 412 otherwise."""
-        document = await self.document()
+        # Its name may be left out; what is checked has to be what is written.
+        document = {"alias": name, **await self.document()}
         try:
             self.check_arguments(document, await asyncio.to_thread(self.store.get, name))
             stored = await asyncio.to_thread(self.store.update, name, document, if_match=self.if_match())

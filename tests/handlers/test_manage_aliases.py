@@ -365,7 +365,12 @@ class TestArguments:
     async def test_a_scoped_key_opens_no_files(self, client, keyed, model, context, error_of) -> None:
         await create(client, "mine")
         body = {"alias": "other", "path": model, "context_params": context}
-        for response in (await keyed.post(PATH, json=body), await keyed.put(url("mine"), json=body)):
+        nameless = {name: value for name, value in body.items() if name != "alias"}
+        for response in (
+            await keyed.post(PATH, json=body),
+            await keyed.put(url("mine"), json=body),
+            await keyed.put(url("mine"), json=nameless),
+        ):
             assert (response.status_code, error_of(response)["param"]) == (403, "context_params.extra_args")
         assert await names(client) == ["mine"]
 
