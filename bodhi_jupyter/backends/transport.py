@@ -185,7 +185,7 @@ class Upstream:
         raise first if isinstance(second, BackendUnavailable) else second
 
     async def close(self) -> None:
-        """Close every connection, for good; who waits for a plain one's answer is told. Idempotent."""
+        """Close every connection, for good; who waits for an answer is told. Idempotent."""
         self._closed = True
         transports, self._transports = self._transports, None
         if transports is not None:

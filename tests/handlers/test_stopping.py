@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.fakes import behaviours as behave
+from tests.fakes.certificate import CERTIFICATE, of_server
+from tests.fakes.llama import FakeLlama
 
 REQUESTS = {
     "/v1/chat/completions": {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]},
     "/api/chat": {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]},
 }
+
+
+@pytest.fixture(params=["http", "https"])
+def fake(request, jp_asyncio_loop, monkeypatch) -> Iterator[FakeLlama]:
+    monkeypatch.setattr("certifi.where", lambda: str(CERTIFICATE))
+    fake = FakeLlama(key="backend-secret", tls=of_server() if request.param == "https" else None)
+    jp_asyncio_loop.run_until_complete(fake.__aenter__())
+    yield fake
+    jp_asyncio_loop.run_until_complete(fake.__aexit__())
 
 
 @pytest.fixture
