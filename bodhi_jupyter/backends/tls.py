@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -31,6 +32,7 @@ class TlsTransport(AiohttpTransport):
         super().__init__(limits=limits, trust_env=trust_env)
         #: Those that somebody may still read.
         self._answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
+        self._is_closed = False
 
     def get_client(self) -> aiohttp.ClientSession:
         """A session that notes which connection a request is given, and its answer."""
@@ -47,8 +49,22 @@ class TlsTransport(AiohttpTransport):
 
         Raises:
             KeptTooLong: see the class.
+            BrokenOff: the transport was closed meanwhile.
             httpx.TransportError: there is no answer.
         """
+        try:
+            response = await self._send(request)
+        except (httpx.TransportError, asyncio.CancelledError):
+            # What was cancelled may be aiohttp's own task that looks up a name, and not this one.
+            if self._is_closed and not _is_being_cancelled():
+                raise BrokenOff("the transport is closed") from None
+            raise
+        if self._is_closed:
+            await response.aclose()
+            raise BrokenOff("the transport is closed")
+        return response
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
         _IS_KEPT.set(False)
         try:
             return await super().handle_async_request(request)
@@ -58,7 +74,8 @@ class TlsTransport(AiohttpTransport):
             raise
 
     async def aclose(self) -> None:
-        """Close every connection, for good; who reads an answer is told, which aiohttp does not do."""
+        """Close every connection, for good; who waits for an answer is told, which aiohttp does not do."""
+        self._is_closed = True
         for answer in self._answers:
             if not answer.content.is_eof():
                 answer.content.set_exception(BrokenOff("the end of everything"))
@@ -68,6 +85,11 @@ class TlsTransport(AiohttpTransport):
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, ended: aiohttp.TraceRequestEndParams
     ) -> None:
         self._answers.add(ended.response)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _note_kept(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: object) -> None:
