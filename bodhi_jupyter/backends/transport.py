@@ -129,7 +129,10 @@ class Upstream:
             self._making = self._making or asyncio.Lock()
             async with self._making:
                 if self._transports is None:
-                    self._transports = await asyncio.to_thread(Transports)
+                    made = await asyncio.to_thread(Transports)
+                    if self._closed:  # meanwhile: nobody would close what is sent over it
+                        raise BackendUnavailable(STOPPING)
+                    self._transports = made
         return self._transports
 
     def post(self, address: Address, path: str, body: bytes, *, backend: str) -> AbstractAsyncContextManager[Answer]:
@@ -185,7 +188,7 @@ class Upstream:
         raise first if isinstance(second, BackendUnavailable) else second
 
     async def close(self) -> None:
-        """Close every connection, for good; who waits for a plain one's answer is told. Idempotent."""
+        """Close every connection, for good; who waits for an answer is told. Idempotent."""
         self._closed = True
         transports, self._transports = self._transports, None
         if transports is not None:

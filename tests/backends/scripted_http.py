@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -55,13 +56,22 @@ class Server:
 
 @asynccontextmanager
 async def serving(*answers: bytes | Answer) -> AsyncIterator[tuple[Server, Http1Pool, str]]:
+    async with listening(*answers) as (behaviour, port):
+        transport = Http1Pool(4.0)
+        try:
+            yield behaviour, transport, f"http://127.0.0.1:{port}/path?x=1"
+        finally:
+            transport.close()
+
+
+@asynccontextmanager
+async def listening(*answers: bytes | Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Server, int]]:
+    """The server, and its port."""
     behaviour = Server(*answers)
-    server = await asyncio.start_server(behaviour.serve, "127.0.0.1", 0)
-    transport = Http1Pool(4.0)
+    server = await asyncio.start_server(behaviour.serve, "127.0.0.1", 0, ssl=tls)
     try:
-        yield behaviour, transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/path?x=1"
+        yield behaviour, server.sockets[0].getsockname()[1]
     finally:
-        transport.close()
         server.close()
         async with asyncio.timeout(20):
             await asyncio.gather(*filter(None, behaviour.tasks))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
-from bodhi_jupyter.backends.base import Address
+from bodhi_jupyter.backends.base import STOPPING, Address
 from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
 from bodhi_jupyter.backends.tls import TlsTransport
 from bodhi_jupyter.backends.transport import Upstream
-from bodhi_jupyter.wire.errors import BackendDied
+from bodhi_jupyter.wire.errors import BackendDied, BackendUnavailable
 from tests.backends.scripted_http import OK, Server, answer_to, request, serving
 
 #: Closes without a byte.
@@ -81,6 +82,17 @@ async def test_how_long_a_server_asks_to_wait(monkeypatch, said: bytes, seconds:
         # Not what the answer before it said, over the same connection.
         async with upstream.get(address, "/v1/x", backend="far") as answer:
             assert answer.retry_after is None
+
+
+async def test_who_asks_first_as_everything_ends_is_told() -> None:
+    async with asking(OK) as (server, upstream, address):
+        first = [asyncio.create_task(ask(upstream, address)) for _ in range(2)]
+        await asyncio.sleep(0)  # until the transports are being made
+        await upstream.close()
+        for asked in first:
+            with pytest.raises(BackendUnavailable, match=STOPPING):
+                await asked
+    assert server.requests == []
 
 
 async def test_the_pool_tells_one_from_the_other() -> None:

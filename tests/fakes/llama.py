@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -88,9 +89,10 @@ class FakeLlama:
     """The server; everything it opened is closed when the context is left.
 
     Attributes:
-        url: ``http://127.0.0.1:<port>``.
+        url: ``http://127.0.0.1:<port>``, or ``https``.
         models: names for ``/v1/models``, the default first.
         key: if set, what ``Authorization: Bearer`` must carry, on all paths but ``/health``.
+        tls: if set, it speaks TLS.
         script: how the next POST requests are answered, one each; `behave` says how those behind them are.
         routes: GET paths and how they are answered; tests may replace entries.
         requests: all that came, in order.
@@ -100,10 +102,11 @@ class FakeLlama:
         held_back: set when a client does not read as fast as we write.
     """
 
-    def __init__(self, *models: str, key: str | None = None) -> None:
+    def __init__(self, *models: str, key: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.url = ""
         self.models = list(models or ("fake-model",))
         self.key = key
+        self.tls = tls
         self.script: list[Behaviour] = []
         self.routes: dict[str, Behaviour] = {
             "/health": lambda exchange: exchange.send_json(200, {"status": "ok"}),
@@ -125,9 +128,10 @@ class FakeLlama:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: asyncio.StreamReaderProtocol(_Reader(loop), self._accept, loop=loop), "127.0.0.1", 0
+            lambda: asyncio.StreamReaderProtocol(_Reader(loop), self._accept, loop=loop), "127.0.0.1", 0, ssl=self.tls
         )
-        self.url = "http://{}:{}".format(*self._server.sockets[0].getsockname())
+        scheme = "https" if self.tls else "http"
+        self.url = "{}://{}:{}".format(scheme, *self._server.sockets[0].getsockname())
         return self
 
     async def __aexit__(self, *_: object) -> None:
