@@ -134,8 +134,7 @@ class Transports:
         # aiohttp reads 0 as "no limit" and None as its own limit of 100, which slow streams would use up.
         limits = httpx.Limits(max_connections=0, keepalive_expiry=KEEP_ALIVE_SECONDS)
         self._plain = Http1Pool(KEEP_ALIVE_SECONDS)
-        # No proxy of the environment may see prompts.
-        self._tls = TlsTransport(limits=limits, trust_env=False)
+        self._tls = TlsTransport(limits)
 
     async def send(self, request: Request, *, afresh: bool = False) -> Incoming:
         """The answer, its body still on the way; `afresh`: over a connection that has carried none before.

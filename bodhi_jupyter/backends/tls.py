@@ -23,13 +23,12 @@ _IS_KEPT: ContextVar[bool] = ContextVar("is_kept", default=False)
 class TlsTransport(AiohttpTransport):
     """Raises `KeptTooLong` where a connection that had carried a request before is closed without a byte.
 
-    Args:
-        limits: of connections.
-        trust_env: whether the environment may name a proxy, and certificates.
+    Certificates are those that the environment names (``SSL_CERT_FILE``), or else the usual ones; a proxy that it names
+    is not taken: none may see prompts.
     """
 
-    def __init__(self, limits: httpx.Limits, *, trust_env: bool) -> None:
-        super().__init__(limits=limits, trust_env=trust_env)
+    def __init__(self, limits: httpx.Limits) -> None:
+        super().__init__(verify=httpx.create_ssl_context(), limits=limits, trust_env=False)
         #: Those that somebody may still read.
         self._answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
         self._is_closed = False

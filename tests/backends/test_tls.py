@@ -14,9 +14,14 @@ from bodhi_jupyter.backends.base import STOPPING, Address
 from bodhi_jupyter.backends.transport import Answer, Upstream
 from bodhi_jupyter.wire.errors import BackendUnavailable
 from tests.backends.scripted_http import CHUNKED, OK, Server, listening
-from tests.fakes.certificate import CERTIFICATE, of_server
+from tests.fakes.certificate import of_server, trust
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch, tmp_path) -> None:
+    trust(monkeypatch, tmp_path)
 
 
 def begins_with(data: bytes):
@@ -30,8 +35,7 @@ def begins_with(data: bytes):
 
 
 @asynccontextmanager
-async def asking(monkeypatch, *answers) -> AsyncIterator[tuple[Server, Upstream, Address]]:
-    monkeypatch.setattr("certifi.where", lambda: str(CERTIFICATE))
+async def asking(*answers) -> AsyncIterator[tuple[Server, Upstream, Address]]:
     async with asyncio.timeout(20), listening(*answers, tls=of_server()) as (server, port):
         upstream = Upstream()
         try:
@@ -58,9 +62,9 @@ async def is_refused(upstream: Upstream, address: Address) -> bool:
     [CHUNKED, CHUNKED + b"2\r\nok\r\n", HEAD + b"Content-Length: 9\r\n\r\nok", HEAD + b"\r\nok"],
     ids=["nothing yet", "chunked", "by length", "to the end of the connection"],
 )
-async def test_who_waits_for_more_is_told(monkeypatch, begun: bytes) -> None:
+async def test_who_waits_for_more_is_told(begun: bytes) -> None:
     async with (
-        asking(monkeypatch, begins_with(begun)) as (server, upstream, address),
+        asking(begins_with(begun)) as (server, upstream, address),
         upstream.get(address, "/v1/x", backend="far") as answer,
     ):
         waiting = asyncio.create_task(is_told(answer))
@@ -70,9 +74,9 @@ async def test_who_waits_for_more_is_told(monkeypatch, begun: bytes) -> None:
         await server.closed.wait()
 
 
-async def test_who_comes_back_for_more_is_told(monkeypatch) -> None:
+async def test_who_comes_back_for_more_is_told() -> None:
     async with (
-        asking(monkeypatch, begins_with(CHUNKED + b"2\r\nok\r\n")) as (_, upstream, address),
+        asking(begins_with(CHUNKED + b"2\r\nok\r\n")) as (_, upstream, address),
         upstream.get(address, "/v1/x", backend="far") as answer,
     ):
         chunks = answer.chunks()
@@ -82,9 +86,9 @@ async def test_who_comes_back_for_more_is_told(monkeypatch) -> None:
             await anext(chunks)
 
 
-async def test_what_has_come_whole_can_be_read(monkeypatch) -> None:
+async def test_what_has_come_whole_can_be_read() -> None:
     async with (
-        asking(monkeypatch, OK) as (_, upstream, address),
+        asking(OK) as (_, upstream, address),
         upstream.get(address, "/v1/x", backend="far") as answer,
     ):
         await upstream.close()
@@ -92,8 +96,8 @@ async def test_what_has_come_whole_can_be_read(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("kept", [[], [OK]], ids=["new", "kept"])
-async def test_who_waits_for_an_answer_to_begin_is_told(monkeypatch, eventually, kept: list[bytes]) -> None:
-    async with asking(monkeypatch, *kept, begins_with(b"")) as (server, upstream, address):
+async def test_who_waits_for_an_answer_to_begin_is_told(eventually, kept: list[bytes]) -> None:
+    async with asking(*kept, begins_with(b"")) as (server, upstream, address):
         for _ in kept:
             async with upstream.get(address, "/v1/x", backend="far") as answer:
                 await answer.read()
@@ -121,8 +125,8 @@ async def test_who_waits_for_the_address_of_a_name_is_told(monkeypatch) -> None:
         assert await waiting
 
 
-async def test_who_leaves_is_not_held_up(monkeypatch, eventually) -> None:
-    async with asking(monkeypatch, begins_with(b"")) as (server, upstream, address):
+async def test_who_leaves_is_not_held_up(eventually) -> None:
+    async with asking(begins_with(b"")) as (server, upstream, address):
         waiting = asyncio.create_task(is_refused(upstream, address))
         await eventually(lambda: server.requests)
         waiting.cancel()
@@ -153,7 +157,7 @@ async def test_who_is_connected_only_then_is_told() -> None:
 
 
 async def test_an_answer_that_begins_as_it_is_closed_is_none(monkeypatch) -> None:
-    async with asking(monkeypatch, OK) as (_, upstream, address):
+    async with asking(OK) as (_, upstream, address):
         begun = AiohttpTransport.handle_async_request
 
         async def late(self: AiohttpTransport, request: httpx.Request) -> httpx.Response:

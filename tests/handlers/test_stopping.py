@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import behaviours as behave
-from tests.fakes.certificate import CERTIFICATE, of_server
+from tests.fakes.certificate import of_server, trust
 from tests.fakes.llama import FakeLlama
 
 REQUESTS = {
@@ -20,8 +20,8 @@ REQUESTS = {
 
 
 @pytest.fixture(params=["http", "https"])
-def fake(request, jp_asyncio_loop, monkeypatch) -> Iterator[FakeLlama]:
-    monkeypatch.setattr("certifi.where", lambda: str(CERTIFICATE))
+def fake(request, jp_asyncio_loop, monkeypatch, tmp_path) -> Iterator[FakeLlama]:
+    trust(monkeypatch, tmp_path)
     fake = FakeLlama(key="backend-secret", tls=of_server() if request.param == "https" else None)
     jp_asyncio_loop.run_until_complete(fake.__aenter__())
     yield fake
