@@ -12,7 +12,7 @@ from .errors import InvalidField
 from .inputs import Prompts, each
 from .lenient import Lenient
 from .misread import tidied
-from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit, asked_for_usage
+from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
@@ -98,16 +98,14 @@ def parse_completion(body: bytes) -> CompletionRequest:
 def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: str) -> dict[str, Any]:
     """What is asked of the engine; `data` is the caller's body with the alias's defaults.
 
-    ``echo`` and ``best_of`` are ours: the engine ignores them (measured). A whole answer is asked for as a stream,
-    because only a stream can be stopped. ``logprobs: 0`` gives none there, so one alternative is asked for.
+    ``echo`` and ``best_of`` are ours: the engine ignores them (measured). A whole answer is to be asked for as a
+    stream, because only a stream can be stopped; ``logprobs: 0`` gives none there, so one alternative is asked for.
     """
     body = without_ours(data)
     body["model"] = model
     body.setdefault("prompt", "")
     if request.logprobs == 0:
         body["logprobs"] = 1
-    if not request.stream:
-        body = asked_for_usage(body)
     if request.answers_per_prompt > 1 and body.get("seed") is None:
         _repeat_prompts(body, request)
     return body

@@ -95,16 +95,10 @@ def test_what_real_sdk_calls_send_passes() -> None:
     assert request(min_p=0.1, grammar="root ::= [a]").choices == 1
 
 
-def test_the_engine_is_asked_for_a_stream_and_not_for_what_is_ours() -> None:
+def test_the_engine_is_not_asked_for_what_is_ours() -> None:
     data = {"model": "m", "prompt": None, "echo": True, "best_of": 3, "suffix": None, "min_p": 0.1}
     asked = completion_body(data, request(prompt=None, echo=True, best_of=3), "theirs")
-    assert asked == {
-        "model": "theirs",
-        "prompt": "",
-        "min_p": 0.1,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    assert asked == {"model": "theirs", "prompt": "", "min_p": 0.1}
 
 
 @pytest.mark.parametrize(
