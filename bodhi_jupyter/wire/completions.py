@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
@@ -13,6 +13,7 @@ from .inputs import Prompts, each
 from .lenient import Lenient
 from .misread import tidied
 from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
+from .schema import check_schema_field
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
@@ -21,7 +22,18 @@ MAX_CHOICES = 2048
 _NOT_FORWARDED = frozenset({"echo", "best_of", "suffix"})
 
 
-class CompletionRequest(Lenient):
+def _enforceable(schema: dict[str, Any]) -> dict[str, Any]:
+    check_schema_field(schema, "", strict=False)
+    return schema
+
+
+class PromptFormat(Lenient):
+    """What an answer to a bare prompt is to fit; beside one the engine passes over what is no schema (measured)."""
+
+    json_schema: Annotated[dict[str, Any], AfterValidator(_enforceable)] | None = None
+
+
+class CompletionRequest(PromptFormat):
     """``POST /v1/completions``; a prompt of null is OpenAI's default, the beginning of a document."""
 
     model: Annotated[str, Field(min_length=1)]
