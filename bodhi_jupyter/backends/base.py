@@ -33,11 +33,13 @@ class Lease(NamedTuple):
         address: where to send the request.
         model: the name under which that server knows the model.
         tells_tokens: its streams end with the counts of their tokens, also where nobody asks, as llama.cpp's do.
+        takes_stream_options: it can be asked for these counts; others refuse a field that they do not know.
     """
 
     address: Address
     model: str
     tells_tokens: bool = True
+    takes_stream_options: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,13 @@ class Health:
 
 
 class Backend(Protocol):
-    """A place where models run."""
+    """A place where models run.
+
+    Attributes:
+        takes_stream_options: of its leases from now on; who sees that it takes none says so here.
+    """
+
+    takes_stream_options: bool
 
     @property
     def name(self) -> str:

@@ -46,6 +46,7 @@ class LocalPool:
     """
 
     name = "local"
+    takes_stream_options = True
 
     def __init__(
         self,

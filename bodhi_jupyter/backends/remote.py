@@ -34,6 +34,8 @@ class RemoteBackend:
         self._address = Address(base, {"authorization": f"Bearer {api_key}"} if api_key else {})
         self._upstream = upstream
         self._is_llama_cpp = False
+        self._served: list[tuple[Any, Any]] = []
+        self.takes_stream_options = True
 
     async def aliases(self) -> list[Alias]:
         """The server's ``/v1/models``, in its order.
@@ -47,6 +49,9 @@ class RemoteBackend:
             raise BackendFailed(f"The backend {self.name!r} does not list its models as OpenAI does.")
         models = [entry for entry in entries if isinstance(entry, dict) and entry.get("id")]
         self._is_llama_cpp = bool(models) and all(entry.get("owned_by") == _LLAMA_CPP for entry in models)
+        served = [(entry["id"], entry.get("owned_by")) for entry in models]
+        if served != self._served:  # it may be another server by now
+            self._served, self.takes_stream_options = served, True
         able = _capabilities(document)
         return [self._alias(entry, able.get(str(entry["id"]), {})) for entry in models]
 
@@ -57,7 +62,7 @@ class RemoteBackend:
     ) -> AbstractAsyncContextManager[Lease]:
         """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
-        return nullcontext(Lease(self._address, alias.target.model, self._is_llama_cpp))
+        return nullcontext(Lease(self._address, alias.target.model, self._is_llama_cpp, self.takes_stream_options))
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""

@@ -17,11 +17,11 @@ from ..wire.errors import BackendFailed, GatewayError, InvalidField, NotSupporte
 from ..wire.guard import Guard
 from ..wire.infill import InfillGuard, cannot_infill, check_probe, infill_body, probe_body
 from ..wire.json_text import forwarded
-from ..wire.openai import asked_for_usage
 from ..wire.refusals import about
 from ..wire.validation import parse_object
 from .counted import CountedHandler
 from .defaults import with_prompt_defaults
+from .lease import as_stream
 from .leased import document_at
 from .off_loop import off_loop
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
@@ -66,8 +66,8 @@ class CompletionsHandler(CountedHandler):
 
         def body(lease: Lease) -> bytes:
             asked = completion_body(data, request, lease.model)
-            if not lease.tells_tokens:
-                asked = asked_for_usage(asked)
+            if not (request.stream and lease.tells_tokens):
+                asked = as_stream(asked, lease)
             return self.body if asked == unchanged else forwarded(asked)
 
         async def made(lease: Lease) -> bytes:

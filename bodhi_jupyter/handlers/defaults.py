@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from ..catalog.alias import Alias
 from ..catalog.request_params import apply_defaults
+from ..wire.completions import PromptFormat
 from ..wire.errors import InvalidField
 from ..wire.json_text import forwarded
 from ..wire.openai import Formatted, ResponseFormat, schema_of
 from ..wire.validation import parse_request
+
+Format = TypeVar("Format", bound=BaseModel)
 
 
 def blame_defaults(error: InvalidField, name: str) -> InvalidField:
@@ -24,13 +29,8 @@ def default_format(alias: Alias) -> ResponseFormat | None:
     Raises:
         InvalidField: it is none, or has a schema that could not be enforced.
     """
-    wanted = (alias.request_params.model_extra or {}).get("response_format")
-    if wanted is None:
-        return None
-    try:
-        return parse_request(Formatted, forwarded({"response_format": wanted})).response_format
-    except InvalidField as error:
-        raise blame_defaults(error, alias.name) from None
+    found = _checked(alias, "response_format", Formatted)
+    return None if found is None else found.response_format
 
 
 def with_prompt_defaults(body: dict[str, Any], alias: Alias) -> dict[str, Any]:
@@ -39,12 +39,25 @@ def with_prompt_defaults(body: dict[str, Any], alias: Alias) -> dict[str, Any]:
     The `response_format` is told as well: to other servers it is the one that they know.
 
     Raises:
-        InvalidField: as `default_format`.
+        InvalidField: as `default_format`; the same of a `json_schema`.
     """
     filled = apply_defaults(body, alias.request_params)
+    if body.get("json_schema") is None:
+        _checked(alias, "json_schema", PromptFormat)
     if all(body.get(key) is None for key in ("response_format", "json_schema", "grammar")):
         wanted = default_format(alias)
         schema = None if wanted is None else schema_of(wanted)
         if schema is not None:
             return {"json_schema": schema, **filled}
     return filled
+
+
+def _checked(alias: Alias, field: str, model: type[Format]) -> Format | None:
+    """What the alias has as this field alone; None where it has none."""
+    wanted = (alias.request_params.model_extra or {}).get(field)
+    if wanted is None:
+        return None
+    try:
+        return parse_request(model, forwarded({field: wanted}))
+    except InvalidField as error:
+        raise blame_defaults(error, alias.name) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from types import TracebackType
@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from ..backends.base import Backend, Lease
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import EngineGone
+from ..wire.openai import asked_for_usage
 from ..wire.record import CURRENT
 
 P = ParamSpec("P")
@@ -41,6 +42,11 @@ class TimedLease(AbstractAsyncContextManager[Lease]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         return await self._lease.__aexit__(kind, error, traceback)
+
+
+def as_stream(body: Mapping[str, Any], lease: Lease) -> dict[str, Any]:
+    """A request for a chat or a completion as one for a stream; it ends with its usage where that can be asked for."""
+    return asked_for_usage(body) if lease.takes_stream_options else {**body, "stream": True}
 
 
 def leased_anew(attempt: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -17,7 +17,7 @@ from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
 from ..wire.misread import without_nulls
-from ..wire.openai import ChatRequest, asked_for_usage, check_modalities, parse_chat, remote_images
+from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
 from ..wire.refusals import renamed
 from ..wire.repair import disable_thinking, must_not_stream, repair_chat
@@ -28,13 +28,14 @@ from .counted import CountedHandler
 from .defaults import blame_defaults
 from .fanout import MergedAnswer
 from .gateway import Gateway
+from .lease import as_stream
 from .leased import leased_document
 from .off_loop import off_loop
 from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream, read_chat
 
 PATH = "/v1/chat/completions"
-_WITH_USAGE = b',"stream_options":{"include_usage":true}}'
-_AS_STREAM = b',"stream":true' + _WITH_USAGE
+_AS_STREAM = b',"stream":true'
+_WITH_USAGE = b',"stream_options":{"include_usage":true}'
 #: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
 _TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
 
@@ -126,18 +127,19 @@ class Outgoing:
         the tokens are told only if somebody asks, it is us; `ChatGuard` hides the answer to that.
         """
         request = self.request
-        as_it_is = request.stream and (lease.tells_tokens or request.reports_usage)
+        asks_usage = lease.takes_stream_options and not (request.stream and lease.tells_tokens)
+        as_it_is = request.stream and (request.reports_usage or not asks_usage)
         if self._repaired is None and request.model == lease.model:
             if as_it_is:
                 return self._body
             if self._says_nothing_of_streams():
                 # Added behind the rest: reading and writing a long prompt costs as much as all the rest of a request.
-                added = _WITH_USAGE if request.stream else _AS_STREAM
-                return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], added))
+                added = (b"" if request.stream else _AS_STREAM) + (_WITH_USAGE if asks_usage else b"")
+                return b"".join((memoryview(self._body)[: self._body.rindex(b"}")], added, b"}"))
 
         def made() -> bytes:
             data = self.document()
-            return forwarded({**(data if as_it_is else asked_for_usage(data)), "model": lease.model})
+            return forwarded({**(data if as_it_is else as_stream(data, lease)), "model": lease.model})
 
         return await off_loop(self.size, made)
 
@@ -151,7 +153,7 @@ class Outgoing:
         """One of several answers, from the leased server; equal seeds would give equal answers."""
 
         def body(lease: Lease) -> bytes:
-            data = {**asked_for_usage(self.document()), "model": lease.model}
+            data = {**as_stream(self.document(), lease), "model": lease.model}
             data.pop("n", None)
             if isinstance(data.get("seed"), int):
                 data["seed"] += index

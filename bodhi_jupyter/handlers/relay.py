@@ -12,9 +12,10 @@ from ..backends.base import Lease
 from ..backends.transport import Answer
 from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
-from ..wire.errors import BackendFailed
+from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import Guard, token_counts
 from ..wire.reading import ChatReader
+from ..wire.refusals import refuses_stream_options
 from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
 from .base import GatewayHandler
@@ -55,7 +56,8 @@ def leased_stream(
 ) -> AbstractAsyncContextManager[Answer]:
     """An event stream from where the alias is answered; leaving the context stops the generation.
 
-    Where an engine has died unnoticed since the last request, one more lease starts it anew.
+    Where an engine has died unnoticed since the last request, one more lease starts it anew. A server that refuses
+    ``stream_options`` is asked once more without those that are ours.
 
     `body` makes what is sent, once it is known where to; `keep_alive` is in seconds, in place of the alias's.
 
@@ -82,15 +84,35 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
         self._lease = TimedLease(self._backend, self._alias, self._keep_alive)
         lease = await self._lease.__aenter__()
         try:
-            content = await _made(self._body, lease)
-            exchange = self._upstream.post(lease.address, self._path, content, backend=self._backend.name)
-            answer = await exchange.__aenter__()
-            self._exchange = exchange
-            await _check(answer, self._backend.name)
+            while True:
+                made = self._body(lease)
+                content = made if isinstance(made, bytes) else await made
+                exchange = self._upstream.post(lease.address, self._path, content, backend=self._backend.name)
+                answer = await exchange.__aenter__()
+                self._exchange = exchange
+                if answer.status == 200 and answer.content_type.startswith("text/event-stream"):
+                    if not lease.takes_stream_options:
+                        # Only now: what was refused could have been the caller's own, which is in this body, too.
+                        self._backend.takes_stream_options = False
+                    return answer
+                lease = await self._asking_less(lease, answer)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
-        return answer
+
+    async def _asking_less(self, lease: Lease, answer: Answer) -> Lease:
+        """The lease for another attempt, where what was refused is what we ask of a stream.
+
+        Raises:
+            GatewayError: what the answer means otherwise.
+        """
+        error = await _refused(answer, self._backend.name)
+        if not (lease.takes_stream_options and refuses_stream_options(error)):
+            raise error
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None
+        await exchange.__aexit__(None, None, None)
+        return lease._replace(takes_stream_options=False)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -103,17 +125,11 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
             await self._lease.__aexit__(kind, error, traceback)
 
 
-async def _made(body: BodyMaker, lease: Lease) -> bytes:
-    made = body(lease)
-    return made if isinstance(made, bytes) else await made
-
-
-async def _check(answer: Answer, backend: str) -> None:
-    """Raises what a refusal means, and for what is no stream."""
+async def _refused(answer: Answer, backend: str) -> GatewayError:
+    """What a refusal means, or an answer that is no stream."""
     if answer.status >= 400:
-        raise refusal(answer.status, await answer.read(), backend, answer.retry_after)
-    if answer.status != 200 or not answer.content_type.startswith("text/event-stream"):
-        raise BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
+        return refusal(answer.status, await answer.read(), backend, answer.retry_after)
+    return BackendFailed(f"The backend {backend!r} did not answer with an event stream.")
 
 
 async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:

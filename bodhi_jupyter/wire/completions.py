@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
 from .inputs import Prompts, each
 from .lenient import Lenient
 from .misread import tidied
-from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit, asked_for_usage
+from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
+from .schema import check_schema_field
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
@@ -21,7 +22,18 @@ MAX_CHOICES = 2048
 _NOT_FORWARDED = frozenset({"echo", "best_of", "suffix"})
 
 
-class CompletionRequest(Lenient):
+def _enforceable(schema: dict[str, Any]) -> dict[str, Any]:
+    check_schema_field(schema, "", strict=False)
+    return schema
+
+
+class PromptFormat(Lenient):
+    """What an answer to a bare prompt is to fit; beside one the engine passes over what is no schema (measured)."""
+
+    json_schema: Annotated[dict[str, Any], AfterValidator(_enforceable)] | None = None
+
+
+class CompletionRequest(PromptFormat):
     """``POST /v1/completions``; a prompt of null is OpenAI's default, the beginning of a document."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -98,16 +110,14 @@ def parse_completion(body: bytes) -> CompletionRequest:
 def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: str) -> dict[str, Any]:
     """What is asked of the engine; `data` is the caller's body with the alias's defaults.
 
-    ``echo`` and ``best_of`` are ours: the engine ignores them (measured). A whole answer is asked for as a stream,
-    because only a stream can be stopped. ``logprobs: 0`` gives none there, so one alternative is asked for.
+    ``echo`` and ``best_of`` are ours: the engine ignores them (measured). A whole answer is to be asked for as a
+    stream, because only a stream can be stopped; ``logprobs: 0`` gives none there, so one alternative is asked for.
     """
     body = without_ours(data)
     body["model"] = model
     body.setdefault("prompt", "")
     if request.logprobs == 0:
         body["logprobs"] = 1
-    if not request.stream:
-        body = asked_for_usage(body)
     if request.answers_per_prompt > 1 and body.get("seed") is None:
         _repeat_prompts(body, request)
     return body

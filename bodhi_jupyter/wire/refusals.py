@@ -15,6 +15,8 @@ _TOO_LARGE = re.compile(r"\((\d+) tokens\) is too large to process.*batch size: 
 # llama.cpp, for an id that is not in the vocabulary (measured).
 _UNKNOWN_TOKENS = "Prompt contains invalid tokens"
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
+_UNKNOWN_FIELD = frozenset({400, 422})
+_STREAM_OPTIONS = re.compile(r"stream_options|include_usage")
 
 
 def document_refusal(
@@ -54,6 +56,12 @@ def renamed(error: GatewayError, names: Mapping[str, str]) -> GatewayError:
         return error
     message = error.message.replace(f"'{error.param}'", f"'{name}'")
     return RejectedByBackend(message, status=error.status, param=name, code=error.code)
+
+
+def refuses_stream_options(error: GatewayError) -> bool:
+    """Whether it is about ``stream_options``, as of strict servers that do not know the field."""
+    is_refusal = isinstance(error, RejectedByBackend) and error.status in _UNKNOWN_FIELD
+    return is_refusal and _STREAM_OPTIONS.search(f"{error.param} {error.message}") is not None
 
 
 def lacking(backend: str, feature: str) -> NotSupported:

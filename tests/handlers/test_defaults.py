@@ -139,6 +139,18 @@ async def test_a_format_that_is_none_is_blamed_on_the_alias(client, fake, alias,
     assert not [request for request in fake.requests if request.path == path]
 
 
+async def test_a_schema_for_prompts_that_is_none_is_blamed_on_the_alias(client, fake, alias, error_of) -> None:
+    await alias(json_schema={"type": "banana"})
+    error = error_of(response := await client.post("/v1/completions", json={"model": "mine", "prompt": "x"}))
+    assert (response.status_code, error["param"], error["code"]) == (400, "json_schema", "invalid_json_schema")
+    assert "defaults of the alias 'mine'" in error["message"]
+    raw = await client.post("/api/generate", json={"model": "mine", "prompt": "x", "raw": True})
+    assert (raw.status_code, "defaults of the alias 'mine'" in raw.json()["error"]) == (400, True)
+    assert not [request for request in fake.requests if request.path == "/v1/completions"]
+    own = {"model": "mine", "prompt": "x", "json_schema": {"type": "integer"}}
+    assert (await client.post("/v1/completions", json=own)).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
 @pytest.mark.parametrize("field", ["response_format", "json_schema", "grammar"])
 async def test_what_the_engine_would_leave_out_of_a_message_is_refused(client, fake, alias, path, field) -> None:

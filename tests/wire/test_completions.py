@@ -54,6 +54,14 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"logit_bias": {"5": 101}}, "logit_bias.5", "integer_above_max_value"),
     ({"stream": "no"}, "stream", "invalid_type"),
     ({"model": ""}, "model", "empty_string"),
+    # The engine would answer all of these with free text and 200 (measured).
+    ({"json_schema": {"type": "nonsense"}}, "json_schema", "invalid_json_schema"),
+    ({"json_schema": {"properties": {"a": {"type": "int"}}}}, "json_schema", "invalid_json_schema"),
+    ({"json_schema": {"type": "nonsense"}, "suffix": "s"}, "json_schema", "invalid_json_schema"),
+    ({"json_schema": {"not": {"type": "string"}}}, "json_schema", "unsupported_json_schema"),
+    ({"json_schema": "integer"}, "json_schema", "invalid_type"),
+    ({"json_schema": []}, "json_schema", "invalid_type"),
+    ({"json_schema": False}, "json_schema", "invalid_type"),
 ]
 
 
@@ -93,18 +101,14 @@ def test_what_real_sdk_calls_send_passes() -> None:
     request(max_tokens=0, seed=-9007199254740991, best_of=1, stream_options={"include_usage": True}, user="u")
     request(**dict.fromkeys(["n", "suffix", "echo", "best_of", "logprobs", "max_tokens", "stop", "stream"]))
     assert request(min_p=0.1, grammar="root ::= [a]").choices == 1
+    assert request(json_schema=None).json_schema is None
+    assert request(json_schema={"type": "integer"}).json_schema == {"type": "integer"}
 
 
-def test_the_engine_is_asked_for_a_stream_and_not_for_what_is_ours() -> None:
+def test_the_engine_is_not_asked_for_what_is_ours() -> None:
     data = {"model": "m", "prompt": None, "echo": True, "best_of": 3, "suffix": None, "min_p": 0.1}
     asked = completion_body(data, request(prompt=None, echo=True, best_of=3), "theirs")
-    assert asked == {
-        "model": "theirs",
-        "prompt": "",
-        "min_p": 0.1,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    assert asked == {"model": "theirs", "prompt": "", "min_p": 0.1}
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,10 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         async def made(lease: Lease) -> bytes:
             self.lease = lease
             timestamps.loaded = timestamps.clock()
-            return await off_loop(len(self._body), lambda: forwarded({**body, "model": lease.model}))
+            sent = {**body, "model": lease.model}
+            if not lease.takes_stream_options:
+                sent.pop("stream_options", None)
+            return await off_loop(len(self._body), forwarded, sent)
 
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
             yield answer
