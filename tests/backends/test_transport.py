@@ -108,7 +108,7 @@ async def test_the_pool_tells_one_from_the_other() -> None:
 async def test_so_does_the_transport_of_https() -> None:
     """Over plain HTTP, which it can do as well."""
     async with serving(OK, NOTHING, NOTHING) as (server, _, url):
-        transport = TlsTransport(limits=httpx.Limits(max_connections=0, keepalive_expiry=4.0), trust_env=False)
+        transport = TlsTransport(httpx.Limits(max_connections=0, keepalive_expiry=4.0))
         asked = httpx.Request("POST", url, content=b"hello")
         response = await transport.handle_async_request(asked)
         assert await response.aread() == b"ok"
