@@ -169,7 +169,8 @@ class LocalPool:
     async def _acquire(self, alias: Alias) -> Resident:
         assert isinstance(alias.target, LocalTarget)
         target = enlarged(alias.target, alias.requested_context)
-        estimate = await self._estimate(target) if self._estimate else 0
+        # Whoever finds the engine ready has it at once: only what may be loaded is weighed.
+        estimate = 0 if self._estimate is None or self._is_ready(alias) else await self._estimate(target)
         if self._closed:
             raise BackendUnavailable(STOPPING)
         if alias.name in self._withheld:

@@ -257,5 +257,4 @@ def _ending(returncode: int | None) -> str:
 
 
 def _paths(spec: EngineSpec) -> list[str]:
-    context = spec.context
-    return [str(spec.model_path), *context.lora, *([context.mmproj] if context.mmproj else [])]
+    return [str(spec.model_path), *spec.context.files()]

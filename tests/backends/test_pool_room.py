@@ -176,3 +176,21 @@ def test_a_second_target_of_a_name_is_placed_when_the_first_is_refused() -> None
             pass
 
     run(scenario, memory_budget=5)
+
+
+def test_only_what_may_be_loaded_is_weighed() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        weighed: list[str] = []
+
+        async def estimate(target: LocalTarget) -> int:
+            weighed.append(target.path.name)
+            return 1
+
+        pool._estimate = estimate
+        for which in (A, A, B, A, alias("a", n_ctx=256)):
+            async with pool.lease(which):
+                pass
+        assert weighed == ["a.gguf", "b.gguf", "a.gguf"]
+        assert pool.states()["a"].estimate == 1
+
+    run(scenario)
