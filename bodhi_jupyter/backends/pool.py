@@ -9,7 +9,7 @@ never cut, and two busy models cannot keep a third one out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
@@ -139,6 +139,10 @@ class LocalPool:
         held = resident.alias.requested_context if resident is not None and resident.alias.target == target else 0
         requested = max(held, alias.requested_context)
         return replace(alias, target=enlarged(target, requested)) if requested else alias
+
+    def forget_failures_of_all_but(self, names: Collection[str]) -> None:
+        """Of the aliases only these are still there; a failure of another one is nobody's concern any more."""
+        self._failures.forget_all_but(names)
 
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
