@@ -93,6 +93,11 @@ class Translation:
     request: dict[str, Any] = field(default_factory=dict)
 
 
+def argument_name(argument: str) -> str:
+    """The name in an argument as the README spells it: llama.cpp takes ``--api_key`` for it (read in its source)."""
+    return argument.partition("=")[0].replace("_", "-")
+
+
 def translate_args(items: Sequence[object]) -> Translation:
     """Arguments, one or several to an item (``"--ctx-size 2048"``); unknown ones end in `extra_args`.
 
