@@ -75,7 +75,7 @@ class Residents:
             return
         if resident.state is State.LOADING:
             resident.retiring = reason
-        elif resident.state is State.LOADED or resident.makes_room:
+        elif resident.state is State.LOADED or (resident.state is State.DRAINING and resident.makes_room):
             resident.makes_room = False
             self.drain(resident, reason)
 
