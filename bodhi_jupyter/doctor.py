@@ -182,7 +182,7 @@ def _configuration(setup: Setup) -> Iterator[Finding]:
     if not setup.backends:
         yield Finding(Verdict.OK, "No server is configured: models run on this machine.")
     for family in FAMILIES:
-        found = family.set_by_user(os.environ)
+        found = family.set_by_user(os.environ, "http://127.0.0.1")
         if found:
             yield Finding(
                 Verdict.NOTE,

@@ -174,7 +174,7 @@ class Services:
         )
 
         async def estimate(target: LocalTarget) -> int:
-            return estimate_bytes(target, await details.read(target.file))
+            return await asyncio.to_thread(estimate_bytes, target, await details.read(target.file))
 
         start = _starter(launcher, self._app.load_timeout)
         # Where servers are configured, a machine without an engine of its own is well all the same.

@@ -45,7 +45,7 @@ def kernel_variables(
     """
     if mode == "never":
         return KernelVariables({}, ())
-    left_alone = tuple(family for family in FAMILIES if mode == "auto" and family.set_by_user(existing_env))
+    left_alone = tuple(family for family in FAMILIES if mode == "auto" and family.set_by_user(existing_env, base_url))
     additions: dict[str, str] = {}
     for family in FAMILIES:
         if family not in left_alone:

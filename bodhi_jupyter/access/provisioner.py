@@ -19,7 +19,7 @@ from .environment import Mode, has_proxy_variables, kernel_variables, without_se
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jupyter_client.connect import KernelConnectionInfo
     from traitlets.config import LoggingConfigurable
@@ -79,19 +79,19 @@ class KernelAccess:
         system_proxies = {} if has_own_proxies else getproxies()
         additions, left_alone = kernel_variables(self.base_url, key, env, self.mode, system_proxies)
         for family in left_alone:
-            self._tell_once(family, env)
+            self._tell_once(family, family.set_by_user(env, self.base_url))
         if not additions:
             self.keys.revoke(key)
             return None
         return Grant(key, additions)
 
-    def _tell_once(self, family: Family, env: Mapping[str, str]) -> None:
+    def _tell_once(self, family: Family, names: Sequence[str]) -> None:
         if family.name in self._told:
             return
         self._told.add(family.name)
         self.log.info(
             "%s is set, so kernels keep their own %s settings; c.BodhiExtension.kernel_env = 'always' replaces them.",
-            ", ".join(family.set_by_user(env)),
+            ", ".join(names),
             family.name,
         )
 

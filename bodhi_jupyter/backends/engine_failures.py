@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..catalog.alias import LocalTarget
@@ -44,6 +44,11 @@ class EngineFailures:
     def forget(self, name: str) -> None:
         """It served well, or is gone."""
         self._by_name.pop(name, None)
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Only these are still there."""
+        for name in self._by_name.keys() - names:
+            del self._by_name[name]
 
     def refusal(self, name: str, target: LocalTarget) -> GatewayError | None:
         """The last failure, while the next attempt is not due yet."""

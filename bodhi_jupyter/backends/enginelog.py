@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KEPT_LINES = 40
+#: Of a line: llama.cpp repeats a caller's grammar or schema in one, and the expressions below take time by its square,
+#: in which no other thread runs (measured: seconds for 20,000 characters).
+_KEPT_CHARACTERS = 1000
 #: What stands before a message: "0.00.005.772 E cmn  common_init_: ", the letter being the level, or in older
 #: builds the name of a function alone.
 _PREFIX = re.compile(r"^(?:[\d.]+ (?P<level>[DIWE]) (?:(?:\w+ +)?\w+: +)?|[a-z]+_\w+: )?")
@@ -53,7 +56,7 @@ class EngineLog:
         return complaints[-1] if complaints else None
 
     def _complaints(self) -> Iterator[str]:
-        for line in self.lines:
+        for line in list(self.lines):  # a thread may be adding to them
             prefix = _PREFIX.match(line)
             assert prefix is not None
             message = line[prefix.end() :].rstrip(".")
@@ -62,9 +65,11 @@ class EngineLog:
                 yield message
 
     def cleaned(self, line: str) -> str:
-        """What the engine said, without folders, addresses and secrets."""
+        """What the engine said, without folders, addresses and secrets; of much the beginning."""
         for text, shown in self._known:
             line = line.replace(text, shown)
+        if len(line) > _KEPT_CHARACTERS:
+            line = line[:_KEPT_CHARACTERS] + "\u2026"
         line = _URL.sub("an address", line)
         line = _PORT.sub("a port", line)
         line = _QUOTED_PATH.sub(lambda found: f"{found['quote']}{found['name']}{found['quote']}", line)

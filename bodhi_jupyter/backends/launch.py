@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..catalog.context import ContextParams
+from ..catalog.llama_args import argument_name
 from ..wire.errors import ModelNotLoadable
 
 if TYPE_CHECKING:
@@ -152,8 +153,7 @@ class BinaryLauncher:
     def configuration(self, spec: EngineSpec, api_key: str) -> dict[str, Any]:
         """See `Launcher.configuration`."""
         for argument in spec.context.extra_args:
-            # llama.cpp takes `--api_key` for `--api-key` (read in its source).
-            name = argument.partition("=")[0].replace("_", "-")
+            name = argument_name(argument)
             if name in _RESERVED_ARGUMENTS:
                 raise ModelNotLoadable(
                     f"The model {spec.alias!r} sets `{name}` in `extra_args`, which is not the alias's to decide.",

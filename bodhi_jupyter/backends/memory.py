@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..catalog.alias import LocalTarget
@@ -26,13 +27,23 @@ _MEBIBYTE = 2**20
 
 
 def estimate_bytes(target: LocalTarget, metadata: GGUFMetadata | None) -> int:
-    """Weights, KV cache, prompt cache and process, in bytes; only the weights where the header cannot be read.
+    """Weights, KV cache, prompt cache and process, in bytes; without the KV cache where the header cannot be read.
 
-    The prompt cache is counted at its limit, so that what fits at first still fits later.
+    A projector and adapters are weights, too. The prompt cache is counted at its limit, so that what fits at first
+    still fits later. Blocks.
     """
     settings = Settings.of(target.context)
-    fixed = target.file.size + _PROCESS_BYTES + settings.cache_ram_mib * _MEBIBYTE
+    weights = target.file.size + sum(map(_size, target.context.files()))
+    fixed = weights + _PROCESS_BYTES + settings.cache_ram_mib * _MEBIBYTE
     return fixed if metadata is None else fixed + _kv_cache_bytes(settings, metadata)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; 0 of one that is gone, which the engine will say."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
 
 
 def _kv_cache_bytes(settings: Settings, metadata: GGUFMetadata) -> int:

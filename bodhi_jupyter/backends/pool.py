@@ -9,7 +9,7 @@ never cut, and two busy models cannot keep a third one out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
@@ -141,6 +141,10 @@ class LocalPool:
         requested = max(held, alias.requested_context)
         return replace(alias, target=enlarged(target, requested)) if requested else alias
 
+    def forget_failures_of_all_but(self, names: Collection[str]) -> None:
+        """Of the aliases only these are still there; a failure of another one is nobody's concern any more."""
+        self._failures.forget_all_but(names)
+
     def states(self) -> dict[str, ModelState]:
         """The state of each alias that is not simply idle, by name."""
         return model_states(self._residents.by_name.values(), self._queue, self._failures.reasons())
@@ -170,7 +174,8 @@ class LocalPool:
     async def _acquire(self, alias: Alias) -> Resident:
         assert isinstance(alias.target, LocalTarget)
         target = enlarged(alias.target, alias.requested_context)
-        estimate = await self._estimate(target) if self._estimate else 0
+        # Whoever finds the engine ready has it at once: only what may be loaded is weighed.
+        estimate = 0 if self._estimate is None or self._is_ready(alias) else await self._estimate(target)
         if self._closed:
             raise BackendUnavailable(STOPPING)
         if alias.name in self._withheld:

@@ -75,7 +75,7 @@ class Residents:
             return
         if resident.state is State.LOADING:
             resident.retiring = reason
-        elif resident.state is State.LOADED or resident.makes_room:
+        elif resident.state is State.LOADED or (resident.state is State.DRAINING and resident.makes_room):
             resident.makes_room = False
             self.drain(resident, reason)
 
@@ -124,7 +124,7 @@ class Residents:
         resident.state = State.LOADED
         resident.loaded_at = resident.last_used = time.monotonic()
         resident.watch = self._spawn(self._watch(resident, resident.engine))
-        self._on_event(PoolEvent("loaded", resident.name, seconds=time.monotonic() - began))
+        self._tell(PoolEvent("loaded", resident.name, seconds=time.monotonic() - began))
         self._on_change()
         if resident.retiring:
             self.retire(resident.name, resident.retiring)
@@ -144,7 +144,14 @@ class Residents:
 
     def _fail(self, resident: Resident, error: GatewayError, last_lines: Sequence[str] = ()) -> None:
         self._failures.note(resident.name, resident.target, error)
-        self._on_event(PoolEvent("failed", resident.name, reason=error.message, last_lines=tuple(last_lines)))
+        self._tell(PoolEvent("failed", resident.name, reason=error.message, last_lines=tuple(last_lines)))
+
+    def _tell(self, event: PoolEvent) -> None:
+        """Whoever hears of it may fail, but those who wait for the engine go on."""
+        try:
+            self._on_event(event)
+        except Exception:
+            _log.exception("It was not told that the model %r %s", event.alias, event.kind)
 
     def _await_idleness(self, resident: Resident) -> None:
         if resident.keep_alive == math.inf:
@@ -167,7 +174,7 @@ class Residents:
             self._forget(resident)
         # It served and ended well: whatever went wrong before is over.
         self._failures.forget(resident.name)
-        self._on_event(PoolEvent("unloaded", resident.name, reason=reason, evicted=resident.makes_room))
+        self._tell(PoolEvent("unloaded", resident.name, reason=reason, evicted=resident.makes_room))
         self._on_change()
 
     def _forget(self, resident: Resident) -> None:

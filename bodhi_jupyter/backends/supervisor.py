@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..wire.errors import ModelNotLoadable
 from .base import Address
@@ -20,7 +20,7 @@ from .enginelog import EngineLog
 from .launch import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .launch import EngineSpec, Launcher
 
@@ -32,6 +32,8 @@ _KILLS = (-9, -15)
 _DEATH_AGONY = 5.0
 #: Seconds for what is left in the log's pipe after the process has ended.
 _LAST_LINES = 1.0
+#: Bytes of a line of the log that are looked at.
+_LONGEST_LINE = 2**16
 
 
 class EngineProcess:
@@ -210,7 +212,7 @@ class EngineProcess:
     def _read_log(self, popen: subprocess.Popen[bytes]) -> None:
         assert popen.stderr is not None
         with popen.stderr, open(popen.stderr.fileno(), "rb", closefd=False) as lines:
-            for line in lines:
+            for line in _beginnings(lines):
                 text = line.decode(errors="replace")
                 self._engine_log.add(text)
                 _log.debug("%s: %s", self._alias, text.rstrip())
@@ -231,6 +233,15 @@ def _converse(popen: subprocess.Popen[bytes], descriptor: int, configuration: di
         except (OSError, ValueError):
             return {}
     return answer
+
+
+def _beginnings(lines: BinaryIO) -> Iterator[bytes]:
+    """The lines, each as soon as it ends or is too long; the rest of a long one is dropped."""
+    is_rest = False
+    while piece := lines.readline(_LONGEST_LINE):
+        if not is_rest:
+            yield piece
+        is_rest = not piece.endswith(b"\n")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -257,5 +268,4 @@ def _ending(returncode: int | None) -> str:
 
 
 def _paths(spec: EngineSpec) -> list[str]:
-    context = spec.context
-    return [str(spec.model_path), *context.lora, *([context.mmproj] if context.mmproj else [])]
+    return [str(spec.model_path), *spec.context.files()]

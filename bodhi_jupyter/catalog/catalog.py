@@ -87,6 +87,10 @@ class Catalog:
         await self._look()
         return list(self._merge().listed)
 
+    def last_listed(self) -> list[Alias]:
+        """The same as it was when the sources were last asked; never waits."""
+        return list(self._merge().listed)
+
     async def refresh(self, *sources: str) -> list[Alias]:
         """All aliases, after asking now the sources of these names, or without names every one."""
         await self._ask([shelf for shelf in self._shelves if not sources or shelf.source.name in sources])

@@ -62,3 +62,7 @@ class ContextParams(BaseModel):
     extra_args: list[str] = Field(default_factory=list)
     """Raw arguments for a `llama-server` binary, one list item each; the embedded engine refuses them.
     Of a caller with a scoped key only those are taken that `harmless_args` names."""
+
+    def files(self) -> list[str]:
+        """Paths of the files that are loaded beside the model."""
+        return [*self.lora, *([self.mmproj] if self.mmproj else [])]

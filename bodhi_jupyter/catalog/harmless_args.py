@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .llama_args import argument_name
+
 _NAMES = """
 -t --threads -tb --threads-batch -C --cpu-mask -Cr --cpu-range --cpu-strict -Cb --cpu-mask-batch
 -Crb --cpu-range-batch --cpu-strict-batch --poll --poll-batch --numa --threads-http
@@ -55,10 +57,10 @@ _NUMBER = re.compile(r"-[0-9.]+")
 def harmful_in(arguments: Sequence[str]) -> str | None:
     """The name of the first argument that not everybody may give; None where there is none.
 
-    A word without a hyphen is a value. llama.cpp takes ``--api_key`` for ``--api-key`` (read in its source).
+    A word without a hyphen is a value.
     """
     for argument in arguments:
-        name = argument.partition("=")[0].replace("_", "-")
+        name = argument_name(argument)
         if name.startswith("-") and name not in _HARMLESS and not _NUMBER.fullmatch(argument):
             return name
     return None

@@ -43,18 +43,43 @@ _REQUEST = {
     "--n-predict": "max_tokens",
     "--keep": "n_keep",
     "--temp": "temperature",
+    "--temperature": "temperature",
     "--top-k": "top_k",
     "--top-p": "top_p",
     "--min-p": "min_p",
+    "--top-nsigma": "top_n_sigma",
+    "--top-n-sigma": "top_n_sigma",
+    "--typical": "typical_p",
+    "--typical-p": "typical_p",
+    "--xtc-probability": "xtc_probability",
+    "--xtc-threshold": "xtc_threshold",
+    "--repeat-last-n": "repeat_last_n",
     "--repeat-penalty": "repeat_penalty",
     "--presence-penalty": "presence_penalty",
     "--frequency-penalty": "frequency_penalty",
+    "--dry-multiplier": "dry_multiplier",
+    "--dry-base": "dry_base",
+    "--dry-allowed-length": "dry_allowed_length",
+    "--dry-penalty-last-n": "dry_penalty_last_n",
+    "--dynatemp-range": "dynatemp_range",
+    "--dynatemp-exp": "dynatemp_exponent",
+    "--mirostat": "mirostat",
+    "--mirostat-lr": "mirostat_eta",
+    "--mirostat-ent": "mirostat_tau",
 }
+#: A negative number is llama.cpp's word for a random seed, for no limit, and for all of the context. Requests are
+#: refused with the last one, and do the others without being told.
+_NEVER_NEGATIVE = {"seed", "max_tokens", "repeat_last_n", "dry_penalty_last_n"}
 #: The struct that BodhiApp wrote before August 2025 kept these beside what is fixed when loading.
 _STRUCT = {"n_seed": "seed", "n_predict": "max_tokens", "n_keep": "n_keep"}
 
 _FLASH = {"-fa", "--flash-attn"}
-_FLASH_VALUES: dict[str, bool | str] = {"on": True, "1": True, "off": False, "0": False, "auto": "auto"}
+#: llama.cpp's words for it (read in its source).
+_FLASH_VALUES: dict[str, bool | str] = {
+    **dict.fromkeys(("on", "enabled", "true", "1"), True),
+    **dict.fromkeys(("off", "disabled", "false", "0"), False),
+    **dict.fromkeys(("auto", "-1"), "auto"),
+}
 
 #: llama.cpp does this without being asked.
 _IMPLIED = {"--jinja"}
@@ -66,6 +91,11 @@ class Translation:
 
     context: dict[str, Any] = field(default_factory=dict)
     request: dict[str, Any] = field(default_factory=dict)
+
+
+def argument_name(argument: str) -> str:
+    """The name in an argument as the README spells it: llama.cpp takes ``--api_key`` for it (read in its source)."""
+    return argument.partition("=")[0].replace("_", "-")
 
 
 def translate_args(items: Sequence[object]) -> Translation:
@@ -108,8 +138,7 @@ def translate_struct(struct: dict[str, Any]) -> Translation:
 
 
 def _add_request(result: Translation, name: str, value: object) -> None:
-    # llama.cpp: -1 is a random seed, -1 and -2 are no limit; both are what happens without the argument.
-    if not (name in {"seed", "max_tokens"} and isinstance(value, int) and value < 0):
+    if not (name in _NEVER_NEGATIVE and isinstance(value, int) and value < 0):
         result.request[name] = value
 
 

@@ -25,9 +25,9 @@ class HealthHandler(GatewayHandler):
 
         Broken files and failed models are listed; they do not make the server unwell.
         """
-        # The broken files are those that the catalogue has met: it must look.
-        looking = self.gateway.catalog.refresh(AliasFileSource.name, FileSource.name)
-        answers, _ = await asyncio.gather(ask_all(self), looking)
+        # The broken files, and those that are gone, are what the catalogue has met: it must look.
+        await self.gateway.catalog.refresh(AliasFileSource.name, FileSource.name)
+        answers = await ask_all(self)
         well = all(health.ok for health in answers.values())
         self.set_status(200 if well else 503)
         self.answer_json(
@@ -61,8 +61,9 @@ class BackendsHandler(GatewayHandler):
 
 
 async def ask_all(handler: GatewayHandler) -> dict[str, Health]:
-    """The health of every backend, asked at the same time."""
+    """The health of every backend, asked at the same time; of what failed only models that are still listed count."""
     backends = handler.gateway.backends
+    handler.gateway.pool.forget_failures_of_all_but({alias.name for alias in handler.gateway.catalog.last_listed()})
     answers = await asyncio.gather(*(backend.health() for backend in backends.values()))
     return dict(zip(backends, answers, strict=True))
 

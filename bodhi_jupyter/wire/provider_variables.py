@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from .scoped_key import PREFIX
 
@@ -33,15 +34,25 @@ class Family:
     headers_variable: str = ""
     signs: tuple[str, ...] = ()
 
-    def set_by_user(self, env: Mapping[str, str]) -> tuple[str, ...]:
+    def set_by_user(self, env: Mapping[str, str], base_url: str) -> tuple[str, ...]:
         """List the variables of this family that `env` has; an empty value counts as unset.
 
-        What `jupyter bodhi env` exported in the terminal that the server was started from is ours, not the user's.
+        What `jupyter bodhi env` exported in the terminal that the server was started from is ours, not the user's: a
+        scoped key, with an address of this machine or of the server at `base_url`. With another one the user has set
+        it, for a server elsewhere.
         """
-        if env.get(self.key_variable, "").startswith(PREFIX):
+        if env.get(self.key_variable, "").startswith(PREFIX) and self._leads_here(env, base_url):
             return ()
         names = (self.url_variable, self.key_variable, *self.credentials, self.headers_variable, *self.signs)
         return tuple(name for name in names if env.get(name, "").strip())
+
+    def _leads_here(self, env: Mapping[str, str], base_url: str) -> bool:
+        """Whatever the port: the server may have got another one since."""
+        url = env.get(self.url_variable, "").strip()
+        if not url:
+            return True
+        place = _place(url)
+        return place is not None and (place[0] in _LOOPBACK or place == _place(base_url + self.url_path))
 
     def variables(self, base_url: str, key: str) -> dict[str, str]:
         """Lead this provider's client to us: its address and its key."""
@@ -54,6 +65,17 @@ class Family:
             replaced[self.headers_variable] = ""
         return replaced
 
+
+def _place(url: str) -> tuple[str | None, str] | None:
+    """Host and path of an address, which may have no scheme, as Ollama's clients take it; None if it is none."""
+    try:
+        parts = urlsplit(url if "://" in url else f"//{url}")
+    except ValueError:
+        return None
+    return parts.hostname, parts.path.rstrip("/")
+
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 #: Read in openai 3.54, ollama 0.6.3 and anthropic 2.12, whose clients append ``/models``, ``/api/tags`` and
 #: ``/v1/messages`` to their address.

@@ -50,7 +50,7 @@ def test_an_untouched_environment_gets_every_family() -> None:
 def test_one_variable_of_the_user_keeps_us_out_of_its_whole_family(family, name: str) -> None:
     additions, left_alone = kernel_variables(BASE, KEY, {name: "mine"}, "auto")
     assert left_alone == (family,)
-    assert family.set_by_user({name: "mine"}) == (name,)
+    assert family.set_by_user({name: "mine"}, BASE) == (name,)
     assert not {family.url_variable, family.key_variable, name} & additions.keys()
     others = {other.key_variable for other in FAMILIES if other is not family}
     assert others < additions.keys()
@@ -65,6 +65,37 @@ def test_an_empty_variable_is_nobodys() -> None:
     additions, left_alone = kernel_variables(BASE, KEY, {"OPENAI_API_KEY": "", "OLLAMA_HOST": " "}, "auto")
     assert left_alone == ()
     assert OURS.items() <= additions.items()
+
+
+@pytest.mark.parametrize(
+    ("base_url", "address", "is_ours"),
+    [
+        (BASE, BASE, True),
+        # Exported from a server that has ended since, or for another one of this machine.
+        (BASE, "http://127.0.0.1:9999", True),
+        (BASE, "http://localhost:8888/", True),
+        (BASE, "http://[::1]:8888", True),
+        (BASE, "127.0.0.1:8888", True),
+        (BASE, "", True),
+        ("http://10.1.2.3:8888", "http://10.1.2.3:9999", True),
+        ("https://hub.example/user/ann", "https://hub.example/user/ann", True),
+        ("https://hub.example/user/ann", "http://127.0.0.1:8888/user/ann", True),
+        ("https://hub.example/user/ann", "https://hub.example/user/bob", False),
+        (BASE, "https://gpu.example:8888/user/ann", False),
+        (BASE, "gpu.example:8888", False),
+        (BASE, "http://10.1.2.3:8888", False),
+        (BASE, "http://[", False),
+    ],
+)
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+def test_a_key_of_ours_with_an_address_elsewhere_is_the_users(
+    family, base_url: str, address: str, is_ours: bool
+) -> None:
+    url = address.rstrip("/") + family.url_path if address else ""
+    env = {family.url_variable: url, family.key_variable: "bodhi-another-servers"}
+    additions, left_alone = kernel_variables(base_url, KEY, env, "auto")
+    assert left_alone == (() if is_ours else (family,))
+    assert (family.url_variable in additions, family.key_variable in additions) == (is_ours, is_ours)
 
 
 def test_where_every_family_is_the_users_nothing_at_all_is_set() -> None:

@@ -68,3 +68,23 @@ def test_only_the_end_is_kept() -> None:
         log.add(f"line {number}")
     assert len(log.lines) < 100
     assert log.lines[-1] == "line 999"
+
+
+@pytest.mark.parametrize("beginning", ["'/", "", "E "])
+def test_of_a_long_line_the_beginning_is_kept(beginning: str) -> None:
+    log = EngineLog(["/srv/m.gguf"], ["s3cret"])
+    line = f"{beginning}/srv/m.gguf s3cret {'port' * 500}"
+    log.add(line)
+    (kept,) = log.lines
+    assert "m.gguf ***" in kept
+    assert kept.endswith("\u2026")
+    assert len(kept) < 1100
+
+
+def test_lines_that_come_while_a_reason_is_looked_for_harm_nobody() -> None:
+    log = EngineLog([], [])
+    log.add("an error")
+    complaints = log._complaints()
+    assert next(complaints) == "an error"
+    log.add("another error")
+    assert list(complaints) == []

@@ -1,6 +1,7 @@
 """Estimates beside numbers worked out by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,3 +65,23 @@ def test_widths_that_the_header_names_win() -> None:
 
 def test_without_a_header_the_weights_are_counted() -> None:
     assert estimate_bytes(target(), None) == FIXED + 5000 * MIB
+
+
+@pytest.mark.parametrize(
+    ("named", "mib"),
+    [
+        ({"mmproj": "eyes.gguf"}, 3),
+        ({"lora": ["style.gguf", "tone.gguf"]}, 6),
+        ({"mmproj": "eyes.gguf", "lora": ["tone.gguf"]}, 7),
+        ({"lora": ["gone.gguf", "style.gguf"]}, 2),
+    ],
+)
+def test_projector_and_adapters_are_weights_too(named: dict[str, Any], mib: int, tmp_path: Path) -> None:
+    for name, size in {"eyes.gguf": 3, "style.gguf": 2, "tone.gguf": 4}.items():
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size * MIB)
+    paths = {
+        field: str(tmp_path / names) if isinstance(names, str) else [str(tmp_path / name) for name in names]
+        for field, names in named.items()
+    }
+    assert estimate_bytes(target(**paths), None) == FIXED + (5000 + mib) * MIB

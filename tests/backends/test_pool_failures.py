@@ -160,3 +160,30 @@ def test_a_mended_alias_is_not_refused_for_the_old_ones_failures() -> None:
             pass
 
     run(scenario)
+
+
+def test_who_is_told_of_models_can_hurt_no_request(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        def defective(event: PoolEvent) -> None:
+            events.append(event)
+            raise ValueError("an event's reader failed")
+
+        pool._residents._on_event = defective
+        async with asyncio.timeout(2):
+            async with pool.lease(A):
+                pass
+            # While it ends, another request for it waits.
+            ending = asyncio.create_task(pool.unload("a"))
+            await asyncio.sleep(0)
+            async with pool.lease(A):
+                factory.engines["a"].exited.set()
+            await ending
+            await settle()
+            factory.broken.add("a")
+            with pytest.raises(BackendUnavailable, match="a is broken"):
+                async with pool.lease(A):
+                    pass
+        assert [event.kind for event in events] == ["loaded", "unloaded", "loaded", "failed", "failed"]
+        assert caplog.text.count("It was not told") == len(events)
+
+    run(scenario)

@@ -176,3 +176,45 @@ def test_a_second_target_of_a_name_is_placed_when_the_first_is_refused() -> None
             pass
 
     run(scenario, memory_budget=5)
+
+
+def test_only_what_may_be_loaded_is_weighed() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        weighed: list[str] = []
+
+        async def estimate(target: LocalTarget) -> int:
+            weighed.append(target.path.name)
+            return 1
+
+        pool._estimate = estimate
+        for which in (A, A, B, A, alias("a", n_ctx=256)):
+            async with pool.lease(which):
+                pass
+        assert weighed == ["a.gguf", "b.gguf", "a.gguf"]
+        assert pool.states()["a"].estimate == 1
+
+    run(scenario)
+
+
+def test_a_victim_that_ends_already_is_ended_once() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        async with pool.lease(A):
+            pass
+        engine, ending = factory.engines["a"], asyncio.Event()
+        stop = engine.stop
+
+        async def slow_stop() -> None:
+            await ending.wait()
+            await stop()
+
+        engine.stop = slow_stop  # type: ignore[method-assign]
+        waiting = asyncio.create_task(hold(pool, B, ending))
+        await settle()
+        assert pool.states()["a"].state == "stopping"
+        unloading = asyncio.create_task(pool.unload("a"))
+        await settle()
+        ending.set()
+        await asyncio.gather(waiting, unloading)
+        assert [event.evicted for event in events if (event.alias, event.kind) == ("a", "unloaded")] == [True]
+
+    run(scenario, max_loaded=1)

@@ -349,6 +349,28 @@ def test_the_last_words_of_a_crash_are_the_reason(tiny_model: Path) -> None:
     asyncio.run(main())
 
 
+def test_of_a_line_that_does_not_end_the_beginning_is_kept(tiny_model: Path) -> None:
+    endless = (
+        "import sys; sys.stdin.readline(); print('{\"port\": 1}', flush=True);"
+        "sys.stderr.write('error: ' + '0123456789' * 30_000);"
+        "sys.stderr.flush(); sys.stdin.read(); sys.stderr.write('\\nthe end\\n')"
+    )
+
+    async def main() -> None:
+        process = await start(Script(endless), tiny_model)
+        async with asyncio.timeout(20):
+            # It is told before it ends: an engine may print dots for as long as it lives.
+            while not process.last_lines:
+                await asyncio.sleep(0.01)
+        await process.stop()
+        first, last = process.last_lines
+        assert first.startswith("error: 0123456789")
+        assert len(first) < 1100
+        assert last == "the end"
+
+    asyncio.run(main())
+
+
 def test_a_command_that_does_not_exist(tiny_model: Path) -> None:
     class Missing(Script):
         def command(self) -> list[str]:

@@ -197,3 +197,31 @@ async def test_a_budget_of_memory_is_kept(jp_data_dir, client, extension, models
     extension.gateway.pool.limits.memory_budget = one + one // 2
     await ask(client, "m2")
     assert set(extension.gateway.pool.states()) == {"m2"}
+
+
+async def test_what_failed_is_told_for_as_long_as_it_is_there(client, models_folder, aliases_folder) -> None:
+    drop(models_folder, "m1")
+    weights = (models_folder / "m1.gguf").read_bytes()
+    for name in ("gone", "stays"):
+        # A header that says enough to be listed, of an architecture that no engine has.
+        (models_folder / f"{name}.gguf").write_bytes(weights.replace(b"llama", b"lemma"))
+    (aliases_folder / "mine.yaml").write_text("alias: mine\npath: stays.gguf\n")
+
+    async def failed() -> tuple[set[str], str, str]:
+        document = (await client.get("/bodhi/health")).json()
+        (local,) = (await client.get("/bodhi/v1/backends")).json()["data"]
+        return set(document["models"]), document["backends"]["local"]["detail"], local["detail"]
+
+    for name in ("gone", "stays", "mine"):
+        response = await client.post(PATH, json={"model": name, "messages": [{"role": "user", "content": "hi"}]})
+        assert response.status_code == 503, response.text
+    models, *sentences = await failed()
+    assert models == {"gone", "stays", "mine"}
+    assert all("'gone'" in sentence and "'mine'" in sentence for sentence in sentences)
+    (models_folder / "gone.gguf").unlink()
+    (aliases_folder / "mine.yaml").unlink()
+    models, *sentences = await failed()
+    assert models == {"stays"}
+    assert all(
+        "'stays'" in sentence and "'gone'" not in sentence and "'mine'" not in sentence for sentence in sentences
+    )
