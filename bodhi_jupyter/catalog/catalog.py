@@ -267,8 +267,7 @@ def _merge(shelves: Sequence[_Shelf], is_default: Callable[[Alias], bool]) -> _M
             if not _is_at_backend(shelf, alias):
                 listed.setdefault(alias.name, offered)
             elif offers[alias.name] > 1:
-                listed.setdefault(full_name, replace(offered, name=full_name))
-                unlisted.setdefault(alias.name, offered)
+                unlisted.setdefault(alias.name, listed.setdefault(full_name, replace(offered, name=full_name)))
             elif listed.setdefault(alias.name, offered) is offered:
                 unlisted.setdefault(full_name, offered)
             else:

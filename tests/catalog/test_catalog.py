@@ -112,6 +112,8 @@ def test_a_name_that_two_backends_share_is_listed_with_theirs() -> None:
         assert names(await catalog.aliases()) == ["a/llama", "x", "b/llama", "y"]
         assert (await catalog.resolve("b/llama")).target == RemoteTarget("b", "llama")
         assert (await catalog.resolve("llama")).target == RemoteTarget("a", "llama")
+        # Limits, usage and metrics know a model by one name, whichever of its names the caller used.
+        assert {(await catalog.resolve(name)).name for name in ("llama", "Llama:latest", "a/llama")} == {"a/llama"}
         assert (await catalog.resolve("b/y")).target == RemoteTarget("b", "y")
 
     run(test)
