@@ -14,7 +14,7 @@ the fields that only BodhiApp uses are passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
@@ -177,6 +177,34 @@ def render(alias: AliasFile, previous: bytes | None = None) -> bytes:
         return write_yaml(alias.document).encode()
     yaml = _read(previous)
     return yaml.changed(_fields_to_write(alias, _alias_in(yaml), yaml.values), keep=BODHIAPP_FIELDS).encode()
+
+
+def explain_unwritable(alias: AliasFile) -> AliasProblem | None:
+    """Why no file can say `alias`: the field that is not read back as it was written, or the largest of too much."""
+    sizes: dict[str, int] = {}
+    for param, fields in _parts(alias.document):
+        data = write_yaml(fields).encode()
+        sizes[param] = len(data)
+        try:
+            survives = len(data) > MAX_BYTES or read_yaml(data.decode()).values == fields
+        except YamlProblem:
+            survives = False
+        if not survives:
+            return AliasProblem("an alias's file cannot hold this", param=param)
+    if sum(sizes.values()) > MAX_BYTES:
+        largest = max(sizes, key=lambda param: sizes[param])
+        return AliasProblem(f"an alias's file has at most {MAX_BYTES // 1024} KiB", param=largest)
+    return None
+
+
+def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each value that has a name of its own, as a document with nothing else in it."""
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield f"{name}.{key}", {name: {key: inner}}
+        else:
+            yield name, {name: value}
 
 
 def _fields_to_write(new: AliasFile, old: AliasFile, written: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 Path = tuple[str | int, ...]
+
+#: What can stand in double quotes alone, as an escape: it is not printable or breaks a line (YAML 1.2.2, 5.1 and 5.4).
+_ESCAPED = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]")
 
 
 class YamlProblem(Exception):
@@ -151,11 +155,15 @@ def _merge(node: Any, fields: Mapping[str, Any], keep: Collection[str]) -> None:
 
 
 def _readable(value: Any) -> Any:
-    """Text of several lines as a block, so that a person can read and edit it."""
-    if isinstance(value, str) and "\n" in value:
-        from ruamel.yaml.scalarstring import LiteralScalarString
+    """Text of several lines as a block, so that a person can read and edit it, and text that needs it in quotes."""
+    if isinstance(value, str):
+        from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-        return LiteralScalarString(value)
+        if _ESCAPED.search(value):
+            return DoubleQuotedScalarString(value)
+        return LiteralScalarString(value) if "\n" in value else value
     if isinstance(value, Mapping):
         return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
     return value

@@ -180,6 +180,19 @@ def test_yaml_1_2_words_are_words():
             "context_params": {"chat_template": "{% for m in messages %}\n{{ m }}\n{% endfor %}"},
         },
         {"alias": "a", "path": "p", "description": "word " * 1000},
+        *(
+            {"alias": "a", "path": "p", "tags": [text], "request_params": {"system_prompt": text, "x": [{"y": text}]}}
+            for text in (
+                "One.\r\nTwo.",
+                "a\n\x1b[1m",
+                "a\n\x07",
+                "a\n\x85b",
+                "\x85",
+                "a\n\u2028b",
+                "a\x7f\nb",
+                "a\n\ufffe",
+            )
+        ),
     ],
 )
 def test_what_is_written_is_read_back(document):
