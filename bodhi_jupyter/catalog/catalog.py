@@ -13,12 +13,10 @@ from dataclasses import dataclass, field, replace
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
 from .alias import Alias, LocalTarget, ModelSource, Target
 from .broken import Absence
+from .names import DEFAULT, loose_name
 from .pull_names import find_pulled, pulled_as
 
 _log = logging.getLogger(__name__)
-
-#: The name that always stands for the default model.
-DEFAULT = "default"
 
 
 class AmbiguousName(RequestError):
@@ -305,11 +303,6 @@ def _is_same_model(one: Target, other: Target) -> bool:
     if isinstance(one, LocalTarget) and isinstance(other, LocalTarget):
         return one.path == other.path
     return one == other
-
-
-def loose_name(name: str) -> str:
-    """The name as Ollama's clients may write it: they know no case, and a tag ``latest`` that says nothing."""
-    return name.casefold().removesuffix(":latest")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -210,6 +210,7 @@ class TestRefusals:
             ({}, "alias"),
             ({"alias": "a b", "path": "m.gguf"}, "alias"),
             ({"alias": "a/../b", "path": "m.gguf"}, "alias"),
+            ({"alias": "Default", "path": "m.gguf"}, "alias"),
             ({"alias": "x"}, None),
             ({"alias": "x", "path": "m.gguf", "backend": "y", "model": "z"}, None),
             ({"alias": "x", "path": 5}, "path"),
