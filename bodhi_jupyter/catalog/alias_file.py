@@ -27,7 +27,7 @@ from .context import ContextParams
 from .llama_args import translate_args, translate_struct
 from .names import check_alias_name
 from .request_params import RequestParams
-from .yaml_text import Path, YamlDocument, YamlProblem, read_yaml, write_yaml
+from .yaml_text import Path, YamlDocument, YamlProblem, read_yaml, same_value, write_yaml
 
 #: A file past this size is not an alias.
 MAX_BYTES = 256 * 1024
@@ -186,7 +186,7 @@ def explain_unwritable(alias: AliasFile) -> AliasProblem | None:
         data = write_yaml(fields).encode()
         sizes[param] = len(data)
         try:
-            survives = len(data) > MAX_BYTES or read_yaml(data.decode()).values == fields
+            survives = len(data) > MAX_BYTES or same_value(read_yaml(data.decode()).values, fields)
         except YamlProblem:
             survives = False
         if not survives:
@@ -209,8 +209,8 @@ def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _fields_to_write(new: AliasFile, old: AliasFile, written: Mapping[str, Any]) -> dict[str, Any]:
     """The new document, but in the file's own spelling where the meaning is the same."""
-    fields = new.document
-    same = {name for name in AliasFile.model_fields if getattr(new, name) == getattr(old, name)}
+    fields, before = new.document, old.document
+    same = {name for name in AliasFile.model_fields if same_value(fields.get(name), before.get(name))}
     if not {"request_params", "context_params"} <= same:
         # Raw arguments may feed both: when one changes, neither is kept as it was written.
         same -= {"request_params", "context_params"}

@@ -24,6 +24,7 @@ from .alias_file import AliasFile, AliasProblem, explain_unwritable, parse_docum
 from .alias_reader import AliasReader, Listing, StoredAlias, etag_of
 from .names import file_name_for
 from .patience import patiently
+from .yaml_text import same_value
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -262,7 +263,7 @@ def _invalid(problem: AliasProblem) -> InvalidAlias:
 def _says(data: bytes, alias: AliasFile) -> bool:
     """Whether a file of these bytes says `alias`."""
     try:
-        return parse_text(data) == alias
+        return same_value(parse_text(data).document, alias.document)
     except AliasProblem:
         return False
 

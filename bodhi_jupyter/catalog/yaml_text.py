@@ -82,6 +82,15 @@ def write_yaml(fields: Mapping[str, Any]) -> str:
     return _dump({key: _readable(value) for key, value in fields.items()})
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; ``true`` is not 1, as it is in Python."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(same_value(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
 def _yaml() -> YAML:
     from ruamel.yaml import YAML
 
@@ -150,7 +159,7 @@ def _merge(node: Any, fields: Mapping[str, Any], keep: Collection[str]) -> None:
         old = node.get(key)
         if isinstance(old, dict) and isinstance(value, Mapping):
             _merge(old, value, ())
-        elif key not in node or old != value:
+        elif key not in node or not same_value(old, value):
             node[key] = _readable(value)
 
 
