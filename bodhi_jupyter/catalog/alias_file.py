@@ -135,6 +135,14 @@ class AliasFile(BaseModel):
         return None if self.keep_alive is None else parse_duration(self.keep_alive)
 
     @property
+    def files(self) -> dict[str, str]:
+        """The paths on this machine that it names, by their fields, as in ``context_params.lora[0]``."""
+        context = self.context_params
+        named = {"path": self.path, "context_params.mmproj": context.mmproj}
+        named |= {f"context_params.lora[{index}]": path for index, path in enumerate(context.lora)}
+        return {param: path for param, path in named.items() if path is not None}
+
+    @property
     def document(self) -> dict[str, Any]:
         """What the file says, defaults left out, as JSON knows it; `parse_document` reads it back."""
         return {key: value for key, value in self.model_dump(mode="json", exclude_defaults=True).items() if value != {}}
