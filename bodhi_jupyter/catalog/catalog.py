@@ -137,8 +137,10 @@ class Catalog:
     def embedder_beside(self, default: Alias) -> Alias:
         """The embedding model of the default model's source, where that source says which it is; else the default."""
         beside = next((shelf for shelf in self._default_shelves if shelf.has_model_of(default)), None)
-        embedder = beside and next((alias for alias in beside.aliases if "embedding" in alias.capabilities), None)
-        if beside is None or embedder is None:
+        if beside is None:
+            return default
+        embedder = next((alias for alias in beside.aliases if "embedding" in alias.capabilities), None)
+        if embedder is None:
             return default
         return self._merge().by_name[_listed_name(beside, embedder, _offers(self._shelves))]
 
