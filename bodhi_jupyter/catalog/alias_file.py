@@ -14,7 +14,7 @@ the fields that only BodhiApp uses are passed over.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ from .context import ContextParams
 from .llama_args import translate_args, translate_struct
 from .names import check_alias_name
 from .request_params import RequestParams
-from .yaml_text import Path, YamlDocument, YamlProblem, read_yaml, write_yaml
+from .yaml_text import Path, YamlDocument, YamlProblem, read_yaml, same_value, write_yaml
 
 #: A file past this size is not an alias.
 MAX_BYTES = 256 * 1024
@@ -135,6 +135,14 @@ class AliasFile(BaseModel):
         return None if self.keep_alive is None else parse_duration(self.keep_alive)
 
     @property
+    def files(self) -> dict[str, str]:
+        """The paths on this machine that it names, by their fields, as in ``context_params.lora[0]``."""
+        context = self.context_params
+        named = {"path": self.path, "context_params.mmproj": context.mmproj}
+        named |= {f"context_params.lora[{index}]": path for index, path in enumerate(context.lora)}
+        return {param: path for param, path in named.items() if path is not None}
+
+    @property
     def document(self) -> dict[str, Any]:
         """What the file says, defaults left out, as JSON knows it; `parse_document` reads it back."""
         return {key: value for key, value in self.model_dump(mode="json", exclude_defaults=True).items() if value != {}}
@@ -179,10 +187,38 @@ def render(alias: AliasFile, previous: bytes | None = None) -> bytes:
     return yaml.changed(_fields_to_write(alias, _alias_in(yaml), yaml.values), keep=BODHIAPP_FIELDS).encode()
 
 
+def explain_unwritable(alias: AliasFile) -> AliasProblem | None:
+    """Why no file can say `alias`: the field that is not read back as it was written, or the largest of too much."""
+    sizes: dict[str, int] = {}
+    for param, fields in _parts(alias.document):
+        data = write_yaml(fields).encode()
+        sizes[param] = len(data)
+        try:
+            survives = len(data) > MAX_BYTES or same_value(read_yaml(data.decode()).values, fields)
+        except YamlProblem:
+            survives = False
+        if not survives:
+            return AliasProblem("an alias's file cannot hold this", param=param)
+    if sum(sizes.values()) > MAX_BYTES:
+        largest = max(sizes, key=lambda param: sizes[param])
+        return AliasProblem(f"an alias's file has at most {MAX_BYTES // 1024} KiB", param=largest)
+    return None
+
+
+def _parts(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each value that has a name of its own, as a document with nothing else in it."""
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield f"{name}.{key}", {name: {key: inner}}
+        else:
+            yield name, {name: value}
+
+
 def _fields_to_write(new: AliasFile, old: AliasFile, written: Mapping[str, Any]) -> dict[str, Any]:
     """The new document, but in the file's own spelling where the meaning is the same."""
-    fields = new.document
-    same = {name for name in AliasFile.model_fields if getattr(new, name) == getattr(old, name)}
+    fields, before = new.document, old.document
+    same = {name for name in AliasFile.model_fields if same_value(fields.get(name), before.get(name))}
     if not {"request_params", "context_params"} <= same:
         # Raw arguments may feed both: when one changes, neither is kept as it was written.
         same -= {"request_params", "context_params"}

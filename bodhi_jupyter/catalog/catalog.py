@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
-from .alias import Alias, ModelSource
+from .alias import Alias, LocalTarget, ModelSource, Target
 from .broken import Absence
+from .names import DEFAULT, loose_name
 from .pull_names import find_pulled, pulled_as
 
 _log = logging.getLogger(__name__)
-
-#: The name that always stands for the default model.
-DEFAULT = "default"
 
 
 class AmbiguousName(RequestError):
@@ -42,6 +40,14 @@ class _Shelf:
     asked_at: float | None = None
     failure: BackendError | None = None
     asking: asyncio.Task[None] | None = None
+
+    def is_backend(self, alias: Alias) -> bool:
+        """Whether the source is the backend itself, and not a person's alias for one of its models."""
+        return self.source.name == alias.target.backend
+
+    def has_model_of(self, alias: Alias) -> bool:
+        """Whether one of these is the same model, however it is called and held."""
+        return any(_is_same_model(alias.target, own.target) for own in self.aliases)
 
 
 class Catalog:
@@ -134,8 +140,13 @@ class Catalog:
 
     def embedder_beside(self, default: Alias) -> Alias:
         """The embedding model of the default model's source, where that source says which it is; else the default."""
-        beside = next((shelf.aliases for shelf in self._default_shelves if default in shelf.aliases), ())
-        return next((alias for alias in beside if "embedding" in alias.capabilities), default)
+        beside = next((shelf for shelf in self._default_shelves if shelf.has_model_of(default)), None)
+        if beside is None:
+            return default
+        embedder = next((alias for alias in beside.aliases if "embedding" in alias.capabilities), None)
+        if embedder is None:
+            return default
+        return self._merge().by_name[_listed_name(beside, embedder, _offers(self._shelves))]
 
     async def close(self) -> None:
         """Stop asking, for good."""
@@ -153,17 +164,17 @@ class Catalog:
         merged = self._merge()
         found = merged.by_name.get(name)
         if found is None and loose_name(name) == DEFAULT:
-            return merged.named(self._default_model) if self._default_model else self._first_alias()
+            return merged.default
         return found or merged.named(name) or find_pulled(name, merged.listed)
 
-    def _first_alias(self) -> Alias | None:
-        """The first alias, unless a source before it is silent: another model must not answer for it."""
+    def _first_name(self) -> str:
+        """What the first alias is listed as; "" if a source before it is silent: another must not answer for it."""
         for shelf in self._default_shelves:
             if shelf.aliases:
-                return shelf.aliases[0]
+                return _listed_name(shelf, shelf.aliases[0], _offers(self._shelves))
             if shelf.failure is not None:
-                return None
-        return None
+                break
+        return ""
 
     async def _not_found(self, name: str) -> ModelNotFound | BackendUnavailable:
         for alias, absence in self._absent().items():
@@ -186,14 +197,8 @@ class Catalog:
     def _merge(self) -> _Merged:
         """What the shelves hold together; worked out anew only when one of them was asked."""
         if self._merged is None:
-            self._merged = _merge(self._shelves, self._is_default())
+            self._merged = _merge(self._shelves, self._default_model or self._first_name())
         return self._merged
-
-    def _is_default(self) -> Callable[[Alias], bool]:
-        if self._default_model:
-            return lambda alias: alias.name == self._default_model
-        first = self._first_alias()
-        return lambda alias: first is not None and alias.target == first.target
 
     def _stale(self) -> list[_Shelf]:
         now = self._clock()
@@ -249,51 +254,61 @@ class _Merged:
         listed: every name once, the default model first, then in the order of the sources.
         by_name: what each name stands for; names that are not listed among them.
         by_loose_name: the same by `loose_name`, where of several the first is taken.
+        default: the default model, as it is listed; None where it is not known.
     """
 
     listed: list[Alias]
     by_name: dict[str, Alias]
     by_loose_name: dict[str, Alias]
+    default: Alias | None = None
 
     def named(self, name: str) -> Alias | None:
         """What is called so, exactly or else loosely."""
         return self.by_name.get(name) or self.by_loose_name.get(loose_name(name))
 
 
-def _merge(shelves: Sequence[_Shelf], is_default: Callable[[Alias], bool]) -> _Merged:
-    offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if _is_at_backend(shelf, alias))
+def _merge(shelves: Sequence[_Shelf], default: str) -> _Merged:
+    offers = _offers(shelves)
     listed: dict[str, Alias] = {}
     unlisted: dict[str, Alias] = {}
     for shelf in shelves:
         for alias in shelf.aliases:
             offered = replace(alias, stale=True) if shelf.failure is not None else alias
-            full_name = f"{alias.target.backend}/{alias.name}"
-            if not _is_at_backend(shelf, alias):
-                listed.setdefault(alias.name, offered)
-            elif offers[alias.name] > 1:
-                listed.setdefault(full_name, replace(offered, name=full_name))
-                unlisted.setdefault(alias.name, offered)
-            elif listed.setdefault(alias.name, offered) is offered:
+            name, full_name = _listed_name(shelf, alias, offers), f"{alias.target.backend}/{alias.name}"
+            if not shelf.is_backend(alias):
+                listed.setdefault(name, offered)
+            elif name == full_name:
+                unlisted.setdefault(alias.name, listed.setdefault(name, replace(offered, name=name)))
+            elif listed.setdefault(name, offered) is offered:
                 unlisted.setdefault(full_name, offered)
             else:
                 # Its own name is another's: by that name something else would be deleted, copied or unloaded.
                 unlisted.setdefault(full_name, replace(offered, name=full_name))
-    in_order = sorted(listed.values(), key=lambda alias: not is_default(alias))
     by_name = {**unlisted, **listed}
+    in_order = sorted(listed.values(), key=lambda alias: alias is not by_name.get(default))
     by_loose_name: dict[str, Alias] = {}
     for name in [*(alias.name for alias in in_order), *unlisted]:
         by_loose_name.setdefault(loose_name(name), by_name[name])
-    return _Merged(in_order, by_name, by_loose_name)
+    merged = _Merged(in_order, by_name, by_loose_name)
+    merged.default = merged.named(default)
+    return merged
 
 
-def loose_name(name: str) -> str:
-    """The name as Ollama's clients may write it: they know no case, and a tag ``latest`` that says nothing."""
-    return name.casefold().removesuffix(":latest")
+def _offers(shelves: Sequence[_Shelf]) -> Counter[str]:
+    """How many backends offer a model by each name."""
+    return Counter(alias.name for shelf in shelves for alias in shelf.aliases if shelf.is_backend(alias))
 
 
-def _is_at_backend(shelf: _Shelf, alias: Alias) -> bool:
-    """Whether the source is the backend itself, and not a person's alias for one of its models."""
-    return shelf.source.name == alias.target.backend
+def _listed_name(shelf: _Shelf, alias: Alias, offers: Counter[str]) -> str:
+    """The name under which the list has what `shelf` offers, or a source before it by the same name."""
+    is_shared = shelf.is_backend(alias) and offers[alias.name] > 1
+    return f"{alias.target.backend}/{alias.name}" if is_shared else alias.name
+
+
+def _is_same_model(one: Target, other: Target) -> bool:
+    if isinstance(one, LocalTarget) and isinstance(other, LocalTarget):
+        return one.path == other.path
+    return one == other
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,6 +6,9 @@ import hashlib
 import re
 from collections.abc import Collection
 
+#: The name that always stands for the default model.
+DEFAULT = "default"
+
 #: Long enough for ``organisation/repository:file``, short enough for a file's name on every system (255 bytes).
 MAX_LENGTH = 200
 
@@ -20,7 +23,7 @@ def check_alias_name(name: str) -> str:
     """`name` itself, when it can be an alias.
 
     Allowed are ASCII letters and digits and ``. _ - : / @ +``; the first character is a letter or a digit, and no
-    part between slashes is empty, ``.`` or ``..``: URLs would be changed on their way.
+    part between slashes is empty, ``.`` or ``..``: URLs would be changed on their way. ``default`` is taken.
 
     Raises:
         ValueError: it cannot be an alias; the message says why.
@@ -31,13 +34,20 @@ def check_alias_name(name: str) -> str:
         raise ValueError("a name consists of letters, digits and . _ - : / @ + and begins with a letter or a digit")
     if any(part in {"", ".", ".."} for part in name.split("/")):
         raise ValueError("the parts of a name between slashes must not be empty, '.' or '..'")
+    if loose_name(name) == DEFAULT:
+        raise ValueError(f"'{DEFAULT}' always stands for the default model, nothing else can be called so")
     return name
 
 
 def alias_name_from(text: str) -> str:
     """The nearest allowed name for a file's name: ``my model (1)`` becomes ``my-model-1``."""
     name = _NOT_ALLOWED.sub("-", text)[:MAX_LENGTH].strip("-./:@+_")
-    return name or "model"
+    return f"{name}-model" if loose_name(name) == DEFAULT else name or "model"
+
+
+def loose_name(name: str) -> str:
+    """The name as Ollama's clients may write it: they know no case, and a tag ``latest`` that says nothing."""
+    return name.casefold().removesuffix(":latest")
 
 
 def file_name_for(alias: str, taken: Collection[str]) -> str:

@@ -208,13 +208,30 @@ def _model_of(name: str, parts: tuple[Path, ...]) -> ModelFile:
 
 
 def document_of(alias: Alias, name: str) -> dict[str, Any]:
-    """What an alias file called `name` says that stands for the same model as `alias`, which no file says."""
-    target = alias.target
+    """What an alias file called `name` says that stands for `alias`, which no file says, held and asked as that is."""
+    params = {
+        "request_params": alias.request_params.model_dump(mode="json", exclude_defaults=True),
+        "context_params": _own_context(alias.target),
+    }
+    return {"alias": name, **_model_named(alias.target), **{key: value for key, value in params.items() if value}}
+
+
+def _model_named(target: Target) -> dict[str, str]:
     if isinstance(target, RemoteTarget):
-        return {"alias": name, "backend": target.backend, "model": target.model}
+        return {"backend": target.backend, "model": target.model}
     if target.file.repo is not None:
-        return {"alias": name, "repo": target.file.repo, "filename": _inside_repository(target.file)}
-    return {"alias": name, "path": str(target.path)}
+        return {"repo": target.file.repo, "filename": _inside_repository(target.file)}
+    return {"path": str(target.path)}
+
+
+def _own_context(target: Target) -> dict[str, Any]:
+    """How it is held, but for the projector beside its file, which is found again."""
+    if isinstance(target, RemoteTarget):
+        return {}
+    context = target.context.model_dump(mode="json", exclude_defaults=True)
+    if target.file.mmproj is not None and context.get("mmproj") == str(target.file.mmproj):
+        del context["mmproj"]
+    return context
 
 
 def _inside_repository(file: ModelFile) -> str:

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import Busy, Fault, InternalError, RequestError
-from .alias_file import AliasFile, AliasProblem, parse_document, parse_text, render
+from .alias_file import AliasFile, AliasProblem, explain_unwritable, parse_document, parse_text, render
 from .alias_reader import AliasReader, Listing, StoredAlias, etag_of
 from .names import file_name_for
 from .patience import patiently
+from .yaml_text import same_value
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -210,7 +211,9 @@ class AliasStore:
 
     def _write(self, path: Path, alias: AliasFile, previous: StoredAlias | None = None) -> StoredAlias:
         data = render(alias, None if previous is None else _unchanged_bytes(previous))
-        if parse_text(data) != alias:
+        if not _says(data, alias):
+            if problem := explain_unwritable(alias):
+                raise _invalid(problem)
             raise InternalError("The alias was not written: its file would not say the same.")
         _replace(path, data)
         return StoredAlias(alias, etag_of(data), path.stat().st_mtime_ns / 1e9, path, writable=True)
@@ -247,10 +250,22 @@ def _parse(document: Mapping[str, Any]) -> AliasFile:
     try:
         return parse_document(document)
     except AliasProblem as problem:
-        words = f"Invalid '{problem.param}'" if problem.param else "Invalid alias"
-        invalid = InvalidAlias(f"{words}: {problem.reason}.", param=problem.param)
-        invalid.faults = tuple(Fault(param, f"{reason[:1].upper()}{reason[1:]}.") for param, reason in problem.faults)
-        raise invalid from None
+        raise _invalid(problem) from None
+
+
+def _invalid(problem: AliasProblem) -> InvalidAlias:
+    words = f"Invalid '{problem.param}'" if problem.param else "Invalid alias"
+    invalid = InvalidAlias(f"{words}: {problem.reason}.", param=problem.param)
+    invalid.faults = tuple(Fault(param, f"{reason[:1].upper()}{reason[1:]}.") for param, reason in problem.faults)
+    return invalid
+
+
+def _says(data: bytes, alias: AliasFile) -> bool:
+    """Whether a file of these bytes says `alias`."""
+    try:
+        return same_value(parse_text(data).document, alias.document)
+    except AliasProblem:
+        return False
 
 
 def _unchanged_bytes(stored: StoredAlias) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 Path = tuple[str | int, ...]
+
+#: What can stand in double quotes alone, as an escape: it is not printable or breaks a line (YAML 1.2.2, 5.1 and 5.4).
+_ESCAPED = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]")
 
 
 class YamlProblem(Exception):
@@ -76,6 +80,15 @@ def read_yaml(text: str) -> YamlDocument:
 def write_yaml(fields: Mapping[str, Any]) -> str:
     """A new text of `fields`, in their order."""
     return _dump({key: _readable(value) for key, value in fields.items()})
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; ``true`` is not 1, as it is in Python."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) == set(other) and all(same_value(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _yaml() -> YAML:
@@ -146,16 +159,20 @@ def _merge(node: Any, fields: Mapping[str, Any], keep: Collection[str]) -> None:
         old = node.get(key)
         if isinstance(old, dict) and isinstance(value, Mapping):
             _merge(old, value, ())
-        elif key not in node or old != value:
+        elif key not in node or not same_value(old, value):
             node[key] = _readable(value)
 
 
 def _readable(value: Any) -> Any:
-    """Text of several lines as a block, so that a person can read and edit it."""
-    if isinstance(value, str) and "\n" in value:
-        from ruamel.yaml.scalarstring import LiteralScalarString
+    """Text of several lines as a block, so that a person can read and edit it, and text that needs it in quotes."""
+    if isinstance(value, str):
+        from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
-        return LiteralScalarString(value)
+        if _ESCAPED.search(value):
+            return DoubleQuotedScalarString(value)
+        return LiteralScalarString(value) if "\n" in value else value
     if isinstance(value, Mapping):
         return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item) for item in value]
     return value

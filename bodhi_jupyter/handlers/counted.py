@@ -6,7 +6,7 @@ import asyncio
 
 from ..access.limits import Reservation
 from ..catalog.alias import Alias, LocalTarget
-from ..catalog.catalog import DEFAULT, loose_name
+from ..catalog.names import DEFAULT, loose_name
 from ..wire.errors import InvalidField
 from .base import GatewayHandler
 

@@ -9,7 +9,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..catalog.alias import Alias
-from ..catalog.alias_file import AliasProblem, parse_document
+from ..catalog.alias_file import AliasFile, AliasProblem, parse_document
 from ..catalog.alias_reader import StoredAlias
 from ..catalog.harmless_args import harmful_in
 from ..catalog.sources import AliasFileSource, document_of
@@ -52,27 +52,22 @@ class _AliasHandler(GatewayHandler):
         """The alias in the body."""
         return {name: value for name, value in (await self.sent()).items() if name not in TOLD}
 
-    def check_arguments(self, document: dict[str, Any], before: StoredAlias | None = None) -> None:
-        """Refuse what a scoped key may not let an engine do: it opens no files.
+    def check_harmless(self, document: dict[str, Any], before: StoredAlias | None = None) -> None:
+        """Refuse what a scoped key may not let an engine do, or learn of the disk: it opens no files but models.
 
         `before` is the alias that is replaced: what its file says already is not the key's doing.
 
         Raises:
-            NotAllowed: an argument for llama-server reads, writes, runs or listens, or may.
+            NotAllowed: an argument for llama-server reads, writes, runs or listens, or may; a file is no GGUF.
         """
         if self.holder is None:
             return
         try:
-            arguments = parse_document(document).context_params.extra_args
+            alias = parse_document(document)
         except AliasProblem:
             return  # the store tells what is wrong with it
-        known = before is not None and before.file.context_params.extra_args == arguments
-        if not known and (name := harmful_in(arguments)):
-            raise NotAllowed(
-                f"A scoped key cannot give a model the argument '{name[:64]}': it may read, write or run something. "
-                "Write it into the alias's file, or use the Jupyter server's token.",
-                param="context_params.extra_args",
-            )
+        _check_arguments(alias, None if before is None else before.file)
+        _check_files(alias, None if before is None else before.file)
 
     async def changed(self) -> None:
         """Let the next list show what the files say now."""
@@ -97,6 +92,28 @@ class _AliasHandler(GatewayHandler):
             raise ReadOnlyAlias(name)
 
 
+def _check_arguments(alias: AliasFile, before: AliasFile | None) -> None:
+    arguments = alias.context_params.extra_args
+    known = before is not None and before.context_params.extra_args == arguments
+    if not known and (name := harmful_in(arguments)):
+        raise NotAllowed(
+            f"A scoped key cannot give a model the argument '{name[:64]}': it may read, write or run something. "
+            "Write it into the alias's file, or use the Jupyter server's token.",
+            param="context_params.extra_args",
+        )
+
+
+def _check_files(alias: AliasFile, before: AliasFile | None) -> None:
+    known = () if before is None else before.files.values()
+    for param, path in alias.files.items():
+        if not path.casefold().endswith(".gguf") and path not in known:
+            raise NotAllowed(
+                f"A scoped key cannot name this file in '{param}': only one that ends in '.gguf'. "
+                "Write it into the alias's file, or use the Jupyter server's token.",
+                param=param,
+            )
+
+
 class AliasesHandler(_AliasHandler):
     """``/bodhi/v1/aliases``."""
 
@@ -119,7 +136,7 @@ class AliasesHandler(_AliasHandler):
     async def post(self) -> None:
         """Create one: 201, or 409 if the name is taken."""
         document = await self.document()
-        self.check_arguments(document)
+        self.check_harmless(document)
         stored = await asyncio.to_thread(self.store.create, document)
         await self.changed()
         self.set_status(201)
@@ -142,7 +159,7 @@ class AliasHandler(_AliasHandler):
         # Its name may be left out; what is checked has to be what is written.
         document = {"alias": name, **await self.document()}
         try:
-            self.check_arguments(document, await asyncio.to_thread(self.store.get, name))
+            self.check_harmless(document, await asyncio.to_thread(self.store.get, name))
             stored = await asyncio.to_thread(self.store.update, name, document, if_match=self.if_match())
         except AliasNotFound:
             await self.explain_absence(name)

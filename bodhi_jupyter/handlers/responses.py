@@ -10,7 +10,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..catalog.alias import Alias
-from ..catalog.catalog import DEFAULT
+from ..catalog.names import DEFAULT
 from ..catalog.request_params import RequestParams
 from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event

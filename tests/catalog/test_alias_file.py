@@ -1,3 +1,4 @@
+import json
 import math
 from textwrap import dedent
 
@@ -180,6 +181,19 @@ def test_yaml_1_2_words_are_words():
             "context_params": {"chat_template": "{% for m in messages %}\n{{ m }}\n{% endfor %}"},
         },
         {"alias": "a", "path": "p", "description": "word " * 1000},
+        *(
+            {"alias": "a", "path": "p", "tags": [text], "request_params": {"system_prompt": text, "x": [{"y": text}]}}
+            for text in (
+                "One.\r\nTwo.",
+                "a\n\x1b[1m",
+                "a\n\x07",
+                "a\n\x85b",
+                "\x85",
+                "a\n\u2028b",
+                "a\x7f\nb",
+                "a\n\ufffe",
+            )
+        ),
     ],
 )
 def test_what_is_written_is_read_back(document):
@@ -218,6 +232,22 @@ def test_a_change_keeps_comments_order_and_spelling():
     expected = HAND_WRITTEN.replace("0.7", "0.2").replace("# both are needed\n", "# both are needed\n  seed: 1\n")
     assert text == f"{expected}description: Ours.\n"
     assert parse_text(text.encode()) == new
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x: {y: 1}", {"x": {"y": True}}),
+        ("x: {y: true}", {"x": {"y": 1}}),
+        ("x: [0, 1]", {"x": [False, 1]}),
+        ("x: false", {"x": 0}),
+        ("x: 1", {"x": True, "seed": 2}),
+    ],
+)
+def test_a_number_becomes_true_or_false_where_python_sees_no_change(before, after):
+    previous = f"alias: a\npath: p\nrequest_params:\n  {before}\n".encode()
+    written = parse_text(render(parse_document({"alias": "a", "path": "p", "request_params": after}), previous))
+    assert json.dumps(written.document["request_params"], sort_keys=True) == json.dumps(after, sort_keys=True)
 
 
 def test_an_unchanged_alias_is_the_same_file():

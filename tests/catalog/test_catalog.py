@@ -70,6 +70,26 @@ def test_the_first_source_wins_a_name_and_the_default_comes_first() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("sources", "default"),
+    [
+        ([Source("a", "m"), Source("b", "m")], "a/m"),
+        ([Source("aliases", "other", "m", backend="a"), Source("a", "m")], "m"),
+        ([Source("aliases", "a/m", backend="a"), Source("a", "m"), Source("b", "m")], "a/m"),
+    ],
+)
+def test_the_default_is_what_the_list_has_under_its_name(sources: list[Source], default: str) -> None:
+    async def test() -> None:
+        catalog = Catalog(sources, defaults=["a"])
+        found = await catalog.resolve("default")
+        # An engine, limits and metrics are known by the name alone.
+        assert found is await catalog.resolve(default)
+        assert found is (await catalog.aliases())[0]
+        assert found.name == default
+
+    run(test)
+
+
 def test_the_configured_default_wins_and_comes_first() -> None:
     async def test() -> None:
         sources = [Source("gpu", "big"), Source("box", "guide")]
@@ -81,17 +101,28 @@ def test_the_configured_default_wins_and_comes_first() -> None:
     run(test)
 
 
-def test_for_vectors_the_default_gives_way_to_the_embedder_beside_it_alone() -> None:
-    class Box(Source):
-        async def aliases(self) -> list[Alias]:
-            talks, embeds = await super().aliases()
-            return [talks, replace(embeds, capabilities=("embedding",))]
+class Box(Source):
+    """Offers a model that talks and one that embeds."""
 
+    async def aliases(self) -> list[Alias]:
+        talks, embeds = await super().aliases()
+        return [talks, replace(embeds, capabilities=("embedding",))]
+
+
+def test_for_vectors_the_default_gives_way_to_the_embedder_beside_it_alone() -> None:
     async def test() -> None:
-        box = Box("box", "guide", "guide-embed")
-        alone, beside = Catalog([box]), Catalog([Source("gpu", "big"), box], ["gpu", "box"])
-        for catalog, name in ((alone, "guide-embed"), (beside, "big")):
-            assert catalog.embedder_beside(await catalog.resolve("default")).name == name
+        box = Box("box", "guide", "guide-embed", backend="local")
+        mine, others = (Source("aliases", "guide", "guide-embed", backend=backend) for backend in ("local", "gpu"))
+        for sources, name, owner in (
+            ([box], "guide-embed", "box"),
+            ([Source("gpu", "big"), box], "big", "gpu"),
+            # What a person calls by these names is what the list has.
+            ([mine, box], "guide-embed", "aliases"),
+            ([others, box], "guide", "aliases"),
+        ):
+            catalog = Catalog(sources, ["gpu", "box"] if sources[0].name == "gpu" else ["box"])
+            found = catalog.embedder_beside(await catalog.resolve("default"))
+            assert (found.name, found.owned_by) == (name, owner)
 
     run(test)
 
@@ -112,6 +143,8 @@ def test_a_name_that_two_backends_share_is_listed_with_theirs() -> None:
         assert names(await catalog.aliases()) == ["a/llama", "x", "b/llama", "y"]
         assert (await catalog.resolve("b/llama")).target == RemoteTarget("b", "llama")
         assert (await catalog.resolve("llama")).target == RemoteTarget("a", "llama")
+        # Limits, usage and metrics know a model by one name, whichever of its names the caller used.
+        assert {(await catalog.resolve(name)).name for name in ("llama", "Llama:latest", "a/llama")} == {"a/llama"}
         assert (await catalog.resolve("b/y")).target == RemoteTarget("b", "y")
 
     run(test)

@@ -10,7 +10,8 @@ def test_allowed(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "-a", ".a", "a b", "a?b", "a#b", "a%20b", "a\\b", "a\n", "ä", "/a", "a/", "a//b", "a/../b", "a/.", "a" * 201],
+    ["", "-a", ".a", "a b", "a?b", "a#b", "a%20b", "a\\b", "a\n", "ä", "/a", "a/", "a//b", "a/../b", "a/.", "a" * 201,
+     "default", "Default:latest"],
 )  # fmt: skip
 def test_refused(name):
     with pytest.raises(ValueError):
@@ -42,7 +43,16 @@ def test_names_that_would_share_a_file_do_not():
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("model", "model"), ("my model (1)", "my-model-1"), ("模型", "model"), ("._-x-_.", "x"), ("a" * 300, "a" * 200)],
+    [
+        ("model", "model"),
+        ("my model (1)", "my-model-1"),
+        ("模型", "model"),
+        ("._-x-_.", "x"),
+        ("a" * 300, "a" * 200),
+        ("default", "default-model"),
+        ("Default:LATEST", "Default:LATEST-model"),
+        ("default2", "default2"),
+    ],
 )
 def test_a_file_gives_an_allowed_name(text, name):
     assert check_alias_name(alias_name_from(text)) == name

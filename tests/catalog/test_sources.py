@@ -143,9 +143,11 @@ def test_what_has_not_changed_is_not_made_again(folders: Folders, write_gguf) ->
 
 def test_a_discovered_model_as_an_alias_file(folders: Folders, write_gguf, add_to_hub) -> None:
     write_gguf(folders.models / "sub" / "mine.gguf")
+    write_gguf(folders.models / "sub" / "mmproj-mine.gguf", "clip")
     add_to_hub(folders.cache, "org/name", "folder/big-Q8_0.gguf")
     for alias in asyncio.run(folders.on_disk.aliases()):
         document = document_of(alias, "copy")
+        assert "context_params" not in document  # the projector beside it is found again
         assert parse_document(document).alias == "copy"
         folders.write("copy", "\n".join(f"{key}: {value}" for key, value in document.items() if key != "alias"))
         assert folders.read()["copy"].target == alias.target

@@ -205,6 +205,23 @@ def test_errors(store, folder):
     assert {path.name: path.read_bytes() for path in folder.glob("*.yaml")} == before
 
 
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"request_params": {"seed": 1, "a\x85b": 1}}, "request_params.a\x85b"),
+        ({"description": "a", "context_params": {"chat_template": "x" * 2**18}}, "context_params.chat_template"),
+        ({"tags": ["x" * 2**17] * 2}, "tags"),
+    ],
+)
+def test_what_no_file_can_hold_is_refused_by_its_field(store, folder, fields, param):
+    before = store.create(document("a"))
+    for action in (lambda: store.create(document("b") | fields), lambda: store.update("a", document("a") | fields)):
+        with pytest.raises(InvalidAlias) as caught:
+            action()
+        assert (caught.value.status, caught.value.param) == (400, param)
+    assert store.list().aliases == (before,)
+
+
 def test_an_alias_gets_another_name_and_keeps_its_comments(store, folder):
     put(folder, "a.yaml", "# mine\nalias: a\npath: m\n")
     renamed = store.update("a", {"alias": "b:c", "path": "m"})

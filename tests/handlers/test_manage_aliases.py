@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from tests.handlers.aliases import PATH, chat, create, models, names, text, url
@@ -210,6 +209,7 @@ class TestRefusals:
             ({}, "alias"),
             ({"alias": "a b", "path": "m.gguf"}, "alias"),
             ({"alias": "a/../b", "path": "m.gguf"}, "alias"),
+            ({"alias": "Default", "path": "m.gguf"}, "alias"),
             ({"alias": "x"}, None),
             ({"alias": "x", "path": "m.gguf", "backend": "y", "model": "z"}, None),
             ({"alias": "x", "path": 5}, "path"),
@@ -342,52 +342,3 @@ class TestByHand:
         problems = {alias["alias"]: alias.get("problem") for alias in (await client.get(PATH)).json()["data"]}
         assert problems == {"good": None, "lost": broken["reason"]}
         assert (await client.get("/v1/models/lost")).status_code == 404
-
-
-HARMFUL = {"extra_args": ["--chat-template-file", "/etc/hostname"]}
-
-
-class TestArguments:
-    """What may be said to a `llama-server` binary, by whom."""
-
-    @pytest.fixture
-    def keyed(self, extension, server_url, jp_asyncio_loop):
-        """A client with a scoped key in place of the token."""
-        key = {"Authorization": f"Bearer {extension.gateway.keys.mint('kernel:1')}"}
-        keyed = httpx.AsyncClient(base_url=server_url, headers=key, timeout=30, trust_env=False)
-        yield keyed
-        jp_asyncio_loop.run_until_complete(keyed.aclose())
-
-    @pytest.mark.parametrize(
-        "context",
-        [HARMFUL, {"extra_args": ["--mlock", "--mcp_servers_json={}"]}, ["--ctx-size 512 --slot-save-path /tmp"]],
-    )
-    async def test_a_scoped_key_opens_no_files(self, client, keyed, model, context, error_of) -> None:
-        await create(client, "mine")
-        body = {"alias": "other", "path": model, "context_params": context}
-        nameless = {name: value for name, value in body.items() if name != "alias"}
-        for response in (
-            await keyed.post(PATH, json=body),
-            await keyed.put(url("mine"), json=body),
-            await keyed.put(url("mine"), json=nameless),
-        ):
-            assert (response.status_code, error_of(response)["param"]) == (403, "context_params.extra_args")
-        assert await names(client) == ["mine"]
-
-    async def test_what_only_computes_is_everybodys(self, keyed, model) -> None:
-        created = await create(keyed, "mine", context_params={"extra_args": ["--mlock", "--numa", "numactl"]})
-        changed = await keyed.put(url("mine"), json=created.json() | {"context_params": {"extra_args": ["--no-mmap"]}})
-        assert changed.json()["context_params"] == {"extra_args": ["--no-mmap"]}
-
-    async def test_the_token_may_say_all_and_what_is_said_stays(self, client, keyed, model, error_of) -> None:
-        said = (await create(client, "mine", context_params=HARMFUL)).json()
-        kept = await keyed.put(url("mine"), json=said | {"description": "x"})
-        assert (kept.status_code, kept.json()["context_params"]) == (200, HARMFUL)
-        assert (await keyed.post(f"{url('mine')}/copy", json={"alias": "copy"})).status_code == 201
-        other = {"extra_args": ["--chat-template-file", "/etc/passwd"]}
-        refused = await keyed.put(url("copy"), json=said | {"alias": "copy", "context_params": other})
-        assert error_of(refused)["code"] == "permission_denied"
-
-    async def test_what_is_no_alias_is_told_as_ever(self, keyed, error_of) -> None:
-        refused = await keyed.post(PATH, json={"alias": "mine", "context_params": HARMFUL})
-        assert (refused.status_code, error_of(refused)["code"]) == (400, "invalid_alias")

@@ -9,7 +9,10 @@ from pathlib import Path
 import gguf
 import pytest
 
+from bodhi_jupyter.catalog.alias import LocalTarget
+from bodhi_jupyter.catalog.alias_file import parse_document
 from bodhi_jupyter.catalog.gguf_metadata import capabilities, read_metadata
+from bodhi_jupyter.catalog.sources import document_of
 from bodhi_jupyter.models import box
 from bodhi_jupyter.models.box import MODELS, Boxed, BoxedModels
 from bodhi_jupyter.wire.errors import BackendUnavailable
@@ -32,6 +35,14 @@ def test_it_can_what_it_is_said_to(model: Boxed) -> None:
 
     assert capabilities(metadata) == model.capabilities
     assert metadata.context_length == {"guide": 1024, "guide-embed": 2048}[model.name]
+
+
+def test_a_copy_is_held_and_asked_as_it_is_itself() -> None:
+    for alias in asyncio.run(BoxedModels().aliases()):
+        copy = parse_document(document_of(alias, "copy"))
+        assert isinstance(alias.target, LocalTarget)
+        assert copy.path == str(alias.target.path)
+        assert (copy.request_params, copy.context_params) == (alias.request_params, alias.target.context)
 
 
 def test_they_are_offered_where_they_lie_the_guide_first() -> None:

@@ -14,9 +14,8 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ...catalog.alias import Alias, LocalTarget
-from ...catalog.catalog import DEFAULT, loose_name
 from ...catalog.model_files import NotDeletable
-from ...catalog.names import check_alias_name
+from ...catalog.names import DEFAULT, check_alias_name, loose_name
 from ...catalog.sources import AliasFileSource, FileSource, document_of
 from ...catalog.store import AliasExists, AliasNotFound, AliasStore
 from ...wire.errors import InvalidField, NotSupported, RequestError
@@ -76,12 +75,15 @@ class _ManageHandler(OllamaHandler):
             InvalidField: nothing can be called so.
         """
         bare = name[: -len(":latest")] if name.lower().endswith(":latest") else name
+        wanted = loose_name(bare)
+        if wanted == DEFAULT:
+            raise InvalidField(
+                f"'{DEFAULT}' always stands for the default model, nothing else can be called so", param="model"
+            )
         try:
-            wanted = loose_name(check_alias_name(bare))
+            check_alias_name(bare)
         except ValueError:
             raise InvalidField("invalid model name", param="model") from None
-        if wanted == DEFAULT:
-            raise InvalidField(f"'{DEFAULT}' always stands for the default model, nothing else can be called so")
         stored = [one.file.alias for one in (await asyncio.to_thread(self.store.list)).aliases]
         listed = [alias.name for alias in await self.gateway.catalog.aliases()]
         same = [name for name in [*stored, *listed] if loose_name(name) == wanted]
