@@ -125,6 +125,7 @@ class Hub:
         Raises:
             PullCancelled: `cancelled` was set.
             AccessRefused, FileDoesNotExist, HubUnreachable: as with `plan`; what came so far is kept.
+            DigestMismatch: the hub sends more than it announced.
             NotEnoughSpace: the disk is full now.
         """
         blob = self._blob(plan, file)
@@ -234,7 +235,10 @@ class Hub:
     def _append(
         self, plan: Plan, file: HubFile, start: int, got: Callable[[int], None], cancelled: threading.Event
     ) -> None:
-        """Write what the hub sends from byte `start` on, until it ends however it ends."""
+        """Write what the hub sends from byte `start` on, until it ends however it ends.
+
+        Only what may be the file's stays: what is here already is neither replaced nor followed by anything else.
+        """
         from huggingface_hub import constants, hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -245,17 +249,23 @@ class Hub:
         partial = _partial(self._blob(plan, file))
         with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             hf_raise_for_status(response)
-            resumed = response.status_code == _PARTIAL_CONTENT
-            count = start if resumed else 0
-            with partial.open("ab" if resumed else "wb") as output:
+            is_rest = response.status_code == _PARTIAL_CONTENT
+            if is_rest and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise HubUnreachable.because("it sent another part of the file than it was asked for")
+            count = start if is_rest else 0
+            with partial.open("ab") as output:
                 for piece in response.iter_bytes():
-                    output.write(piece)
+                    output.write(piece[max(0, start - count) :])  # a whole answer begins with what is here
                     count += len(piece)
-                    got(min(count, file.size))
+                    got(min(max(count, start), file.size))
                     if cancelled.is_set():
                         raise PullCancelled(CANCELLED)
                     if count > file.size:
-                        break  # not what was announced: the checksum will say so
+                        output.truncate(start)
+                        raise DigestMismatch("digest mismatch: the hub sent more than it announced")
+                if count < file.size and not is_rest:
+                    output.truncate(start)  # it came whole: a page that says why not
+                    raise HubUnreachable.because("it sent something else than the file")
         if count < file.size:
             raise HubUnreachable.because("the connection broke")
 

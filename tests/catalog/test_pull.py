@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,16 @@ from bodhi_jupyter.catalog.pull_names import (
     InvalidPullName,
 )
 from tests.catalog.pulling import CONTENT, FILE, REPO, blobs, pull
-from tests.fakes.hub import COMMIT, sha256
+from tests.fakes.hub import COMMIT, Answer, Script, sha256
+
+
+def _begin(cache: Path, count: int) -> Path:
+    """What a pull that ended early left: the first bytes of the file."""
+    folder = cache / "models--org--tiny-GGUF" / "blobs"
+    folder.mkdir(parents=True)
+    partial = folder / f"{sha256(CONTENT)}.incomplete"
+    partial.write_bytes(CONTENT[:count])
+    return partial
 
 
 def test_the_lines_are_ollamas_and_the_file_is_where_discovery_looks(hub, cache):
@@ -70,11 +80,50 @@ def test_what_came_before_giving_up_is_kept_for_the_next_pull(hub, cache):
     assert hub.ranges() == ["bytes=20000-"]
 
 
-def test_a_hub_that_ignores_ranges_begins_again(hub, cache):
-    hub.script.cuts = [20_000]
+def test_a_hub_that_ignores_ranges_takes_nothing_away(hub, cache):
+    """It sends the beginning again, breaks off within it, and then sends everything."""
+    hub.script.cuts = [20_000, 10_000, 30_000]
     hub.script.ignore_ranges = True
     assert pull(hub, cache)[-1] == {"status": "success"}
+    assert hub.ranges() == [None, "bytes=20000-", "bytes=20000-", "bytes=30000-"]
     assert blobs(cache) == {sha256(CONTENT): len(CONTENT)}
+
+
+_PAGE = b"<html>Please log in</html>"
+
+
+@pytest.mark.parametrize("begun", [0, 20_000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, _PAGE),
+        Answer(200, b""),
+        Answer(206, CONTENT, {"Content-Range": f"bytes 7-{len(CONTENT) + 6}/{len(CONTENT) + 7}"}),
+        Answer(206, CONTENT),
+        Answer(503, _PAGE),
+    ],
+    ids=["a page", "nothing", "another part", "a part that is not named", "failure"],
+)
+def test_an_answer_that_is_not_the_file_leaves_what_came_alone(hub, cache, answer, begun):
+    hub.script.instead = [answer] * 5
+    _begin(cache, begun)
+    with pytest.raises(HubUnreachable):
+        pull(hub, cache)
+    assert sum(blobs(cache).values()) == begun
+    hub.script = Script(instead=[answer])
+    assert pull(hub, cache)[-1] == {"status": "success"}
+
+
+@pytest.mark.parametrize("begun", [0, 20_000])
+def test_more_than_was_announced_ends_the_pull(hub, cache, begun):
+    """And is not asked for again and again."""
+    _begin(cache, begun)
+    rest = {"Content-Range": f"bytes {begun}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    hub.script.instead = [Answer(206 if begun else 200, CONTENT[begun:] + b"more", rest if begun else {})] * 9
+    with pytest.raises(DigestMismatch, match="more than it announced"):
+        pull(hub, cache)
+    assert len(hub.ranges()) == 1
+    assert sum(blobs(cache).values()) == begun
 
 
 def test_a_wrong_checksum_deletes_what_came(hub, cache):
@@ -88,9 +137,7 @@ def test_a_wrong_checksum_deletes_what_came(hub, cache):
 
 
 def test_a_beginning_that_is_longer_than_the_file_is_thrown_away(hub, cache):
-    folder = cache / "models--org--tiny-GGUF" / "blobs"
-    folder.mkdir(parents=True)
-    (folder / f"{sha256(CONTENT)}.incomplete").write_bytes(CONTENT + b"more")
+    _begin(cache, len(CONTENT)).write_bytes(CONTENT + b"more")
     assert pull(hub, cache)[-1] == {"status": "success"}
     assert hub.ranges() == [None]
 

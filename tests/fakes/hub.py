@@ -7,6 +7,7 @@ headers that carry commit, size and checksum, and with ranges; what a test scrip
 import hashlib
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -35,10 +36,20 @@ class Seen:
 
 
 @dataclass
+class Answer:
+    """What is sent in place of a file."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Script:
     """What goes wrong with the bodies of files.
 
     Attributes:
+        instead: what the next downloads get in place of their file, in order.
         cuts: after how many bytes the next answers break off, in order; those after them are whole.
         corrupt: send other bytes than the checksum is of.
         ignore_ranges: answer 200 and everything.
@@ -46,6 +57,7 @@ class Script:
         held: set when an answer waits.
     """
 
+    instead: list[Answer] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     corrupt: bool = False
     ignore_ranges: bool = False
@@ -132,6 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(403, "GatedRepo")
         elif (content := repo.files.get("/".join(parts[4:]))) is None:
             self._fail(404, "EntryNotFound")
+        elif with_body and self.hub.script.instead:
+            answer = self.hub.script.instead.pop(0)
+            self._send(answer.body, answer.headers, answer.status)
         else:
             self._send_file(content, with_body=with_body)
 
@@ -142,12 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(200)
+    def _send(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+        self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # the client left
+            self.wfile.write(body)
 
     def _send_file(self, content: bytes, *, with_body: bool) -> None:
         script = self.hub.script
