@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ from .pull_errors import (
     hub_errors,
     is_offline,
 )
-from .pull_names import PullName, choose_files, parse_pull_name
+from .pull_names import InvalidPullName, PullName, choose_files, parse_pull_name
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -42,6 +43,8 @@ _LOCK_LOOK_SECONDS = 0.2
 #: Of a hub that does not answer a question about a file.
 _ANSWER_SECONDS = 10.0
 _PARTIAL_CONTENT = 206
+#: SHA-1 or SHA-256.
+_CHECKSUM = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -191,16 +194,17 @@ class Hub:
         info = HfApi(endpoint=self._endpoint).model_info(wanted.repo, timeout=_ANSWER_SECONDS)
         if info.sha is None:
             raise HubUnreachable.because("the hub's answer names no revision")
+        repo, commit = _repo(info.id), _safe(info.sha)
         files = []
         for path in choose_files([sibling.rfilename for sibling in info.siblings or []], wanted):
-            url = hf_hub_url(info.id, path, revision=info.sha, endpoint=self._endpoint)
+            url = hf_hub_url(repo, path, revision=commit, endpoint=self._endpoint)
             # Asked for each file: only this tells of a gate, and what the cache is to call the content.
             metadata = get_hf_file_metadata(url, timeout=_ANSWER_SECONDS, endpoint=self._endpoint)
-            if metadata.etag is None or metadata.size is None:
+            size, etag = metadata.size or 0, metadata.etag or ""
+            if size <= 0 or not _CHECKSUM.fullmatch(etag):
                 raise HubUnreachable.because("the hub's answer names no size or no checksum")
-            files.append(HubFile(path, metadata.size, _safe(metadata.etag)))
-        # Parsed again: it becomes a folder's name, and the hub may spell it in another way than was asked.
-        return Plan(parse_pull_name(info.id).repo, _safe(info.sha), tuple(files))
+            files.append(HubFile(path, size, etag))
+        return Plan(repo, commit, tuple(files))
 
     def _check_space(self, plan: Plan) -> None:
         missing = 0
@@ -338,6 +342,14 @@ def _digest(path: Path, file: HubFile, cancelled: threading.Event) -> str:
                 raise PullCancelled(CANCELLED)
             content.update(piece)
     return str(content.hexdigest())
+
+
+def _repo(told: str) -> str:
+    """The repository as the hub spells it, which may be in another way than was asked; it becomes a folder's name."""
+    try:
+        return parse_pull_name(told).repo
+    except InvalidPullName:
+        raise HubUnreachable.because("the hub's answer cannot be understood") from None
 
 
 def _safe(name: str) -> str:

@@ -101,8 +101,10 @@ _PAGE = b"<html>Please log in</html>"
         Answer(206, CONTENT, {"Content-Range": f"bytes 7-{len(CONTENT) + 6}/{len(CONTENT) + 7}"}),
         Answer(206, CONTENT),
         Answer(503, _PAGE),
+        Answer(503, b"[]", {"Content-Type": "application/json"}),
+        Answer(502, b"\xff"),
     ],
-    ids=["a page", "nothing", "another part", "a part that is not named", "failure"],
+    ids=["a page", "nothing", "another part", "a part that is not named", "failure", "a list", "no text"],
 )
 def test_an_answer_that_is_not_the_file_leaves_what_came_alone(hub, cache, answer, begun):
     hub.script.instead = [answer] * 5
@@ -196,6 +198,45 @@ def test_what_cannot_be_had(hub, cache, name, error, says):
         pull(hub, cache, name)
     assert "127.0.0.1" not in str(caught.value)
     assert 400 <= caught.value.status < 500
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"info": _PAGE},
+        {"info": b"[]"},
+        {"info": b"\xff"},
+        {"info": b"{}"},
+        {"info": b'{"id": "odd", "sha": "c0ffee", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": 7, "sha": "c0ffee", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "sha": 7, "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "sha": "../..", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "sha": "c0ffee", "siblings": [{"rfilename": null}]}'},
+        {"info": b'{"id": "org/odd", "sha": "c0ffee", "siblings": [{}]}'},
+        {"headers": {"X-Linked-Size": "0"}},
+        {"headers": {"X-Linked-Size": "-7"}},
+        {"headers": {"X-Linked-Size": "many"}},
+        {"headers": {"X-Linked-ETag": "../../blob"}},
+        {"headers": {"X-Linked-ETag": "d41d8cd98f00b204e9800998ecf8427e"}},
+    ],
+    ids=str,
+)
+def test_a_hub_that_answers_nonsense_is_none(hub, cache, told):
+    """A login page, say; and no checksum that could be worked out is one. Nothing is downloaded for it."""
+    hub.add("org/odd", {"x.gguf": CONTENT}, **told)
+    with pytest.raises(HubUnreachable):
+        pull(hub, cache, "org/odd")
+    assert hub.ranges() == []
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("path", ["../../x.gguf", "a/../../../x.gguf", "/x.gguf", "./x.gguf", "a//x.gguf"])
+def test_a_file_whose_name_leads_elsewhere_is_not_there(hub, cache, path):
+    hub.add("org/odd", {path: CONTENT})
+    with pytest.raises(FileDoesNotExist, match="has no GGUF files"):
+        pull(hub, cache, "org/odd")
     assert not cache.exists()
 
 

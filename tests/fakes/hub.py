@@ -18,11 +18,13 @@ PIECE = 4096
 
 @dataclass
 class Repo:
-    """Files by path; who may have them."""
+    """Files by path; who may have them; what is told of them in place of the truth."""
 
     files: dict[str, bytes]
     gated: bool = False
     token: str | None = None
+    info: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -139,7 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(401 if headers.get("Authorization") is None else 404, "RepoNotFound")
         elif is_api:
             canonical = next(known for known in self.hub.repos if known.lower() == name.lower())
-            self._send(json.dumps(_model_info(canonical, repo)).encode(), {"Content-Type": "application/json"})
+            info = json.dumps(_model_info(canonical, repo)).encode() if repo.info is None else repo.info
+            self._send(info, {"Content-Type": "application/json"})
         elif repo.gated and headers.get("Authorization") != f"Bearer {repo.token}":
             self._fail(403, "GatedRepo")
         elif (content := repo.files.get("/".join(parts[4:]))) is None:
@@ -148,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self.hub.script.instead.pop(0)
             self._send(answer.body, answer.headers, answer.status)
         else:
-            self._send_file(content, with_body=with_body)
+            self._send_file(content, repo.headers, with_body=with_body)
 
     def _fail(self, status: int, code: str) -> None:
         self.send_response(status)
@@ -165,17 +168,16 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # the client left
             self.wfile.write(body)
 
-    def _send_file(self, content: bytes, *, with_body: bool) -> None:
+    def _send_file(self, content: bytes, headers: dict[str, str], *, with_body: bool) -> None:
         script = self.hub.script
         digest = sha256(content)
         start = 0
         if (asked := self.headers.get("Range")) and not script.ignore_ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("X-Linked-Size", str(len(content)))
-        self.send_header("X-Linked-ETag", f'"{digest}"')
-        self.send_header("ETag", f'"{digest}"')
+        linked = {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{digest}"'}
+        for key, value in {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', **linked, **headers}.items():
+            self.send_header(key, value)
         self.send_header("Accept-Ranges", "bytes")
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
