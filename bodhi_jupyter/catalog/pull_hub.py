@@ -140,7 +140,8 @@ class Hub:
                 self._download(plan, file, got, cancelled)
             except OSError as error:
                 if error.errno == errno.ENOSPC:
-                    raise NotEnoughSpace.measured(file.size, shutil.disk_usage(blob.parent).free) from error
+                    missing = file.size - _size(_partial(blob))
+                    raise NotEnoughSpace.measured(missing, shutil.disk_usage(blob.parent).free) from error
                 raise
         return True
 
@@ -154,8 +155,10 @@ class Hub:
         blob = self._blob(plan, file)
         with self._lock(plan, file, cancelled):
             partial = _partial(blob)
-            if blob.exists() and not partial.exists():
-                return  # another server was quicker
+            if not partial.exists():  # another server was quicker
+                if blob.exists():
+                    return
+                raise DigestMismatch("digest mismatch, file must be downloaded again: another server deleted it")
             digest = _digest(partial, file, cancelled)
             if digest != file.etag:
                 partial.unlink()

@@ -163,6 +163,24 @@ def test_a_disk_that_fills_meanwhile_is_told_apart(hub, cache, monkeypatch):
         pull(hub, cache)
 
 
+def test_what_a_disk_that_fills_lacks_is_what_has_not_come(hub, cache, monkeypatch):
+    told = []
+
+    def full(self, *args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def measured(needed: int, free: int) -> NotEnoughSpace:
+        told.append(needed)
+        return NotEnoughSpace("full")
+
+    _begin(cache, 20_000)
+    monkeypatch.setattr(Hub, "_append", full)
+    monkeypatch.setattr(NotEnoughSpace, "measured", measured)
+    with pytest.raises(NotEnoughSpace):
+        pull(hub, cache)
+    assert told == [len(CONTENT) - 20_000]
+
+
 def test_what_is_here_needs_no_room(hub, cache, monkeypatch):
     pull(hub, cache)
     usage = namedtuple("usage", "total used free")
