@@ -74,7 +74,7 @@ def _candidates(folder: Path, snapshot: str | None) -> list[str]:
 def _commit(folder: Path, reference: str) -> str | None:
     try:
         return (folder / "refs" / reference).read_text(encoding="utf-8").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 

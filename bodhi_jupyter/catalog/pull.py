@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,14 +22,18 @@ from .pull_names import PullName, parse_pull_name
 _log = logging.getLogger(__name__)
 
 #: Pulls at the same time; others wait. Threads of their own: those of `asyncio.to_thread` have to stay free.
-_AT_ONCE = 4
+AT_ONCE = 4
 #: Finished pulls that are still told of.
 _REMEMBERED = 20
 #: Between two lines about one file.
 LINE_SECONDS = 0.25
+#: After so long without news the last line is told again: clients and proxies take a silent server for a dead one.
+REPEAT_SECONDS = 10.0
 
 #: ``{"status": …}``, with ``digest``, ``total`` and ``completed`` (bytes) while a file comes (Ollama API, pull).
 Line = dict[str, Any]
+
+_FIRST_LINE: Line = {"status": "pulling manifest"}
 
 
 class Source(Protocol):
@@ -87,15 +91,22 @@ class Pulls:
         source: where files come from.
         changed: called when a model is in place, before its pull is told to have succeeded.
         line_seconds: between two lines about one file.
+        repeat_seconds: without news, until the last line is told again.
     """
 
     def __init__(
-        self, source: Source, changed: Callable[[], Awaitable[object]], *, line_seconds: float = LINE_SECONDS
+        self,
+        source: Source,
+        changed: Callable[[], Awaitable[object]],
+        *,
+        line_seconds: float = LINE_SECONDS,
+        repeat_seconds: float = REPEAT_SECONDS,
     ) -> None:
         self._source = source
         self._changed = changed
         self._line_seconds = line_seconds
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="bodhi-pull")
+        self._repeat_seconds = repeat_seconds
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bodhi-pull")
         self._running: dict[str, _Pull] = {}
         self._finished: deque[_Pull] = deque(maxlen=_REMEMBERED)
 
@@ -103,7 +114,7 @@ class Pulls:
         """The lines of the pull of `name`, begun or joined, up to ``success``.
 
         When the last one who follows leaves, the download ends; what came stays for the next time. A follower that
-        is slow sees of each file the latest line only.
+        is slow sees of each file the latest line only; while there is no news, the last line comes again.
 
         Raises:
             InvalidPullName: it is no name of a repository.
@@ -118,7 +129,11 @@ class Pulls:
                 if pull.is_over:
                     break
                 follower.news.clear()
-                await follower.news.wait()
+                try:
+                    async with asyncio.timeout(self._repeat_seconds):
+                        await follower.news.wait()
+                except TimeoutError:
+                    yield pull.last_line
             if pull.failure is not None:
                 raise again(pull.failure)
         finally:
@@ -137,13 +152,13 @@ class Pulls:
         """
         if pull_id not in self._running:
             raise PullNotFound(f"No pull '{pull_id}' is under way.", param="id")
-        self._running[pull_id].cancelled.set()
+        self._running[pull_id].stop()
 
     async def close(self) -> None:
         """Stop every pull, and wait for it."""
         pulls = list(self._running.values())
         for pull in pulls:
-            pull.cancelled.set()
+            pull.stop()
         await asyncio.gather(*(pull.task for pull in pulls if pull.task is not None))
         self._threads.shutdown(wait=False)
 
@@ -151,23 +166,26 @@ class Pulls:
         for pull in self._running.values():
             if pull.wanted.key == wanted.key and not pull.cancelled.is_set():
                 return pull
-        pull = _Pull(wanted)
-        self._running[pull.id] = pull
-        pull.task = asyncio.create_task(self._run(pull))
-        return pull
-
-    async def _run(self, pull: _Pull) -> None:
         loop = asyncio.get_running_loop()
 
         def say(line: Line) -> None:
             with suppress(RuntimeError):  # the loop has gone: the server stops
                 loop.call_soon_threadsafe(pull.publish, line)
 
+        pull = _Pull(wanted)
+        pull.work = self._threads.submit(self._bring, pull, say)
+        pull.task = loop.create_task(self._run(pull, pull.work))
+        self._running[pull.id] = pull
+        return pull
+
+    async def _run(self, pull: _Pull, work: Future[None]) -> None:
         failure: GatewayError | None = None
         try:
-            await loop.run_in_executor(self._threads, self._bring, pull, say)
+            await asyncio.wrap_future(work)
             await self._changed()
             pull.publish({"status": "success"})
+        except asyncio.CancelledError:  # it was stopped before a thread was free
+            failure = PullCancelled(CANCELLED)
         except GatewayError as error:
             failure = error
         except OSError as error:
@@ -184,7 +202,7 @@ class Pulls:
         _raise_if(pull.cancelled)
         plan = self._source.plan(pull.wanted)
         pull.total = sum(file.size for file in plan.files)
-        say({"status": "pulling manifest"})
+        say(_FIRST_LINE)
         for file in plan.files:
             _raise_if(pull.cancelled)
             meter = _Meter(file, say, self._line_seconds)
@@ -212,6 +230,7 @@ class _Pull:
     id: str = field(default_factory=lambda: f"pull_{uuid.uuid4().hex[:12]}")
     started: float = field(default_factory=time.time)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    work: Future[None] | None = None
     task: asyncio.Task[None] | None = None
     total: int = 0
     is_over: bool = False
@@ -229,7 +248,18 @@ class _Pull:
     def leave(self, follower: _Follower) -> None:
         self._followers.discard(follower)
         if not self._followers and not self.is_over:
-            self.cancelled.set()
+            self.stop()
+
+    def stop(self) -> None:
+        """End it: at once where it waits for a thread, else where the thread looks next."""
+        self.cancelled.set()
+        if self.work is not None:
+            self.work.cancel()
+
+    @property
+    def last_line(self) -> Line:
+        """What was told last; of one that waits for a thread, what will be told first."""
+        return self._lines.get(self._last, _FIRST_LINE)
 
     def publish(self, line: Line) -> None:
         self._last = line["status"]

@@ -14,11 +14,14 @@ GatewayError
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from ..wire.errors import BackendFailed, BackendUnavailable, GatewayError, NotAllowed, RequestError
 from .pull_names import FileDoesNotExist
+
+_log = logging.getLogger(__name__)
 
 #: What those who follow a cancelled pull are told.
 CANCELLED = "pull canceled"
@@ -88,7 +91,7 @@ def hub_errors(repo: str) -> Iterator[None]:
     """Whatever `huggingface_hub` raises inside, as one of our errors.
 
     Raises:
-        FileDoesNotExist, AccessRefused, HubUnreachable: what the hub said, or that it said nothing.
+        FileDoesNotExist, AccessRefused, HubUnreachable: what the hub said, or that it said nothing of use.
     """
     from huggingface_hub import errors
 
@@ -115,6 +118,9 @@ def hub_errors(repo: str) -> Iterator[None]:
         raise _refusal(error.response.status_code, repo) from None
     except errors.HTTPError:  # of the HTTP library that this version is built on
         raise HubUnreachable.because("it does not answer") from None
+    except (AttributeError, KeyError, TypeError, ValueError):  # it takes answers apart without a look at what they are
+        _log.debug("The hub's answer about %r is none", repo, exc_info=True)
+        raise HubUnreachable.because("its answer cannot be understood") from None
 
 
 def _refusal(status: int, repo: str) -> GatewayError:

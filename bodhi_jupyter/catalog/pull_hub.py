@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ from .pull_errors import (
     hub_errors,
     is_offline,
 )
-from .pull_names import PullName, choose_files, parse_pull_name
+from .pull_names import InvalidPullName, PullName, choose_files, parse_pull_name
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -42,6 +43,8 @@ _LOCK_LOOK_SECONDS = 0.2
 #: Of a hub that does not answer a question about a file.
 _ANSWER_SECONDS = 10.0
 _PARTIAL_CONTENT = 206
+#: SHA-1 or SHA-256.
+_CHECKSUM = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class Hub:
         Raises:
             PullCancelled: `cancelled` was set.
             AccessRefused, FileDoesNotExist, HubUnreachable: as with `plan`; what came so far is kept.
+            DigestMismatch: the hub sends more than it announced.
             NotEnoughSpace: the disk is full now.
         """
         blob = self._blob(plan, file)
@@ -136,7 +140,8 @@ class Hub:
                 self._download(plan, file, got, cancelled)
             except OSError as error:
                 if error.errno == errno.ENOSPC:
-                    raise NotEnoughSpace.measured(file.size, shutil.disk_usage(blob.parent).free) from error
+                    missing = file.size - _size(_partial(blob))
+                    raise NotEnoughSpace.measured(missing, shutil.disk_usage(blob.parent).free) from error
                 raise
         return True
 
@@ -150,8 +155,10 @@ class Hub:
         blob = self._blob(plan, file)
         with self._lock(plan, file, cancelled):
             partial = _partial(blob)
-            if blob.exists() and not partial.exists():
-                return  # another server was quicker
+            if not partial.exists():  # another server was quicker
+                if blob.exists():
+                    return
+                raise DigestMismatch("digest mismatch, file must be downloaded again: another server deleted it")
             digest = _digest(partial, file, cancelled)
             if digest != file.etag:
                 partial.unlink()
@@ -190,16 +197,17 @@ class Hub:
         info = HfApi(endpoint=self._endpoint).model_info(wanted.repo, timeout=_ANSWER_SECONDS)
         if info.sha is None:
             raise HubUnreachable.because("the hub's answer names no revision")
+        repo, commit = _repo(info.id), _safe(info.sha)
         files = []
         for path in choose_files([sibling.rfilename for sibling in info.siblings or []], wanted):
-            url = hf_hub_url(info.id, path, revision=info.sha, endpoint=self._endpoint)
+            url = hf_hub_url(repo, path, revision=commit, endpoint=self._endpoint)
             # Asked for each file: only this tells of a gate, and what the cache is to call the content.
             metadata = get_hf_file_metadata(url, timeout=_ANSWER_SECONDS, endpoint=self._endpoint)
-            if metadata.etag is None or metadata.size is None:
+            size, etag = metadata.size or 0, metadata.etag or ""
+            if size <= 0 or not _CHECKSUM.fullmatch(etag):
                 raise HubUnreachable.because("the hub's answer names no size or no checksum")
-            files.append(HubFile(path, metadata.size, _safe(metadata.etag)))
-        # Parsed again: it becomes a folder's name, and the hub may spell it in another way than was asked.
-        return Plan(parse_pull_name(info.id).repo, _safe(info.sha), tuple(files))
+            files.append(HubFile(path, size, etag))
+        return Plan(repo, commit, tuple(files))
 
     def _check_space(self, plan: Plan) -> None:
         missing = 0
@@ -234,7 +242,10 @@ class Hub:
     def _append(
         self, plan: Plan, file: HubFile, start: int, got: Callable[[int], None], cancelled: threading.Event
     ) -> None:
-        """Write what the hub sends from byte `start` on, until it ends however it ends."""
+        """Write what the hub sends from byte `start` on, until it ends however it ends.
+
+        Only what may be the file's stays: what is here already is neither replaced nor followed by anything else.
+        """
         from huggingface_hub import constants, hf_hub_url
         from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
@@ -245,17 +256,23 @@ class Hub:
         partial = _partial(self._blob(plan, file))
         with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             hf_raise_for_status(response)
-            resumed = response.status_code == _PARTIAL_CONTENT
-            count = start if resumed else 0
-            with partial.open("ab" if resumed else "wb") as output:
+            is_rest = response.status_code == _PARTIAL_CONTENT
+            if is_rest and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise HubUnreachable.because("it sent another part of the file than it was asked for")
+            count = start if is_rest else 0
+            with partial.open("ab") as output:
                 for piece in response.iter_bytes():
-                    output.write(piece)
+                    output.write(piece[max(0, start - count) :])  # a whole answer begins with what is here
                     count += len(piece)
-                    got(min(count, file.size))
+                    got(min(max(count, start), file.size))
                     if cancelled.is_set():
                         raise PullCancelled(CANCELLED)
                     if count > file.size:
-                        break  # not what was announced: the checksum will say so
+                        output.truncate(start)
+                        raise DigestMismatch("digest mismatch: the hub sent more than it announced")
+                if count < file.size and not is_rest:
+                    output.truncate(start)  # it came whole: a page that says why not
+                    raise HubUnreachable.because("it sent something else than the file")
         if count < file.size:
             raise HubUnreachable.because("the connection broke")
 
@@ -328,6 +345,14 @@ def _digest(path: Path, file: HubFile, cancelled: threading.Event) -> str:
                 raise PullCancelled(CANCELLED)
             content.update(piece)
     return str(content.hexdigest())
+
+
+def _repo(told: str) -> str:
+    """The repository as the hub spells it, which may be in another way than was asked; it becomes a folder's name."""
+    try:
+        return parse_pull_name(told).repo
+    except InvalidPullName:
+        raise HubUnreachable.because("the hub's answer cannot be understood") from None
 
 
 def _safe(name: str) -> str:

@@ -205,7 +205,8 @@ def _rank(path: str) -> tuple[int, str]:
 
 
 def _is_gguf(path: str) -> bool:
-    return path.lower().endswith(".gguf")
+    """A GGUF file in the repository, and not by a path that leads out of it."""
+    return path.lower().endswith(".gguf") and {"", ".", ".."}.isdisjoint(path.split("/"))
 
 
 def _name(path: str) -> FileName:

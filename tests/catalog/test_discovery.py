@@ -73,6 +73,16 @@ def test_a_repository_of_the_hub(tmp_path, add_to_hub):
     assert (model.repo, model.path, model.size) == ("ggml-org/Qwen3-1.7B-GGUF", path, 10)
 
 
+def test_a_reference_that_is_no_text_hides_no_model(tmp_path, add_to_hub):
+    for commit in ("aaa", "bbb"):
+        add_to_hub(tmp_path, "o/n", f"{commit}-Q8_0.gguf", commit=commit, main=False)
+    add_to_hub(tmp_path, "o/other", "other-Q8_0.gguf")
+    refs = tmp_path / "models--o--n" / "refs"
+    refs.mkdir()
+    (refs / "main").write_bytes(b"\xff\xfe\x00")
+    assert len(ModelFolders([tmp_path]).scan().models) == 3
+
+
 def test_of_several_snapshots_main_is_shown_and_what_only_others_have(tmp_path, add_to_hub):
     for commit in ("aaa", "bbb", "ccc"):
         add_to_hub(tmp_path, "o/n", "m-Q8_0.gguf", commit=commit, main=commit == "bbb")

@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,16 @@ from bodhi_jupyter.catalog.pull_names import (
     InvalidPullName,
 )
 from tests.catalog.pulling import CONTENT, FILE, REPO, blobs, pull
-from tests.fakes.hub import COMMIT, sha256
+from tests.fakes.hub import COMMIT, Answer, Script, sha256
+
+
+def _begin(cache: Path, count: int) -> Path:
+    """What a pull that ended early left: the first bytes of the file."""
+    folder = cache / "models--org--tiny-GGUF" / "blobs"
+    folder.mkdir(parents=True)
+    partial = folder / f"{sha256(CONTENT)}.incomplete"
+    partial.write_bytes(CONTENT[:count])
+    return partial
 
 
 def test_the_lines_are_ollamas_and_the_file_is_where_discovery_looks(hub, cache):
@@ -70,11 +80,52 @@ def test_what_came_before_giving_up_is_kept_for_the_next_pull(hub, cache):
     assert hub.ranges() == ["bytes=20000-"]
 
 
-def test_a_hub_that_ignores_ranges_begins_again(hub, cache):
-    hub.script.cuts = [20_000]
+def test_a_hub_that_ignores_ranges_takes_nothing_away(hub, cache):
+    """It sends the beginning again, breaks off within it, and then sends everything."""
+    hub.script.cuts = [20_000, 10_000, 30_000]
     hub.script.ignore_ranges = True
     assert pull(hub, cache)[-1] == {"status": "success"}
+    assert hub.ranges() == [None, "bytes=20000-", "bytes=20000-", "bytes=30000-"]
     assert blobs(cache) == {sha256(CONTENT): len(CONTENT)}
+
+
+_PAGE = b"<html>Please log in</html>"
+
+
+@pytest.mark.parametrize("begun", [0, 20_000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, _PAGE),
+        Answer(200, b""),
+        Answer(206, CONTENT, {"Content-Range": f"bytes 7-{len(CONTENT) + 6}/{len(CONTENT) + 7}"}),
+        Answer(206, CONTENT),
+        Answer(503, _PAGE),
+        Answer(503, b"[]", {"Content-Type": "application/json"}),
+        Answer(502, b"\xff"),
+    ],
+    ids=["a page", "nothing", "another part", "a part that is not named", "failure", "a list", "no text"],
+)
+def test_an_answer_that_is_not_the_file_leaves_what_came_alone(hub, cache, answer, begun):
+    hub.script.instead = [answer] * 5
+    _begin(cache, begun)
+    with pytest.raises(HubUnreachable):
+        pull(hub, cache)
+    assert sum(blobs(cache).values()) == begun
+    hub.script = Script(instead=[answer])
+    assert pull(hub, cache)[-1] == {"status": "success"}
+
+
+@pytest.mark.parametrize("begun", [0, 20_000])
+def test_more_than_was_announced_ends_the_pull(hub, cache, begun):
+    """And is not asked for again and again."""
+    _begin(cache, begun)
+    rest = {"Content-Range": f"bytes {begun}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+    hub.script.instead = [Answer(206 if begun else 200, CONTENT[begun:] + b"more", rest if begun else {})] * 9
+    with pytest.raises(DigestMismatch, match="more than it announced"):
+        pull(hub, cache)
+    assert len(hub.ranges()) == 1
+    assert sum(blobs(cache).values()) == begun
 
 
 def test_a_wrong_checksum_deletes_what_came(hub, cache):
@@ -88,9 +139,7 @@ def test_a_wrong_checksum_deletes_what_came(hub, cache):
 
 
 def test_a_beginning_that_is_longer_than_the_file_is_thrown_away(hub, cache):
-    folder = cache / "models--org--tiny-GGUF" / "blobs"
-    folder.mkdir(parents=True)
-    (folder / f"{sha256(CONTENT)}.incomplete").write_bytes(CONTENT + b"more")
+    _begin(cache, len(CONTENT)).write_bytes(CONTENT + b"more")
     assert pull(hub, cache)[-1] == {"status": "success"}
     assert hub.ranges() == [None]
 
@@ -112,6 +161,24 @@ def test_a_disk_that_fills_meanwhile_is_told_apart(hub, cache, monkeypatch):
     monkeypatch.setattr(Hub, "_append", full)
     with pytest.raises(NotEnoughSpace):
         pull(hub, cache)
+
+
+def test_what_a_disk_that_fills_lacks_is_what_has_not_come(hub, cache, monkeypatch):
+    told = []
+
+    def full(self, *args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def measured(needed: int, free: int) -> NotEnoughSpace:
+        told.append(needed)
+        return NotEnoughSpace("full")
+
+    _begin(cache, 20_000)
+    monkeypatch.setattr(Hub, "_append", full)
+    monkeypatch.setattr(NotEnoughSpace, "measured", measured)
+    with pytest.raises(NotEnoughSpace):
+        pull(hub, cache)
+    assert told == [len(CONTENT) - 20_000]
 
 
 def test_what_is_here_needs_no_room(hub, cache, monkeypatch):
@@ -149,6 +216,45 @@ def test_what_cannot_be_had(hub, cache, name, error, says):
         pull(hub, cache, name)
     assert "127.0.0.1" not in str(caught.value)
     assert 400 <= caught.value.status < 500
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"info": _PAGE},
+        {"info": b"[]"},
+        {"info": b"\xff"},
+        {"info": b"{}"},
+        {"info": b'{"id": "odd", "sha": "c0ffee", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": 7, "sha": "c0ffee", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "sha": 7, "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "sha": "../..", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "siblings": [{"rfilename": "x.gguf"}]}'},
+        {"info": b'{"id": "org/odd", "sha": "c0ffee", "siblings": [{"rfilename": null}]}'},
+        {"info": b'{"id": "org/odd", "sha": "c0ffee", "siblings": [{}]}'},
+        {"headers": {"X-Linked-Size": "0"}},
+        {"headers": {"X-Linked-Size": "-7"}},
+        {"headers": {"X-Linked-Size": "many"}},
+        {"headers": {"X-Linked-ETag": "../../blob"}},
+        {"headers": {"X-Linked-ETag": "d41d8cd98f00b204e9800998ecf8427e"}},
+    ],
+    ids=str,
+)
+def test_a_hub_that_answers_nonsense_is_none(hub, cache, told):
+    """A login page, say; and no checksum that could be worked out is one. Nothing is downloaded for it."""
+    hub.add("org/odd", {"x.gguf": CONTENT}, **told)
+    with pytest.raises(HubUnreachable):
+        pull(hub, cache, "org/odd")
+    assert hub.ranges() == []
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("path", ["../../x.gguf", "a/../../../x.gguf", "/x.gguf", "./x.gguf", "a//x.gguf"])
+def test_a_file_whose_name_leads_elsewhere_is_not_there(hub, cache, path):
+    hub.add("org/odd", {path: CONTENT})
+    with pytest.raises(FileDoesNotExist, match="has no GGUF files"):
+        pull(hub, cache, "org/odd")
     assert not cache.exists()
 
 

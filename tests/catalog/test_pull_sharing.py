@@ -1,14 +1,16 @@
 """Several who want one model: they share its download, which ends with the last of them."""
 
 import asyncio
+import threading
+from contextlib import nullcontext
 
 import pytest
 
 from bodhi_jupyter.catalog.pull import PullNotFound, Pulls
-from bodhi_jupyter.catalog.pull_errors import (
-    PullCancelled,
-)
-from tests.catalog.pulling import CONTENT, REPO, blobs, lines_of, pull, run
+from bodhi_jupyter.catalog.pull_errors import DigestMismatch, PullCancelled
+from bodhi_jupyter.catalog.pull_hub import Hub
+from bodhi_jupyter.catalog.pull_names import parse_pull_name
+from tests.catalog.pulling import CONTENT, NAME, REPO, blobs, lines_of, pull, run
 from tests.fakes.hub import PIECE
 
 
@@ -95,6 +97,23 @@ def test_a_pull_after_a_cancelled_one_is_a_new_one(hub, cache):
         assert (await new)[-1] == {"status": "success"}
 
     run(main, hub, cache)
+
+
+@pytest.mark.parametrize("corrupt", [False, True])
+def test_two_servers_that_got_the_same_file_are_of_one_mind(hub, cache, corrupt):
+    """One checks it after the other, when it has been taken in already, or thrown away."""
+    hub.script.corrupt = corrupt
+    servers = [Hub(cache, {"HF_ENDPOINT": hub.url}), Hub(cache, {"HF_ENDPOINT": hub.url})]
+    plan = servers[0].plan(parse_pull_name(NAME))
+    (file,) = plan.files
+    nobody = threading.Event()
+    for server in servers:
+        assert server.fetch(plan, file, lambda count: None, nobody)
+    for server in servers:
+        with pytest.raises(DigestMismatch) if corrupt else nullcontext():
+            server.verify(plan, file, nobody)
+    assert blobs(cache) == ({} if corrupt else {file.etag: len(CONTENT)})
+    assert hub.ranges() == [None]
 
 
 def test_closing_ends_a_download_and_tells(hub, cache):

@@ -7,6 +7,7 @@ headers that carry commit, size and checksum, and with ranges; what a test scrip
 import hashlib
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -17,11 +18,13 @@ PIECE = 4096
 
 @dataclass
 class Repo:
-    """Files by path; who may have them."""
+    """Files by path; who may have them; what is told of them in place of the truth."""
 
     files: dict[str, bytes]
     gated: bool = False
     token: str | None = None
+    info: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -35,10 +38,20 @@ class Seen:
 
 
 @dataclass
+class Answer:
+    """What is sent in place of a file."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Script:
     """What goes wrong with the bodies of files.
 
     Attributes:
+        instead: what the next downloads get in place of their file, in order.
         cuts: after how many bytes the next answers break off, in order; those after them are whole.
         corrupt: send other bytes than the checksum is of.
         ignore_ranges: answer 200 and everything.
@@ -46,6 +59,7 @@ class Script:
         held: set when an answer waits.
     """
 
+    instead: list[Answer] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     corrupt: bool = False
     ignore_ranges: bool = False
@@ -127,13 +141,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(401 if headers.get("Authorization") is None else 404, "RepoNotFound")
         elif is_api:
             canonical = next(known for known in self.hub.repos if known.lower() == name.lower())
-            self._send(json.dumps(_model_info(canonical, repo)).encode(), {"Content-Type": "application/json"})
+            info = json.dumps(_model_info(canonical, repo)).encode() if repo.info is None else repo.info
+            self._send(info, {"Content-Type": "application/json"})
         elif repo.gated and headers.get("Authorization") != f"Bearer {repo.token}":
             self._fail(403, "GatedRepo")
         elif (content := repo.files.get("/".join(parts[4:]))) is None:
             self._fail(404, "EntryNotFound")
+        elif with_body and self.hub.script.instead:
+            answer = self.hub.script.instead.pop(0)
+            self._send(answer.body, answer.headers, answer.status)
         else:
-            self._send_file(content, with_body=with_body)
+            self._send_file(content, repo.headers, with_body=with_body)
 
     def _fail(self, status: int, code: str) -> None:
         self.send_response(status)
@@ -142,24 +160,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _send(self, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(200)
+    def _send(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+        self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # the client left
+            self.wfile.write(body)
 
-    def _send_file(self, content: bytes, *, with_body: bool) -> None:
+    def _send_file(self, content: bytes, headers: dict[str, str], *, with_body: bool) -> None:
         script = self.hub.script
         digest = sha256(content)
         start = 0
         if (asked := self.headers.get("Range")) and not script.ignore_ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("X-Linked-Size", str(len(content)))
-        self.send_header("X-Linked-ETag", f'"{digest}"')
-        self.send_header("ETag", f'"{digest}"')
+        linked = {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{digest}"'}
+        for key, value in {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', **linked, **headers}.items():
+            self.send_header(key, value)
         self.send_header("Accept-Ranges", "bytes")
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
