@@ -41,19 +41,30 @@ class Tools:
             result = await _called(function, arguments or "{}")
             if inspect.isawaitable(result):
                 result = await result
+            return _text(result)
         except asyncio.CancelledError:
             raise
         except ValidationError as error:
             return f"Error: {error.error_count()} of the arguments do not fit. {_reasons(error)}"
-        except Exception as error:  # the model is told what the person's function raised
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the model is told what the function raised
+            # The two of the system would end the kernel: argparse, for one, raises SystemExit for wrong arguments.
             return f"Error: {type(error).__name__}: {error}"
-        return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
 
 
 async def _called(function: Callable[..., Any], arguments: str) -> Any:
     """Check the arguments against the function's types, and call it; one that may take its time in a thread."""
     call = _adapter(function).validate_json
     return call(arguments) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(call, arguments)
+
+
+def _text(result: Any) -> str:
+    """As JSON, or in Python's words where JSON cannot say it: a dict by tuples, something that holds itself."""
+    if isinstance(result, str):
+        return result
+    try:
+        return json.dumps(result, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(result)
 
 
 def _described(function: Callable[..., Any]) -> dict[str, Any]:
