@@ -16,18 +16,21 @@ class Tools:
 
     def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._descriptions: dict[str, dict[str, Any]] = {}
 
     def add(self, function: Callable[..., Any]) -> None:
-        """Offer a function; one of the same name is replaced."""
-        self._functions[function.__name__] = function
-
-    def describe(self) -> list[dict[str, Any]]:
-        """The functions as OpenAI describes tools: their docstrings, and their parameters' types as JSON schema.
+        """Offer a function; one of the same name is replaced.
 
         Raises:
             pydantic.errors.PydanticUserError: a parameter's type has no JSON schema.
+            NameError: it is not known. In both cases the function is not offered.
         """
-        return [_described(function) for function in self._functions.values()]
+        self._descriptions[function.__name__] = _described(function)
+        self._functions[function.__name__] = function
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The functions as OpenAI describes tools: their docstrings, and their parameters' types as JSON schema."""
+        return list(self._descriptions.values())
 
     async def run(self, name: str, arguments: str) -> str:
         """Call a function with arguments as the model wrote them; what it returns, or why it did not, as text.

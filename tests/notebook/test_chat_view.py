@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import PydanticUserError
 
 from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
 from bodhi_jupyter.notebook.chat_view import ChatView
@@ -44,6 +45,30 @@ def test_functions_are_offered():
     chat = ChatView([one])
     chat.offer(two)
     assert [tool["function"]["name"] for tool in chat.tools] == ["one", "two"]
+
+
+class Basket:
+    """No type that JSON can say."""
+
+
+def fill(basket: Basket) -> None:
+    pass
+
+
+def carry(basket: Gone) -> None:  # type: ignore[name-defined]  # noqa: F821
+    pass
+
+
+@pytest.mark.parametrize(("function", "error"), [(fill, PydanticUserError), (carry, NameError)])
+def test_a_function_that_cannot_be_offered_hinders_no_other(function, error):
+    def count() -> int:
+        return 3
+
+    chat = ChatView()
+    with pytest.raises(error):
+        chat.offer(function)
+    chat.offer(count)
+    assert [tool["function"]["name"] for tool in chat.tools] == ["count"]
 
 
 async def test_once_closed_nothing_goes_on():
