@@ -92,7 +92,7 @@ class ObjectField(Field):
 
     @document.setter
     def document(self, document: dict[str, Any] | str) -> None:
-        self.text = json.dumps(document) if document else ""
+        self.text = json.dumps(document, ensure_ascii=False) if document else ""
 
 
 def _json(text: str) -> Any:

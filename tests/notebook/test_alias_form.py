@@ -30,6 +30,12 @@ def test_what_is_shown_is_what_is_saved(form, document):
     assert form.document() == document
 
 
+def test_json_is_shown_as_people_write_it(form):
+    form.fill({"alias": "a", "path": "b", "request_params": {"stop": ["Adé", "終"]}}, "Change")
+
+    assert form._more["request_params"].text == '{"stop": ["Adé", "終"]}'
+
+
 def test_what_stands_for_something_else_is_dropped(form):
     form.fill({"alias": "a", "path": "b.gguf"}, "Change")
     form._target.value = "A model of a configured server"
