@@ -103,7 +103,7 @@ def test_where_no_ledger_is_kept_nothing_is_claimed(chart):
 
 
 def test_answers_without_a_speed_are_left_out_of_it():
-    latest = [Speed("a", 11, 2.0, 1.0), Speed("a", 1, 1.0, 1.0)]
+    latest = [Speed.timed("a", 11, 2.0, 1.0), Speed.timed("a", 1, 1.0, 1.0)]
 
     assert len(marks(speed_chart(latest))) == 1
     assert len(marks(first_token_chart(latest))) == 2
@@ -125,7 +125,7 @@ def test_they_are_drawn_when_there_is_something_new():
     plots = Plots(ScriptedServer(answer=answer), log)
     assert shown(plots).count("Nothing yet") == 4
 
-    log.add(Speed("tutor", 11, 2.0, 1.0))
+    log.add(Speed.timed("tutor", 11, 2.0, 1.0))
     assert "tutor: 10 tokens/s" in shown(plots)
 
     start(plots.look()).result(10)
@@ -133,7 +133,7 @@ def test_they_are_drawn_when_there_is_something_new():
     assert "model not found" in shown(plots)
 
     plots.close()
-    log.add(Speed("unheard", 11, 2.0, 1.0))
+    log.add(Speed.timed("unheard", 11, 2.0, 1.0))
     assert "unheard" not in shown(plots)
 
 
