@@ -32,6 +32,7 @@ class AliasForm(widgets.VBox):
     def __init__(self, on_save: Callable[[dict[str, Any]], None], on_cancel: Callable[[], None]) -> None:
         self._on_save = on_save
         self._rest: dict[str, Any] = {}
+        self._filled: dict[str, Any] = {}
         self._heading = widgets.HTML()
         self._target = widgets.Dropdown(
             options=list(TARGETS),
@@ -79,7 +80,8 @@ class AliasForm(widgets.VBox):
         self.complain(None)
         rest = {name: dict(value) if isinstance(value, Mapping) else value for name, value in document.items()}
         for path, field in self.fields.items():
-            field.text = _text(_taken(rest, path))
+            self._filled[path] = _taken(rest, path)
+            field.text = _text(self._filled[path])
         for name, field in self._more.items():
             field.document = rest.pop(name, None) or {}
         self._rest = rest
@@ -95,7 +97,7 @@ class AliasForm(widgets.VBox):
         hidden = {name for target, names in TARGETS.items() if target != self._target.value for name in names}
         for path, field in self.fields.items():
             if field.text and path not in hidden:
-                _put(document, path, _value(path, field))
+                _put(document, path, self._value(path, field))
         return {name: value for name, value in document.items() if value not in ({}, [])}
 
     def complain(self, error: RequestRefused | None) -> None:
@@ -116,6 +118,14 @@ class AliasForm(widgets.VBox):
         first = next((field for field in fields if field in found), None)
         if first is not None:
             first.focus()
+
+    def _value(self, path: str, field: Field) -> Any:
+        filled = self._filled.get(path)
+        if field.input.value == _text(filled):
+            return filled  # nobody has changed it, and its text may say less: which comma is one of a tag's own
+        if path == "tags":
+            return [tag.strip() for tag in field.text.split(",") if tag.strip()]
+        return field.number if isinstance(field, NumberField) else field.text
 
     def _field_of(self, param: str) -> Field | None:
         """Where it can be mended; None where the whole form is to blame."""
@@ -189,9 +199,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
-
-
-def _value(path: str, field: Field) -> Any:
-    if path == "tags":
-        return [tag.strip() for tag in field.text.split(",") if tag.strip()]
-    return field.number if isinstance(field, NumberField) else field.text

@@ -24,18 +24,21 @@ class Speed:
         tokens: written by the model.
         seconds: from the question to the end.
         first_token_seconds: from the question to the first piece of text; None where there was none.
+        tokens_per_second: while the model was writing; None for an answer that came too fast to tell.
     """
 
     model: str
     tokens: int
     seconds: float
     first_token_seconds: float | None = None
+    tokens_per_second: float | None = None
 
-    @property
-    def tokens_per_second(self) -> float | None:
-        """While the model was writing; None for an answer that came too fast to tell."""
-        writing = self.seconds - (self.first_token_seconds or 0.0)
-        return (self.tokens - 1) / writing if self.tokens > 1 and writing > _SHORTEST_SECONDS else None
+    @classmethod
+    def timed(cls, model: str, tokens: int, seconds: float, first_token_seconds: float | None = None) -> Speed:
+        """Of an answer whose pieces were timed here."""
+        writing = seconds - (first_token_seconds or 0.0)
+        speed = (tokens - 1) / writing if tokens > 1 and writing > _SHORTEST_SECONDS else None
+        return cls(model, tokens, seconds, first_token_seconds, speed)
 
 
 @dataclass(repr=False)

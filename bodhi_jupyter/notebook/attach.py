@@ -9,7 +9,8 @@ from typing import Any
 
 from ..wire.media import media_type
 
-MAX_TEXT = 200_000
+#: What is attached of a text, in bytes of UTF-8: as much as the browser takes of a file (``composer.js``).
+MAX_TEXT = 512 * 2**10
 #: What every browser shows, and no text begins with.
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
@@ -71,6 +72,8 @@ def _image(data: bytes | str, kind: str, name: str) -> dict[str, str]:
 
 
 def _text(text: str, name: str) -> dict[str, str]:
-    if len(text) > MAX_TEXT:
-        text = f"{text[:MAX_TEXT]}\n… {len(text) - MAX_TEXT:,} characters more."
+    start = text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
+    if more := len(text) - len(start):
+        # The name is what the person sees before it is sent.
+        name, text = f"{name} (the first {MAX_TEXT // 2**10} KB)", f"{start}\n… {more:,} characters more."
     return {"kind": "text", "name": name, "text": text}

@@ -20,8 +20,9 @@ _ROW = 34
 _AXIS = {"fill": "gray", "font_size": 11}
 _LABEL = {"fill": "currentColor", "font_size": 12}
 _SIZE = "max-width: 520px"
-#: Rows of a chart of bars; what is smaller is left out.
+#: Rows of a chart of bars; what is smaller is counted only, in a lower row.
 _ROWS = 6
+_LAST_ROW = 20
 _NAME_LENGTH = 40
 
 
@@ -55,11 +56,11 @@ def columns(title: str, marks: Sequence[Mark], unit: str) -> str:
         drawn.append(_bar(mark, x, _HEIGHT - _BOTTOM - height, width, height))
     drawn.append(_axis(unit, x=_LEFT, y=_HEIGHT - 3))
     drawn.append(_axis("latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, text_anchor="end"))
-    return _figure(title, marks, _HEIGHT, drawn)
+    return _figure(title, [_said(mark) for mark in marks], _HEIGHT, drawn)
 
 
 def bars(title: str, marks: Sequence[Mark]) -> str:
-    """One line for each mark, the largest first, with its name and its value in words."""
+    """One line for each of the largest marks, with its name and its value in words, and how many more there are."""
     largest = sorted(marks, key=lambda mark: -mark.value)[:_ROWS]
     top = max((mark.value for mark in largest), default=0.0) or 1.0
     drawn = []
@@ -71,7 +72,12 @@ def bars(title: str, marks: Sequence[Mark]) -> str:
             markup("rect", x=0, y=y + 18, width=_WIDTH, height=7, rx=3, class_="bodhi-ui-groove", fill="#8883")
         )
         drawn.append(_bar(mark, 0, y + 18, max(_WIDTH * mark.value / top, 3), 7))
-    return _figure(title, largest, max(len(largest), 1) * _ROW, drawn)
+    said, height = [_said(mark) for mark in largest], max(len(largest), 1) * _ROW
+    if more := len(marks) - len(largest):
+        said.append(f"and {more} more")
+        drawn.append(_axis(said[-1], x=0, y=height + 12))
+        height += _LAST_ROW
+    return _figure(title, said, height, drawn)
 
 
 def nothing(title: str, sentence: str) -> str:
@@ -104,7 +110,7 @@ def _axis_text(value: float) -> str:
 def _bar(mark: Mark, x: float, y: float, width: float, height: float) -> str:
     return markup(
         "rect",
-        element("title", f"{mark.name}: {mark.said}"),
+        element("title", _said(mark)),
         x=round(x, 1),
         y=round(y, 1),
         width=round(width, 1),
@@ -115,8 +121,12 @@ def _bar(mark: Mark, x: float, y: float, width: float, height: float) -> str:
     )
 
 
-def _figure(title: str, marks: Sequence[Mark], height: int, drawn: Sequence[str]) -> str:
-    told = "; ".join(f"{mark.name}: {mark.said}" for mark in marks)
+def _said(mark: Mark) -> str:
+    return f"{mark.name}: {mark.said}"
+
+
+def _figure(title: str, said: Sequence[str], height: int, drawn: Sequence[str]) -> str:
+    told = "; ".join(said)
     svg = markup(
         "svg", *drawn, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=f"{title}. {told}", style=_SIZE
     )

@@ -89,7 +89,7 @@ def receive(server: Server, body: Mapping[str, Any], answer: Answer, shown_on: S
     finally:
         answer.tool_calls = [calls[index].result() for index in sorted(calls)]
     tokens = pieces if answer.completion_tokens is None else answer.completion_tokens
-    answer.speed = Speed(answer.model, tokens, time.perf_counter() - begun, first)
+    answer.speed = Speed.timed(answer.model, tokens, time.perf_counter() - begun, first)
     speeds.add(answer.speed)
     if shown_on is not None:
         shown_on.finish(answer.text, answer.reasoning, answer.note())

@@ -87,6 +87,7 @@ class ChatView(anywidget.AnyWidget):
 
         Raises:
             pydantic.errors.PydanticUserError: a parameter's type has no JSON schema.
+            NameError: it is not known. In both cases the function is not offered.
         """
         self._tools.add(function)
         self.tools = self._tools.describe()

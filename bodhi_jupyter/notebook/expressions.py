@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,8 @@ _LONGEST_COMMAND = 60
 def fill(text: str, namespace: Mapping[str, Any]) -> str:
     """`text` with the values of its ``{expressions}``.
 
-    What is no expression, names nothing of `namespace`, or is an argument in LaTeX stays as it is. ``{{``, and the
-    ``}}`` that belongs to it, stand for braces.
+    What is no expression, names nothing of `namespace` and calls nothing built in, or is an argument in LaTeX stays as
+    it is. ``{{``, and the ``}}`` that belongs to it, stand for braces.
 
     Raises:
         Exception: whatever an expression raises, but for a `NameError`.
@@ -79,8 +80,17 @@ def _value(expression: str, namespace: Mapping[str, Any]) -> str | None:
     """What it comes to; None where it is no expression, or names nothing that is there."""
     try:
         tree = ast.parse(expression.strip(), "<prompt>", "eval")
-        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+        if not _is_meant(tree, namespace):
             return None
         return str(eval(compile(tree, "<prompt>", "eval"), dict(namespace)))  # noqa: S307 - the user's own cell
     except (SyntaxError, NameError):
         return None
+
+
+def _is_meant(tree: ast.Expression, namespace: Mapping[str, Any]) -> bool:
+    """Whether it names something; a built-in function that it does not call, as in ``/models/{id}``, is nothing."""
+    nodes = list(ast.walk(tree))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    if any(isinstance(node, ast.Call) for node in nodes):
+        return bool(names)
+    return any(name in namespace or not hasattr(builtins, name) for name in names)

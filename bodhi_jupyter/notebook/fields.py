@@ -31,24 +31,26 @@ class Field(widgets.VBox):
     """
 
     def __init__(self, label: str, hint: str = "", lines: int = 1) -> None:
+        self._is_long = lines > 1
         full = widgets.Layout(width="100%")
-        if lines == 1:
-            self.input = widgets.Text(placeholder=hint, layout=full, continuous_update=False)
-        else:
+        if self._is_long:
             self.input = widgets.Textarea(placeholder=hint, rows=lines, layout=full, continuous_update=False)
+        else:
+            self.input = widgets.Text(placeholder=hint, layout=full, continuous_update=False)
         # The input's own description is its label for screen readers too.
         self.input.description = label
         self.input.style.description_width = "8.5em"
         self.problem = Problem()
         super().__init__([self.input, self.problem])
         self.add_class("bodhi-ui-field")
-        if lines > 1:
+        if self._is_long:
             self.add_class("bodhi-ui-wide")
 
     @property
     def text(self) -> str:
-        """What was typed, without blanks around it."""
-        return str(self.input.value).strip()
+        """What was typed, without blanks around it; of longer texts these are a part, unless there is nothing else."""
+        typed = str(self.input.value)
+        return typed if self._is_long and typed.strip() else typed.strip()
 
     @text.setter
     def text(self, text: str) -> None:
@@ -92,7 +94,7 @@ class ObjectField(Field):
 
     @document.setter
     def document(self, document: dict[str, Any] | str) -> None:
-        self.text = json.dumps(document) if document else ""
+        self.text = json.dumps(document, ensure_ascii=False) if document else ""
 
 
 def _json(text: str) -> Any:

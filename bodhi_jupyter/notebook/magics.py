@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from argparse import ArgumentParser, Namespace
 from typing import Any
 from urllib.parse import quote
 
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from .chat import Choice, chat
@@ -28,7 +31,7 @@ class BodhiMagics(Magics):
     @magic_arguments()
     @argument("model", nargs="?", help="An alias; by default what `%%bodhi use` said, else `default`.")
     @argument("-o", "--output", metavar="VARIABLE", help="Where the answer is kept.")
-    @argument("-s", "--system", nargs="+", default=[], help="A system prompt.")
+    @argument("-s", "--system", default="", help="A system prompt; of several words in quotation marks.")
     @argument("-c", "--continue", dest="after", metavar="VARIABLE", help="An answer to ask on from.")
     @argument("-t", "--temperature", type=float, help="From 0 to 2.")
     @argument("-m", "--max-tokens", type=int, help="The longest answer, in tokens.")
@@ -38,17 +41,26 @@ class BodhiMagics(Magics):
         ``{expressions}`` are replaced by their values in this notebook. What is no expression, names nothing that is
         there, or is an argument in LaTeX stays as it is; ``{{`` and ``}}`` stand for braces.
         """
-        arguments = parse_argstring(self.chat_cell, line)
+        arguments = self._arguments(line)
         parameters = {"temperature": arguments.temperature, "max_tokens": arguments.max_tokens}
         answer = chat(
             fill(cell.strip(), self.shell.user_ns),
             model=arguments.model,
-            system=fill(_unquoted(" ".join(arguments.system)), self.shell.user_ns),
+            system=fill(arguments.system, self.shell.user_ns),
             after=self._answer(arguments.after) if arguments.after else (),
             **{name: value for name, value in parameters.items() if value is not None},
         )
         if arguments.output:
             self.shell.user_ns[arguments.output] = answer
+
+    def _arguments(self, line: str) -> Namespace:
+        # IPython's own splitting leaves quotation marks where they are, and knows other ones on Windows.
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise UsageError(f"%%chat: {error}.") from None
+        parser: ArgumentParser = self.chat_cell.parser
+        return parser.parse_args(words)
 
     def _answer(self, variable: str) -> Any:
         if variable not in self.shell.user_ns:
@@ -79,10 +91,6 @@ def _use(server: Server, name: str) -> None:
     Choice.model = name
     meant = "" if model["id"] == name else f", which is {model['id']}"
     print(f"Questions go to {name}{meant}.")  # noqa: T201
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def load(shell: InteractiveShell) -> None:

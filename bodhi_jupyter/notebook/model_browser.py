@@ -288,7 +288,7 @@ class ModelBrowser(widgets.VBox):
         finally:
             form.save.disabled = False
         self._put_away(form)
-        await self._show_new(str(document["alias"]), "is saved", saved)
+        await self._show_new(str(saved["alias"]), "is saved", saved)
 
     async def _show_new(self, name: str, done: str, document: Document) -> None:
         await self._look_again()

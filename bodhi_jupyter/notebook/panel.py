@@ -96,7 +96,11 @@ class Panel(widgets.VBox):
 
     def _note_speed(self, change: dict[str, dict[str, object]]) -> None:
         last = change["new"]
-        tokens, seconds, first = (last.get(key) for key in ("completion_tokens", "seconds", "first_token_seconds"))
-        if isinstance(tokens, int) and isinstance(seconds, int | float):
-            waited = float(first) if isinstance(first, int | float) else None
-            speeds.add(Speed(str(last.get("model", "")), tokens, float(seconds), waited))
+        tokens, seconds = last.get("completion_tokens"), _number(last.get("seconds"))
+        if isinstance(tokens, int) and seconds is not None:
+            first, speed = _number(last.get("first_token_seconds")), _number(last.get("tokens_per_second"))
+            speeds.add(Speed(str(last.get("model", "")), tokens, seconds, first, speed))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

@@ -16,18 +16,21 @@ class Tools:
 
     def __init__(self) -> None:
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._descriptions: dict[str, dict[str, Any]] = {}
 
     def add(self, function: Callable[..., Any]) -> None:
-        """Offer a function; one of the same name is replaced."""
-        self._functions[function.__name__] = function
-
-    def describe(self) -> list[dict[str, Any]]:
-        """The functions as OpenAI describes tools: their docstrings, and their parameters' types as JSON schema.
+        """Offer a function; one of the same name is replaced.
 
         Raises:
             pydantic.errors.PydanticUserError: a parameter's type has no JSON schema.
+            NameError: it is not known. In both cases the function is not offered.
         """
-        return [_described(function) for function in self._functions.values()]
+        self._descriptions[function.__name__] = _described(function)
+        self._functions[function.__name__] = function
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The functions as OpenAI describes tools: their docstrings, and their parameters' types as JSON schema."""
+        return list(self._descriptions.values())
 
     async def run(self, name: str, arguments: str) -> str:
         """Call a function with arguments as the model wrote them; what it returns, or why it did not, as text.
@@ -41,19 +44,30 @@ class Tools:
             result = await _called(function, arguments or "{}")
             if inspect.isawaitable(result):
                 result = await result
+            return _text(result)
         except asyncio.CancelledError:
             raise
         except ValidationError as error:
             return f"Error: {error.error_count()} of the arguments do not fit. {_reasons(error)}"
-        except Exception as error:  # the model is told what the person's function raised
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # the model is told what the function raised
+            # The two of the system would end the kernel: argparse, for one, raises SystemExit for wrong arguments.
             return f"Error: {type(error).__name__}: {error}"
-        return result if isinstance(result, str) else json.dumps(result, default=str, ensure_ascii=False)
 
 
 async def _called(function: Callable[..., Any], arguments: str) -> Any:
     """Check the arguments against the function's types, and call it; one that may take its time in a thread."""
     call = _adapter(function).validate_json
     return call(arguments) if inspect.iscoroutinefunction(function) else await asyncio.to_thread(call, arguments)
+
+
+def _text(result: Any) -> str:
+    """As JSON, or in Python's words where JSON cannot say it: a dict by tuples, something that holds itself."""
+    if isinstance(result, str):
+        return result
+    try:
+        return json.dumps(result, default=str, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(result)
 
 
 def _described(function: Callable[..., Any]) -> dict[str, Any]:

@@ -53,7 +53,11 @@ class Api:
             return httpx.Response(200, json=self.aliases[0], headers={"ETag": '"e1"'})
         if method == "DELETE":
             return httpx.Response(204)
-        return httpx.Response(200, json=json.loads(request.content or b"{}"))
+        document = json.loads(request.content or b"{}")
+        if method == "PUT":
+            # As the server does: without a name it keeps the one that it has.
+            document = {"alias": path.removeprefix("/bodhi/v1/aliases/"), **document}
+        return httpx.Response(200, json=document)
 
 
 def model(name: str, source: str, state: str | None = "idle", **meta: Any) -> dict[str, Any]:

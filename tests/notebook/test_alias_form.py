@@ -22,12 +22,43 @@ def form() -> AliasForm:
         {"alias": "a", "repo": "o/r", "filename": "f.gguf", "context_params": {"n_ctx": 8192, "lora": ["x"]}},
         {"alias": "a", "backend": "gpu", "model": "m", "request_params": {"temperature": 0.3, "stop": ["x"]}},
         {"alias": "a", "path": "b", "request_params": {"system_prompt": "Be\nbrief."}, "unknown": {"kept": True}},
+        {"alias": "a", "path": "b", "request_params": {"system_prompt": "\n Be\nbrief.\n"}},
+        {"alias": "a", "path": "b", "tags": ["small, but fine", "x"], "description": " It\nhelps. ", "keep_alive": 0},
     ],
 )
 def test_what_is_shown_is_what_is_saved(form, document):
     form.fill(document, "Change")
 
     assert form.document() == document
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "document"),
+    [
+        ("tags", "x,  y ,", {"alias": "a", "path": "b", "tags": ["x", "y"]}),
+        ("tags", " ", {"alias": "a", "path": "b"}),
+        ("description", " Fine. ", {"alias": "a", "path": "b", "tags": ["x, y"], "description": "Fine."}),
+    ],
+)
+def test_blanks_around_what_is_typed_are_not_meant(form, path, text, document):
+    form.fill({"alias": "a", "path": "b", "tags": ["x, y"]}, "Change")
+    form.fields[path].text = text
+
+    assert form.document() == document
+
+
+@pytest.mark.parametrize(("typed", "prompt"), [("Be kind.\n", "Be kind.\n"), ("  code\n", "  code\n"), (" \n", None)])
+def test_a_prompt_is_taken_as_it_was_typed(form, typed, prompt):
+    form.fill({"alias": "a", "path": "b", "request_params": {"system_prompt": "Be brief.\n"}}, "Change")
+    form.fields["request_params.system_prompt"].text = typed
+
+    assert form.document().get("request_params", {}).get("system_prompt") == prompt
+
+
+def test_json_is_shown_as_people_write_it(form):
+    form.fill({"alias": "a", "path": "b", "request_params": {"stop": ["Adé", "終"]}}, "Change")
+
+    assert form._more["request_params"].text == '{"stop": ["Adé", "終"]}'
 
 
 def test_what_stands_for_something_else_is_dropped(form):

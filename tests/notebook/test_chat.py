@@ -239,10 +239,10 @@ def test_as_the_result_of_its_own_cell_it_is_not_shown_twice(displays, shown_in,
 @pytest.mark.parametrize(
     ("speed", "expected"),
     [
-        (Speed("m", 11, 2.0, 1.0), 10.0),
-        (Speed("m", 11, 2.0), 5.0),
-        (Speed("m", 1, 2.0, 1.0), None),
-        (Speed("m", 50, 1.0, 0.999), None),
+        (Speed.timed("m", 11, 2.0, 1.0), 10.0),
+        (Speed.timed("m", 11, 2.0), 5.0),
+        (Speed.timed("m", 1, 2.0, 1.0), None),
+        (Speed.timed("m", 50, 1.0, 0.999), None),
     ],
 )
 def test_speed(speed, expected):
@@ -256,9 +256,9 @@ def test_who_listens_is_told_until_they_do_not():
         told.append(len(log.entries))
 
     log.listen(listener)
-    log.add(Speed("m", 1, 1.0))
+    log.add(Speed.timed("m", 1, 1.0))
     log.unlisten(listener)
-    log.add(Speed("m", 1, 1.0))
+    log.add(Speed.timed("m", 1, 1.0))
 
     assert told == [1]
     assert answers.speeds is not log

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import PydanticUserError
 
 from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
 from bodhi_jupyter.notebook.chat_view import ChatView
+from tests.notebook.node import run
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
 URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -44,6 +46,30 @@ def test_functions_are_offered():
     chat = ChatView([one])
     chat.offer(two)
     assert [tool["function"]["name"] for tool in chat.tools] == ["one", "two"]
+
+
+class Basket:
+    """No type that JSON can say."""
+
+
+def fill(basket: Basket) -> None:
+    pass
+
+
+def carry(basket: Gone) -> None:  # type: ignore[name-defined]  # noqa: F821
+    pass
+
+
+@pytest.mark.parametrize(("function", "error"), [(fill, PydanticUserError), (carry, NameError)])
+def test_a_function_that_cannot_be_offered_hinders_no_other(function, error):
+    def count() -> int:
+        return 3
+
+    chat = ChatView()
+    with pytest.raises(error):
+        chat.offer(function)
+    chat.offer(count)
+    assert [tool["function"]["name"] for tool in chat.tools] == ["count"]
 
 
 async def test_once_closed_nothing_goes_on():
@@ -115,6 +141,16 @@ def test_what_is_neither_text_nor_an_image_is_refused(data: bytes):
         attachment_of(data, "x.bin")
 
 
-def test_long_text_is_cut_and_says_so():
-    text = attachment_of("x" * (MAX_TEXT + 1234))["text"]
-    assert text.endswith("… 1,234 characters more.")
+def test_long_text_is_cut_and_says_so_before_it_is_sent():
+    long = attachment_of("é" * (MAX_TEXT // 2) + "tail", "log")
+    assert long["name"] == "log (the first 512 KB)"
+    assert long["text"].endswith("é\n… 4 characters more.")
+    assert attachment_of("é" * (MAX_TEXT // 2), "log") == {"kind": "text", "name": "log", "text": "é" * (MAX_TEXT // 2)}
+
+
+def test_no_letter_is_cut_in_two():
+    assert "\ufffd" not in attachment_of("a" + "é" * MAX_TEXT)["text"]
+
+
+def test_it_is_as_much_as_the_browser_takes_of_a_file(tmp_path):
+    assert run("composer.js", "tell(MAX_TEXT);", tmp_path) == MAX_TEXT

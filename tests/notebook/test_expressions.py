@@ -6,7 +6,7 @@ import pytest
 
 from bodhi_jupyter.notebook.expressions import fill
 
-NAMES = {"word": "stone", "numbers": [3, 4], "html": "<b>", "a": 1, "b": 2, "i": 3, "n": 4, "x": 5}
+NAMES = {"word": "stone", "numbers": [3, 4], "html": "<b>", "a": 1, "b": 2, "i": 3, "n": 4, "x": 5, "list": "mine"}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ NAMES = {"word": "stone", "numbers": [3, 4], "html": "<b>", "a": 1, "b": 2, "i":
         ("{'{word}'}", "{'stone'}"),
         ("{{word}}}} {{'a': {{'b': {word}}}}}", "{word}} {'a': {'b': stone}}"),
         ("{{{word}}}", "{stone}"),
+        ("{len(numbers)} {max(3, 4)} {str(n)[0]} {list}", "2 4 4 mine"),
+        ("{[i for i in numbers]} {sum(range(3))}", "[3, 4] 3"),
     ],
 )
 def test_fill(text, filled):
@@ -30,6 +32,7 @@ def test_fill(text, filled):
 @pytest.mark.parametrize(
     "text",
     [
+        "GET /v1/models/{id} {type}/{max} {input} { id } {id.value} {filter[0]} {id, type} {hash or id} {help}",
         "{unknown} {x: y} {2} {10 / 5} {-1} {'a'} {2,3}",
         '{"a": 1} {"a":{"b":{"c":1}}} {"a": {"b": {}}} [{"a":[{}]}]',
         r"\frac{1}{2} x^{10} x^{-1} 10^{n}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -183,10 +184,41 @@ def fails() -> None:
     raise LookupError("no such city")
 
 
+def ends(code: int) -> None:
+    sys.exit(code)
+
+
+async def ends_later() -> None:
+    sys.exit("no such option")
+
+
+def interrupts() -> None:
+    raise KeyboardInterrupt
+
+
+def sold() -> dict[tuple[str, int], int]:
+    return {("Oslo", 2025): 3}
+
+
+def circle() -> list[Any]:
+    ring: list[Any] = []
+    ring.append(ring)
+    return ring
+
+
+class Silent:
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+def silent() -> Any:
+    return Silent()
+
+
 @pytest.fixture
 def tools() -> Tools:
     tools = Tools()
-    for function in (weather, later, fails):
+    for function in (weather, later, fails, ends, ends_later, interrupts, sold, circle, silent):
         tools.add(function)
     return tools
 
@@ -205,6 +237,12 @@ def test_functions_are_described_as_openai_does(tools):
         ("weather", '{"city": "Oslo", "days": "3"}', '{"city": "Oslo", "days": 3}'),
         ("later", '{"text": "a"}', "A"),
         ("fails", "", "Error: LookupError: no such city"),
+        ("ends", '{"code": 3}', "Error: SystemExit: 3"),
+        ("ends_later", "", "Error: SystemExit: no such option"),
+        ("interrupts", "", "Error: KeyboardInterrupt: "),
+        ("sold", "", "{('Oslo', 2025): 3}"),
+        ("circle", "", "[[...]]"),
+        ("silent", "", "Error: LookupError: no words"),
         ("gone", "{}", "Error: there is no function 'gone'."),
     ],
 )

@@ -43,6 +43,20 @@ def test_a_change_keeps_what_has_no_field_and_what_another_changed(browser, begu
     assert "org/tutor is saved." in browser.message.value
 
 
+def test_an_alias_whose_name_was_emptied_keeps_it(browser, begun, server):
+    browser.selected = "org/tutor"
+    buttons(browser)["Edit"].click()
+    finish(begun)
+    form_of(browser).fields["alias"].text = ""
+    buttons(browser)["Save"].click()
+    finish(begun)
+
+    (put,) = [request for request in server.seen if request.method == "PUT"]
+    assert "alias" not in json.loads(put.content)
+    assert "org/tutor is saved." in browser.message.value
+    assert browser.selected == "org/tutor"
+
+
 def test_the_servers_error_stands_at_its_field(browser, begun, api):
     buttons(browser)["New alias"].click()
     form = form_of(browser)

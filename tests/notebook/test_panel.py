@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from bodhi_jupyter.notebook import panel as module
+from bodhi_jupyter.notebook.answer import Speed, SpeedLog
 from bodhi_jupyter.notebook.chat_view import ChatView
 from bodhi_jupyter.notebook.client import NO_SERVER
 from bodhi_jupyter.notebook.errors import ServerNotFound
@@ -48,6 +49,26 @@ def test_its_state_is_that_of_its_chat(panel):
     assert (panel.chat.messages, panel.chat.model) == (SAID, "tutor")
     panel.chat.last = {"text": "hello"}
     assert panel.last == {"text": "hello"}
+
+
+LAST = {"text": "hello", "model": "tutor", "completion_tokens": 11, "seconds": 2.0, "first_token_seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("last", "speed"),
+    [
+        ({**LAST, "tokens_per_second": 41.3}, Speed("tutor", 11, 2.0, 1.0, 41.3)),
+        ({**LAST, "tokens_per_second": None}, Speed("tutor", 11, 2.0, 1.0, None)),
+        ({**LAST, "first_token_seconds": None}, Speed("tutor", 11, 2.0, None, None)),
+        ({**LAST, "completion_tokens": None}, None),
+        ({"text": "hello"}, None),
+    ],
+)
+def test_the_speed_that_the_chat_shows_is_that_of_the_charts(panel, monkeypatch, last, speed):
+    log = SpeedLog()
+    monkeypatch.setattr(module, "speeds", log)
+    panel.chat.last = last
+    assert list(log.entries) == ([] if speed is None else [speed])
 
 
 def test_its_parts_are_shown(panel):

@@ -62,6 +62,16 @@ def test_the_largest_bars_are_shown_and_in_order():
     assert [mark.find("title").text for mark in drawn] == ["m9: 9", "m8: 8", "m7: 7", "m6: 6", "m5: 5", "m4: 4"]
 
 
+@pytest.mark.parametrize(("count", "words"), [(6, None), (7, "and 1 more"), (9, "and 3 more")])
+def test_bars_that_are_left_out_are_counted(count, words):
+    chart = svg(bars("Usage", [Mark(f"m{value}", value, str(value)) for value in range(1, count + 1)]))
+
+    last = list(chart.iter("text"))[-1]
+    assert (last.text == words) is (words is not None)
+    assert (chart.get("aria-label") or "").endswith(words or "m1: 1")
+    assert float(last.get("y") or 0) < float((chart.get("viewBox") or "").split()[-1])
+
+
 def test_a_screen_reader_hears_all_of_it():
     assert svg(bars("Usage", [Mark("a", 2, "2 tokens")])).get("aria-label") == "Usage. a: 2 tokens"
 
@@ -103,7 +113,7 @@ def test_where_no_ledger_is_kept_nothing_is_claimed(chart):
 
 
 def test_answers_without_a_speed_are_left_out_of_it():
-    latest = [Speed("a", 11, 2.0, 1.0), Speed("a", 1, 1.0, 1.0)]
+    latest = [Speed.timed("a", 11, 2.0, 1.0), Speed.timed("a", 1, 1.0, 1.0)]
 
     assert len(marks(speed_chart(latest))) == 1
     assert len(marks(first_token_chart(latest))) == 2
@@ -125,7 +135,7 @@ def test_they_are_drawn_when_there_is_something_new():
     plots = Plots(ScriptedServer(answer=answer), log)
     assert shown(plots).count("Nothing yet") == 4
 
-    log.add(Speed("tutor", 11, 2.0, 1.0))
+    log.add(Speed.timed("tutor", 11, 2.0, 1.0))
     assert "tutor: 10 tokens/s" in shown(plots)
 
     start(plots.look()).result(10)
@@ -133,7 +143,7 @@ def test_they_are_drawn_when_there_is_something_new():
     assert "model not found" in shown(plots)
 
     plots.close()
-    log.add(Speed("unheard", 11, 2.0, 1.0))
+    log.add(Speed.timed("unheard", 11, 2.0, 1.0))
     assert "unheard" not in shown(plots)
 
 

@@ -280,6 +280,31 @@ def test_what_a_function_gives_goes_back_to_the_model(play):
     assert sent == {"role": "tool", "tool_call_id": "c1", "content": "found"}
 
 
+@pytest.mark.parametrize("how", ["session.regenerate(session.messages.at(-1))", "session.retry()"])
+def test_another_answer_to_what_a_function_gave_needs_no_second_run_of_it(play, how):
+    asked, sent, runs = play(
+        CALL,
+        "session.runCall(call); await settle();",
+        "model.answer(model.asked('run_tool')[0], { content: 'found' }); await settle();",
+        "model.chunk(last(), delta('It is')); model.end(last()); await settle();",
+        f"{how}; await settle();",
+        "tell(roles(session.messages)); tell(roles(last().body.messages)); tell(model.asked('run_tool').length);",
+    )
+    assert asked == ["user", "assistant", "tool", "assistant"]
+    assert sent == ["user", "assistant", "tool"]
+    assert runs == 1
+
+
+def test_another_answer_in_place_of_a_call_goes_back_to_the_question(play):
+    sent = play(
+        CALL,
+        "session.runCall(call); await settle();",
+        "model.answer(model.asked('run_tool')[0], { content: 'found' }); await settle();",
+        "session.regenerate(session.messages[1]); await settle(); tell(roles(last().body.messages));",
+    )
+    assert sent == ["user"]
+
+
 # -- closing ------------------------------------------------------------------------------------------------------
 
 

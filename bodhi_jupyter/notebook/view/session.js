@@ -6,6 +6,7 @@ import { KernelTransport, PageTransport, ServerError, findTransport, listModels 
 import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
+const ASKING = ["user", "tool"];
 const MAX_UNDO = 50;
 const MAX_BUSY = 25; // milliseconds
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
@@ -171,10 +172,11 @@ export class Session {
     await this.answer();
   }
 
-  // Another answer in place of this one, to what stands before it.
+  // Another answer in place of this one, to what stands before it: a question, or what functions gave. These may have done
+  // something, and are not run again.
   async regenerate(message) {
     const before = this.messages.slice(0, this.messages.indexOf(message));
-    this.change(before.slice(0, before.findLastIndex(({ role }) => role === "user") + 1));
+    this.change(before.slice(0, before.findLastIndex(({ role }) => ASKING.includes(role)) + 1));
     await this.answer();
   }
 
