@@ -60,7 +60,7 @@ class ModelDetails(widgets.VBox):
         self._bar.layout.display = None
         loaded = row.state in {"loaded", "loading", "finishing", "stopping"}
         shown = {
-            "Use": row.state != MISSING,
+            "Use": row.state != MISSING and row.writes,
             "Load": rights.local and not loaded,
             "Unload": rights.local and loaded,
             "Edit": rights.writable,
@@ -93,6 +93,8 @@ def _facts(row: Row) -> str:
         parts.append(element("p", row.description))
     if row.reason:
         parts.append(element("p", row.reason, class_="bodhi-ui-reason"))
+    if not row.writes:
+        parts.append(element("p", "It writes no text: the chat cannot ask it.", class_="bodhi-ui-quiet"))
     if row.well is False:
         parts.append(element("p", f"The server “{row.backend}” does not answer.", class_="bodhi-ui-reason"))
     pairs = (markup("div", element("dt", name), element("dd", text)) for name, text in facts.items() if text)

@@ -58,6 +58,11 @@ class Row:
     backend: str = ""
     well: bool | None = None
 
+    @property
+    def writes(self) -> bool:
+        """Whether it can be asked something; what a model can do may not be known yet."""
+        return not self.capabilities or "completion" in self.capabilities
+
 
 @dataclass(frozen=True)
 class Filter:

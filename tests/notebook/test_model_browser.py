@@ -56,9 +56,13 @@ def test_a_filter_stays_while_its_value_is_there(browser, api):
         ("org/tutor", {"Use", "Load", "Edit", "Copy", "Delete"}),
         ("found", {"Use", "Load", "Copy"}),
         ("remote", {"Use", "Copy"}),
+        ("vectors", {"Load", "Copy"}),
+        ("unread", {"Use", "Load", "Copy"}),
     ],
 )
-def test_what_can_be_done_with_a_model(browser, begun, name, shown):
+def test_what_can_be_done_with_a_model(browser, begun, api, name, shown):
+    api.models += [model("vectors", "local", capabilities=["embedding"]), model("unread", "local", capabilities=[])]
+    start(browser.look()).result(10)
     browser.selected = name
     finish(begun)
 
@@ -108,6 +112,15 @@ def test_using_the_same_model_again_is_news(browser):
         buttons(browser)["Use"].click()
 
     assert [name for name in used if name] == ["found", "found"]
+
+
+def test_why_a_model_cannot_be_used_is_told(browser, begun, api):
+    api.models.append(model("vectors", "local", capabilities=["embedding"]))
+    start(browser.look()).result(10)
+    browser.selected = "vectors"
+    finish(begun)
+
+    assert "It writes no text" in browser.details._facts.value
 
 
 def test_what_is_used_is_asked_in_cells_too(browser):

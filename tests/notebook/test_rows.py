@@ -58,6 +58,13 @@ def test_little_may_be_known(model):
 
 
 @pytest.mark.parametrize(
+    ("capabilities", "writes"), [((), True), (("completion", "tools"), True), (("embedding",), False)]
+)
+def test_what_can_be_asked(capabilities, writes):
+    assert Row("a", capabilities=capabilities).writes is writes
+
+
+@pytest.mark.parametrize(
     ("wanted", "matching"),
     [
         (Filter(), True),
