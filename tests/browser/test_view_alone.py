@@ -198,6 +198,58 @@ def test_what_has_to_be_corrected_stays_until_it_is(show, page):
     assert chat.play("model.saved.parameters") == {}
 
 
+def held_back(chat: AlonePage) -> str:
+    """The notice, where nothing was asked."""
+    notice = chat.page.locator(".bodhi-notice").first
+    notice.get_by_text("Nothing was sent.").wait_for()
+    assert chat.play("model.asked().length") == 0
+    return notice.inner_text()
+
+
+def test_nothing_is_sent_while_a_setting_is_wrong(show, page):
+    chat = show()
+    chat.open_settings()
+    page.get_by_label("Temperature").fill("5")
+    page.get_by_label("JSON schema").fill("{")
+    page.get_by_label("Seed").fill("7")
+    chat.message.fill("hello")
+    # They may be out of sight by then.
+    chat.open_settings()
+    chat.message.press("Enter")
+
+    said = held_back(chat)
+    assert "Temperature (expected 0 to 2), JSON schema (this is not JSON)" in said
+    temperature = page.get_by_label("Temperature")
+    assert temperature.evaluate("input => input === document.activeElement")
+    assert temperature.get_attribute("aria-invalid") == "true"
+    assert chat.message.input_value() == "hello"
+
+    temperature.fill("")
+    page.get_by_label("JSON schema").fill("")
+    page.get_by_label("Seed").focus()
+    page.get_by_text("Nothing was sent.").wait_for(state="hidden")
+    chat.message.press("Enter")
+    chat.play("model.chunk(last(), delta('one') + DONE); model.end(last())")
+    chat.wait_for_end()
+    assert chat.play("last().body.seed") == 7
+
+
+@pytest.mark.parametrize("button", ["Regenerate", "Send again"])
+def test_nor_is_it_another_way(show, page, button):
+    chat = show(messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    chat.open_settings()
+    page.get_by_label("Temperature").fill("5")
+    page.get_by_label("Temperature").press("Tab")
+    if button == "Send again":
+        page.get_by_role("button", name="Edit message").click()
+    page.get_by_role("button", name=button).click()
+
+    held_back(chat)
+    assert chat.play("model.get('messages').length") == 2
+    page.get_by_role("button", name="Reset parameters").click()
+    page.get_by_text("Nothing was sent.").wait_for(state="hidden")
+
+
 @pytest.mark.parametrize(
     ("param", "label"), [("temperature", "Temperature"), ("stop[0]", "Stop at"), ("messages[0].content", None)]
 )

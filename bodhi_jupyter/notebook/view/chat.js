@@ -23,7 +23,10 @@ class Chat {
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
     this.meter = h("div", { class: "bodhi-meter" });
     this.settings = new Settings(session);
+    // What held a message back may be corrected, or reset.
+    for (const event of ["change", "click"]) this.settings.element.addEventListener(event, () => this.letGo());
     this.composer = new Composer(session, {
+      maySend: () => this.maySend(),
       send: (text) => session.send(text),
       stop: () => session.stop(),
       complain: (text) => this.complain(text),
@@ -151,10 +154,10 @@ class Chat {
 
   view(message) {
     const actions = {
-      regenerate: (other) => this.session.regenerate(other),
-      resend: (other, text) => this.session.resend(other, text),
-      run: (call) => this.session.runCall(call),
-      skip: (call) => this.session.answerCall(call, NOT_RUN),
+      regenerate: (other) => this.maySend() && this.session.regenerate(other),
+      resend: (other, text) => this.maySend() && this.session.resend(other, text),
+      run: (call) => this.maySend() && this.session.runCall(call),
+      skip: (call) => this.maySend() && this.session.answerCall(call, NOT_RUN),
       insert: (cells) => this.insert(cells),
       announce: (text) => this.announce(text),
     };
@@ -218,7 +221,7 @@ class Chat {
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(this.session.isBusy);
     if (this.session.isRefused) this.complain(detail);
-    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
+    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.maySend() && this.session.retry()));
     else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));
     else this.notice.hidden = true;
   }
@@ -279,6 +282,24 @@ class Chat {
   // A parameter that the server refuses is told of where it is set, too.
   blame({ param, message }) {
     if (this.settings.blame(param, message)) this.showSettings(true);
+  }
+
+  // What is wrong in the settings is not left out behind the person's back.
+  maySend() {
+    const wrong = this.settings.wrong();
+    if (!wrong.length) return true;
+    this.showSettings(true);
+    wrong[0].input.focus();
+    const names = wrong.map(({ label, error }) => `${label} (${error.textContent[0].toLowerCase()}${error.textContent.slice(1, -1)})`);
+    this.isHeldBack = true;
+    this.complain(`Nothing was sent. Correct in the settings, or empty there: ${names.join(", ")}.`);
+    return false;
+  }
+
+  letGo() {
+    if (!this.isHeldBack || this.settings.wrong().length) return;
+    this.isHeldBack = false;
+    this.showStatus();
   }
 
   showSettings(isShown) {
