@@ -143,6 +143,59 @@ def test_who_sends_an_edit_can_write_on(show, page):
     assert chat.message.evaluate("area => area === document.activeElement")
 
 
+def test_escape_closes_the_menu_and_not_the_answer(show, page):
+    chat = show()
+    chat.begin_to_answer()
+    more = page.locator(".bodhi-menu summary")
+    for inside in (False, True):
+        more.click()
+        if inside:
+            page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        assert page.get_by_role("button", name="Clear chat").is_hidden()
+        assert more.evaluate("summary => summary === document.activeElement")
+    assert chat.play("model.get('status').state") == "answering"
+
+
+# -- its place in a page --------------------------------------------------------------------------------------------
+
+LONG = [{"role": role, "content": "one\n\ntwo"} for role in ("user", "assistant")] * 12
+
+
+def test_its_head_and_its_end_are_in_sight_together(show, page):
+    """Of a page of 1280 by 720 JupyterLab leaves 599 to a notebook, and the panel 62 of that to the chat."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    chat = show(messages=LONG)
+    for _ in range(2):
+        height = page.locator(".bodhi-chat").bounding_box()["height"]
+        assert height <= 599 - 62
+        assert chat.log.evaluate("log => log.clientHeight") >= 80
+        end = page.locator(".bodhi-composer").bounding_box()
+        assert end["y"] + end["height"] < page.locator(".bodhi-chat").bounding_box()["y"] + height
+        chat.open_settings()
+
+
+def test_what_comes_into_sight_stands_at_its_end(show, page):
+    chat = show()
+    chat.play("document.querySelector('.bodhi-chat').parentElement.hidden = true")
+    chat.play(f"model.set('messages', {json.dumps(LONG)})")
+    page.locator(".bodhi-message").nth(len(LONG) - 1).wait_for(state="attached")
+    chat.play("document.querySelector('.bodhi-chat').parentElement.hidden = false")
+    page.wait_for_function(
+        "() => { const log = document.querySelector('.bodhi-log');"
+        " return log.scrollTop > 0 && log.scrollHeight - log.scrollTop - log.clientHeight < 2; }"
+    )
+
+
+def test_an_example_can_be_sent(show, page):
+    chat = show(model="tutor")
+    chat.message.fill("Something else")
+    page.get_by_role("button", name="What is a Jupyter kernel?").click()
+    assert chat.message.input_value() == "What is a Jupyter kernel?"
+    page.keyboard.press("Control+z")
+    assert chat.message.input_value() == "Something else"
+
+
 # -- settings -----------------------------------------------------------------------------------------------------
 
 

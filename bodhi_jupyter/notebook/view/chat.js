@@ -86,10 +86,18 @@ class Chat {
         menu.open = false;
         action();
       });
+    const button = h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more"));
+    const leave = (event) => {
+      if (event.key !== "Escape" || !menu.open) return;
+      // Beyond the menu it would stop the answer.
+      event.stopPropagation();
+      menu.open = false;
+      button.focus();
+    };
     const menu = h(
       "details",
-      { class: "bodhi-menu", onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
-      h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more")),
+      { class: "bodhi-menu", onkeydown: leave, onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
+      button,
       h(
         "div",
         { class: "bodhi-menu-items" },
