@@ -45,7 +45,7 @@ class Chat {
       this.announcer,
     );
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
-    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && session.refreshModels());
+    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.comeIntoSight());
     this.observer.observe(this.element);
     this.showModels();
     this.showChats();
@@ -218,6 +218,12 @@ class Chat {
       this.noteScroll();
       if (this.follows) this.log.scrollTop = this.log.scrollHeight;
     });
+  }
+
+  // What cannot be seen has no end to scroll to.
+  comeIntoSight() {
+    if (this.follows) this.log.scrollTop = this.log.scrollHeight;
+    this.session.refreshModels();
   }
 
   // -- beside it -------------------------------------------------------------------------------------------
