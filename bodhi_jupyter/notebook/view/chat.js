@@ -9,6 +9,10 @@ import { Settings } from "./settings.js";
 import { NOT_RUN, openCalls, textOf, titleOf } from "./conversation.js";
 import { asCells, asMarkdown, insertCells } from "./cells.js";
 
+const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that counts the words of a text."];
+// The model in the box knows this extension, and nothing else.
+const GUIDE_EXAMPLES = ["How do I get a bigger model?", "Where are my prompts saved?"];
+
 class Chat {
   constructor(session, manager) {
     this.session = session;
@@ -18,7 +22,8 @@ class Chat {
     this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0, onscroll: () => this.noteScroll() });
     this.follows = true;
     this.scrolled = 0;
-    this.empty = h("div", { class: "bodhi-empty" }, "Ask something. The answer is made on your own machines.");
+    this.examples = h("div", { class: "bodhi-examples" });
+    this.empty = h("div", { class: "bodhi-empty" }, h("div", {}, "Ask something. The answer is made on your own machines."), this.examples);
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
     this.meter = h("div", { class: "bodhi-meter" });
@@ -264,9 +269,10 @@ class Chat {
     const chosen = this.session.get("model");
     const ids = models.map(({ id }) => id);
     const options = ids.includes(chosen) ? ids : [chosen, ...ids];
-    this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, id)));
+    this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, nameOf(models.find((model) => model.id === id) ?? { id }))));
     this.picker.value = chosen;
     const model = models.find(({ id }) => id === chosen);
+    this.examples.replaceChildren(...examplesFor(model).map((question) => textButton(question, () => this.composer.rewrite(question))));
     const telling = (model?.capabilities ?? []).filter((name) => name !== "completion");
     const context = model?.n_ctx ? [`${model.n_ctx.toLocaleString("en")} tokens`] : [];
     this.about.textContent = [...context, ...telling].join(" · ");
@@ -346,6 +352,15 @@ class Chat {
     await copyText(cells.map(({ source }) => source).join("\n\n"));
     this.complain("This page does not let the chat add cells. The text is copied: paste it into one.");
   }
+}
+
+function nameOf({ id, stands_for: meant }) {
+  return meant ? `${id} (${meant})` : id;
+}
+
+function examplesFor(model) {
+  if (!model) return [];
+  return (model.stands_for ?? model.id) === "guide" ? GUIDE_EXAMPLES : EXAMPLES;
 }
 
 // One session for all views of a widget.

@@ -58,6 +58,13 @@ export class Composer {
     if (!this.area.value) this.write(text);
   }
 
+  // In place of what is there, which the browser's undo brings back.
+  rewrite(text) {
+    this.area.focus();
+    this.area.select();
+    document.execCommand("insertText", false, text);
+  }
+
   write(text) {
     this.area.value = text;
     this.grow();
