@@ -127,7 +127,7 @@ def usage_chart(usage: Mapping[str, Any]) -> str:
     for entry in usage.get("groups", ()):
         if model := entry.get("alias"):
             tokens[str(model)] += _count(entry, "prompt_tokens") + _count(entry, "completion_tokens")
-    marks = [Mark(model, float(count), f"{count_text(count)} tokens") for model, count in tokens.items() if count]
+    marks = [Mark(model, float(count), f"{count:,} tokens") for model, count in tokens.items() if count]
     return bars(_USAGE, marks) if marks else _none(_USAGE, usage, "None in this time: ask a model something.")
 
 
@@ -144,10 +144,14 @@ def errors_chart(usage: Mapping[str, Any]) -> str:
 def _of_answers(
     title: str, latest: Iterable[Speed], value: Callable[[Speed], float | None], unit: str, words: str
 ) -> str:
-    known = [(speed.model, number) for speed in latest if (number := value(speed)) is not None]
-    if not known:
-        return nothing(title, "Nothing yet: ask a model something.")
-    return columns(title, [Mark(model, number, words.format(number)) for model, number in known], unit)
+    numbers = [(speed.model, value(speed)) for speed in latest]
+    # An answer has the same place in both charts, also where one of them knows nothing of it.
+    marks = [None if number is None else Mark(model, number, words(number)) for model, number in numbers]
+    return columns(title, marks, unit) if any(marks) else nothing(title, "Nothing yet: ask a model something.")
+
+
+def _tokens_a_second(speed: float) -> str:
+    return f"{speed_text(speed)} tokens/s"
 
 
 def _count(entry: Mapping[str, Any], name: str) -> int:

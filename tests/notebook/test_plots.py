@@ -102,10 +102,12 @@ def test_where_no_ledger_is_kept_nothing_is_claimed(chart):
     assert "keeps no ledger" in chart({})
 
 
-def test_answers_without_a_speed_are_left_out_of_it():
+def test_of_answers_without_a_speed_the_place_stays_free():
     latest = [Speed("a", 11, 2.0, 1.0), Speed("a", 1, 1.0, 1.0)]
 
     assert len(marks(speed_chart(latest))) == 1
+    # Of the same answer, so at the same place.
+    assert marks(speed_chart(latest))[0].get("x") == marks(first_token_chart(latest))[0].get("x")
     assert len(marks(first_token_chart(latest))) == 2
 
 
