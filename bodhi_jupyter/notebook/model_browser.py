@@ -203,6 +203,9 @@ class ModelBrowser(widgets.VBox):
         await self._look()
 
     def _selection_changed(self, _change: object) -> None:
+        # What was done with another one; that something is still being done stays.
+        if self.selected and not self._busy:
+            self.message.clear()
         self._show_details()
         row = self._selected_row()
         is_missing = row is not None and row.state == MISSING
@@ -255,9 +258,15 @@ class ModelBrowser(widgets.VBox):
 
     # -- forms -----------------------------------------------------------------------------------------------
 
+    def _show_form(self, form: widgets.Widget) -> None:
+        """Let it be filled in; what was said of something else would be read as said of this."""
+        self.message.clear()
+        self._drawer.show(form)
+
     def _refuse(self, form: AliasForm | CopyForm | PullForm, error: RequestRefused) -> None:
         """Say it where it can be mended; whoever has put the form away meanwhile hears of it too."""
         if self._drawer.form is form:
+            self.message.clear()
             form.complain(error)
         else:
             self.message.complain(error)
@@ -271,7 +280,7 @@ class ModelBrowser(widgets.VBox):
         name = document.get("alias")
         form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._drawer.clear)
         form.fill({name: value for name, value in document.items() if name not in TOLD}, heading)
-        self._drawer.show(form)
+        self._show_form(form)
         if problem := document.get("problem"):
             form.complain(RequestRefused(sentence(problem), param=document.get("problem_param") or ""))
 
@@ -309,7 +318,7 @@ class ModelBrowser(widgets.VBox):
     def _ask_for_copy(self) -> None:
         name = self.selected
         form = CopyForm(name, lambda new: self._start(self._copy(form, name, new)), self._drawer.clear)
-        self._drawer.show(form)
+        self._show_form(form)
 
     async def _copy(self, form: CopyForm, name: str, new_name: str) -> None:
         form.copy.disabled = True
@@ -325,7 +334,7 @@ class ModelBrowser(widgets.VBox):
 
     def _ask_for_deletion(self) -> None:
         name = self.selected
-        self._drawer.show(DeletionForm(name, lambda: self._delete(name), self._drawer.clear))
+        self._show_form(DeletionForm(name, lambda: self._delete(name), self._drawer.clear))
 
     def _delete(self, name: str) -> None:
         self._drawer.clear()
@@ -338,7 +347,7 @@ class ModelBrowser(widgets.VBox):
 
     def _ask_what_to_pull(self) -> None:
         form = PullForm(lambda name: self._start(self._pull(form, name)), self._drawer.clear)
-        self._drawer.show(form)
+        self._show_form(form)
 
     async def _pull(self, form: PullForm, name: str) -> None:
         form.complain(None)

@@ -72,6 +72,40 @@ def test_a_copy_is_selected_and_a_taken_name_is_said_at_the_field(browser, begun
     assert (browser.selected, names(browser)[-1]) == ("mine", "mine")
 
 
+@pytest.mark.parametrize(
+    ("ask", "press"), [("New alias", "Save"), ("Edit", "Save"), ("Copy", "Copy"), ("Pull a model", "Pull")]
+)
+@pytest.mark.parametrize("begins", ["opens", "fails"])
+def test_what_went_well_before_is_not_said_of_what_fails_now(browser, begun, api, ask, press, begins):
+    browser.selected = "org/tutor"
+    finish(begun)
+    if begins == "opens":
+        browser.message.say("found is saved.")
+    buttons(browser)[ask].click()
+    finish(begun)
+    assert browser.message.value == ""
+
+    if begins == "fails":
+        browser.message.say("found is saved.")
+    if ask == "Pull a model":
+        browser._drawer.form.name.text = "a/b"
+    api.wrong |= {method: refusal(400, "Not so.", "alias") for method in ("POST", "PUT")}
+    buttons(browser)[press].click()
+    finish(begun)
+    assert browser.message.value == ""
+
+
+def test_what_was_done_with_a_model_is_not_said_beside_another(browser, begun):
+    browser.selected = "found"
+    buttons(browser)["Load"].click()
+    finish(begun)
+    assert "found is loaded." in browser.message.value
+
+    browser.selected = "org/tutor"
+    finish(begun)
+    assert browser.message.value == ""
+
+
 def test_deleting_asks_first(browser, begun, server):
     browser.selected = "org/tutor"
     buttons(browser)["Delete"].click()
