@@ -25,7 +25,7 @@ from .notice import Notice
 from .pulls_view import PullForm, PullsView
 from .pulse import Pulse
 from .questions import CopyForm, DeletionForm
-from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in
+from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in, with_alias
 from .text import element
 
 #: Between two looks at the models and pulls, while somebody sees them.
@@ -144,7 +144,7 @@ class ModelBrowser(widgets.VBox):
             return
         told = self._told.get(row.name)
         if told is not None:
-            known = row_of(told, self._well())
+            known = self._row(told)
             # What the file says is read for one model only; what changes is in the list.
             row = Row(**{**vars(known), "state": row.state, "reason": row.reason, "stale": row.stale})
         stored = self._stored.get(row.name)
@@ -153,6 +153,9 @@ class ModelBrowser(widgets.VBox):
 
     def _selected_row(self) -> Row | None:
         return next((row for row in self._rows if row.name == self.selected), None)
+
+    def _row(self, model: Document) -> Row:
+        return with_alias(row_of(model, self._well()), self._stored.get(model["id"]))
 
     def _well(self) -> dict[str, bool]:
         return {name: bool(backend["ok"]) for name, backend in self._backends.items()}
@@ -180,10 +183,12 @@ class ModelBrowser(widgets.VBox):
             self._stored = {alias["alias"]: alias for alias in files["data"]}
             self._broken = list(files.get("broken", ()))
             self._looked = time.monotonic()
-        rows = [row_of(model, self._well()) for model in models]
+        rows = [self._row(model) for model in models]
         self.names = tuple(row.name for row in rows)
         without_model = (alias for alias in self._stored.values() if alias.get("problem"))
-        self._rows = rows + [row_without_model(alias) for alias in without_model if alias["alias"] not in self.names]
+        self._rows = rows + [
+            with_alias(row_without_model(alias), alias) for alias in without_model if alias["alias"] not in self.names
+        ]
         _set_options(self.capability, "Any capability", capabilities_in(self._rows))
         _set_options(self.source, "Any source", sources_in(self._rows))
         self._show_rows()

@@ -79,6 +79,8 @@ class ModelDetails(widgets.VBox):
 def _facts(row: Row) -> str:
     facts = {
         "State": row.state,
+        "Alias of": row.alias_of,
+        "Defaults": row.defaults,
         "Source": row.source + (", which is silent" if row.stale else ""),
         "Runs on": row.backend,
         "Size": row.size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import sentence
@@ -41,6 +41,8 @@ class Row:
         stale: whether its source is silent, so that it may be gone.
         backend: where it runs.
         well: whether that backend is; None where nothing is known.
+        alias_of: what an alias stands for; "" for what is no alias.
+        defaults: what it says where a request does not, in words, or "".
     """
 
     name: str
@@ -57,6 +59,8 @@ class Row:
     stale: bool = False
     backend: str = ""
     well: bool | None = None
+    alias_of: str = ""
+    defaults: str = ""
 
     @property
     def writes(self) -> bool:
@@ -73,8 +77,8 @@ class Filter:
     source: str = ""
 
     def matches(self, row: Row) -> bool:
-        """Whether it is one of them: every word of the text is in its name, description, tags or quantization."""
-        known = " ".join((row.name, row.description, *row.tags, row.quantization)).casefold()
+        """Whether it is one of them: every word of the text is in what it is called and described by."""
+        known = " ".join((row.name, row.alias_of, row.description, *row.tags, row.quantization)).casefold()
         return (
             all(word in known for word in self.text.casefold().split())
             and (not self.capability or self.capability in row.capabilities)
@@ -119,6 +123,28 @@ def row_without_model(alias: Mapping[str, Any]) -> Row:
         source="system" if alias.get("read_only") else "user",
         tags=tuple(map(str, alias.get("tags") or ())),
     )
+
+
+def with_alias(row: Row, alias: Mapping[str, Any] | None) -> Row:
+    """The row with what an alias of ``/bodhi/v1/aliases`` says of it; as it is without one."""
+    return row if alias is None else replace(row, alias_of=_target(alias), defaults=_defaults(alias))
+
+
+def _target(alias: Mapping[str, Any]) -> str:
+    """The model by the name by which it would be listed itself."""
+    if backend := alias.get("backend"):
+        return f"{alias.get('model')} on {backend}"
+    file = str(alias.get("path") or alias.get("filename") or "")
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".gguf")
+
+
+def _defaults(alias: Mapping[str, Any]) -> str:
+    """Numbers with their values; of what may be long only that it is there."""
+    said = (
+        f"{name} {value}" if isinstance(value, int | float) else name
+        for name, value in (alias.get("request_params") or {}).items()
+    )
+    return " · ".join(words.replace("_", " ") for words in said)
 
 
 def capabilities_in(rows: Iterable[Row]) -> list[str]:

@@ -69,6 +69,16 @@ def test_what_can_be_done_with_a_model(browser, begun, api, name, shown):
     assert set(buttons(browser)) - {"New alias", "Pull a model"} == shown
 
 
+def test_an_alias_says_what_it_stands_for(browser, begun):
+    alias, found = browser.table.rows[:2]
+    assert (alias["alias_of"], alias["defaults"]) == ("a", "top k 3")
+    assert found["alias_of"] == ""
+
+    browser.selected = "org/tutor"
+    finish(begun)
+    assert "<dt>Alias of</dt><dd>a</dd>" in browser.details._facts.value
+
+
 def test_news_keep_what_is_looked_at(browser, begun, api):
     browser.selected = "found"
     finish(begun)

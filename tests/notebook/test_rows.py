@@ -14,6 +14,7 @@ from bodhi_jupyter.notebook.rows import (
     row_of,
     sources_in,
     tokens_text,
+    with_alias,
 )
 
 LOCAL = {
@@ -55,6 +56,32 @@ def test_a_local_model():
 @pytest.mark.parametrize("model", [{"id": "a"}, {"id": "a", "meta": None}, {"id": "a", "meta": {"size": None}}])
 def test_little_may_be_known(model):
     assert row_of(model) == Row(name="a")
+
+
+@pytest.mark.parametrize(
+    ("alias", "alias_of", "defaults"),
+    [
+        ({"path": "/home/me/.venv/models/guide.gguf"}, "guide", ""),
+        ({"path": "C:\\models\\guide.gguf"}, "guide", ""),
+        ({"repo": "o/r", "filename": "Q4/qwen.Q4_K_M.gguf"}, "qwen.Q4_K_M", ""),
+        ({"backend": "gpu-box", "model": "llama"}, "llama on gpu-box", ""),
+        (
+            {"path": "a.gguf", "request_params": {"temperature": 0.3, "system_prompt": "Be kind.", "top_k": 4}},
+            "a",
+            "temperature 0.3 · system prompt · top k 4",
+        ),
+    ],
+)
+def test_what_an_alias_stands_for(alias, alias_of, defaults):
+    row = with_alias(Row("tutor"), alias)
+
+    assert (row.alias_of, row.defaults) == (alias_of, defaults)
+    assert with_alias(row, None) is row
+
+
+@pytest.mark.parametrize(("speed", "text"), [(4.24, "4.2"), (41.25, "41"), (3528.9, "3,529")])
+def test_speeds(speed, text):
+    assert speed_text(speed) == text
 
 
 @pytest.mark.parametrize(
