@@ -107,8 +107,11 @@ class AliasForm(widgets.VBox):
             reasons = of_no_field if field is None else found.setdefault(field, [])
             reasons.append(reason)
         if of_no_field:
+            # What it stands for is asked for in words of the form's own.
+            said_there = bool(self._empty_targets())
+            of_no_field = [reason for reason in of_no_field if not (said_there and "'repo'" in reason)]
             for field in self._empty_targets():
-                found.setdefault(field, ["This is needed."])
+                found.setdefault(field, ["This field is missing."])
         self.problem.value = " ".join(of_no_field)
         fields = (*self.fields.values(), *self._more.values())
         for field in fields:

@@ -144,7 +144,7 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     notebook.fill("Temperature", "9")
     notebook.fill("Slots", "many")
     notebook.submit("Save")
-    notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
+    notebook.page.get_by_role("alert").filter(has_text="Expected at most 2").wait_for()
     module_visit.screenshot("models_form_error")
     described = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']").evaluate_all(
         "inputs => inputs.map(one => document.getElementById(one.getAttribute('aria-describedby')).textContent)"

@@ -41,7 +41,7 @@ def show(notebook: BrowserPage, module_visit: Visit) -> Callable[[str, int], Non
         notebook.fill("Name", "not a name")
         notebook.fill("Temperature", "9")
         notebook.submit("Save")
-        notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
+        notebook.page.get_by_role("alert").filter(has_text="Expected at most 2").wait_for()
         notebook.row("guide").hover()
         module_visit.screenshot(f"panel-{theme.lower()}-{width}")
 

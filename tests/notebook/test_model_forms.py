@@ -65,6 +65,12 @@ def test_a_copy_is_selected_and_a_taken_name_is_said_at_the_field(browser, begun
     finish(begun)
     assert "already an alias" in field.problem.value
 
+    answer = {"error": {"message": "Invalid 'alias': no."}, "faults": [{"param": "alias", "message": "No blanks."}]}
+    api.wrong["POST"] = httpx.Response(400, json=answer)
+    buttons(browser)["Copy"].click()
+    finish(begun)
+    assert field.problem.value == "No blanks."
+
     api.wrong.clear()
     api.models.append(model("mine", "user"))
     buttons(browser)["Copy"].click()
@@ -120,19 +126,25 @@ def test_deleting_asks_first(browser, begun, server):
     assert browser.selected == ""
 
 
-def test_pulling(browser, begun, api):
+def test_pulling(browser, begun, api, server):
     buttons(browser)["Pull a model"].click()
     form = browser._drawer.form
     api.wrong["POST /api/pull"] = httpx.Response(400, json={"error": "invalid model name"})
     form.name.text = "?"
     buttons(browser)["Pull"].click()
     finish(begun)
-    assert "invalid model name" in form.name.problem.value
+    assert form.name.problem.value == "Invalid model name."
 
     api.wrong["POST /api/pull"] = httpx.Response(200, content='{"status":"pulling"}\n{"error":"the disk is full"}\n')
     buttons(browser)["Pull"].click()
     finish(begun)
-    assert "the disk is full" in form.name.problem.value
+    assert form.name.problem.value == "The disk is full."
+
+    before = len(asked(server))
+    form.name.text = " "
+    buttons(browser)["Pull"].click()
+    assert form.name.problem.value == "This field is missing."
+    assert len(asked(server)) == before
 
     api.wrong.clear()
     form.name.text = "acme/small"
@@ -230,7 +242,7 @@ SAVED = httpx.Response(201, json={"alias": "mine"})
         ("New alias", "Save", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
         ("Copy", "Copy", SAVED, "mine is made."),
         ("Copy", "Copy", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
-        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), "invalid model name"),
+        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), "nvalid model name"),
     ],
 )
 def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, press, answer, told):
@@ -240,8 +252,8 @@ def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, pr
     held = hold(answer)
     buttons(browser)[ask].click()
     fields = {"New alias": lambda form: form.fields["alias"], "Copy": lambda form: form.new_name}
-    if ask in fields:
-        fields[ask](browser._drawer.form).text = "mine"
+    fields["Pull a model"] = lambda form: form.name
+    fields[ask](browser._drawer.form).text = "mine"
     buttons(browser)[press].click()
     assert held.arrived.wait(20)
     browser._drawer.clear()
