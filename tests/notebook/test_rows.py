@@ -152,8 +152,11 @@ def test_a_table_for_any_front_end():
 def test_the_servers_state_in_lines():
     health = {
         "status": "degraded",
-        "backends": {"gpu-box": {"ok": False, "detail": "cannot be reached"}},
-        "models": {"tutor": {"state": "loaded"}},
+        "backends": {
+            "local": {"ok": True, "detail": "loaded: tutor"},
+            "gpu-box": {"ok": False, "detail": "cannot be reached"},
+        },
+        "models": {"tutor": {"state": "loaded"}, "big": {"state": "loading"}},
         "broken_files": [{"name": "x.yaml", "reason": "line 3: no"}],
     }
 
