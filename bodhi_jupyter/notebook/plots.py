@@ -19,7 +19,7 @@ from .errors import RequestRefused
 from .management import Document, Management
 from .notice import Notice
 from .pulse import Pulse
-from .rows import count_text
+from .rows import speed_text
 
 #: Between two looks at usage and errors, while somebody sees them.
 _SECONDS = 10.0
@@ -113,12 +113,12 @@ class Plots(widgets.VBox):
 
 def speed_chart(latest: Sequence[Speed]) -> str:
     """How fast the models wrote."""
-    return _of_answers(_SPEED, latest, lambda speed: speed.tokens_per_second, "tokens/s", "{:.0f} tokens/s")
+    return _of_answers(_SPEED, latest, lambda speed: speed.tokens_per_second, "tokens/s", _tokens_a_second)
 
 
 def first_token_chart(latest: Sequence[Speed]) -> str:
     """How long the first tokens were waited for."""
-    return _of_answers(_FIRST, latest, lambda speed: speed.first_token_seconds, "seconds", "{:.2f} s")
+    return _of_answers(_FIRST, latest, lambda speed: speed.first_token_seconds, "seconds", "{:.2f} s".format)
 
 
 def usage_chart(usage: Mapping[str, Any]) -> str:
@@ -138,11 +138,15 @@ def errors_chart(usage: Mapping[str, Any]) -> str:
         if error := entry.get("error"):
             kinds[str(error).replace("_", " ")] += _count(entry, "requests")
     marks = [Mark(kind, float(count), str(count)) for kind, count in kinds.items()]
-    return bars(_ERRORS, marks) if marks else _none(_ERRORS, usage, "None in this time, and may it stay so.")
+    return bars(_ERRORS, marks) if marks else _none(_ERRORS, usage, "None in this time.")
 
 
 def _of_answers(
-    title: str, latest: Iterable[Speed], value: Callable[[Speed], float | None], unit: str, words: str
+    title: str,
+    latest: Iterable[Speed],
+    value: Callable[[Speed], float | None],
+    unit: str,
+    words: Callable[[float], str],
 ) -> str:
     numbers = [(speed.model, value(speed)) for speed in latest]
     # An answer has the same place in both charts, also where one of them knows nothing of it.

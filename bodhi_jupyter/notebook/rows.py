@@ -33,7 +33,7 @@ class Row:
         reason: why it failed or is missing, or "".
         size: with its unit, or "".
         quantization: as the file says, or "".
-        context: tokens of one request, with a unit, or "".
+        context: tokens of one request, or "".
         parameters: of the model, with a unit, or "".
         source: where it comes from.
         capabilities: as the server names them.
@@ -170,12 +170,13 @@ def bytes_text(size: object) -> str:
 
 
 def tokens_text(tokens: object) -> str:
-    """Tokens of context for a person: ``8k``, ``32k``; "" for what is no number."""
-    if not isinstance(tokens, int) or tokens <= 0:
-        return ""
-    if tokens < 1024:
-        return str(tokens)
-    return f"{tokens / 1024:.3g}k" if tokens < 1024 * 1024 else f"{tokens / 1024 / 1024:.3g}M"
+    """Tokens for a person, as the chat writes them: ``32,768``; "" for what is no number."""
+    return f"{tokens:,}" if isinstance(tokens, int) and tokens > 0 else ""
+
+
+def speed_text(tokens_per_second: float) -> str:
+    """A speed for a person, with no more digits than a measurement is good for: ``4.2``, ``41``, ``1,204``."""
+    return f"{tokens_per_second:.1f}" if tokens_per_second < 10 else f"{tokens_per_second:,.0f}"
 
 
 def count_text(count: object) -> str:

@@ -102,7 +102,7 @@ def test_loading_and_unloading(notebook, module_visit):
     notebook.wait_for_state("gemma.Q4_0", "loaded")
     notebook.wait_for_message("gemma.Q4_0 is loaded.")
     details = notebook.page.locator(".bodhi-ui-details").inner_text()
-    for fact in ("F16", "279 k", "4k tokens"):
+    for fact in ("F16", "279 k", "4,096 tokens"):
         assert fact in details
     module_visit.screenshot("models_loaded")
 

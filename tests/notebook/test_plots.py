@@ -81,7 +81,7 @@ def test_no_text_is_markup(html):
 def test_usage_adds_up_what_was_read_and_written():
     titles = [mark.find("title").text for mark in marks(usage_chart(USAGE))]
 
-    assert titles == ["coder: 2 k tokens", "tutor: 1 k tokens"]
+    assert titles == ["coder: 2,000 tokens", "tutor: 1,000 tokens"]
 
 
 def test_errors_are_counted_by_kind():
@@ -131,7 +131,7 @@ def test_they_are_drawn_when_there_is_something_new():
     assert "tutor: 10 tokens/s" in shown(plots)
 
     start(plots.look()).result(10)
-    assert "coder: 2 k tokens" in shown(plots)
+    assert "coder: 2,000 tokens" in shown(plots)
     assert "model not found" in shown(plots)
 
     plots.close()

@@ -13,6 +13,7 @@ from bodhi_jupyter.notebook.rows import (
     count_text,
     row_of,
     sources_in,
+    speed_text,
     tokens_text,
     with_alias,
 )
@@ -43,7 +44,7 @@ def test_a_local_model():
         reason="It is cut off.",
         size="4.7 GB",
         quantization="Q4_K_M",
-        context="8k",
+        context="8,192",
         parameters="7.6 B",
         source="user",
         capabilities=("completion", "tools"),
@@ -130,7 +131,7 @@ def test_bytes(size, text):
     assert bytes_text(size) == text
 
 
-@pytest.mark.parametrize(("tokens", "text"), [(None, ""), (512, "512"), (4096, "4k"), (131072, "128k"), (2**20, "1M")])
+@pytest.mark.parametrize(("tokens", "text"), [(None, ""), (512, "512"), (4096, "4,096"), (131072, "131,072")])
 def test_tokens(tokens, text):
     assert tokens_text(tokens) == text
 
@@ -143,7 +144,7 @@ def test_counts(count, text):
 def test_a_table_for_any_front_end():
     listing = Listing([LOCAL, {"id": "<b>\x1b[2J"}])
 
-    assert repr(listing).splitlines()[1] == "tutor   failed  4.7 GB  Q4_K_M        8k       user"
+    assert repr(listing).splitlines()[1] == "tutor   failed  4.7 GB  Q4_K_M        8,192    user"
     assert "\x1b" not in repr(listing)
     assert "&lt;b&gt;" in listing._repr_html_()
     assert "<b>" not in listing._repr_html_()
@@ -162,8 +163,9 @@ def test_the_servers_state_in_lines():
 
     assert server_status("http://127.0.0.1:8888", health, "tutor").splitlines() == [
         "http://127.0.0.1:8888: not all is well",
+        "  local: loaded: tutor",
         "  gpu-box: cannot be reached",
-        "  tutor: loaded",
+        "  big: loading",
         "  x.yaml: line 3: no",
         "Questions go to tutor.",
     ]
