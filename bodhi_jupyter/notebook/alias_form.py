@@ -58,7 +58,7 @@ class AliasForm(widgets.VBox):
                 self._target,
                 *(self.fields[name] for names in TARGETS.values() for name in names),
                 self.fields["tags"],
-                _section("Of requests, where the caller says nothing"),
+                _section("Defaults, for what a request leaves out"),
                 *(field for path, field in self.fields.items() if path.startswith(_REQUEST)),
                 self._more[_REQUEST],
                 _section("How it is loaded"),
@@ -159,7 +159,7 @@ def _fields() -> dict[str, Field]:
         f"{_REQUEST}.max_tokens": NumberField("Longest answer", "in tokens"),
         f"{_CONTEXT}.n_ctx": NumberField("Context", "in tokens, over all slots; 4096"),
         f"{_CONTEXT}.n_parallel": NumberField("Slots", "requests answered at once; 1"),
-        "keep_alive": NumberField("Stays loaded", "10m, 300; -1 is for ever"),
+        "keep_alive": NumberField("Stays loaded", "10m, or seconds; -1: always"),
     }
 
 

@@ -135,7 +135,7 @@ class ModelBrowser(widgets.VBox):
         count = f"{shown} of {len(self._rows)} models" if shown != len(self._rows) else f"{shown} models"
         ill = [f"{name}: {backend['detail']}" for name, backend in self._backends.items() if not backend["ok"]]
         broken = [_broken_text(file) for file in self._broken]
-        return " · ".join([count, *(ill or ["all backends are well"]), *broken])
+        return " · ".join([count, *ill, *broken])
 
     def _show_details(self) -> None:
         row = self._selected_row()
@@ -318,7 +318,7 @@ class ModelBrowser(widgets.VBox):
         document, etag = await self._management.alias(name)
         # What was opened meanwhile is what the person wants now.
         if self._drawer.form is before:
-            self._open_form(document, f"Change {name}", etag)
+            self._open_form(document, f"Edit {name}", etag)
 
     def _ask_for_copy(self) -> None:
         name = self.selected

@@ -10,6 +10,15 @@ import ipywidgets as widgets
 from .rows import MISSING, Row
 from .text import element, markup
 
+_TOOLTIPS = {
+    "Use": "Ask it in the chat and in cells",
+    "Load": "Load it into memory now, and not with the first question",
+    "Unload": "Free its memory",
+    "Edit": "Change this alias",
+    "Copy": "Make an alias of the same model",
+    "Delete": "Remove this alias; its model stays",
+}
+
 
 @dataclass(frozen=True)
 class Rights:
@@ -104,6 +113,8 @@ def _facts(row: Row) -> str:
 
 
 def _button(label: str, action: Callable[[], None]) -> widgets.Button:
-    button = widgets.Button(description=label, button_style="primary" if label == "Use" else "")
+    button = widgets.Button(
+        description=label, tooltip=_TOOLTIPS[label], button_style="primary" if label == "Use" else ""
+    )
     button.on_click(lambda _: action())
     return button

@@ -10,7 +10,7 @@ from .errors import sentence
 
 #: States of the server's, in words for a person.
 _STATES = {
-    "idle": "idle",
+    "idle": "not loaded",
     "loading": "loading",
     "loaded": "loaded",
     "draining": "finishing",

@@ -107,7 +107,7 @@ def test_loading_and_unloading(notebook, module_visit):
     module_visit.screenshot("models_loaded")
 
     notebook.click("Unload")
-    notebook.wait_for_state("gemma.Q4_0", "idle")
+    notebook.wait_for_state("gemma.Q4_0", "not loaded")
 
 
 def test_a_model_that_cannot_be_loaded_says_why(notebook, module_visit):

@@ -16,8 +16,8 @@ from tests.notebook.servers import refusal
 
 def test_all_models_with_their_states(browser):
     assert [(row["name"], row["state"], row["mark"]) for row in browser.table.rows] == [
-        ("org/tutor", "idle", "off"),
-        ("found", "idle", "off"),
+        ("org/tutor", "not loaded", "off"),
+        ("found", "not loaded", "off"),
         ("remote", "unreachable", "bad"),
     ]
     assert "gpu-box: silent" in browser._summary.value
