@@ -55,6 +55,15 @@ def test_texts_are_readable_in_both_themes(notebook, show, theme, width):
     notebook.submit("Cancel")
 
 
+def test_the_arrows_of_menus_are_not_black_on_black(notebook):
+    choose_theme(notebook.page, "Dark")
+    menus = notebook.page.locator(".bodhi-ui-browser select, .bodhi-ui-plots select")
+    looks = menus.evaluate_all("all => all.map(getComputedStyle).map((s) => [s.backgroundImage, s.colorScheme])")
+    assert len(looks) >= 3
+    # The browser's own arrow, which follows the scheme, and no picture.
+    assert set(map(tuple, looks)) == {("none", "dark")}
+
+
 @pytest.mark.parametrize("width", [720, 859, 861, 1399, 1401])
 def test_it_fits_into_every_width(notebook, show, width):
     """Of the browser itself: its layout changes with it, whatever stands beside it in the page."""
