@@ -65,7 +65,7 @@ def page(module_browser: Browser) -> Iterator[Page]:
 def show(page: Page) -> Callable[..., AlonePage]:
     def show(**values: Any) -> AlonePage:
         page.evaluate(SHOW, [SOURCE, style(), values])
-        page.locator(".bodhi-models option", has_text="tutor").first.wait_for(state="attached")
+        page.locator(".bodhi-models option[value=tutor]").first.wait_for(state="attached")
         return AlonePage(page)
 
     return show
