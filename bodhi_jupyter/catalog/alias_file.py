@@ -311,6 +311,16 @@ def _place(entry: ErrorDetails) -> Path:
     return tuple(step for step in steps if not (isinstance(step, str) and _BRANCH.fullmatch(step)))
 
 
+#: Of pydantic's messages, for people.
+_WORDS = {
+    "Input should be": "Expected",
+    " a valid ": " a ",
+    " a integer": " an integer",
+    "less than or equal to": "at most",
+    "greater than or equal to": "at least",
+}
+
+
 def _reason(entry: ErrorDetails) -> str:
     if entry["type"] == "extra_forbidden":
         return "there is no such field"
@@ -319,4 +329,6 @@ def _reason(entry: ErrorDetails) -> str:
     if entry["type"] == "model_type":
         return "an object is expected"
     message = entry["msg"].removeprefix("Value error, ")
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
     return message[:1].lower() + message[1:]

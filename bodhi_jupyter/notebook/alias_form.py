@@ -59,7 +59,7 @@ class AliasForm(widgets.VBox):
                 self._target,
                 *(self.fields[name] for names in TARGETS.values() for name in names),
                 self.fields["tags"],
-                _section("Of requests, where the caller says nothing"),
+                _section("Defaults, for what a request leaves out"),
                 *(field for path, field in self.fields.items() if path.startswith(_REQUEST)),
                 self._more[_REQUEST],
                 _section("How it is loaded"),
@@ -109,8 +109,11 @@ class AliasForm(widgets.VBox):
             reasons = of_no_field if field is None else found.setdefault(field, [])
             reasons.append(reason)
         if of_no_field:
+            # What it stands for is asked for in words of the form's own.
+            said_there = bool(self._empty_targets())
+            of_no_field = [reason for reason in of_no_field if not (said_there and "'repo'" in reason)]
             for field in self._empty_targets():
-                found.setdefault(field, ["This is needed."])
+                found.setdefault(field, ["This field is missing."])
         self.problem.value = " ".join(of_no_field)
         fields = (*self.fields.values(), *self._more.values())
         for field in fields:
@@ -166,7 +169,7 @@ def _fields() -> dict[str, Field]:
         f"{_REQUEST}.max_tokens": NumberField("Longest answer", "in tokens"),
         f"{_CONTEXT}.n_ctx": NumberField("Context", "in tokens, over all slots; 4096"),
         f"{_CONTEXT}.n_parallel": NumberField("Slots", "requests answered at once; 1"),
-        "keep_alive": NumberField("Stays loaded", "10m, 300; -1 is for ever"),
+        "keep_alive": NumberField("Stays loaded", "10m, or seconds; -1: always"),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .rows import speed_text
 from .screen import Bundle, bundle_of
 
 #: Answers that the plots look back on.
@@ -89,9 +90,9 @@ class Answer:
         """One line on who answered and how fast."""
         parts = [self.model]
         if self.speed is not None:
-            parts.append(f"{self.speed.tokens} tokens")
+            parts.append(f"{self.speed.tokens:,} tokens")
             if self.speed.tokens_per_second is not None:
-                parts.append(f"{self.speed.tokens_per_second:.0f} tokens/s")
+                parts.append(f"{speed_text(self.speed.tokens_per_second)} tokens/s")
             if self.speed.first_token_seconds is not None:
                 parts.append(f"first after {self.speed.first_token_seconds:.2f} s")
         if self.tool_calls:

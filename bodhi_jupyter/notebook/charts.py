@@ -41,22 +41,25 @@ class Mark:
     said: str
 
 
-def columns(title: str, marks: Sequence[Mark], unit: str) -> str:
-    """One column for each mark, in their order, over an axis that begins at 0."""
-    top = nice_ceiling(max((mark.value for mark in marks), default=0.0))
+def columns(title: str, marks: Sequence[Mark | None], unit: str) -> str:
+    """One column for each mark, in their order, over an axis that begins at 0; None leaves its place free."""
+    known = [mark for mark in marks if mark is not None]
+    top = nice_ceiling(max((mark.value for mark in known), default=0.0))
     inner = _WIDTH - _LEFT - _RIGHT
     places = max(len(marks), 10)
     step = inner / places
     width = min(0.72 * step, 22.0)
     drawn = [_gridline(value, top) for value in (0.0, top / 2, top)]
     for at, mark in enumerate(marks):
+        if mark is None:
+            continue
         height = (_HEIGHT - _TOP - _BOTTOM) * mark.value / top
         # The latest stands at the right, however few there are.
         x = _LEFT + (places - len(marks) + at) * step + (step - width) / 2
         drawn.append(_bar(mark, x, _HEIGHT - _BOTTOM - height, width, height))
     drawn.append(_axis(unit, x=_LEFT, y=_HEIGHT - 3))
     drawn.append(_axis("latest", x=_WIDTH - _RIGHT, y=_HEIGHT - 3, text_anchor="end"))
-    return _figure(title, [_said(mark) for mark in marks], _HEIGHT, drawn)
+    return _figure(title, [_said(mark) for mark in known], _HEIGHT, drawn)
 
 
 def bars(title: str, marks: Sequence[Mark]) -> str:

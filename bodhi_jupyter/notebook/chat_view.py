@@ -36,7 +36,8 @@ class ChatView(anywidget.AnyWidget):
         chat: the ``id`` of the chat that is shown.
         model: the name that answers.
         models: what the person may choose from, which the browser asks the server for: ``id``, ``description``,
-            ``state``, ``capabilities``, ``n_ctx`` in tokens, and ``defaults``, the alias's parameters.
+            ``state``, ``capabilities``, ``n_ctx`` in tokens, ``defaults``, the alias's parameters, and of the default
+            model ``stands_for``, its own name.
         system: the system prompt; with none the alias's own holds.
         parameters: what goes into requests in OpenAI's names, as in ``{"temperature": 0.2}``.
         tools: functions that the model may call, as OpenAI describes them; `offer` adds one.

@@ -19,6 +19,9 @@ import httpx
 #: What the server appends for programs' logs: whoever is at the notebook knows what was asked.
 _CONTEXT = re.compile(r" \([A-Z]+ /[^()]*\)$")
 
+#: What programs look for says it twice, and not what to do.
+_TOO_LONG = re.compile(r"maximum context length is (\d+) tokens.*resulted in (\d+) tokens", re.DOTALL)
+
 
 class NotebookError(Exception):
     """A sentence for the person at the notebook."""
@@ -79,6 +82,12 @@ class RequestRefused(NotebookError):
         if not isinstance(error, dict):
             return cls(str(error), status=status)
         message = _CONTEXT.sub("", str(error.get("message") or _unexplained(status)))
+        if counts := _TOO_LONG.search(message):
+            fitting, used = (f"{int(count):,}" for count in counts.groups())
+            message = (
+                f"The messages have {used} tokens, of which the model takes {fitting}: shorten them, or ask a model "
+                "with more context."
+            )
         return cls(message, status=status, param=str(error.get("param") or ""), code=str(error.get("code") or ""))
 
 

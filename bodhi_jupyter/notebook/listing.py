@@ -51,6 +51,8 @@ def server_status(url: str, health: Mapping[str, Any], model: str) -> str:
     """
     lines = [f"{url}: {'all is well' if health['status'] == 'ok' else 'not all is well'}"]
     lines += [f"  {name}: {backend['detail']}" for name, backend in health["backends"].items()]
-    lines += [f"  {name}: {state['state']}" for name, state in health["models"].items()]
+    # Those that are loaded the backend has named.
+    others = {name: state["state"] for name, state in health["models"].items() if state["state"] != "loaded"}
+    lines += [f"  {name}: {state}" for name, state in others.items()]
     lines += [f"  {file['name']}: {file['reason']}" for file in health["broken_files"]]
     return printable("\n".join([*lines, f"Questions go to {model}."]))

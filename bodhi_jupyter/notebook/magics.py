@@ -19,6 +19,7 @@ from .errors import WrongArgument
 from .expressions import fill
 from .listing import Listing, server_status
 from .management import read_data, read_document
+from .rows import row_of
 
 
 @magics_class
@@ -88,6 +89,8 @@ class BodhiMagics(Magics):
 
 def _use(server: Server, name: str) -> None:
     model = read_document(server, f"/v1/models/{quote(name, safe='')}")
+    if not row_of(model).writes:
+        raise WrongArgument(f"{name} writes no text: `chat` and `%%chat` cannot ask it.")
     Choice.model = name
     meant = "" if model["id"] == name else f", which is {model['id']}"
     print(f"Questions go to {name}{meant}.")  # noqa: T201

@@ -25,7 +25,7 @@ from .notice import Notice
 from .pulls_view import PullForm, PullsView
 from .pulse import Pulse
 from .questions import CopyForm, DeletionForm
-from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in
+from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in, with_alias
 from .text import element
 
 #: Between two looks at the models and pulls, while somebody sees them.
@@ -135,7 +135,7 @@ class ModelBrowser(widgets.VBox):
         count = f"{shown} of {len(self._rows)} models" if shown != len(self._rows) else f"{shown} models"
         ill = [f"{name}: {backend['detail']}" for name, backend in self._backends.items() if not backend["ok"]]
         broken = [_broken_text(file) for file in self._broken]
-        return " · ".join([count, *(ill or ["all backends are well"]), *broken])
+        return " · ".join([count, *ill, *broken])
 
     def _show_details(self) -> None:
         row = self._selected_row()
@@ -144,7 +144,7 @@ class ModelBrowser(widgets.VBox):
             return
         told = self._told.get(row.name)
         if told is not None:
-            known = row_of(told, self._well())
+            known = self._row(told)
             # What the file says is read for one model only; what changes is in the list.
             row = Row(**{**vars(known), "state": row.state, "reason": row.reason, "stale": row.stale})
         stored = self._stored.get(row.name)
@@ -153,6 +153,9 @@ class ModelBrowser(widgets.VBox):
 
     def _selected_row(self) -> Row | None:
         return next((row for row in self._rows if row.name == self.selected), None)
+
+    def _row(self, model: Document) -> Row:
+        return with_alias(row_of(model, self._well()), self._stored.get(model["id"]))
 
     def _well(self) -> dict[str, bool]:
         return {name: bool(backend["ok"]) for name, backend in self._backends.items()}
@@ -180,10 +183,12 @@ class ModelBrowser(widgets.VBox):
             self._stored = {alias["alias"]: alias for alias in files["data"]}
             self._broken = list(files.get("broken", ()))
             self._looked = time.monotonic()
-        rows = [row_of(model, self._well()) for model in models]
+        rows = [self._row(model) for model in models]
         self.names = tuple(row.name for row in rows)
         without_model = (alias for alias in self._stored.values() if alias.get("problem"))
-        self._rows = rows + [row_without_model(alias) for alias in without_model if alias["alias"] not in self.names]
+        self._rows = rows + [
+            with_alias(row_without_model(alias), alias) for alias in without_model if alias["alias"] not in self.names
+        ]
         _set_options(self.capability, "Any capability", capabilities_in(self._rows))
         _set_options(self.source, "Any source", sources_in(self._rows))
         self._show_rows()
@@ -203,6 +208,9 @@ class ModelBrowser(widgets.VBox):
         await self._look()
 
     def _selection_changed(self, _change: object) -> None:
+        # What was done with another one; that something is still being done stays.
+        if self.selected and not self._busy:
+            self.message.clear()
         self._show_details()
         row = self._selected_row()
         is_missing = row is not None and row.state == MISSING
@@ -255,9 +263,15 @@ class ModelBrowser(widgets.VBox):
 
     # -- forms -----------------------------------------------------------------------------------------------
 
+    def _show_form(self, form: widgets.Widget) -> None:
+        """Let it be filled in; what was said of something else would be read as said of this."""
+        self.message.clear()
+        self._drawer.show(form)
+
     def _refuse(self, form: AliasForm | CopyForm | PullForm, error: RequestRefused) -> None:
         """Say it where it can be mended; whoever has put the form away meanwhile hears of it too."""
         if self._drawer.form is form:
+            self.message.clear()
             form.complain(error)
         else:
             self.message.complain(error)
@@ -271,7 +285,7 @@ class ModelBrowser(widgets.VBox):
         name = document.get("alias")
         form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._drawer.clear)
         form.fill({name: value for name, value in document.items() if name not in TOLD}, heading)
-        self._drawer.show(form)
+        self._show_form(form)
         if problem := document.get("problem"):
             form.complain(RequestRefused(sentence(problem), param=document.get("problem_param") or ""))
 
@@ -304,12 +318,12 @@ class ModelBrowser(widgets.VBox):
         document, etag = await self._management.alias(name)
         # What was opened meanwhile is what the person wants now.
         if self._drawer.form is before:
-            self._open_form(document, f"Change {name}", etag)
+            self._open_form(document, f"Edit {name}", etag)
 
     def _ask_for_copy(self) -> None:
         name = self.selected
         form = CopyForm(name, lambda new: self._start(self._copy(form, name, new)), self._drawer.clear)
-        self._drawer.show(form)
+        self._show_form(form)
 
     async def _copy(self, form: CopyForm, name: str, new_name: str) -> None:
         form.copy.disabled = True
@@ -325,7 +339,7 @@ class ModelBrowser(widgets.VBox):
 
     def _ask_for_deletion(self) -> None:
         name = self.selected
-        self._drawer.show(DeletionForm(name, lambda: self._delete(name), self._drawer.clear))
+        self._show_form(DeletionForm(name, lambda: self._delete(name), self._drawer.clear))
 
     def _delete(self, name: str) -> None:
         self._drawer.clear()
@@ -338,7 +352,7 @@ class ModelBrowser(widgets.VBox):
 
     def _ask_what_to_pull(self) -> None:
         form = PullForm(lambda name: self._start(self._pull(form, name)), self._drawer.clear)
-        self._drawer.show(form)
+        self._show_form(form)
 
     async def _pull(self, form: PullForm, name: str) -> None:
         form.complain(None)

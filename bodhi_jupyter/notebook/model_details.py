@@ -10,6 +10,15 @@ import ipywidgets as widgets
 from .rows import MISSING, Row
 from .text import element, markup
 
+_TOOLTIPS = {
+    "Use": "Ask it in the chat and in cells",
+    "Load": "Load it into memory now, and not with the first question",
+    "Unload": "Free its memory",
+    "Edit": "Change this alias",
+    "Copy": "Make an alias of the same model",
+    "Delete": "Remove this alias; its model stays",
+}
+
 
 @dataclass(frozen=True)
 class Rights:
@@ -60,7 +69,7 @@ class ModelDetails(widgets.VBox):
         self._bar.layout.display = None
         loaded = row.state in {"loaded", "loading", "finishing", "stopping"}
         shown = {
-            "Use": row.state != MISSING,
+            "Use": row.state != MISSING and row.writes,
             "Load": rights.local and not loaded,
             "Unload": rights.local and loaded,
             "Edit": rights.writable,
@@ -79,6 +88,8 @@ class ModelDetails(widgets.VBox):
 def _facts(row: Row) -> str:
     facts = {
         "State": row.state,
+        "Alias of": row.alias_of,
+        "Defaults": row.defaults,
         "Source": row.source + (", which is silent" if row.stale else ""),
         "Runs on": row.backend,
         "Size": row.size,
@@ -93,6 +104,8 @@ def _facts(row: Row) -> str:
         parts.append(element("p", row.description))
     if row.reason:
         parts.append(element("p", row.reason, class_="bodhi-ui-reason"))
+    if not row.writes:
+        parts.append(element("p", "It writes no text: the chat cannot ask it.", class_="bodhi-ui-quiet"))
     if row.well is False:
         parts.append(element("p", f"The server “{row.backend}” does not answer.", class_="bodhi-ui-reason"))
     pairs = (markup("div", element("dt", name), element("dd", text)) for name, text in facts.items() if text)
@@ -100,6 +113,8 @@ def _facts(row: Row) -> str:
 
 
 def _button(label: str, action: Callable[[], None]) -> widgets.Button:
-    button = widgets.Button(description=label, button_style="primary" if label == "Use" else "")
+    button = widgets.Button(
+        description=label, tooltip=_TOOLTIPS[label], button_style="primary" if label == "Use" else ""
+    )
     button.on_click(lambda _: action())
     return button

@@ -19,7 +19,7 @@ from .errors import RequestRefused
 from .management import Document, Management
 from .notice import Notice
 from .pulse import Pulse
-from .rows import count_text
+from .rows import speed_text
 
 #: Between two looks at usage and errors, while somebody sees them.
 _SECONDS = 10.0
@@ -113,12 +113,12 @@ class Plots(widgets.VBox):
 
 def speed_chart(latest: Sequence[Speed]) -> str:
     """How fast the models wrote."""
-    return _of_answers(_SPEED, latest, lambda speed: speed.tokens_per_second, "tokens/s", "{:.0f} tokens/s")
+    return _of_answers(_SPEED, latest, lambda speed: speed.tokens_per_second, "tokens/s", _tokens_a_second)
 
 
 def first_token_chart(latest: Sequence[Speed]) -> str:
     """How long the first tokens were waited for."""
-    return _of_answers(_FIRST, latest, lambda speed: speed.first_token_seconds, "seconds", "{:.2f} s")
+    return _of_answers(_FIRST, latest, lambda speed: speed.first_token_seconds, "seconds", "{:.2f} s".format)
 
 
 def usage_chart(usage: Mapping[str, Any]) -> str:
@@ -127,7 +127,7 @@ def usage_chart(usage: Mapping[str, Any]) -> str:
     for entry in usage.get("groups", ()):
         if model := entry.get("alias"):
             tokens[str(model)] += _count(entry, "prompt_tokens") + _count(entry, "completion_tokens")
-    marks = [Mark(model, float(count), f"{count_text(count)} tokens") for model, count in tokens.items() if count]
+    marks = [Mark(model, float(count), f"{count:,} tokens") for model, count in tokens.items() if count]
     return bars(_USAGE, marks) if marks else _none(_USAGE, usage, "None in this time: ask a model something.")
 
 
@@ -138,16 +138,24 @@ def errors_chart(usage: Mapping[str, Any]) -> str:
         if error := entry.get("error"):
             kinds[str(error).replace("_", " ")] += _count(entry, "requests")
     marks = [Mark(kind, float(count), str(count)) for kind, count in kinds.items()]
-    return bars(_ERRORS, marks) if marks else _none(_ERRORS, usage, "None in this time, and may it stay so.")
+    return bars(_ERRORS, marks) if marks else _none(_ERRORS, usage, "None in this time.")
 
 
 def _of_answers(
-    title: str, latest: Iterable[Speed], value: Callable[[Speed], float | None], unit: str, words: str
+    title: str,
+    latest: Iterable[Speed],
+    value: Callable[[Speed], float | None],
+    unit: str,
+    words: Callable[[float], str],
 ) -> str:
-    known = [(speed.model, number) for speed in latest if (number := value(speed)) is not None]
-    if not known:
-        return nothing(title, "Nothing yet: ask a model something.")
-    return columns(title, [Mark(model, number, words.format(number)) for model, number in known], unit)
+    numbers = [(speed.model, value(speed)) for speed in latest]
+    # An answer has the same place in both charts, also where one of them knows nothing of it.
+    marks = [None if number is None else Mark(model, number, words(number)) for model, number in numbers]
+    return columns(title, marks, unit) if any(marks) else nothing(title, "Nothing yet: ask a model something.")
+
+
+def _tokens_a_second(speed: float) -> str:
+    return f"{speed_text(speed)} tokens/s"
 
 
 def _count(entry: Mapping[str, Any], name: str) -> int:

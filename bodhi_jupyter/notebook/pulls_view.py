@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from .closing import close_all
-from .errors import RequestRefused
+from .errors import RequestRefused, sentence
 from .fields import Field
 from .rows import bytes_text
 from .text import element
@@ -30,14 +30,20 @@ class PullForm(widgets.VBox):
         self.name = Field("Model", "organisation/repository:Q4_K_M, from the Hugging Face hub")
         self.start = widgets.Button(description="Pull", button_style="primary")
         close = widgets.Button(description="Close")
-        self.start.on_click(lambda _: on_pull(self.name.text))
+        self.start.on_click(lambda _: on_pull(self.name.text) if self.name.text else self._ask_for_name())
         close.on_click(lambda _: on_cancel())
         super().__init__([widgets.HTML(element("h3", "Pull a model")), self.name, widgets.HBox([self.start, close])])
         self.add_class("bodhi-ui-form")
 
     def complain(self, error: RequestRefused | None) -> None:
         """Show what went wrong; None takes it back."""
-        self.name.complain(str(error) if error else "")
+        # Said for Ollama's own command line, which shows it behind what it was doing.
+        reason = str(error).removeprefix("pull model manifest: ").rstrip(".") if error else ""
+        self.name.complain(sentence(reason) if reason else "")
+
+    def _ask_for_name(self) -> None:
+        self.name.complain("This field is missing.")
+        self.name.focus()
 
 
 class PullsView(widgets.VBox):

@@ -32,7 +32,7 @@ class CopyForm(widgets.VBox):
 
     def complain(self, error: RequestRefused) -> None:
         """Show what the server found."""
-        self.new_name.complain(str(error))
+        self.new_name.complain(" ".join(reason for _, reason in error.faults))
 
 
 class DeletionForm(widgets.VBox):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import sentence
 
 #: States of the server's, in words for a person.
 _STATES = {
-    "idle": "idle",
+    "idle": "not loaded",
     "loading": "loading",
     "loaded": "loaded",
     "draining": "finishing",
@@ -33,7 +33,7 @@ class Row:
         reason: why it failed or is missing, or "".
         size: with its unit, or "".
         quantization: as the file says, or "".
-        context: tokens of one request, with a unit, or "".
+        context: tokens of one request, or "".
         parameters: of the model, with a unit, or "".
         source: where it comes from.
         capabilities: as the server names them.
@@ -41,6 +41,8 @@ class Row:
         stale: whether its source is silent, so that it may be gone.
         backend: where it runs.
         well: whether that backend is; None where nothing is known.
+        alias_of: what an alias stands for; "" for what is no alias.
+        defaults: what it says where a request does not, in words, or "".
     """
 
     name: str
@@ -57,6 +59,13 @@ class Row:
     stale: bool = False
     backend: str = ""
     well: bool | None = None
+    alias_of: str = ""
+    defaults: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it can be asked something; what a model can do may not be known yet."""
+        return not self.capabilities or "completion" in self.capabilities
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,8 @@ class Filter:
     source: str = ""
 
     def matches(self, row: Row) -> bool:
-        """Whether it is one of them: every word of the text is in its name, description, tags or quantization."""
-        known = " ".join((row.name, row.description, *row.tags, row.quantization)).casefold()
+        """Whether it is one of them: every word of the text is in what it is called and described by."""
+        known = " ".join((row.name, row.alias_of, row.description, *row.tags, row.quantization)).casefold()
         return (
             all(word in known for word in self.text.casefold().split())
             and (not self.capability or self.capability in row.capabilities)
@@ -116,6 +125,28 @@ def row_without_model(alias: Mapping[str, Any]) -> Row:
     )
 
 
+def with_alias(row: Row, alias: Mapping[str, Any] | None) -> Row:
+    """The row with what an alias of ``/bodhi/v1/aliases`` says of it; as it is without one."""
+    return row if alias is None else replace(row, alias_of=_target(alias), defaults=_defaults(alias))
+
+
+def _target(alias: Mapping[str, Any]) -> str:
+    """The model by the name by which it would be listed itself."""
+    if backend := alias.get("backend"):
+        return f"{alias.get('model')} on {backend}"
+    file = str(alias.get("path") or alias.get("filename") or "")
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".gguf")
+
+
+def _defaults(alias: Mapping[str, Any]) -> str:
+    """Numbers with their values; of what may be long only that it is there."""
+    said = (
+        f"{name} {value}" if isinstance(value, int | float) else name
+        for name, value in (alias.get("request_params") or {}).items()
+    )
+    return " · ".join(words.replace("_", " ") for words in said)
+
+
 def capabilities_in(rows: Iterable[Row]) -> list[str]:
     """All capabilities that a model among them has."""
     return sorted({capability for row in rows for capability in row.capabilities})
@@ -139,12 +170,13 @@ def bytes_text(size: object) -> str:
 
 
 def tokens_text(tokens: object) -> str:
-    """Tokens of context for a person: ``8k``, ``32k``; "" for what is no number."""
-    if not isinstance(tokens, int) or tokens <= 0:
-        return ""
-    if tokens < 1024:
-        return str(tokens)
-    return f"{tokens / 1024:.3g}k" if tokens < 1024 * 1024 else f"{tokens / 1024 / 1024:.3g}M"
+    """Tokens for a person, as the chat writes them: ``32,768``; "" for what is no number."""
+    return f"{tokens:,}" if isinstance(tokens, int) and tokens > 0 else ""
+
+
+def speed_text(tokens_per_second: float) -> str:
+    """A speed for a person, with no more digits than a measurement is good for: ``4.2``, ``41``, ``1,204``."""
+    return f"{tokens_per_second:.1f}" if tokens_per_second < 10 else f"{tokens_per_second:,.0f}"
 
 
 def count_text(count: object) -> str:

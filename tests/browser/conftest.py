@@ -196,7 +196,7 @@ def start(notebook: NotebookPage, module_visit: Visit, backend: ScriptedBackend)
         chat = ChatPage(notebook.page)
         chat.message.wait_for()
         # The models are there once the server has been found.
-        notebook.page.locator(".bodhi-models option", has_text="tutor").wait_for(state="attached")
+        notebook.page.locator(".bodhi-models option[value=tutor]").wait_for(state="attached")
         return chat
 
     yield start

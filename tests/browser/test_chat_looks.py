@@ -53,11 +53,11 @@ def fill(chat: ChatPage, backend) -> None:
 
 
 def shoot(visit: Visit, name: str) -> None:
-    log = visit.page.locator(".bodhi-log")
-    log.evaluate("log => { log.style.maxHeight = 'none'; }")
+    chat = visit.page.locator(".bodhi-chat")
+    chat.evaluate("chat => { chat.style.maxHeight = 'none'; }")
     visit.page.mouse.move(0, 0)
     visit.screenshot(name)
-    log.evaluate("log => { log.style.maxHeight = ''; }")
+    chat.evaluate("chat => { chat.style.maxHeight = ''; }")
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])

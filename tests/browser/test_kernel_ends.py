@@ -27,7 +27,7 @@ def test_a_panel_whose_kernel_was_restarted(notebook, backend, module_visit):
     notebook.set_source(0, "from bodhi_jupyter import Panel\nPanel()")
     notebook.run_to_end(0)
     chat = ChatPage(page)
-    page.locator(".bodhi-models option", has_text="tutor").wait_for(state="attached")
+    page.locator(".bodhi-models option[value=tutor]").wait_for(state="attached")
     page.get_by_role("tab", name="Models", exact=True).click()
     page.get_by_role("option").filter(has_text="tutor").wait_for()
     notebook.restart()

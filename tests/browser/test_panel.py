@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -102,12 +102,12 @@ def test_loading_and_unloading(notebook, module_visit):
     notebook.wait_for_state("gemma.Q4_0", "loaded")
     notebook.wait_for_message("gemma.Q4_0 is loaded.")
     details = notebook.page.locator(".bodhi-ui-details").inner_text()
-    for fact in ("F16", "279 k", "4k tokens"):
+    for fact in ("F16", "279 k", "4,096 tokens"):
         assert fact in details
     module_visit.screenshot("models_loaded")
 
     notebook.click("Unload")
-    notebook.wait_for_state("gemma.Q4_0", "idle")
+    notebook.wait_for_state("gemma.Q4_0", "not loaded")
 
 
 def test_a_model_that_cannot_be_loaded_says_why(notebook, module_visit):
@@ -144,12 +144,12 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     notebook.fill("Temperature", "9")
     notebook.fill("Slots", "many")
     notebook.submit("Save")
-    notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
+    notebook.page.get_by_role("alert").filter(has_text="Expected at most 2").wait_for()
     module_visit.screenshot("models_form_error")
     described = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']").evaluate_all(
         "inputs => inputs.map(one => document.getElementById(one.getAttribute('aria-describedby')).textContent)"
     )
-    assert [text.split(" ", 1)[0] for text in described] == ["A", "Input", "Input"]
+    assert [text.split(" ", 1)[0] for text in described] == ["A", "Expected", "Expected"]
     notebook.fill("Slots", "")
     notebook.fill("Name", "mine")
     notebook.fill("Temperature", "0.5")
@@ -339,8 +339,11 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
     notebook = BrowserPage(lab, page, "from bodhi_jupyter import Panel\npanel = Panel()\npanel", "", name="menu.ipynb")
     notebook.run_to_end(0)
     menu = page.locator(".bodhi-models")
-    names = menu.locator("option")
-    names.filter(has_text="tutor").wait_for(state="attached")
+
+    def wait_for(name: str, state: Literal["attached", "detached"]) -> None:
+        menu.locator(f"option[value={name}]").wait_for(state=state)
+
+    wait_for("tutor", "attached")
     menu.select_option("tutor")
     page.get_by_role("tab", name="Models", exact=True).click()
     notebook.row("tutor").click()
@@ -348,7 +351,7 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
     notebook.fill("New name", "passing")
     notebook.submit("Copy")
     notebook.wait_for_message("passing is made.")
-    names.filter(has_text="passing").wait_for(state="attached")
+    wait_for("passing", "attached")
     assert menu.evaluate("menu => menu.value") == "tutor"
 
     notebook.row("passing").click()
@@ -358,7 +361,7 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
     notebook.click("Delete")
     notebook.submit("Delete")
     notebook.row("passing").wait_for(state="detached")
-    names.filter(has_text="passing").wait_for(state="detached")
+    wait_for("passing", "detached")
     page.get_by_role("tab", name="Chat", exact=True).click()
     page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked now.").wait_for()
     assert notebook.value(1, "panel.model") == "default"
@@ -368,7 +371,7 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
         page.get_by_role("tab", name="Activity", exact=True).click()
         assert client.post("/bodhi/v1/aliases/tutor/copy", json={"alias": "foreign"}).status_code == 201
         page.get_by_role("tab", name="Chat", exact=True).click()
-        names.filter(has_text="foreign").wait_for(state="attached")
+        wait_for("foreign", "attached")
         assert client.delete("/bodhi/v1/aliases/foreign").status_code == 204
 
 

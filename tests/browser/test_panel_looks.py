@@ -41,7 +41,7 @@ def show(notebook: BrowserPage, module_visit: Visit) -> Callable[[str, int], Non
         notebook.fill("Name", "not a name")
         notebook.fill("Temperature", "9")
         notebook.submit("Save")
-        notebook.page.get_by_role("alert").filter(has_text="less than or equal to 2").wait_for()
+        notebook.page.get_by_role("alert").filter(has_text="Expected at most 2").wait_for()
         notebook.row("guide").hover()
         module_visit.screenshot(f"panel-{theme.lower()}-{width}")
 
@@ -53,6 +53,15 @@ def test_texts_are_readable_in_both_themes(notebook, show, theme, width):
     show(theme, width)
     assert poor_contrasts(notebook.page, ".bodhi-ui-panel", at_least=30) == []
     notebook.submit("Cancel")
+
+
+def test_the_arrows_of_menus_are_not_black_on_black(notebook):
+    choose_theme(notebook.page, "Dark")
+    menus = notebook.page.locator(".bodhi-ui-browser select, .bodhi-ui-plots select")
+    looks = menus.evaluate_all("all => all.map(getComputedStyle).map((s) => [s.backgroundImage, s.colorScheme])")
+    assert len(looks) >= 3
+    # The browser's own arrow, which follows the scheme, and no picture.
+    assert set(map(tuple, looks)) == {("none", "dark")}
 
 
 @pytest.mark.parametrize("width", [720, 859, 861, 1399, 1401])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def page(module_browser: Browser) -> Iterator[Page]:
 def show(page: Page) -> Callable[..., AlonePage]:
     def show(**values: Any) -> AlonePage:
         page.evaluate(SHOW, [SOURCE, style(), values])
-        page.locator(".bodhi-models option", has_text="tutor").first.wait_for(state="attached")
+        page.locator(".bodhi-models option[value=tutor]").first.wait_for(state="attached")
         return AlonePage(page)
 
     return show
@@ -143,6 +144,59 @@ def test_who_sends_an_edit_can_write_on(show, page):
     assert chat.message.evaluate("area => area === document.activeElement")
 
 
+def test_escape_closes_the_menu_and_not_the_answer(show, page):
+    chat = show()
+    chat.begin_to_answer()
+    more = page.locator(".bodhi-menu summary")
+    for inside in (False, True):
+        more.click()
+        if inside:
+            page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        assert page.get_by_role("button", name="Clear chat").is_hidden()
+        assert more.evaluate("summary => summary === document.activeElement")
+    assert chat.play("model.get('status').state") == "answering"
+
+
+# -- its place in a page --------------------------------------------------------------------------------------------
+
+LONG = [{"role": role, "content": "one\n\ntwo"} for role in ("user", "assistant")] * 12
+
+
+def test_its_head_and_its_end_are_in_sight_together(show, page):
+    """Of a page of 1280 by 720 JupyterLab leaves 599 to a notebook, and the panel 62 of that to the chat."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    chat = show(messages=LONG)
+    for _ in range(2):
+        height = page.locator(".bodhi-chat").bounding_box()["height"]
+        assert height <= 599 - 62
+        assert chat.log.evaluate("log => log.clientHeight") >= 80
+        end = page.locator(".bodhi-composer").bounding_box()
+        assert end["y"] + end["height"] < page.locator(".bodhi-chat").bounding_box()["y"] + height
+        chat.open_settings()
+
+
+def test_what_comes_into_sight_stands_at_its_end(show, page):
+    chat = show()
+    chat.play("document.querySelector('.bodhi-chat').parentElement.hidden = true")
+    chat.play(f"model.set('messages', {json.dumps(LONG)})")
+    page.locator(".bodhi-message").nth(len(LONG) - 1).wait_for(state="attached")
+    chat.play("document.querySelector('.bodhi-chat').parentElement.hidden = false")
+    page.wait_for_function(
+        "() => { const log = document.querySelector('.bodhi-log');"
+        " return log.scrollTop > 0 && log.scrollHeight - log.scrollTop - log.clientHeight < 2; }"
+    )
+
+
+def test_an_example_can_be_sent(show, page):
+    chat = show(model="tutor")
+    chat.message.fill("Something else")
+    page.get_by_role("button", name="What is a Jupyter kernel?").click()
+    assert chat.message.input_value() == "What is a Jupyter kernel?"
+    page.keyboard.press("Control+z")
+    assert chat.message.input_value() == "Something else"
+
+
 # -- settings -----------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +250,58 @@ def test_what_has_to_be_corrected_stays_until_it_is(show, page):
     assert (temperature.input_value(), schema.input_value()) == ("", "")
     assert schema.get_attribute("aria-invalid") is None
     assert chat.play("model.saved.parameters") == {}
+
+
+def held_back(chat: AlonePage) -> str:
+    """The notice, where nothing was asked."""
+    notice = chat.page.locator(".bodhi-notice").first
+    notice.get_by_text("Nothing was sent.").wait_for()
+    assert chat.play("model.asked().length") == 0
+    return notice.inner_text()
+
+
+def test_nothing_is_sent_while_a_setting_is_wrong(show, page):
+    chat = show()
+    chat.open_settings()
+    page.get_by_label("Temperature").fill("5")
+    page.get_by_label("JSON schema").fill("{")
+    page.get_by_label("Seed").fill("7")
+    chat.message.fill("hello")
+    # They may be out of sight by then.
+    chat.open_settings()
+    chat.message.press("Enter")
+
+    said = held_back(chat)
+    assert "Temperature (expected 0 to 2), JSON schema (this is not JSON)" in said
+    temperature = page.get_by_label("Temperature")
+    assert temperature.evaluate("input => input === document.activeElement")
+    assert temperature.get_attribute("aria-invalid") == "true"
+    assert chat.message.input_value() == "hello"
+
+    temperature.fill("")
+    page.get_by_label("JSON schema").fill("")
+    page.get_by_label("Seed").focus()
+    page.get_by_text("Nothing was sent.").wait_for(state="hidden")
+    chat.message.press("Enter")
+    chat.play("model.chunk(last(), delta('one') + DONE); model.end(last())")
+    chat.wait_for_end()
+    assert chat.play("last().body.seed") == 7
+
+
+@pytest.mark.parametrize("button", ["Regenerate", "Send again"])
+def test_nor_is_it_another_way(show, page, button):
+    chat = show(messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    chat.open_settings()
+    page.get_by_label("Temperature").fill("5")
+    page.get_by_label("Temperature").press("Tab")
+    if button == "Send again":
+        page.get_by_role("button", name="Edit message").click()
+    page.get_by_role("button", name=button).click()
+
+    held_back(chat)
+    assert chat.play("model.get('messages').length") == 2
+    page.get_by_role("button", name="Reset parameters").click()
+    page.get_by_text("Nothing was sent.").wait_for(state="hidden")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,7 @@ class TestMagics:
         [
             ("%%chat nobody\nHello", "nobody"),
             ("%bodhi use nobody", "nobody"),
+            ("%bodhi use guide-embed", "guide-embed writes no text"),
             ("%%chat -t 9\nHello", "temperature"),
             ("%%chat -c nothing\nHello", "`nothing`"),
         ],

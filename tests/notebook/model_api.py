@@ -65,7 +65,7 @@ def model(name: str, source: str, state: str | None = "idle", **meta: Any) -> di
     return {
         "id": name,
         "owned_by": source,
-        "meta": {"backend": backend, "state": state, "capabilities": ["tools"], **meta},
+        "meta": {"backend": backend, "state": state, "capabilities": ["completion", "tools"], **meta},
     }
 
 

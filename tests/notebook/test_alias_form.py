@@ -98,7 +98,11 @@ def test_what_json_does_not_know_is_left_for_the_server_to_refuse(form, text):
 
 def test_everything_that_is_wrong_is_shown_at_once(form):
     form.fill({"path": ""}, "New")
-    faults = [("alias", "No name."), ("request_params.temperature", "Too hot."), ("", "Exactly one is expected.")]
+    faults = [
+        ("alias", "No name."),
+        ("request_params.temperature", "Too hot."),
+        ("", "Exactly one of 'path', 'repo' and 'backend' is expected."),
+    ]
     body = {"error": {"message": "No name."}, "faults": [{"param": p or None, "message": m} for p, m in faults]}
     form.complain(RequestRefused.of(400, json.dumps(body).encode()))
 
@@ -106,9 +110,10 @@ def test_everything_that_is_wrong_is_shown_at_once(form):
     assert shown == {
         "alias": "No name.",
         "request_params.temperature": "Too hot.",
-        "path": "This is needed.",
+        "path": "This field is missing.",
     }
-    assert form.problem.value == "Exactly one is expected."
+    # What the form has no such words for is said at the fields alone.
+    assert form.problem.value == ""
 
 
 def test_two_faults_of_one_place_are_both_shown(form):
@@ -125,7 +130,7 @@ def test_what_has_no_field_is_said_beside_what_is_missing(form):
     form.fill({"alias": "a"}, "New")
     form.complain(RequestRefused("Somebody else changed it.", status=412))
 
-    assert form.fields["path"].problem.value == "This is needed."
+    assert form.fields["path"].problem.value == "This field is missing."
     assert form.problem.value == "Somebody else changed it."
 
 

@@ -17,6 +17,15 @@ from bodhi_jupyter.notebook.errors import RequestRefused, unreachable
             "model",
             "a",
         ),
+        (
+            b'{"error":{"message":"This model\'s maximum context length is 1024 tokens. However, your messages '
+            b'resulted in 2913 tokens: the request exceeds the available context size.",'
+            b'"code":"context_length_exceeded"}}',
+            "The messages have 2,913 tokens, of which the model takes 1,024: shorten them, or ask a model with more "
+            "context.",
+            "",
+            "context_length_exceeded",
+        ),
         (b'{"error":"model not found"}', "model not found", "", ""),
         (b'{"error":{"message":null}}', "The server answered with status 400.", "", ""),
         (b"<html>", "The server answered with status 400.", "", ""),

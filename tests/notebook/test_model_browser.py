@@ -16,8 +16,8 @@ from tests.notebook.servers import refusal
 
 def test_all_models_with_their_states(browser):
     assert [(row["name"], row["state"], row["mark"]) for row in browser.table.rows] == [
-        ("org/tutor", "idle", "off"),
-        ("found", "idle", "off"),
+        ("org/tutor", "not loaded", "off"),
+        ("found", "not loaded", "off"),
         ("remote", "unreachable", "bad"),
     ]
     assert "gpu-box: silent" in browser._summary.value
@@ -56,13 +56,27 @@ def test_a_filter_stays_while_its_value_is_there(browser, api):
         ("org/tutor", {"Use", "Load", "Edit", "Copy", "Delete"}),
         ("found", {"Use", "Load", "Copy"}),
         ("remote", {"Use", "Copy"}),
+        ("vectors", {"Load", "Copy"}),
+        ("unread", {"Use", "Load", "Copy"}),
     ],
 )
-def test_what_can_be_done_with_a_model(browser, begun, name, shown):
+def test_what_can_be_done_with_a_model(browser, begun, api, name, shown):
+    api.models += [model("vectors", "local", capabilities=["embedding"]), model("unread", "local", capabilities=[])]
+    start(browser.look()).result(10)
     browser.selected = name
     finish(begun)
 
     assert set(buttons(browser)) - {"New alias", "Pull a model"} == shown
+
+
+def test_an_alias_says_what_it_stands_for(browser, begun):
+    alias, found = browser.table.rows[:2]
+    assert (alias["alias_of"], alias["defaults"]) == ("a", "top k 3")
+    assert found["alias_of"] == ""
+
+    browser.selected = "org/tutor"
+    finish(begun)
+    assert "<dt>Alias of</dt><dd>a</dd>" in browser.details._facts.value
 
 
 def test_news_keep_what_is_looked_at(browser, begun, api):
@@ -108,6 +122,15 @@ def test_using_the_same_model_again_is_news(browser):
         buttons(browser)["Use"].click()
 
     assert [name for name in used if name] == ["found", "found"]
+
+
+def test_why_a_model_cannot_be_used_is_told(browser, begun, api):
+    api.models.append(model("vectors", "local", capabilities=["embedding"]))
+    start(browser.look()).result(10)
+    browser.selected = "vectors"
+    finish(begun)
+
+    assert "It writes no text" in browser.details._facts.value
 
 
 def test_what_is_used_is_asked_in_cells_too(browser):

@@ -79,11 +79,51 @@ def test_a_copy_is_selected_and_a_taken_name_is_said_at_the_field(browser, begun
     finish(begun)
     assert "already an alias" in field.problem.value
 
+    answer = {"error": {"message": "Invalid 'alias': no."}, "faults": [{"param": "alias", "message": "No blanks."}]}
+    api.wrong["POST"] = httpx.Response(400, json=answer)
+    buttons(browser)["Copy"].click()
+    finish(begun)
+    assert field.problem.value == "No blanks."
+
     api.wrong.clear()
     api.models.append(model("mine", "user"))
     buttons(browser)["Copy"].click()
     finish(begun)
     assert (browser.selected, names(browser)[-1]) == ("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("ask", "press"), [("New alias", "Save"), ("Edit", "Save"), ("Copy", "Copy"), ("Pull a model", "Pull")]
+)
+@pytest.mark.parametrize("begins", ["opens", "fails"])
+def test_what_went_well_before_is_not_said_of_what_fails_now(browser, begun, api, ask, press, begins):
+    browser.selected = "org/tutor"
+    finish(begun)
+    if begins == "opens":
+        browser.message.say("found is saved.")
+    buttons(browser)[ask].click()
+    finish(begun)
+    assert browser.message.value == ""
+
+    if begins == "fails":
+        browser.message.say("found is saved.")
+    if ask == "Pull a model":
+        browser._drawer.form.name.text = "a/b"
+    api.wrong |= {method: refusal(400, "Not so.", "alias") for method in ("POST", "PUT")}
+    buttons(browser)[press].click()
+    finish(begun)
+    assert browser.message.value == ""
+
+
+def test_what_was_done_with_a_model_is_not_said_beside_another(browser, begun):
+    browser.selected = "found"
+    buttons(browser)["Load"].click()
+    finish(begun)
+    assert "found is loaded." in browser.message.value
+
+    browser.selected = "org/tutor"
+    finish(begun)
+    assert browser.message.value == ""
 
 
 def test_deleting_asks_first(browser, begun, server):
@@ -100,19 +140,25 @@ def test_deleting_asks_first(browser, begun, server):
     assert browser.selected == ""
 
 
-def test_pulling(browser, begun, api):
+def test_pulling(browser, begun, api, server):
     buttons(browser)["Pull a model"].click()
     form = browser._drawer.form
     api.wrong["POST /api/pull"] = httpx.Response(400, json={"error": "invalid model name"})
     form.name.text = "?"
     buttons(browser)["Pull"].click()
     finish(begun)
-    assert "invalid model name" in form.name.problem.value
+    assert form.name.problem.value == "Invalid model name."
 
     api.wrong["POST /api/pull"] = httpx.Response(200, content='{"status":"pulling"}\n{"error":"the disk is full"}\n')
     buttons(browser)["Pull"].click()
     finish(begun)
-    assert "the disk is full" in form.name.problem.value
+    assert form.name.problem.value == "The disk is full."
+
+    before = len(asked(server))
+    form.name.text = " "
+    buttons(browser)["Pull"].click()
+    assert form.name.problem.value == "This field is missing."
+    assert len(asked(server)) == before
 
     api.wrong.clear()
     form.name.text = "acme/small"
@@ -210,7 +256,7 @@ SAVED = httpx.Response(201, json={"alias": "mine"})
         ("New alias", "Save", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
         ("Copy", "Copy", SAVED, "mine is made."),
         ("Copy", "Copy", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
-        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), "invalid model name"),
+        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), "nvalid model name"),
     ],
 )
 def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, press, answer, told):
@@ -220,8 +266,8 @@ def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, pr
     held = hold(answer)
     buttons(browser)[ask].click()
     fields = {"New alias": lambda form: form.fields["alias"], "Copy": lambda form: form.new_name}
-    if ask in fields:
-        fields[ask](browser._drawer.form).text = "mine"
+    fields["Pull a model"] = lambda form: form.name
+    fields[ask](browser._drawer.form).text = "mine"
     buttons(browser)[press].click()
     assert held.arrived.wait(20)
     browser._drawer.clear()

@@ -91,7 +91,7 @@ def test_no_text_is_markup(html):
 def test_usage_adds_up_what_was_read_and_written():
     titles = [mark.find("title").text for mark in marks(usage_chart(USAGE))]
 
-    assert titles == ["coder: 2 k tokens", "tutor: 1 k tokens"]
+    assert titles == ["coder: 2,000 tokens", "tutor: 1,000 tokens"]
 
 
 def test_errors_are_counted_by_kind():
@@ -112,10 +112,12 @@ def test_where_no_ledger_is_kept_nothing_is_claimed(chart):
     assert "keeps no ledger" in chart({})
 
 
-def test_answers_without_a_speed_are_left_out_of_it():
+def test_of_answers_without_a_speed_the_place_stays_free():
     latest = [Speed.timed("a", 11, 2.0, 1.0), Speed.timed("a", 1, 1.0, 1.0)]
 
     assert len(marks(speed_chart(latest))) == 1
+    # Of the same answer, so at the same place.
+    assert marks(speed_chart(latest))[0].get("x") == marks(first_token_chart(latest))[0].get("x")
     assert len(marks(first_token_chart(latest))) == 2
 
 
@@ -139,7 +141,7 @@ def test_they_are_drawn_when_there_is_something_new():
     assert "tutor: 10 tokens/s" in shown(plots)
 
     start(plots.look()).result(10)
-    assert "coder: 2 k tokens" in shown(plots)
+    assert "coder: 2,000 tokens" in shown(plots)
     assert "model not found" in shown(plots)
 
     plots.close()

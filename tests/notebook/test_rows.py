@@ -13,7 +13,9 @@ from bodhi_jupyter.notebook.rows import (
     count_text,
     row_of,
     sources_in,
+    speed_text,
     tokens_text,
+    with_alias,
 )
 
 LOCAL = {
@@ -42,7 +44,7 @@ def test_a_local_model():
         reason="It is cut off.",
         size="4.7 GB",
         quantization="Q4_K_M",
-        context="8k",
+        context="8,192",
         parameters="7.6 B",
         source="user",
         capabilities=("completion", "tools"),
@@ -55,6 +57,39 @@ def test_a_local_model():
 @pytest.mark.parametrize("model", [{"id": "a"}, {"id": "a", "meta": None}, {"id": "a", "meta": {"size": None}}])
 def test_little_may_be_known(model):
     assert row_of(model) == Row(name="a")
+
+
+@pytest.mark.parametrize(
+    ("alias", "alias_of", "defaults"),
+    [
+        ({"path": "/home/me/.venv/models/guide.gguf"}, "guide", ""),
+        ({"path": "C:\\models\\guide.gguf"}, "guide", ""),
+        ({"repo": "o/r", "filename": "Q4/qwen.Q4_K_M.gguf"}, "qwen.Q4_K_M", ""),
+        ({"backend": "gpu-box", "model": "llama"}, "llama on gpu-box", ""),
+        (
+            {"path": "a.gguf", "request_params": {"temperature": 0.3, "system_prompt": "Be kind.", "top_k": 4}},
+            "a",
+            "temperature 0.3 · system prompt · top k 4",
+        ),
+    ],
+)
+def test_what_an_alias_stands_for(alias, alias_of, defaults):
+    row = with_alias(Row("tutor"), alias)
+
+    assert (row.alias_of, row.defaults) == (alias_of, defaults)
+    assert with_alias(row, None) is row
+
+
+@pytest.mark.parametrize(("speed", "text"), [(4.24, "4.2"), (41.25, "41"), (3528.9, "3,529")])
+def test_speeds(speed, text):
+    assert speed_text(speed) == text
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "writes"), [((), True), (("completion", "tools"), True), (("embedding",), False)]
+)
+def test_what_can_be_asked(capabilities, writes):
+    assert Row("a", capabilities=capabilities).writes is writes
 
 
 @pytest.mark.parametrize(
@@ -96,7 +131,7 @@ def test_bytes(size, text):
     assert bytes_text(size) == text
 
 
-@pytest.mark.parametrize(("tokens", "text"), [(None, ""), (512, "512"), (4096, "4k"), (131072, "128k"), (2**20, "1M")])
+@pytest.mark.parametrize(("tokens", "text"), [(None, ""), (512, "512"), (4096, "4,096"), (131072, "131,072")])
 def test_tokens(tokens, text):
     assert tokens_text(tokens) == text
 
@@ -109,7 +144,7 @@ def test_counts(count, text):
 def test_a_table_for_any_front_end():
     listing = Listing([LOCAL, {"id": "<b>\x1b[2J"}])
 
-    assert repr(listing).splitlines()[1] == "tutor   failed  4.7 GB  Q4_K_M        8k       user"
+    assert repr(listing).splitlines()[1] == "tutor   failed  4.7 GB  Q4_K_M        8,192    user"
     assert "\x1b" not in repr(listing)
     assert "&lt;b&gt;" in listing._repr_html_()
     assert "<b>" not in listing._repr_html_()
@@ -118,15 +153,19 @@ def test_a_table_for_any_front_end():
 def test_the_servers_state_in_lines():
     health = {
         "status": "degraded",
-        "backends": {"gpu-box": {"ok": False, "detail": "cannot be reached"}},
-        "models": {"tutor": {"state": "loaded"}},
+        "backends": {
+            "local": {"ok": True, "detail": "loaded: tutor"},
+            "gpu-box": {"ok": False, "detail": "cannot be reached"},
+        },
+        "models": {"tutor": {"state": "loaded"}, "big": {"state": "loading"}},
         "broken_files": [{"name": "x.yaml", "reason": "line 3: no"}],
     }
 
     assert server_status("http://127.0.0.1:8888", health, "tutor").splitlines() == [
         "http://127.0.0.1:8888: not all is well",
+        "  local: loaded: tutor",
         "  gpu-box: cannot be reached",
-        "  tutor: loaded",
+        "  big: loading",
         "  x.yaml: line 3: no",
         "Questions go to tutor.",
     ]

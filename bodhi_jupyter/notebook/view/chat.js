@@ -9,6 +9,10 @@ import { Settings } from "./settings.js";
 import { NOT_RUN, openCalls, textOf, titleOf } from "./conversation.js";
 import { asCells, asMarkdown, insertCells } from "./cells.js";
 
+const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that counts the words of a text."];
+// The model in the box knows this extension, and nothing else.
+const GUIDE_EXAMPLES = ["How do I get a bigger model?", "Where are my prompts saved?"];
+
 class Chat {
   constructor(session, manager) {
     this.session = session;
@@ -18,12 +22,16 @@ class Chat {
     this.log = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0, onscroll: () => this.noteScroll() });
     this.follows = true;
     this.scrolled = 0;
-    this.empty = h("div", { class: "bodhi-empty" }, "Ask something. The answer is made on your own machines.");
+    this.examples = h("div", { class: "bodhi-examples" });
+    this.empty = h("div", { class: "bodhi-empty" }, h("div", {}, "Ask something. The answer is made on your own machines."), this.examples);
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
     this.meter = h("div", { class: "bodhi-meter" });
     this.settings = new Settings(session);
+    // What held a message back may be corrected, or reset.
+    for (const event of ["change", "click"]) this.settings.element.addEventListener(event, () => this.letGo());
     this.composer = new Composer(session, {
+      maySend: () => this.maySend(),
       send: (text) => session.send(text),
       stop: () => session.stop(),
       complain: (text) => this.complain(text),
@@ -42,7 +50,7 @@ class Chat {
       this.announcer,
     );
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
-    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && session.refreshModels());
+    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.comeIntoSight());
     this.observer.observe(this.element);
     this.showModels();
     this.showChats();
@@ -83,10 +91,18 @@ class Chat {
         menu.open = false;
         action();
       });
+    const button = h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more"));
+    const leave = (event) => {
+      if (event.key !== "Escape" || !menu.open) return;
+      // Beyond the menu it would stop the answer.
+      event.stopPropagation();
+      menu.open = false;
+      button.focus();
+    };
     const menu = h(
       "details",
-      { class: "bodhi-menu", onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
-      h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more")),
+      { class: "bodhi-menu", onkeydown: leave, onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
+      button,
       h(
         "div",
         { class: "bodhi-menu-items" },
@@ -151,10 +167,10 @@ class Chat {
 
   view(message) {
     const actions = {
-      regenerate: (other) => this.session.regenerate(other),
-      resend: (other, text) => this.session.resend(other, text),
-      run: (call) => this.session.runCall(call),
-      skip: (call) => this.session.answerCall(call, NOT_RUN),
+      regenerate: (other) => this.maySend() && this.session.regenerate(other),
+      resend: (other, text) => this.maySend() && this.session.resend(other, text),
+      run: (call) => this.maySend() && this.session.runCall(call),
+      skip: (call) => this.maySend() && this.session.answerCall(call, NOT_RUN),
       insert: (cells) => this.insert(cells),
       announce: (text) => this.announce(text),
     };
@@ -209,6 +225,12 @@ class Chat {
     });
   }
 
+  // What cannot be seen has no end to scroll to.
+  comeIntoSight() {
+    if (this.follows) this.log.scrollTop = this.log.scrollHeight;
+    this.session.refreshModels();
+  }
+
   // -- beside it -------------------------------------------------------------------------------------------
 
   showStatus() {
@@ -218,7 +240,7 @@ class Chat {
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(this.session.isBusy);
     if (this.session.isRefused) this.complain(detail);
-    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.session.retry()));
+    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.maySend() && this.session.retry()));
     else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));
     else this.notice.hidden = true;
   }
@@ -247,9 +269,10 @@ class Chat {
     const chosen = this.session.get("model");
     const ids = models.map(({ id }) => id);
     const options = ids.includes(chosen) ? ids : [chosen, ...ids];
-    this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, id)));
+    this.picker.replaceChildren(...options.map((id) => h("option", { value: id }, nameOf(models.find((model) => model.id === id) ?? { id }))));
     this.picker.value = chosen;
     const model = models.find(({ id }) => id === chosen);
+    this.examples.replaceChildren(...examplesFor(model).map((question) => textButton(question, () => this.composer.rewrite(question))));
     const telling = (model?.capabilities ?? []).filter((name) => name !== "completion");
     const context = model?.n_ctx ? [`${model.n_ctx.toLocaleString("en")} tokens`] : [];
     this.about.textContent = [...context, ...telling].join(" · ");
@@ -279,6 +302,24 @@ class Chat {
   // A parameter that the server refuses is told of where it is set, too.
   blame({ param, message }) {
     if (this.settings.blame(param, message)) this.showSettings(true);
+  }
+
+  // What is wrong in the settings is not left out behind the person's back.
+  maySend() {
+    const wrong = this.settings.wrong();
+    if (!wrong.length) return true;
+    this.showSettings(true);
+    wrong[0].input.focus();
+    const names = wrong.map(({ label, error }) => `${label} (${error.textContent[0].toLowerCase()}${error.textContent.slice(1, -1)})`);
+    this.isHeldBack = true;
+    this.complain(`Nothing was sent. Correct in the settings, or empty there: ${names.join(", ")}.`);
+    return false;
+  }
+
+  letGo() {
+    if (!this.isHeldBack || this.settings.wrong().length) return;
+    this.isHeldBack = false;
+    this.showStatus();
   }
 
   showSettings(isShown) {
@@ -311,6 +352,15 @@ class Chat {
     await copyText(cells.map(({ source }) => source).join("\n\n"));
     this.complain("This page does not let the chat add cells. The text is copied: paste it into one.");
   }
+}
+
+function nameOf({ id, stands_for: meant }) {
+  return meant ? `${id} (${meant})` : id;
+}
+
+function examplesFor(model) {
+  if (!model) return [];
+  return (model.stands_for ?? model.id) === "guide" ? GUIDE_EXAMPLES : EXAMPLES;
 }
 
 // One session for all views of a widget.

@@ -6,9 +6,10 @@ const MAX_IMAGE = 10 * 2 ** 20;
 const MAX_TEXT = 512 * 2 ** 10;
 
 export class Composer {
-  // `send` is given the text; `complain` shows a sentence.
-  constructor(session, { send, stop, complain }) {
+  // `send` is given the text, where `maySend` says so; `complain` shows a sentence.
+  constructor(session, { maySend, send, stop, complain }) {
     this.session = session;
+    this.maySend = maySend;
     this.send = send;
     this.complain = complain;
     this.area = h("textarea", {
@@ -47,7 +48,7 @@ export class Composer {
   submit() {
     const text = this.area.value;
     if (!text.trim() && !this.session.get("attachments").length) return;
-    if (this.session.running) return;
+    if (this.session.running || !this.maySend()) return;
     this.write("");
     this.send(text);
   }
@@ -55,6 +56,13 @@ export class Composer {
   // What the server refused, unless something else is being written by now.
   takeBack(text) {
     if (!this.area.value) this.write(text);
+  }
+
+  // In place of what is there, which the browser's undo brings back.
+  rewrite(text) {
+    this.area.focus();
+    this.area.select();
+    document.execCommand("insertText", false, text);
   }
 
   write(text) {

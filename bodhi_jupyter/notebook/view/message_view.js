@@ -185,10 +185,15 @@ function readable(given) {
 
 const ENDS = { length: "cut at the token limit", stopped: "stopped", failed: "broke off" };
 
+// No more digits than a measurement is good for.
+function speedText(speed) {
+  return speed.toLocaleString("en", { maximumFractionDigits: speed < 10 ? 1 : 0 });
+}
+
 export function numbers(stats) {
   return [
     stats.completion_tokens === null ? null : `${stats.completion_tokens.toLocaleString("en")} tokens`,
-    stats.tokens_per_second === null ? null : `${stats.tokens_per_second.toLocaleString("en")} tokens/s`,
+    stats.tokens_per_second === null ? null : `${speedText(stats.tokens_per_second)} tokens/s`,
     stats.first_token_seconds === null ? null : `first after ${stats.first_token_seconds.toFixed(2)} s`,
     ENDS[stats.finish_reason],
   ]

@@ -22,7 +22,9 @@ function span(className, text) {
 
 function cellOf(name, row) {
   if (name === "name") {
-    const under = row.stale ? "its source is silent" : row.reason || row.description;
+    const alias = row.alias_of ? `Alias of ${row.alias_of}` : "";
+    const told = [alias, row.alias_of && row.defaults, row.description].filter(Boolean).join(" · ");
+    const under = row.stale ? "its source is silent" : row.reason || told;
     return cell(name, span("bodhi-ui-title", row.name), ...(under ? [span("bodhi-ui-under", under)] : []));
   }
   if (name === "state") {

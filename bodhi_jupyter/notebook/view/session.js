@@ -1,5 +1,6 @@
 // The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
 
+import { advised } from "./advice.js";
 import { EventReader } from "./events.js";
 import { onKernelEnd } from "./kernel.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
@@ -288,7 +289,7 @@ export class Session {
     // What was set is another list than ours, so that the model sees a change.
     this.messages = this.model.get("messages");
     this.unasked = failure && !this.transport ? this.messages.at(-1) : null;
-    if (failure) this.setStatus(this.transport ? "failed" : "no server", failure.message, failure.status);
+    if (failure) this.setStatus(this.transport ? "failed" : "no server", advised(failure), failure.status);
     else this.setStatus("ready");
     if (failure?.param) this.tell("refused", failure);
     // Perhaps the model is gone.

@@ -93,7 +93,7 @@ export class Settings {
     const about = h("div", { class: "bodhi-hint", id: newId("field") }, hint);
     const error = h("div", { class: "bodhi-error", role: "alert", id: newId("field") });
     input.setAttribute("aria-describedby", `${about.id} ${error.id}`);
-    this.fields.set(name, { input, error, written, empty, stored: undefined });
+    this.fields.set(name, { label, input, error, read, written, empty, stored: undefined });
     input.addEventListener("blur", () => this.show());
     input.addEventListener("change", () => {
       try {
@@ -104,6 +104,11 @@ export class Settings {
       }
     });
     return labelled(label, input, about, error);
+  }
+
+  // Those that hold something which cannot be sent: the server would never hear of it.
+  wrong() {
+    return [...this.fields.values()].filter(({ input, read }) => input.hasAttribute("aria-invalid") && !isReadable(read));
   }
 
   store(name, value) {
@@ -132,6 +137,15 @@ export class Settings {
     error.textContent = text;
     if (text) input.setAttribute("aria-invalid", "true");
     else input.removeAttribute("aria-invalid");
+  }
+}
+
+function isReadable(read) {
+  try {
+    read();
+    return true;
+  } catch {
+    return false;
   }
 }
 

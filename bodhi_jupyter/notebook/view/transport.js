@@ -201,7 +201,7 @@ export async function listModels(transport) {
   const choices = models.data.map((model) => choice(model, defaults.get(model.id))).filter(writes);
   if (!standard || choices.some(({ id }) => id === "default")) return choices;
   const shown = choice(standard, defaults.get(standard.id));
-  return [{ ...shown, id: "default", description: `This is ${standard.id}. ${shown.description}`.trim() }, ...choices];
+  return [{ ...shown, id: "default", stands_for: standard.id, description: `This is ${standard.id}. ${shown.description}`.trim() }, ...choices];
 }
 
 // What a model can do may not be known yet.
