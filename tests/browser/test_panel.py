@@ -162,7 +162,7 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, lab):
     notebook.click("Edit")
     notebook.fill("Context", "1024")
     notebook.submit("Save")
-    notebook.row("mine").get_by_text("1k", exact=True).wait_for(state="attached")
+    notebook.row("mine").get_by_text("1,024", exact=True).wait_for(state="attached")
 
     notebook.click("Copy")
     notebook.fill("New name", "tutor")
