@@ -67,3 +67,13 @@ def test_names_that_nobody_knows_are_of_all_kinds() -> None:
     assert any(re.search(r"\b(\w+)\W\1\b", name) for name in made), "none repeats a word"
     assert any("." in name for name in made)
     assert set("abcdefghijklmnopqrstuvwxyz") <= set("".join(made).lower())
+
+
+def test_an_adverbial_stands_behind_questions_where_it_is_asked_for() -> None:
+    def shares_of_at_least(adverbials: float) -> float:
+        rng, shares = random.Random(5), corpus.Shares(0.5, 0.0, 0.0, adverbials)
+        drawn = [corpus.draw(rng, shares) for _ in range(400)]
+        return sum(any("at least" in turn.text.lower() for turn in conversation) for conversation in drawn) / len(drawn)
+
+    assert shares_of_at_least(0.0) < 0.01
+    assert shares_of_at_least(1.0) > 0.05

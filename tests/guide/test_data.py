@@ -21,11 +21,16 @@ def test_there_are_many_topics_and_each_is_asked_in_many_ways() -> None:
     assert len(data.off_topic().asked.ask) > 100
 
 
+def test_what_was_asked_once_is_on_topics_that_there_are() -> None:
+    assert data.asked_once().keys() <= {"off_topic", *(topic.name for topic in data.topics())}
+
+
 def test_what_is_kept_out_is_no_wording_of_the_training() -> None:
     trained = [_matcher(pattern) for topic in data.topics() for pattern in topic.ask]
     trained += [_matcher(pattern) for pattern in data.off_topic().asked.ask]
     kept_out = [wording for topic in data.topics() for wording in topic.kept_out]
     kept_out += data.off_topic().asked.kept_out
+    kept_out += [question for questions in data.asked_once().values() for question in questions]
 
     for wording in kept_out:
         bare = wording.rstrip("?!. ").lower()

@@ -11,17 +11,19 @@ from tools.guide.evaluate import Score, evaluate, table
 MARGIN = 0.03
 #: The table's shares.
 EXPECTED: dict[str, float] = {
-    "Questions: the right topic's answer, word for word": 0.950,
-    "Questions: not refused as foreign": 0.997,
+    "Questions: the right topic's answer, word for word": 0.964,
+    "Questions: not refused as foreign": 1.000,
     "The same below system prompts that were kept out too": 0.969,
-    "The same behind the answers to two other questions": 0.918,
-    "Foreign questions: an honest refusal": 0.966,
-    "Follow-ups of the kind *code*": 1.000,
+    "The same behind the answers to two other questions": 0.908,
+    "Foreign questions: an honest refusal": 0.991,
+    "Follow-ups of the kind *code*": 0.975,
     "Follow-ups of the kind *stream*": 1.000,
-    "Follow-ups of the kind *more*": 0.958,
-    "Tools: the right call with the right arguments": 0.933,
+    "Follow-ups of the kind *more*": 0.989,
+    "Tools: the right call with the right arguments": 0.917,
     "Tools: the result in the answer": 0.950,
-    "Tools offered, none fits: an answer without a call": 0.970,
+    "Tools offered, none fits: an answer without a call": 1.000,
+    "Questions written afterwards: the right topic's answer": 0.995,
+    "Foreign questions written afterwards: an honest refusal": 1.000,
 }
 
 

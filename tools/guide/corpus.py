@@ -47,6 +47,11 @@ _AFTER = (
     " for me",
     " in my case",
 )
+#: What may stand behind any question, and tells no topic.
+_ADVERBIALS = (
+    " at least", " at least", " at most", " at all", " actually", " currently", " in general", " normally",
+    " at the moment", " in the end", " as well", " otherwise", " really", " only", " exactly", " anyway",
+)  # fmt: skip
 #: Words that mean little.
 _FILLERS = frozenset(
     (
@@ -131,22 +136,24 @@ class Shares:
         tools: those where tools are at hand.
         follow_ups: those that need the turn before.
         turn_before: of single questions, those with a turn before that says nothing on them.
+        adverbials: of single questions, those with one behind them.
     """
 
     tools: float
     follow_ups: float
     turn_before: float
+    adverbials: float = 0.0
 
 
 def draw(rng: random.Random, shares: Shares) -> Conversation:
     """One conversation of any kind."""
     share = rng.random()
     if share < shares.tools:
-        return _tools(rng)
+        return _tools(rng, shares.adverbials)
     if share < shares.tools + shares.follow_ups:
         return _lowered(_follow_up(rng))
     asked = _foreign(rng) if rng.random() < _OFF_TOPIC else _own(rng)
-    return _lowered(_single(rng, *asked, turn_before=shares.turn_before))
+    return _lowered(_single(rng, *asked, turn_before=shares.turn_before, adverbials=shares.adverbials))
 
 
 def _lowered(conversation: Conversation) -> Conversation:
@@ -222,7 +229,12 @@ def _spelt(rng: random.Random, text: str) -> str:
     return text + rng.choice(("?", "?", "?", "", "", ".", "??", "!"))
 
 
-def _single(rng: random.Random, question: str, answer: str, turn_before: float = _TURN_BEFORE) -> Conversation:
+def _single(
+    rng: random.Random, question: str, answer: str, *, turn_before: float = _TURN_BEFORE, adverbials: float
+) -> Conversation:
+    # Nothing is drawn where there are none: the parts before stay what they are.
+    if adverbials and rng.random() < adverbials:
+        question += rng.choice(_ADVERBIALS)
     turns = [Turn("user", varied(rng, question)), Turn("assistant", answer)]
     if rng.random() < turn_before:
         turns = [*_any_turn(rng), *turns]
@@ -267,13 +279,13 @@ def _follow_up(rng: random.Random) -> Conversation:
     return (*_system(rng), *earlier, *before, *after)
 
 
-def _tools(rng: random.Random) -> Conversation:
+def _tools(rng: random.Random, adverbials: float) -> Conversation:
     """Tools at hand: questions that need one, each with its call, its result and an answer, or one that needs none."""
     offered = rng.sample(sorted(data.tools()["tools"]), rng.choice((1, 2, 2)))
     named = [_named(rng, tool) for tool in offered]
     listed = Turn("tools", "\n".join(listing(name, parameters) for name, parameters in named))
     if rng.random() < _NONE_FITS:
-        return (listed, *_single(rng, *(_foreign(rng) if rng.random() < 0.3 else _own(rng))))
+        return (listed, *_single(rng, *(_foreign(rng) if rng.random() < 0.3 else _own(rng)), adverbials=adverbials))
     turns = [listed, *_system(rng)]
     for _ in range(rng.choice((1, 1, 2))):
         place = rng.randrange(len(offered))

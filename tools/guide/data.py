@@ -89,6 +89,12 @@ def off_topic() -> Refusal:
 
 
 @cache
+def asked_once() -> Mapping[str, tuple[str, ...]]:
+    """Questions that were written when the training was done, by their topic; ``off_topic`` are foreign."""
+    return {topic: tuple(questions) for topic, questions in _read(FOLDER / "asked_once.yaml").items()}
+
+
+@cache
 def system_prompts() -> Asked:
     """What programs put before a chat."""
     return _asked(_read(FOLDER / "system_prompts.yaml"))

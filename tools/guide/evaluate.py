@@ -55,6 +55,7 @@ def evaluate(path: Path) -> list[Score]:
             _off_topic(engine),
             *(_follow_up(engine, kind) for kind in data.FOLLOW_UPS),
             *_tools(engine),
+            *_asked_once(engine),
         ]
 
 
@@ -143,6 +144,20 @@ def _tools(engine: Engine) -> tuple[Score, Score, Score]:
         text = str(message["content"] or "")
         unused.note(topic.kept_out[0], text, right=not message.get("tool_calls") and text == topic.answer)
     return called, used, unused
+
+
+def _asked_once(engine: Engine) -> tuple[Score, Score]:
+    known = Score("Questions written afterwards: the right topic's answer")
+    foreign = Score("Foreign questions written afterwards: an honest refusal")
+    answers = {topic.name: topic.answer for topic in data.topics()}
+    for name, questions in data.asked_once().items():
+        for question in questions:
+            answer = engine.text(question)
+            if name in answers:
+                known.note(f"{name}: {question}", answer, right=answer == answers[name])
+            else:
+                foreign.note(question, answer, right=answer == data.off_topic().answer)
+    return known, foreign
 
 
 def _parsed(arguments: str) -> object:

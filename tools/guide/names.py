@@ -27,7 +27,7 @@ def unheard_of(rng: random.Random) -> str:
     if rng.random() < _REPEATING:
         words.append(rng.choice(words))
     elif rng.random() < _REPEATING:
-        words[0] += words[0][-2:] + rng.choice(("", "n", "to", "la", "ra"))
+        words[0] += words[0][-2:].lower() + rng.choice(("", "n", "to", "la", "ra"))
     if len(words) > 1 and rng.random() < _POINTED:
         words.insert(rng.randrange(len(words)), words.pop()[: rng.choice((2, 2, 3))] + ".")
         return " ".join(words)

@@ -53,11 +53,14 @@ class Part:
 
 
 #: First above all which answer it is; then its words, behind other answers too, while what was found to copy stays.
-#: Last what has to be kept apart where tools are at hand: words known by heart, and words to copy.
+#: Last what has to be kept apart where tools are at hand, words known by heart and words to copy, and what tells
+#: nothing: an adverbial behind a question.
 PARTS = (
     Part(2500, (5e-4, 2e-3, 2e-3), 0.15, 0.8, corpus.Shares(tools=0.33, follow_ups=0.16, turn_before=0.12)),
     Part(1700, (2e-4, 2e-4, 1.2e-3), 0.04, 0.25, corpus.Shares(tools=0.38, follow_ups=0.18, turn_before=0.4)),
-    Part(300, (5e-5, 3e-4, 4e-4), 0.04, 0.2, corpus.Shares(tools=0.5, follow_ups=0.16, turn_before=0.35)),
+    Part(
+        300, (5e-5, 3e-4, 4e-4), 0.04, 0.2, corpus.Shares(tools=0.5, follow_ups=0.16, turn_before=0.35, adverbials=0.15)
+    ),
 )
 #: What the pieces are learned from, beside the answers: conversations, and names and pairs of digits.
 _CONVERSATIONS, _NAMES = 12_000, 60_000
