@@ -11,6 +11,9 @@ from .context import ContextParams
 from .discovery import ModelFile
 from .request_params import RequestParams
 
+#: The owner of the models in the package.
+PACKAGE = "bodhi-jupyter"
+
 
 @dataclass(frozen=True)
 class RemoteTarget:

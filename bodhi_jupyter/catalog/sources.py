@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .alias import Alias, LocalTarget, RemoteTarget, Target
+from .alias import PACKAGE, Alias, LocalTarget, RemoteTarget, Target
 from .alias_reader import StoredAlias
 from .broken import Absence, BrokenFile
 from .context import ContextParams
@@ -213,15 +213,17 @@ def document_of(alias: Alias, name: str) -> dict[str, Any]:
         "request_params": alias.request_params.model_dump(mode="json", exclude_defaults=True),
         "context_params": _own_context(alias.target),
     }
-    return {"alias": name, **_model_named(alias.target), **{key: value for key, value in params.items() if value}}
+    return {"alias": name, **_model_named(alias), **{key: value for key, value in params.items() if value}}
 
 
-def _model_named(target: Target) -> dict[str, str]:
+def _model_named(alias: Alias) -> dict[str, str]:
+    target = alias.target
     if isinstance(target, RemoteTarget):
         return {"backend": target.backend, "model": target.model}
     if target.file.repo is not None:
         return {"repo": target.file.repo, "filename": _inside_repository(target.file)}
-    return {"path": str(target.path)}
+    # The package lies elsewhere in the next environment.
+    return {"path": target.path.name if alias.owned_by == PACKAGE else str(target.path)}
 
 
 def _own_context(target: Target) -> dict[str, Any]:

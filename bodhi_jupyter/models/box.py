@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..catalog.alias import Alias, LocalTarget
+from ..catalog.alias import PACKAGE, Alias, LocalTarget
 from ..catalog.context import ContextParams
 from ..catalog.request_params import RequestParams
 from ..catalog.sources import single_file
@@ -46,18 +46,19 @@ class Boxed:
             self.name,
             LocalTarget(file, self.context),
             file.mtime_ns // 10**9,
-            owned_by="bodhi-jupyter",
+            owned_by=PACKAGE,
             description=self.description,
             request_params=self.defaults,
             capabilities=self.capabilities,
         )
 
 
-_FOLDER = Path(__file__).parent
+#: Where their files are: a relative path of an alias may name one.
+FOLDER = Path(__file__).parent
 
 #: Made by ``python -m tools.guide train``; docs/guide.md says how.
 GUIDE = Boxed(
-    _FOLDER / "guide.gguf",
+    FOLDER / "guide.gguf",
     "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
     ("completion", "tools"),
     ContextParams(),
@@ -66,7 +67,7 @@ GUIDE = Boxed(
 )
 #: Made by ``python -m tools.embed train``; docs/guide.md says how.
 EMBEDDER = Boxed(
-    _FOLDER / "guide-embed.gguf",
+    FOLDER / "guide-embed.gguf",
     "A 1 MB embedding model that finds which section of bodhi-jupyter's documentation answers a question.",
     ("embedding",),
     # For texts as long as it takes.
