@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from ..wire.errors import InvalidField
+from .trust import trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -54,6 +55,7 @@ class ImageFetcher:
             InvalidField: one is not there, not an image, too large, too slow, moved elsewhere, or at a private
                 address; or they are too large together.
         """
+        await self._ready()  # its making is no image's time
         places, room = asyncio.Semaphore(AT_ONCE), _Room(self._most_bytes * 3 // 4)
 
         async def fetched(image: NamedImage) -> str:
@@ -131,9 +133,7 @@ def _make_client() -> httpx.AsyncClient:
 
     # No connection is kept: images come seldom, and from anywhere.
     limits = httpx.Limits(max_keepalive_connections=0)
-    # Of the environment no proxy is taken; what certificates it trusts is, which httpx reads by the same switch.
-    trusted = httpx.create_ssl_context()
-    return httpx.AsyncClient(verify=trusted, trust_env=False, timeout=SECONDS, follow_redirects=False, limits=limits)
+    return httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=SECONDS, follow_redirects=False, limits=limits)
 
 
 async def _data_url(response: httpx.Response, param: str, room: _Room) -> str:

@@ -12,6 +12,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from .http1 import BrokenOff, KeptTooLong
+from .trust import trusted
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
@@ -23,12 +24,11 @@ _IS_KEPT: ContextVar[bool] = ContextVar("is_kept", default=False)
 class TlsTransport(AiohttpTransport):
     """Raises `KeptTooLong` where a connection that had carried a request before is closed without a byte.
 
-    Certificates are those that the environment names (``SSL_CERT_FILE``), or else the usual ones; a proxy that it names
-    is not taken: none may see prompts.
+    A proxy that the environment names is not taken: none may see prompts.
     """
 
     def __init__(self, limits: httpx.Limits) -> None:
-        super().__init__(verify=httpx.create_ssl_context(), limits=limits, trust_env=False)
+        super().__init__(verify=trusted(), limits=limits, trust_env=False)
         #: Those that somebody may still read.
         self._answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
         self._is_closed = False
