@@ -11,6 +11,7 @@ from bodhi_jupyter.catalog.pull import AT_ONCE, Pulls
 from bodhi_jupyter.catalog.pull_errors import PullCancelled
 from bodhi_jupyter.catalog.pull_hub import HubFile, Plan
 from bodhi_jupyter.catalog.pull_names import PullName
+from bodhi_jupyter.wire.errors import STOPPING, BackendUnavailable
 from tests.catalog.pulling import lines_of
 
 _PROGRESS = {"status": f"pulling {'e' * 12}", "digest": f"sha256:{'e' * 64}", "total": 7, "completed": 7}
@@ -122,6 +123,22 @@ def test_closing_ends_a_pull_that_waits(source):
             assert not closing.done()
             source.release.set()
             await closing
+
+    run(main, source)
+
+
+def test_no_pull_is_begun_once_closing_has(source):
+    async def main(pulls: Pulls) -> None:
+        async with all_threads_taken(pulls, source):
+            closing = asyncio.create_task(pulls.close())
+            await asyncio.sleep(0)
+            with pytest.raises(BackendUnavailable, match=STOPPING):
+                await lines_of(pulls, "org/late")
+            assert "org/late" not in [state.model for state in pulls.states()]
+            source.release.set()
+            await closing
+            with pytest.raises(BackendUnavailable, match=STOPPING):
+                await lines_of(pulls, "org/late")
 
     run(main, source)
 
