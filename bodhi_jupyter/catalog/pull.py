@@ -285,7 +285,7 @@ class _Pull:
             id=self.id,
             model=str(self.wanted),
             state="cancelled" if isinstance(self.failure, PullCancelled) else state,
-            status=self._last,
+            status=self.last_line["status"],
             total=self.total,
             completed=sum(line.get("completed", 0) for line in self._lines.values()),
             error="" if self.failure is None else self.failure.message,

@@ -163,6 +163,8 @@ def test_a_pull_that_waits_for_others_says_so(source):
     async def main(pulls: Pulls) -> None:
         async with all_threads_taken(pulls, source), aclosing(pulls.follow("org/waiting")) as lines:
             assert [await anext(lines), await anext(lines)] == [_WAITING, _WAITING]
+            (state,) = [state for state in pulls.states() if state.model == "org/waiting"]
+            assert {"status": state.status} == _WAITING
 
     run(main, source)
 
