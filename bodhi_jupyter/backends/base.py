@@ -9,9 +9,6 @@ from typing import NamedTuple, Protocol
 
 from ..catalog.alias import Alias
 
-#: What a request is told that comes, or still waits, at the end.
-STOPPING = "The server is stopping."
-
 
 @dataclass(frozen=True)
 class Address:

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import (
+    STOPPING,
     BackendDied,
     BackendError,
     BackendFailed,
@@ -24,7 +25,7 @@ from ..wire.errors import (
     EngineGone,
     ModelNotFound,
 )
-from .base import STOPPING, Health, Lease
+from .base import Health, Lease
 from .context_sizes import enlarged
 from .engine_failures import EngineFailures
 from .load_queue import LoadQueue

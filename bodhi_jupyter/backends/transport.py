@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..wire.errors import (
+    STOPPING,
     BackendDied,
     BackendError,
     BackendFailed,
@@ -19,7 +20,7 @@ from ..wire.errors import (
     BackendUnavailable,
     BackendUnreachable,
 )
-from .base import STOPPING, Address
+from .base import Address
 from .sending import SLICE_BYTES, Incoming, Request, Slices, Transports
 
 if TYPE_CHECKING:

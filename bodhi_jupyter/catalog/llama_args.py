@@ -108,20 +108,22 @@ def translate_args(items: Sequence[object]) -> Translation:
     words = deque(word for item in items for word in _split(item))
     while words:
         word = words.popleft()
-        if word in _CONTEXT:
-            result.context[_CONTEXT[word]] = _value_of(word, words)
-        elif word in _SWITCHES:
-            result.context[_SWITCHES[word]] = True
-        elif word in _REQUEST:
-            _add_request(result, _REQUEST[word], _number(_value_of(word, words)))
-        elif word == "--lora":
+        # llama.cpp takes no value behind "=" (read in its source): such a word is one that nobody knows.
+        name = argument_name(word) if word.startswith("--") and "=" not in word else word
+        if name in _CONTEXT:
+            result.context[_CONTEXT[name]] = _value_of(word, words)
+        elif name in _SWITCHES:
+            result.context[_SWITCHES[name]] = True
+        elif name in _REQUEST:
+            _add_request(result, _REQUEST[name], _number(_value_of(word, words)))
+        elif name == "--lora":
             result.context.setdefault("lora", []).append(_value_of(word, words))
-        elif word in _FLASH:
+        elif name in _FLASH:
             value = _FLASH_VALUES.get(words[0]) if words else None
             result.context["flash_attention"] = True if value is None else value
             if value is not None:
                 words.popleft()
-        elif word not in _IMPLIED:
+        elif name not in _IMPLIED:
             result.context.setdefault("extra_args", []).append(word)
     return result
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..wire.errors import GatewayError, InternalError, RequestError, again
+from ..wire.errors import STOPPING, BackendUnavailable, GatewayError, InternalError, RequestError, again
 from .pull_errors import CANCELLED, PullCancelled
 from .pull_hub import HubFile, Plan
 from .pull_names import PullName, parse_pull_name
@@ -109,6 +109,7 @@ class Pulls:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bodhi-pull")
         self._running: dict[str, _Pull] = {}
         self._finished: deque[_Pull] = deque(maxlen=_REMEMBERED)
+        self._closing = False
 
     async def follow(self, name: str) -> AsyncGenerator[Line, None]:
         """The lines of the pull of `name`, begun or joined, up to ``success``.
@@ -118,6 +119,7 @@ class Pulls:
 
         Raises:
             InvalidPullName: it is no name of a repository.
+            BackendUnavailable: the server is stopping.
             GatewayError: the pull failed or was cancelled; see `pull_hub.Hub`.
         """
         pull = self._joined(parse_pull_name(name))
@@ -155,7 +157,8 @@ class Pulls:
         self._running[pull_id].stop()
 
     async def close(self) -> None:
-        """Stop every pull, and wait for it."""
+        """Stop every pull, and wait for it; no other begins."""
+        self._closing = True
         pulls = list(self._running.values())
         for pull in pulls:
             pull.stop()
@@ -166,6 +169,8 @@ class Pulls:
         for pull in self._running.values():
             if pull.wanted.key == wanted.key and not pull.cancelled.is_set():
                 return pull
+        if self._closing:
+            raise BackendUnavailable(STOPPING)
         loop = asyncio.get_running_loop()
 
         def say(line: Line) -> None:
@@ -280,7 +285,7 @@ class _Pull:
             id=self.id,
             model=str(self.wanted),
             state="cancelled" if isinstance(self.failure, PullCancelled) else state,
-            status=self._last,
+            status=self.last_line["status"],
             total=self.total,
             completed=sum(line.get("completed", 0) for line in self._lines.values()),
             error="" if self.failure is None else self.failure.message,

@@ -270,8 +270,8 @@ class Hub:
                     if count > file.size:
                         output.truncate(start)
                         raise DigestMismatch("digest mismatch: the hub sent more than it announced")
-                if count < file.size and not is_rest:
-                    output.truncate(start)  # it came whole: a page that says why not
+                if count < file.size and not is_rest and _is_page(response.headers):
+                    output.truncate(start)
                     raise HubUnreachable.because("it sent something else than the file")
         if count < file.size:
             raise HubUnreachable.because("the connection broke")
@@ -321,6 +321,16 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _is_page(headers: Mapping[str, str]) -> bool:
+    """Whether an answer that ended before the file does says why not, and is no beginning of the file.
+
+    One that announced its end has come whole. Else it ends with its connection (RFC 9112, section 6.3), however that
+    ends: then its type tells.
+    """
+    has_end = "Content-Length" in headers or "Transfer-Encoding" in headers
+    return has_end or headers.get("Content-Type", "").lower().startswith("text/")
 
 
 def _usable(partial: Path, file: HubFile) -> int:

@@ -41,6 +41,8 @@ from typing import ClassVar
 
 #: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again much sooner (their sources).
 _LONGEST_WAIT_SECONDS = 60
+#: What a request is told that comes, or still waits, at the end.
+STOPPING = "The server is stopping."
 
 
 @dataclass(frozen=True)

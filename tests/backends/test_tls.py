@@ -10,9 +10,9 @@ import httpx
 import pytest
 from httpx_aiohttp import AiohttpTransport
 
-from bodhi_jupyter.backends.base import STOPPING, Address
+from bodhi_jupyter.backends.base import Address
 from bodhi_jupyter.backends.transport import Answer, Upstream
-from bodhi_jupyter.wire.errors import BackendUnavailable
+from bodhi_jupyter.wire.errors import STOPPING, BackendUnavailable
 from tests.backends.scripted_http import CHUNKED, OK, Server, listening
 from tests.fakes.certificate import of_server, trust
 

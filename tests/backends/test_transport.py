@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from bodhi_jupyter.backends.base import STOPPING, Address
+from bodhi_jupyter.backends.base import Address
 from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
 from bodhi_jupyter.backends.tls import TlsTransport
 from bodhi_jupyter.backends.transport import Upstream
-from bodhi_jupyter.wire.errors import BackendDied, BackendUnavailable
+from bodhi_jupyter.wire.errors import STOPPING, BackendDied, BackendUnavailable
 from tests.backends.scripted_http import OK, Server, answer_to, request, serving
 
 #: Closes without a byte.

@@ -70,6 +70,14 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(hub, cache):
     assert hub.ranges() == [None, "bytes=20000-", "bytes=30000-"]
 
 
+def test_an_answer_that_ends_with_its_connection_is_taken_up_where_it_ended(hub, cache):
+    """No length was announced, so that one that was cut off looks like one that is whole."""
+    hub.repos[REPO].headers["Connection"] = "close"
+    hub.script.cuts = [300_000] * 3
+    assert pull(hub, cache)[-1] == {"status": "success"}
+    assert hub.ranges() == [None, "bytes=300000-", "bytes=600000-", "bytes=900000-"]
+
+
 def test_what_came_before_giving_up_is_kept_for_the_next_pull(hub, cache):
     hub.script.cuts = [20_000, 0, 0, 0, 0, 0]
     with pytest.raises(HubUnreachable):
@@ -90,6 +98,7 @@ def test_a_hub_that_ignores_ranges_takes_nothing_away(hub, cache):
 
 
 _PAGE = b"<html>Please log in</html>"
+_CHUNK = b"2\r\n{}\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize("begun", [0, 20_000])
@@ -97,6 +106,8 @@ _PAGE = b"<html>Please log in</html>"
     "answer",
     [
         Answer(200, _PAGE),
+        Answer(200, _PAGE, {"Connection": "close", "Content-Type": "Text/HTML; charset=utf-8"}),
+        Answer(200, _CHUNK, {"Connection": "close", "Transfer-Encoding": "chunked"}),
         Answer(200, b""),
         Answer(206, CONTENT, {"Content-Range": f"bytes 7-{len(CONTENT) + 6}/{len(CONTENT) + 7}"}),
         Answer(206, CONTENT),
@@ -104,7 +115,7 @@ _PAGE = b"<html>Please log in</html>"
         Answer(503, b"[]", {"Content-Type": "application/json"}),
         Answer(502, b"\xff"),
     ],
-    ids=["a page", "nothing", "another part", "a part that is not named", "failure", "a list", "no text"],
+    ids=["a page", "endless page", "chunks", "nothing", "another part", "no part", "failure", "a list", "no text"],
 )
 def test_an_answer_that_is_not_the_file_leaves_what_came_alone(hub, cache, answer, begun):
     hub.script.instead = [answer] * 5

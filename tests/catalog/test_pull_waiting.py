@@ -11,6 +11,7 @@ from bodhi_jupyter.catalog.pull import AT_ONCE, Pulls
 from bodhi_jupyter.catalog.pull_errors import PullCancelled
 from bodhi_jupyter.catalog.pull_hub import HubFile, Plan
 from bodhi_jupyter.catalog.pull_names import PullName
+from bodhi_jupyter.wire.errors import STOPPING, BackendUnavailable
 from tests.catalog.pulling import lines_of
 
 _PROGRESS = {"status": f"pulling {'e' * 12}", "digest": f"sha256:{'e' * 64}", "total": 7, "completed": 7}
@@ -126,6 +127,22 @@ def test_closing_ends_a_pull_that_waits(source):
     run(main, source)
 
 
+def test_no_pull_is_begun_once_closing_has(source):
+    async def main(pulls: Pulls) -> None:
+        async with all_threads_taken(pulls, source):
+            closing = asyncio.create_task(pulls.close())
+            await asyncio.sleep(0)
+            with pytest.raises(BackendUnavailable, match=STOPPING):
+                await lines_of(pulls, "org/late")
+            assert "org/late" not in [state.model for state in pulls.states()]
+            source.release.set()
+            await closing
+            with pytest.raises(BackendUnavailable, match=STOPPING):
+                await lines_of(pulls, "org/late")
+
+    run(main, source)
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [("plan", _WAITING), ("fetch", _PROGRESS), ("verify", _VERIFYING)],
@@ -146,6 +163,8 @@ def test_a_pull_that_waits_for_others_says_so(source):
     async def main(pulls: Pulls) -> None:
         async with all_threads_taken(pulls, source), aclosing(pulls.follow("org/waiting")) as lines:
             assert [await anext(lines), await anext(lines)] == [_WAITING, _WAITING]
+            (state,) = [state for state in pulls.states() if state.model == "org/waiting"]
+            assert {"status": state.status} == _WAITING
 
     run(main, source)
 

@@ -1,7 +1,8 @@
 """A stand-in of the Hugging Face hub's HTTP protocol, as far as `huggingface_hub` speaks it for downloads.
 
 ``GET /api/models/<repo>`` tells of the files; ``HEAD|GET /<repo>/resolve/<revision>/<file>`` of one, with the
-headers that carry commit, size and checksum, and with ranges; what a test scripts goes wrong.
+headers that carry commit, size and checksum, and with ranges; what a test scripts goes wrong. An answer that is to
+have the header ``Connection: close`` tells no length: its body ends with its connection.
 """
 
 import hashlib
@@ -162,11 +163,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, body: bytes, headers: dict[str, str], status: int = 200) -> None:
         self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(key, value)
-        self.end_headers()
+        self._send_headers(headers, len(body))
         with suppress(ConnectionError):  # the client left
             self.wfile.write(body)
+
+    def _send_headers(self, headers: dict[str, str], length: int) -> None:
+        for key, value in headers.items():
+            self.send_header(key, value)
+        if "Connection" not in headers:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
 
     def _send_file(self, content: bytes, headers: dict[str, str], *, with_body: bool) -> None:
         script = self.hub.script
@@ -176,13 +182,11 @@ class _Handler(BaseHTTPRequestHandler):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
         linked = {"X-Linked-Size": str(len(content)), "X-Linked-ETag": f'"{digest}"'}
-        for key, value in {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', **linked, **headers}.items():
-            self.send_header(key, value)
         self.send_header("Accept-Ranges", "bytes")
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
+        told = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest}"', **linked, **headers}
+        self._send_headers(told, len(content) - start)
         if with_body:
             sent = bytes(255 - byte for byte in content) if script.corrupt else content
             self._send_body(sent[start:], script)
