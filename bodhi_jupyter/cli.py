@@ -95,7 +95,9 @@ class BodhiDoctor(ServerCommand):
         super().start()
         from .doctor import Setup, examine, report
 
-        setup = Setup(self._enabled(), dict(self._backends()), str(self.config.BodhiExtension.get("llama_server", "")))
+        traits = self.config.BodhiExtension
+        llama_server, kernel_url = (str(traits.get(name, "")) for name in ("llama_server", "kernel_url"))
+        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url)
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)

@@ -62,11 +62,13 @@ class Setup:
         enabled: whether Jupyter loads the extension.
         backends: the configured servers: what configures one, and its address.
         llama_server: the binary that runs local models in place of the embedded engine, or "".
+        kernel_url: the configured address of the server as kernels see it, or "".
     """
 
     enabled: bool
     backends: Mapping[str, str]
     llama_server: str
+    kernel_url: str
 
 
 def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
@@ -78,7 +80,7 @@ def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterat
         port: the only one of interest, or 0.
     """
     yield Section("Installation", list(_installation(setup)))
-    yield Section("Configuration", list(_configuration(setup)))
+    yield Section("Configuration", list(_configuration(setup, servers)))
     for server in servers:
         yield Section(f"The server {server.url}, in {server.root}", list(_server(server)))
     if not servers:
@@ -176,13 +178,16 @@ def _version(distribution: str) -> str:
 # -- the configuration, as a server started from here would read it ------------------------------------------
 
 
-def _configuration(setup: Setup) -> Iterator[Finding]:
+def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[Finding]:
     for source, url in setup.backends.items():
         yield _backend(source, url)
     if not setup.backends:
         yield Finding(Verdict.OK, "No server is configured: models run on this machine.")
+    ours = [server.url for server in servers]
+    if setup.kernel_url:
+        ours.append(setup.kernel_url.rstrip("/"))
     for family in FAMILIES:
-        found = family.set_by_user(os.environ, "http://127.0.0.1")
+        found = family.set_by_user(os.environ, *ours)
         if found:
             yield Finding(
                 Verdict.NOTE,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from itertools import islice
+
 import pytest
 
 from bodhi_jupyter.doctor import Setup, Verdict, examine
+from bodhi_jupyter.running import RunningServer
+from bodhi_jupyter.wire.provider_variables import FAMILIES
 
 SOURCE = "BODHI_BACKEND_URL"
 
@@ -12,7 +17,7 @@ SOURCE = "BODHI_BACKEND_URL"
 def of_backend(url: str) -> tuple[Verdict, str]:
     """What is found of a configured server."""
     (configuration,) = (
-        section for section in examine([], Setup(True, {SOURCE: url}, ""), 0) if section.title == "Configuration"
+        section for section in examine([], Setup(True, {SOURCE: url}, "", ""), 0) if section.title == "Configuration"
     )
     finding = configuration.findings[0]
     return finding.verdict, finding.text
@@ -35,3 +40,31 @@ def test_a_configured_server_is_named_without_its_password(url, place):
 )
 def test_what_is_no_address_is_a_finding(url):
     assert of_backend(url) == (Verdict.WRONG, f"{SOURCE} is not the address of a server.")
+
+
+@pytest.mark.parametrize(
+    ("running", "kernel_url", "exported", "is_ours"),
+    [
+        ([], "", "http://127.0.0.1:8888", True),
+        ([], "", "http://10.0.0.5:8888", False),
+        (["http://10.0.0.5:8888"], "", "http://10.0.0.5:8888", True),
+        (["http://127.0.0.1:8888", "http://10.0.0.5:8889"], "", "http://10.0.0.5:8889", True),
+        (["http://10.0.0.5:8888"], "", "http://10.0.0.6:8888", False),
+        ([], "https://hub.example/user/ann/", "https://hub.example/user/ann", True),
+        (["http://10.0.0.5:8888"], "https://hub.example/user/ann", "https://hub.example/user/bob", False),
+    ],
+)
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+def test_what_one_of_our_servers_exported_is_not_the_users(
+    monkeypatch, family, running, kernel_url, exported, is_ours
+) -> None:
+    for each in FAMILIES:
+        for name in each.set_by_user(os.environ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv(family.url_variable, exported + family.url_path)
+    monkeypatch.setenv(family.key_variable, "bodhi-one")
+    servers = [RunningServer(url, "", "/", "") for url in running]
+    sections = examine(servers, Setup(True, {}, "", kernel_url), 0)
+    (configuration,) = (section for section in islice(sections, 2) if section.title == "Configuration")
+    notes = [finding.text for finding in configuration.findings if finding.verdict is Verdict.NOTE]
+    assert [family.name in note for note in notes] == ([] if is_ours else [True])

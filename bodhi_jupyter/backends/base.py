@@ -65,13 +65,7 @@ class Health:
 
 
 class Backend(Protocol):
-    """A place where models run.
-
-    Attributes:
-        takes_stream_options: of its leases from now on; who sees that it takes none says so here.
-    """
-
-    takes_stream_options: bool
+    """A place where models run."""
 
     @property
     def name(self) -> str:
@@ -89,6 +83,9 @@ class Backend(Protocol):
             BackendError: on entering, when the model cannot be served.
             Busy: on entering, when the queue is full.
         """
+
+    def note_refused_stream_options(self, model: str) -> None:
+        """Remember for the leases to come that `model`, as a lease names it, cannot be asked for its counts."""
 
     async def health(self) -> Health:
         """Whether it works, in a sentence; never raises."""

@@ -47,7 +47,6 @@ class LocalPool:
     """
 
     name = "local"
-    takes_stream_options = True
 
     def __init__(
         self,
@@ -99,6 +98,9 @@ class LocalPool:
             raise
         finally:
             self._release(resident, self._keep_alive_of(alias, keep_alive))
+
+    def note_refused_stream_options(self, model: str) -> None:
+        """Nothing to remember: engines tell their counts unasked, and take the question too."""
 
     async def load(self, alias: Alias) -> None:
         """Load the alias, and let keep-alive count from now.

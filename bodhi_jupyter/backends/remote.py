@@ -35,7 +35,8 @@ class RemoteBackend:
         self._upstream = upstream
         self._is_llama_cpp = False
         self._served: list[tuple[Any, Any]] = []
-        self.takes_stream_options = True
+        #: Models, for behind one address may be several servers.
+        self._refuse_stream_options: set[str] = set()
 
     async def aliases(self) -> list[Alias]:
         """The server's ``/v1/models``, in its order.
@@ -51,7 +52,8 @@ class RemoteBackend:
         self._is_llama_cpp = bool(models) and all(entry.get("owned_by") == _LLAMA_CPP for entry in models)
         served = [(entry["id"], entry.get("owned_by")) for entry in models]
         if served != self._served:  # it may be another server by now
-            self._served, self.takes_stream_options = served, True
+            self._served = served
+            self._refuse_stream_options.clear()
         able = _capabilities(document)
         return [self._alias(entry, able.get(str(entry["id"]), {})) for entry in models]
 
@@ -62,7 +64,13 @@ class RemoteBackend:
     ) -> AbstractAsyncContextManager[Lease]:
         """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
-        return nullcontext(Lease(self._address, alias.target.model, self._is_llama_cpp, self.takes_stream_options))
+        model = alias.target.model
+        takes_stream_options = model not in self._refuse_stream_options
+        return nullcontext(Lease(self._address, model, self._is_llama_cpp, takes_stream_options))
+
+    def note_refused_stream_options(self, model: str) -> None:
+        """Until the server lists other models: it may be another one then."""
+        self._refuse_stream_options.add(model)
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""

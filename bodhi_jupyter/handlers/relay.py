@@ -93,7 +93,7 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
                 if answer.status == 200 and answer.content_type.startswith("text/event-stream"):
                     if not lease.takes_stream_options:
                         # Only now: what was refused could have been the caller's own, which is in this body, too.
-                        self._backend.takes_stream_options = False
+                        self._backend.note_refused_stream_options(lease.model)
                     return answer
                 lease = await self._asking_less(lease, answer)
         except BaseException as error:

@@ -34,25 +34,27 @@ class Family:
     headers_variable: str = ""
     signs: tuple[str, ...] = ()
 
-    def set_by_user(self, env: Mapping[str, str], base_url: str) -> tuple[str, ...]:
+    def set_by_user(self, env: Mapping[str, str], *base_urls: str) -> tuple[str, ...]:
         """List the variables of this family that `env` has; an empty value counts as unset.
 
         What `jupyter bodhi env` exported in the terminal that the server was started from is ours, not the user's: a
-        scoped key, with an address of this machine or of the server at `base_url`. With another one the user has set
-        it, for a server elsewhere.
+        scoped key, with an address of this machine or of a server at one of `base_urls`. With another one the user
+        has set it, for a server elsewhere.
         """
-        if env.get(self.key_variable, "").startswith(PREFIX) and self._leads_here(env, base_url):
+        if env.get(self.key_variable, "").startswith(PREFIX) and self._leads_here(env, base_urls):
             return ()
         names = (self.url_variable, self.key_variable, *self.credentials, self.headers_variable, *self.signs)
         return tuple(name for name in names if env.get(name, "").strip())
 
-    def _leads_here(self, env: Mapping[str, str], base_url: str) -> bool:
+    def _leads_here(self, env: Mapping[str, str], base_urls: tuple[str, ...]) -> bool:
         """Whatever the port: the server may have got another one since."""
         url = env.get(self.url_variable, "").strip()
         if not url:
             return True
         place = _place(url)
-        return place is not None and (place[0] in _LOOPBACK or place == _place(base_url + self.url_path))
+        if place is None:
+            return False
+        return place[0] in _LOOPBACK or place in [_place(base_url + self.url_path) for base_url in base_urls]
 
     def variables(self, base_url: str, key: str) -> dict[str, str]:
         """Lead this provider's client to us: its address and its key."""

@@ -199,6 +199,19 @@ async def test_another_refusal_is_the_callers_at_once(client, fake) -> None:
     assert (response.status_code, len(sent(fake))) == (400, 1)
 
 
+@pytest.mark.parametrize("owners", [["vllm", "vllm"]], ids=["a router"])
+async def test_of_several_models_only_the_one_that_refuses_is_asked_without(client, fake, records) -> None:
+    async def route(exchange) -> None:
+        await (strict() if exchange.request.body["model"] == "other" else answer)(exchange)
+
+    fake.behave(route)
+    for model in ("other", "fake-model", "other"):
+        response = await client.post(CHAT, json={**BODIES[CHAT], "model": model})
+        assert response.text.endswith("data: [DONE]\n\n")
+    assert sent(fake) == [ASKED["stream_options"], None, ASKED["stream_options"], None]
+    assert [record.estimated for record in records] == [True, False, True]
+
+
 async def test_a_server_that_lists_others_is_asked_again(client, fake) -> None:
     fake.behave(strict())
     await client.post(CHAT, json=BODIES[CHAT])

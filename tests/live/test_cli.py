@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -72,6 +73,19 @@ def test_the_doctor_explains_a_key_of_the_users(tmp_path):
     assert "note   OPENAI_API_KEY set in this terminal" in said.stdout
     assert "unset OPENAI_API_KEY" in said.stdout
     assert "sk-mine" not in said.stdout
+
+
+def test_the_doctor_knows_a_key_of_ours_at_the_configured_address(tmp_path):
+    (tmp_path / "config").mkdir()
+    ours = "https://hub.example/user/ann"
+    config = tmp_path / "config" / "jupyter_server_config.json"
+    config.write_text(json.dumps({"BodhiExtension": {"kernel_url": ours}}))
+    environment = own_environment(tmp_path, OLLAMA_HOST=ours, OLLAMA_API_KEY="bodhi-one")
+
+    said = run(jupyter("bodhi", "doctor"), environment, tmp_path)
+
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "OLLAMA_HOST" not in said.stdout
 
 
 def test_the_doctor_shows_no_password_of_a_backend(tmp_path):
