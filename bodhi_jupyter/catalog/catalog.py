@@ -251,7 +251,7 @@ class _Merged:
     """The shelves as one.
 
     Attributes:
-        listed: every name once, the default model first, then in the order of the sources.
+        listed: every name once, the default model first under any of its names, then in the order of the sources.
         by_name: what each name stands for; names that are not listed among them.
         by_loose_name: the same by `loose_name`, where of several the first is taken.
         default: the default model, as it is listed; None where it is not known.
@@ -261,6 +261,12 @@ class _Merged:
     by_name: dict[str, Alias]
     by_loose_name: dict[str, Alias]
     default: Alias | None = None
+
+    def make_default(self, alias: Alias) -> None:
+        """Let it be the default model."""
+        self.default = alias
+        self.listed = [alias, *(other for other in self.listed if other is not alias)]
+        self.by_loose_name[loose_name(alias.name)] = alias
 
     def named(self, name: str) -> Alias | None:
         """What is called so, exactly or else loosely."""
@@ -285,12 +291,12 @@ def _merge(shelves: Sequence[_Shelf], default: str) -> _Merged:
                 # Its own name is another's: by that name something else would be deleted, copied or unloaded.
                 unlisted.setdefault(full_name, replace(offered, name=full_name))
     by_name = {**unlisted, **listed}
-    in_order = sorted(listed.values(), key=lambda alias: alias is not by_name.get(default))
     by_loose_name: dict[str, Alias] = {}
-    for name in [*(alias.name for alias in in_order), *unlisted]:
+    for name in [*listed, *unlisted]:
         by_loose_name.setdefault(loose_name(name), by_name[name])
-    merged = _Merged(in_order, by_name, by_loose_name)
-    merged.default = merged.named(default)
+    merged = _Merged(list(listed.values()), by_name, by_loose_name)
+    if (found := merged.named(default)) is not None:
+        merged.make_default(found)
     return merged
 
 

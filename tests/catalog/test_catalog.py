@@ -101,6 +101,19 @@ def test_the_configured_default_wins_and_comes_first() -> None:
     run(test)
 
 
+def test_the_configured_default_comes_first_however_it_is_written() -> None:
+    async def test() -> None:
+        catalog = Catalog([Source("gpu", "big", "x")], default_model="X:latest")
+        assert names(await catalog.aliases()) == ["x", "big"]
+        assert (await catalog.resolve("default")).name == "x"
+        # Of several that are loosely called so, it is the one that is meant.
+        catalog = Catalog([Source("gpu", "x", "X")], default_model="X")
+        assert names(await catalog.aliases()) == ["X", "x"]
+        assert (await catalog.resolve("x:latest")).name == "X"
+
+    run(test)
+
+
 class Box(Source):
     """Offers a model that talks and one that embeds."""
 
