@@ -75,7 +75,7 @@ def test_the_first_source_wins_a_name_and_the_default_comes_first() -> None:
     [
         ([Source("a", "m"), Source("b", "m")], "a/m"),
         ([Source("aliases", "other", "m", backend="a"), Source("a", "m")], "m"),
-        ([Source("aliases", "a/m", backend="a"), Source("a", "m"), Source("b", "m")], "a/m"),
+        ([Source("aliases", "m", backend="a"), Source("a", "m"), Source("b", "m")], "m"),
     ],
 )
 def test_the_default_is_what_the_list_has_under_its_name(sources: list[Source], default: str) -> None:
@@ -86,6 +86,43 @@ def test_the_default_is_what_the_list_has_under_its_name(sources: list[Source], 
         assert found is await catalog.resolve(default)
         assert found is (await catalog.aliases())[0]
         assert found.name == default
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("sources", "defaults", "default"),
+    [
+        ([Source("files", "m", backend="local"), Source("gpu", "m")], ["gpu"], "gpu/m"),
+        ([Source("aliases", "m", backend="other"), Source("gpu", "m")], ["gpu"], "gpu/m"),
+        ([Source("files", "m", backend="local"), Source("gpu", "m"), Source("b", "m")], ["gpu"], "gpu/m"),
+        ([Source("aliases", "gpu/m", backend="other"), Source("gpu", "m"), Source("b", "m")], ["gpu"], "m"),
+        ([Source("aliases", "m", backend="gpu"), Source("box", "m", backend="local")], ["box"], "box/m"),
+    ],
+)
+def test_the_default_keeps_a_name_of_its_own_where_another_model_has_its_name(
+    sources: list[Source], defaults: list[str], default: str
+) -> None:
+    async def test() -> None:
+        catalog = Catalog(sources, defaults)
+        found = await catalog.resolve("default")
+        assert (found.name, found.owned_by) == (default, defaults[0])
+        assert found is await catalog.resolve(default)
+        listed = await catalog.aliases()
+        assert found is listed[0]
+        assert len(set(names(listed))) == len(listed)
+        # The other one keeps its name.
+        taken = sources[0].models[0]
+        assert (await catalog.resolve(taken)).owned_by == sources[0].name
+
+    run(test)
+
+
+def test_the_default_is_not_answered_by_another_where_both_its_names_are_taken() -> None:
+    async def test() -> None:
+        catalog = Catalog([Source("aliases", "m", "gpu/m", backend="other"), Source("gpu", "m")], ["gpu"])
+        with pytest.raises(ModelNotFound):
+            await catalog.resolve("default")
 
     run(test)
 
@@ -129,9 +166,9 @@ def test_for_vectors_the_default_gives_way_to_the_embedder_beside_it_alone() -> 
         for sources, name, owner in (
             ([box], "guide-embed", "box"),
             ([Source("gpu", "big"), box], "big", "gpu"),
-            # What a person calls by these names is what the list has.
+            # What a person calls by these names is what the list has, if it is these models.
             ([mine, box], "guide-embed", "aliases"),
-            ([others, box], "guide", "aliases"),
+            ([others, box], "box/guide-embed", "box"),
         ):
             catalog = Catalog(sources, ["gpu", "box"] if sources[0].name == "gpu" else ["box"])
             found = catalog.embedder_beside(await catalog.resolve("default"))
