@@ -45,6 +45,10 @@ class _Shelf:
         """Whether the source is the backend itself, and not a person's alias for one of its models."""
         return self.source.name == alias.target.backend
 
+    def full_name(self, alias: Alias) -> str:
+        """The alias's name with the source's before it."""
+        return f"{self.source.name}/{alias.name}"
+
     def has_model_of(self, alias: Alias) -> bool:
         """Whether one of these is the same model, however it is called and held."""
         return any(_is_same_model(alias.target, own.target) for own in self.aliases)
@@ -54,7 +58,8 @@ class Catalog:
     """The aliases of several sources as one list, in the order of the sources: that is the order of resolution.
 
     A name that several backends offer is listed once for each, as ``backend/name``; the plain name then stands for
-    the first of them. A backend's model can always be asked for as ``backend/name``.
+    the first of them. A backend's model can always be asked for as ``backend/name``. Any other that finds its name
+    with another model has its source's before it.
 
     A source's list is kept for `fresh_seconds`. After that it is still used at once while it is asked again in
     the background; only a source that has never been asked is waited for. A source that fails keeps what it
@@ -144,9 +149,7 @@ class Catalog:
         if beside is None:
             return default
         embedder = next((alias for alias in beside.aliases if "embedding" in alias.capabilities), None)
-        if embedder is None:
-            return default
-        return self._merge().by_name[_listed_name(beside, embedder, _offers(self._shelves))]
+        return (embedder and self._merge().offered_by(beside, embedder)) or default
 
     async def close(self) -> None:
         """Stop asking, for good."""
@@ -167,14 +170,14 @@ class Catalog:
             return merged.default
         return found or merged.named(name) or find_pulled(name, merged.listed)
 
-    def _first_name(self) -> str:
-        """What the first alias is listed as; "" if a source before it is silent: another must not answer for it."""
+    def _first_in(self, merged: _Merged) -> Alias | None:
+        """What has the first alias's name; None if a source before it is silent: another must not answer for it."""
         for shelf in self._default_shelves:
             if shelf.aliases:
-                return _listed_name(shelf, shelf.aliases[0], _offers(self._shelves))
+                return merged.offered_by(shelf, shelf.aliases[0])
             if shelf.failure is not None:
                 break
-        return ""
+        return None
 
     async def _not_found(self, name: str) -> ModelNotFound | BackendUnavailable:
         for alias, absence in self._absent().items():
@@ -197,7 +200,10 @@ class Catalog:
     def _merge(self) -> _Merged:
         """What the shelves hold together; worked out anew only when one of them was asked."""
         if self._merged is None:
-            self._merged = _merge(self._shelves, self._default_model or self._first_name())
+            self._merged = merged = _merge(self._shelves)
+            default = merged.named(self._default_model) if self._default_model else self._first_in(merged)
+            if default is not None:
+                merged.make_default(default)
         return self._merged
 
     def _stale(self) -> list[_Shelf]:
@@ -251,7 +257,7 @@ class _Merged:
     """The shelves as one.
 
     Attributes:
-        listed: every name once, the default model first, then in the order of the sources.
+        listed: every name once, the default model first under any of its names, then in the order of the sources.
         by_name: what each name stands for; names that are not listed among them.
         by_loose_name: the same by `loose_name`, where of several the first is taken.
         default: the default model, as it is listed; None where it is not known.
@@ -262,47 +268,45 @@ class _Merged:
     by_loose_name: dict[str, Alias]
     default: Alias | None = None
 
+    def make_default(self, alias: Alias) -> None:
+        """Let it be the default model."""
+        self.default = alias
+        self.listed = [alias, *(other for other in self.listed if other is not alias)]
+        self.by_loose_name[loose_name(alias.name)] = alias
+
+    def offered_by(self, shelf: _Shelf, alias: Alias) -> Alias | None:
+        """The source's alias under its own name, unless another model has that, or with the source's before it."""
+        called = [self.by_name.get(name) for name in (alias.name, shelf.full_name(alias))]
+        return next((one for one in called if one is not None and _is_same_model(one.target, alias.target)), None)
+
     def named(self, name: str) -> Alias | None:
         """What is called so, exactly or else loosely."""
         return self.by_name.get(name) or self.by_loose_name.get(loose_name(name))
 
 
-def _merge(shelves: Sequence[_Shelf], default: str) -> _Merged:
-    offers = _offers(shelves)
+def _merge(shelves: Sequence[_Shelf]) -> _Merged:
+    # How many backends offer a model by each name.
+    offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if shelf.is_backend(alias))
     listed: dict[str, Alias] = {}
     unlisted: dict[str, Alias] = {}
     for shelf in shelves:
         for alias in shelf.aliases:
             offered = replace(alias, stale=True) if shelf.failure is not None else alias
-            name, full_name = _listed_name(shelf, alias, offers), f"{alias.target.backend}/{alias.name}"
-            if not shelf.is_backend(alias):
-                listed.setdefault(name, offered)
-            elif name == full_name:
-                unlisted.setdefault(alias.name, listed.setdefault(name, replace(offered, name=name)))
-            elif listed.setdefault(name, offered) is offered:
-                unlisted.setdefault(full_name, offered)
-            else:
+            full_name, is_backend = shelf.full_name(alias), shelf.is_backend(alias)
+            if is_backend and offers[alias.name] > 1:
+                found = listed.setdefault(full_name, replace(offered, name=full_name))
+                unlisted.setdefault(alias.name, found if _is_same_model(found.target, alias.target) else offered)
+            elif (found := listed.setdefault(alias.name, offered)) is offered:
+                if is_backend:
+                    unlisted.setdefault(full_name, offered)
+            elif is_backend or not _is_same_model(found.target, alias.target):
                 # Its own name is another's: by that name something else would be deleted, copied or unloaded.
                 unlisted.setdefault(full_name, replace(offered, name=full_name))
     by_name = {**unlisted, **listed}
-    in_order = sorted(listed.values(), key=lambda alias: alias is not by_name.get(default))
     by_loose_name: dict[str, Alias] = {}
-    for name in [*(alias.name for alias in in_order), *unlisted]:
+    for name in [*listed, *unlisted]:
         by_loose_name.setdefault(loose_name(name), by_name[name])
-    merged = _Merged(in_order, by_name, by_loose_name)
-    merged.default = merged.named(default)
-    return merged
-
-
-def _offers(shelves: Sequence[_Shelf]) -> Counter[str]:
-    """How many backends offer a model by each name."""
-    return Counter(alias.name for shelf in shelves for alias in shelf.aliases if shelf.is_backend(alias))
-
-
-def _listed_name(shelf: _Shelf, alias: Alias, offers: Counter[str]) -> str:
-    """The name under which the list has what `shelf` offers, or a source before it by the same name."""
-    is_shared = shelf.is_backend(alias) and offers[alias.name] > 1
-    return f"{alias.target.backend}/{alias.name}" if is_shared else alias.name
+    return _Merged(list(listed.values()), by_name, by_loose_name)
 
 
 def _is_same_model(one: Target, other: Target) -> bool:

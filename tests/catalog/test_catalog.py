@@ -75,7 +75,7 @@ def test_the_first_source_wins_a_name_and_the_default_comes_first() -> None:
     [
         ([Source("a", "m"), Source("b", "m")], "a/m"),
         ([Source("aliases", "other", "m", backend="a"), Source("a", "m")], "m"),
-        ([Source("aliases", "a/m", backend="a"), Source("a", "m"), Source("b", "m")], "a/m"),
+        ([Source("aliases", "m", backend="a"), Source("a", "m"), Source("b", "m")], "m"),
     ],
 )
 def test_the_default_is_what_the_list_has_under_its_name(sources: list[Source], default: str) -> None:
@@ -90,6 +90,43 @@ def test_the_default_is_what_the_list_has_under_its_name(sources: list[Source], 
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("sources", "defaults", "default"),
+    [
+        ([Source("files", "m", backend="local"), Source("gpu", "m")], ["gpu"], "gpu/m"),
+        ([Source("aliases", "m", backend="other"), Source("gpu", "m")], ["gpu"], "gpu/m"),
+        ([Source("files", "m", backend="local"), Source("gpu", "m"), Source("b", "m")], ["gpu"], "gpu/m"),
+        ([Source("aliases", "gpu/m", backend="other"), Source("gpu", "m"), Source("b", "m")], ["gpu"], "m"),
+        ([Source("aliases", "m", backend="gpu"), Source("box", "m", backend="local")], ["box"], "box/m"),
+    ],
+)
+def test_the_default_keeps_a_name_of_its_own_where_another_model_has_its_name(
+    sources: list[Source], defaults: list[str], default: str
+) -> None:
+    async def test() -> None:
+        catalog = Catalog(sources, defaults)
+        found = await catalog.resolve("default")
+        assert (found.name, found.owned_by) == (default, defaults[0])
+        assert found is await catalog.resolve(default)
+        listed = await catalog.aliases()
+        assert found is listed[0]
+        assert len(set(names(listed))) == len(listed)
+        # The other one keeps its name.
+        taken = sources[0].models[0]
+        assert (await catalog.resolve(taken)).owned_by == sources[0].name
+
+    run(test)
+
+
+def test_the_default_is_not_answered_by_another_where_both_its_names_are_taken() -> None:
+    async def test() -> None:
+        catalog = Catalog([Source("aliases", "m", "gpu/m", backend="other"), Source("gpu", "m")], ["gpu"])
+        with pytest.raises(ModelNotFound):
+            await catalog.resolve("default")
+
+    run(test)
+
+
 def test_the_configured_default_wins_and_comes_first() -> None:
     async def test() -> None:
         sources = [Source("gpu", "big"), Source("box", "guide")]
@@ -97,6 +134,19 @@ def test_the_configured_default_wins_and_comes_first() -> None:
         assert names(await catalog.aliases()) == ["guide", "big"]
         assert (await catalog.resolve("default")).name == "guide"
         assert (await catalog.resolve("Default:latest")).name == "guide"
+
+    run(test)
+
+
+def test_the_configured_default_comes_first_however_it_is_written() -> None:
+    async def test() -> None:
+        catalog = Catalog([Source("gpu", "big", "x")], default_model="X:latest")
+        assert names(await catalog.aliases()) == ["x", "big"]
+        assert (await catalog.resolve("default")).name == "x"
+        # Of several that are loosely called so, it is the one that is meant.
+        catalog = Catalog([Source("gpu", "x", "X")], default_model="X")
+        assert names(await catalog.aliases()) == ["X", "x"]
+        assert (await catalog.resolve("x:latest")).name == "X"
 
     run(test)
 
@@ -116,9 +166,9 @@ def test_for_vectors_the_default_gives_way_to_the_embedder_beside_it_alone() -> 
         for sources, name, owner in (
             ([box], "guide-embed", "box"),
             ([Source("gpu", "big"), box], "big", "gpu"),
-            # What a person calls by these names is what the list has.
+            # What a person calls by these names is what the list has, if it is these models.
             ([mine, box], "guide-embed", "aliases"),
-            ([others, box], "guide", "aliases"),
+            ([others, box], "box/guide-embed", "box"),
         ):
             catalog = Catalog(sources, ["gpu", "box"] if sources[0].name == "gpu" else ["box"])
             found = catalog.embedder_beside(await catalog.resolve("default"))
