@@ -42,7 +42,7 @@ from .handlers.gateway import Gateway
 from .handlers.live import live_source
 from .handlers.notebooks import Notebooks
 from .handlers.route_names import RouteNames
-from .models.box import FOLDER, BoxedModels
+from .models.box import ROOT, BoxedModels
 from .routes import ROUTES
 from .telemetry.bus import EventBus
 from .telemetry.ledger import Ledger
@@ -86,7 +86,7 @@ class Services:
         model_folders, caches = [*self._data_folders("models"), *map(Path, app.model_folders)], [hub_cache(os.environ)]
         folders = ModelFolders([*model_folders, *caches])
         from_files = AliasFileSource(
-            aliases, folders, [*model_folders, FOLDER], caches, self._log_broken, [remote.name for remote in remotes]
+            aliases, folders, [*model_folders, ROOT], caches, self._log_broken, [remote.name for remote in remotes]
         )
         from_disk = FileSource(folders, self._log_broken)
         box = BoxedModels()

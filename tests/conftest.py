@@ -35,6 +35,7 @@ def tiny_random(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def boxed_model(tiny_random: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights in the place of all others: the guide knows when to stop. Tests of what is shipped override it."""
     monkeypatch.setattr(box, "MODELS", (replace(box.GUIDE, file=tiny_random),))
+    monkeypatch.setattr("bodhi_jupyter.services.ROOT", tiny_random.parents[2])
 
 
 @pytest.fixture

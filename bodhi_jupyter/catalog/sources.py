@@ -222,8 +222,10 @@ def _model_named(alias: Alias) -> dict[str, str]:
         return {"backend": target.backend, "model": target.model}
     if target.file.repo is not None:
         return {"repo": target.file.repo, "filename": _inside_repository(target.file)}
-    # The package lies elsewhere in the next environment.
-    return {"path": target.path.name if alias.owned_by == PACKAGE else str(target.path)}
+    if alias.owned_by == PACKAGE:
+        # The package lies elsewhere in the next environment; "bodhi_jupyter/models/..." is no file of anybody else's.
+        return {"path": "/".join(target.path.parts[-3:])}
+    return {"path": str(target.path)}
 
 
 def _own_context(target: Target) -> dict[str, Any]:

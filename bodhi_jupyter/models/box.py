@@ -53,12 +53,13 @@ class Boxed:
         )
 
 
-#: Where their files are: a relative path of an alias may name one.
-FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parent
+#: Where the package lies: a relative path of an alias may name one of these files from there.
+ROOT = _FOLDER.parents[1]
 
 #: Made by ``python -m tools.guide train``; docs/guide.md says how.
 GUIDE = Boxed(
-    FOLDER / "guide.gguf",
+    _FOLDER / "guide.gguf",
     "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
     ("completion", "tools"),
     ContextParams(),
@@ -67,7 +68,7 @@ GUIDE = Boxed(
 )
 #: Made by ``python -m tools.embed train``; docs/guide.md says how.
 EMBEDDER = Boxed(
-    FOLDER / "guide-embed.gguf",
+    _FOLDER / "guide-embed.gguf",
     "A 1 MB embedding model that finds which section of bodhi-jupyter's documentation answers a question.",
     ("embedding",),
     # For texts as long as it takes.

@@ -15,7 +15,7 @@ from bodhi_jupyter.catalog.gguf_metadata import capabilities, read_metadata
 from bodhi_jupyter.catalog.locate import find_file
 from bodhi_jupyter.catalog.sources import document_of
 from bodhi_jupyter.models import box
-from bodhi_jupyter.models.box import FOLDER, MODELS, Boxed, BoxedModels
+from bodhi_jupyter.models.box import MODELS, ROOT, Boxed, BoxedModels
 from bodhi_jupyter.wire.errors import BackendUnavailable
 
 BOTH = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -43,8 +43,8 @@ def test_a_copy_is_held_and_asked_as_it_is_itself() -> None:
         copy = parse_document(document_of(alias, "copy"))
         assert isinstance(alias.target, LocalTarget)
         # The package lies elsewhere in the next environment.
-        assert copy.path == alias.target.path.name
-        assert find_file(copy.path, [FOLDER]) == alias.target.path
+        assert copy.path == f"bodhi_jupyter/models/{alias.target.path.name}"
+        assert find_file(copy.path, [ROOT]) == alias.target.path
         assert (copy.request_params, copy.context_params) == (alias.request_params, alias.target.context)
 
 
