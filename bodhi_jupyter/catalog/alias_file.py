@@ -311,24 +311,31 @@ def _place(entry: ErrorDetails) -> Path:
     return tuple(step for step in steps if not (isinstance(step, str) and _BRANCH.fullmatch(step)))
 
 
-#: Of pydantic's messages, for people.
+#: What pydantic's kinds of errors mean for a person (its documentation, "Validation Errors").
 _WORDS = {
-    "Input should be": "Expected",
-    " a valid ": " a ",
-    " a integer": " an integer",
-    "less than or equal to": "at most",
-    "greater than or equal to": "at least",
+    "extra_forbidden": "there is no such field",
+    "missing": "this field is missing",
+    "model_type": "an object is expected",
+    "list_type": "expected a list",
+    "string_type": "expected a string",
+    # Only `repo` has a pattern.
+    "string_pattern_mismatch": "expected 'organisation/name' of letters, digits and . _ -",
+    "string_too_short": "expected at least {min_length} character",
+    "too_long": "expected at most {max_length} values",
+    "literal_error": "expected {expected}",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than_equal": "expected at most {le}",
+    "less_than": "expected less than {lt}",
+    "finite_number": "expected a finite number",
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "expected an integer"),
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected a boolean"),
 }
 
 
 def _reason(entry: ErrorDetails) -> str:
-    if entry["type"] == "extra_forbidden":
-        return "there is no such field"
-    if entry["type"] == "missing":
-        return "this field is missing"
-    if entry["type"] == "model_type":
-        return "an object is expected"
+    if words := _WORDS.get(entry["type"]):
+        limits = entry.get("ctx", {}).items()
+        return words.format(**{name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in limits})
     message = entry["msg"].removeprefix("Value error, ")
-    for theirs, ours in _WORDS.items():
-        message = message.replace(theirs, ours)
     return message[:1].lower() + message[1:]

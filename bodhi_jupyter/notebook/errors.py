@@ -48,9 +48,10 @@ class WrongArgument(NotebookError):
 
 
 class RequestRefused(NotebookError):
-    """The server answered with an error.
+    """The server answered with an error; as text it says what a person can do about it.
 
     Attributes:
+        message: what the server says.
         status: of the HTTP answer; 0 where the error came inside a stream.
         param: the field that is wrong, as in ``request_params.temperature``, or "".
         code: the machine-readable reason, or "".
@@ -59,10 +60,20 @@ class RequestRefused(NotebookError):
 
     def __init__(self, message: str, *, status: int = 0, param: str = "", code: str = "") -> None:
         super().__init__(message)
+        self.message = message
         self.status = status
         self.param = param
         self.code = code
         self.faults = [(param, message)]
+
+    def __str__(self) -> str:
+        if counts := _TOO_LONG.search(self.message):
+            fitting, used = (f"{int(count):,}" for count in counts.groups())
+            return (
+                f"The messages have {used} tokens, of which the model takes {fitting}: shorten them, or ask a model "
+                "with more context."
+            )
+        return self.message
 
     @classmethod
     def of(cls, status: int, body: bytes) -> RequestRefused:
@@ -82,12 +93,6 @@ class RequestRefused(NotebookError):
         if not isinstance(error, dict):
             return cls(str(error), status=status)
         message = _CONTEXT.sub("", str(error.get("message") or _unexplained(status)))
-        if counts := _TOO_LONG.search(message):
-            fitting, used = (f"{int(count):,}" for count in counts.groups())
-            message = (
-                f"The messages have {used} tokens, of which the model takes {fitting}: shorten them, or ask a model "
-                "with more context."
-            )
         return cls(message, status=status, param=str(error.get("param") or ""), code=str(error.get("code") or ""))
 
 

@@ -68,7 +68,7 @@ class KernelSide:
                 async for text in chunks:
                     self._send({"kind": "chunk", "id": identity, "text": text})
         except RequestRefused as error:
-            self._send(_error(identity, str(error), status=error.status, param=error.param))
+            self._send(_error(identity, error.message, status=error.status, param=error.param))
         except Exception as error:  # the browser waits for an end
             self._send(_error(identity, str(error)))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -20,6 +21,11 @@ from .expressions import fill
 from .listing import Listing, server_status
 from .management import read_data, read_document
 from .rows import row_of
+
+#: What shells take as one word or character.
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""")
+#: A system prompt outside quotation marks, and another word behind it.
+_CUT_PROMPT = re.compile(r"""(?:^|\s)(?:-s|--s\w*[=\s])\s*[^-\s"]\S*\s+[^-\s]""")
 
 
 @magics_class
@@ -60,6 +66,9 @@ class BodhiMagics(Magics):
             words = shlex.split(line)
         except ValueError as error:
             raise UsageError(f"%%chat: {error}.") from None
+        # The rest of the prompt would be asked as a model.
+        if _CUT_PROMPT.search(_QUOTED.sub('"', line)):
+            raise UsageError("%%chat: a system prompt of several words stands in quotation marks")
         parser: ArgumentParser = self.chat_cell.parser
         return parser.parse_args(words)
 

@@ -22,7 +22,7 @@ from .management import Document, Management
 from .model_details import ModelDetails, Rights
 from .model_table import ModelTable
 from .notice import Notice
-from .pulls_view import PullForm, PullsView
+from .pulls_view import PullForm, PullsView, why_failed
 from .pulse import Pulse
 from .questions import CopyForm, DeletionForm
 from .rows import MISSING, Filter, Row, capabilities_in, row_of, row_without_model, sources_in, with_alias
@@ -363,7 +363,7 @@ class ModelBrowser(widgets.VBox):
                     seen = time.monotonic()
                     await self._look_at_pulls()
         except RequestRefused as error:
-            self._refuse(form, error)
+            self._refuse(form, RequestRefused(sentence(why_failed(str(error))), status=error.status))
             await self._look_at_pulls()
             return
         await self._look_again()

@@ -9,13 +9,18 @@ from typing import Any
 import ipywidgets as widgets
 
 from .closing import close_all
-from .errors import RequestRefused, sentence
+from .errors import RequestRefused
 from .fields import Field
 from .rows import bytes_text
 from .text import element
 
 #: Finished pulls that are still shown.
 _SHOWN = 3
+
+
+def why_failed(error: str) -> str:
+    """The reason in a pull's error, without what is said before it for Ollama's own command line."""
+    return error.removeprefix("pull model manifest: ").rstrip(".")
 
 
 class PullForm(widgets.VBox):
@@ -37,9 +42,7 @@ class PullForm(widgets.VBox):
 
     def complain(self, error: RequestRefused | None) -> None:
         """Show what went wrong; None takes it back."""
-        # Said for Ollama's own command line, which shows it behind what it was doing.
-        reason = str(error).removeprefix("pull model manifest: ").rstrip(".") if error else ""
-        self.name.complain(sentence(reason) if reason else "")
+        self.name.complain(str(error) if error else "")
 
     def _ask_for_name(self) -> None:
         self.name.complain("This field is missing.")
@@ -85,7 +88,7 @@ class _PullRow(widgets.VBox):
         total, completed = pull["total"], pull["completed"]
         running = pull["state"] == "running"
         amount = f"{bytes_text(completed) or '0 B'} of {bytes_text(total)}" if total else ""
-        words = {"success": "here", "failed": pull["error"], "cancelled": "cancelled"}
+        words = {"success": "here", "failed": why_failed(pull["error"]), "cancelled": "cancelled"}
         said = " · ".join(part for part in (words.get(pull["state"], pull["status"]), amount) if part)
         self._title.value = element("b", pull["model"]) + element("span", f" {said}", class_="bodhi-ui-quiet")
         self._bar.value = 1.0 if pull["state"] == "success" else completed / total if total else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +21,8 @@ _STATES = {
 }
 #: Of an alias whose model is not there.
 MISSING = "missing"
+#: What `llama-gguf-split` appends to the names of a model's parts.
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -131,17 +135,18 @@ def with_alias(row: Row, alias: Mapping[str, Any] | None) -> Row:
 
 
 def _target(alias: Mapping[str, Any]) -> str:
-    """The model by the name by which it would be listed itself."""
+    """The model by its repository and file: whatever part of that it is listed by, a search finds it."""
     if backend := alias.get("backend"):
         return f"{alias.get('model')} on {backend}"
     file = str(alias.get("path") or alias.get("filename") or "")
-    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".gguf")
+    name = _PART.sub("", file.replace("\\", "/").rpartition("/")[2].removesuffix(".gguf"))
+    return f"{alias['repo']}:{name}" if alias.get("repo") else name
 
 
 def _defaults(alias: Mapping[str, Any]) -> str:
-    """Numbers with their values; of what may be long only that it is there."""
+    """Numbers and switches with their values, as JSON has them; of what may be long only that it is there."""
     said = (
-        f"{name} {value}" if isinstance(value, int | float) else name
+        f"{name} {json.dumps(value)}" if isinstance(value, int | float) else name
         for name, value in (alias.get("request_params") or {}).items()
     )
     return " · ".join(words.replace("_", " ") for words in said)

@@ -104,7 +104,7 @@ def test_the_document_is_read_back():
         ("alias: a\nrepo: a/b\n", 1, None, "'repo' and 'filename'"),
         ("alias: a\nbackend: b\n", 1, None, "'backend' and 'model'"),
         ("alias: a\npath: p\nsnapshot: main\n", 1, None, "goes with 'repo'"),
-        ("alias: a\nrepo: b\nfilename: f\n", 2, "repo", "pattern"),
+        ("alias: a\nrepo: b\nfilename: f\n", 2, "repo", "'organisation/name'"),
         ("alias: a\nrepo: b/c\nfilename: ../../f\n", 3, "filename", "inside the repository"),
         ("alias: a\nrepo: b/c\nfilename: /f\n", 3, "filename", "inside the repository"),
         ("alias: a\nrepo: b/c\nfilename: C:/f\n", 3, "filename", "inside the repository"),
@@ -128,6 +128,34 @@ def test_a_mistake_is_told_with_line_and_field(text, line, param, reason):
     assert reason in caught.value.reason
     if param:
         assert caught.value.reason.startswith(param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"repo": "b", "filename": "f"}, "expected 'organisation/name' of letters, digits and . _ -"),
+        ({"path": ""}, "expected at least 1 character"),
+        ({"path": "p", "tags": "x"}, "expected a list"),
+        ({"path": "p", "request_params": {"stop": ["a", "b", "c", "d", "e"]}}, "expected at most 4 values"),
+        ({"path": "p", "request_params": {"temperature": 3}}, "expected at most 2"),
+        ({"path": "p", "request_params": {"temperature": "3"}}, "expected a number"),
+        ({"path": "p", "request_params": {"temperature": math.nan}}, "expected a finite number"),
+        ({"path": "p", "request_params": {"seed": 2**63}}, "expected less than 9223372036854775808"),
+        ({"path": "p", "context_params": {"n_ctx": -1}}, "expected at least 0"),
+        ({"path": "p", "context_params": {"n_ctx": "x"}}, "expected an integer"),
+        ({"path": "p", "context_params": {"n_ctx": "9" * 5000}}, "expected an integer"),
+        ({"path": "p", "context_params": {"n_ctx": 1.5}}, "expected an integer"),
+        ({"path": "p", "context_params": {"embeddings": "x"}}, "expected a boolean"),
+        ({"path": "p", "context_params": {"embeddings": []}}, "expected a boolean"),
+        ({"path": "p", "context_params": {"flash_attention": "x"}}, "expected a boolean or expected 'auto'"),
+        ({"path": "p", "context_params": {"pooling": "x"}}, "expected 'none', 'mean', 'cls', 'last' or 'rank'"),
+        ({"path": "p", "context_params": 5}, "an object is expected"),
+    ],
+)
+def test_a_mistake_is_told_in_plain_words(fields, reason):
+    with pytest.raises(AliasProblem) as caught:
+        parse_document({"alias": "a"} | fields)
+    assert caught.value.reason == reason
 
 
 def test_all_mistakes_of_a_document_are_told():

@@ -18,6 +18,11 @@ from tests.notebook.servers import refusal
 
 Handler = Callable[[httpx.Request], Any]
 
+TOO_LONG = (
+    "This model's maximum context length is 1024 tokens. However, your messages resulted in 2913 tokens: "
+    "the request exceeds the available context size."
+)
+
 
 class Browser:
     """Keeps what it is sent.
@@ -70,6 +75,8 @@ async def test_a_stream_comes_in_chunks():
             400,
             "temperature",
         ),
+        # The page has words of its own for it.
+        (refusal(400, TOO_LONG), TOO_LONG, 400, ""),
         (httpx.Response(502, text="<h1>Bad gateway</h1>"), "The server answered with status 502.", 502, ""),
         (
             httpx.ConnectError("refused"),

@@ -182,6 +182,10 @@ def test_pulls_under_way_can_be_cancelled_and_stay_to_their_end(browser, begun, 
     assert browser.pulls.children == (row,)
     assert "cancelled" in row._title.value
 
+    api.pulls = [{**pull, "state": "failed", "error": "pull model manifest: the hub is silent"}]
+    start(browser.look()).result(10)
+    assert "> the hub is silent · " in row._title.value
+
 
 def test_a_server_that_went_away_and_came_back(browser, api):
     api.wrong["GET /bodhi/v1/models"] = refusal(401, "This key is no longer valid.")

@@ -149,6 +149,11 @@ def test_pulling(browser, begun, api, server):
     finish(begun)
     assert form.name.problem.value == "Invalid model name."
 
+    api.wrong["POST /api/pull"] = UNREACHABLE
+    buttons(browser)["Pull"].click()
+    finish(begun)
+    assert form.name.problem.value == "The hub is silent."
+
     api.wrong["POST /api/pull"] = httpx.Response(200, content='{"status":"pulling"}\n{"error":"the disk is full"}\n')
     buttons(browser)["Pull"].click()
     finish(begun)
@@ -247,6 +252,7 @@ def hold(server: ScriptedServer, api: Api) -> Callable[[httpx.Response], Held]:
 
 
 SAVED = httpx.Response(201, json={"alias": "mine"})
+UNREACHABLE = httpx.Response(502, json={"error": "pull model manifest: the hub is silent"})
 
 
 @pytest.mark.parametrize(
@@ -256,7 +262,8 @@ SAVED = httpx.Response(201, json={"alias": "mine"})
         ("New alias", "Save", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
         ("Copy", "Copy", SAVED, "mine is made."),
         ("Copy", "Copy", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
-        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), "nvalid model name"),
+        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), ">Invalid model name.<"),
+        ("Pull a model", "Pull", UNREACHABLE, ">The hub is silent.<"),
     ],
 )
 def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, press, answer, told):

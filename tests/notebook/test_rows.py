@@ -64,12 +64,19 @@ def test_little_may_be_known(model):
     [
         ({"path": "/home/me/.venv/models/guide.gguf"}, "guide", ""),
         ({"path": "C:\\models\\guide.gguf"}, "guide", ""),
-        ({"repo": "o/r", "filename": "Q4/qwen.Q4_K_M.gguf"}, "qwen.Q4_K_M", ""),
+        ({"repo": "o/r", "filename": "Q4/qwen.Q4_K_M.gguf"}, "o/r:qwen.Q4_K_M", ""),
+        ({"repo": "o/r", "filename": "gemma-Q4_0-00001-of-00002.gguf"}, "o/r:gemma-Q4_0", ""),
+        ({"path": "gemma-Q4_0-00001-of-00002.gguf"}, "gemma-Q4_0", ""),
         ({"backend": "gpu-box", "model": "llama"}, "llama on gpu-box", ""),
         (
             {"path": "a.gguf", "request_params": {"temperature": 0.3, "system_prompt": "Be kind.", "top_k": 4}},
             "a",
             "temperature 0.3 · system prompt · top k 4",
+        ),
+        (
+            {"path": "a.gguf", "request_params": {"cache_prompt": True, "ignore_eos": False}},
+            "a",
+            "cache prompt true · ignore eos false",
         ),
     ],
 )
