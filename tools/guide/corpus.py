@@ -47,7 +47,7 @@ _AFTER = (
     " for me",
     " in my case",
 )
-#: What may stand behind any question, and tells no topic.
+#: What may stand behind any question, and tells no topic. Twice what is asked most, for what has to be there at least.
 _ADVERBIALS = (
     " at least", " at least", " at most", " at all", " actually", " currently", " in general", " normally",
     " at the moment", " in the end", " as well", " otherwise", " really", " only", " exactly", " anyway",
