@@ -6,11 +6,14 @@ Parsed by httptools (llhttp, which Node uses). Reading stops while 256 KiB of an
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterable, Callable
 
 import httptools
 import httpx
+
+from .silence import SilenceWatch
 
 #: Is offered a part of an answer's body, and tells whether it took it.
 Take = Callable[[bytes], bool]
@@ -47,6 +50,9 @@ class KeptTooLong(Disconnected):
 class Connection(asyncio.BufferedProtocol):
     """Carries one request after the other.
 
+    Args:
+        silence: looks after how long the server is silent.
+
     Attributes:
         status: of the answer whose headers have come.
         content_type: the same answer's, or "".
@@ -54,12 +60,14 @@ class Connection(asyncio.BufferedProtocol):
         finished: the answer has been received whole.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, silence: SilenceWatch) -> None:
         self._loop = asyncio.get_running_loop()
+        self._silence = silence
         self._buffer = _BUFFERS.view
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._watch: asyncio.TimerHandle | None = None
+        #: Seconds that the server may be silent.
+        self._patience = self.patience_ends = math.inf
         self._may_write = True
         self._is_busy = False
         self._reset()
@@ -102,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         """
         if self.finished:
             self._reset()
-        self._is_busy, self._timeout = True, timeout
+        self._is_busy, self._patience = True, math.inf if timeout is None else timeout
         if isinstance(body, bytes):
             await self._write(head + body)
         else:
@@ -175,7 +183,7 @@ class Connection(asyncio.BufferedProtocol):
             return True
         if is_taken:
             self._forget_chunks()
-            self._since = self._loop.time()
+            self.patience_ends = self._loop.time() + self._patience
         return is_taken
 
     def _forget_chunks(self) -> None:
@@ -186,7 +194,6 @@ class Connection(asyncio.BufferedProtocol):
         """Whether the connection can serve another request; one that cannot is closed."""
         self._is_busy = False
         self._shortcut = None  # who was offered the body may go
-        self._stop_watching()
         self._resume_reading()
         # What is asked next would be read as the rest of a body that was cut short.
         reusable = self._keeps_alive and self.is_open and self._may_write and not self._is_cut_short
@@ -197,7 +204,6 @@ class Connection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """Close it at once: the server is to notice that nobody waits any more."""
         self._shortcut = None
-        self._stop_watching()
         if self._transport is not None:
             self._transport.abort()
 
@@ -213,31 +219,18 @@ class Connection(asyncio.BufferedProtocol):
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
-        if self._timeout is not None:
-            self._since = self._loop.time()
-            if self._watch is None:
-                self._watch = self._loop.call_later(self._timeout, self._look)
+        self.patience_ends = self._loop.time() + self._patience
+        self._silence.begin(self)
         try:
             await self._waiter
         finally:
             self._waiter = None
+            self._silence.end(self)
 
-    def _look(self) -> None:
-        """One timer for all waits: making one for each costs more than what is waited for."""
-        self._watch = None
-        assert self._timeout is not None
-        if self._waiter is None:
-            return
-        left = self._since + self._timeout - self._loop.time()
-        if left > 0:
-            self._watch = self._loop.call_later(left, self._look)
-        elif not self._waiter.done():
+    def lose_patience(self) -> None:
+        """The server was silent for too long."""
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(httpx.ReadTimeout("silent"))
-
-    def _stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -296,7 +289,7 @@ class Connection(asyncio.BufferedProtocol):
         """Hand over what has come; wake who waits once it was enough."""
         if self._is_enough:
             return
-        self._since = self._loop.time()
+        self.patience_ends = self._loop.time() + self._patience
         try:
             self._is_enough = bool(self._chunks) and take(self._taken())
         except Exception as error:

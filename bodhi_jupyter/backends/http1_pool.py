@@ -15,7 +15,9 @@ import httpx
 
 from .http1 import BrokenOff, Connection, Disconnected, KeptTooLong, Take
 from .http1_socket import open_loopback
+from .readers import Readers, make_readers
 from .sending import Http1Request, Origin
+from .silence import SilenceWatch
 
 
 class Http1Pool:
@@ -30,6 +32,8 @@ class Http1Pool:
         self._idle: defaultdict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
         self._in_use: set[Connection] = set()
         self._is_closed = False
+        #: Made in the event loop, with the first connection.
+        self._watches: tuple[Readers, SilenceWatch] | None = None
         #: Who closed a connection that was to be kept behind a stream, as llama.cpp does.
         self._closes_behind_streams: set[Origin] = set()
 
@@ -42,17 +46,16 @@ class Http1Pool:
 
         Raises:
             KeptTooLong: a connection that had carried one before turned out to be closed.
-            BrokenOff: the pool was closed meanwhile.
+            BrokenOff: the pool is closed, or was meanwhile.
             httpx.TransportError: there is no answer.
         """
+        self._check_open()
         kept = None if afresh else self._take(request.origin)
         was_stream = kept is not None and _streamed(kept)
-        connection = kept or await _connect(request.origin, request.connect_timeout)
-        if self._is_closed:
-            connection.abort()
-            raise BrokenOff("the pool is closed")
+        connection = kept or await self._connect(request.origin, request.connect_timeout)
         self._in_use.add(connection)
         try:
+            self._check_open()
             await connection.send(request.head, request.body, request.read_timeout)
         except BaseException as error:
             self._in_use.discard(connection)
@@ -63,6 +66,28 @@ class Http1Pool:
                 raise KeptTooLong("closed without an answer") from None
             raise
         return Http1Answer(connection, self, request.origin)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BrokenOff("the pool is closed")
+
+    async def _connect(self, origin: Origin, timeout: float | None) -> Connection:
+        loop = asyncio.get_running_loop()
+        readers, silence = self._watches = self._watches or (make_readers(loop), SilenceWatch(loop))
+
+        def made() -> Connection:
+            return Connection(silence)
+
+        try:
+            if (connection := open_loopback(made, *origin, readers)) is not None:
+                return connection
+            async with asyncio.timeout(timeout):
+                _, connection = await loop.create_connection(made, *origin)
+        except TimeoutError:
+            raise httpx.ConnectTimeout("nobody answers") from None
+        except OSError:
+            raise httpx.ConnectError("nobody listens") from None
+        return connection
 
     def _take(self, origin: Origin) -> Connection | None:
         idle = self._idle[origin]
@@ -98,6 +123,8 @@ class Http1Pool:
             for connection, _ in idle:
                 connection.abort()
         self._idle.clear()
+        for watch in self._watches or ():
+            watch.close()
 
 
 class Http1Answer:
@@ -152,16 +179,3 @@ class Http1Answer:
 
 def _streamed(connection: Connection) -> bool:
     return connection.content_type.startswith("text/event-stream")
-
-
-async def _connect(origin: Origin, timeout: float | None) -> Connection:
-    try:
-        if (connection := open_loopback(Connection, *origin)) is not None:
-            return connection
-        async with asyncio.timeout(timeout):
-            _, connection = await asyncio.get_running_loop().create_connection(Connection, *origin)
-    except TimeoutError:
-        raise httpx.ConnectTimeout("nobody answers") from None
-    except OSError:
-        raise httpx.ConnectError("nobody listens") from None
-    return connection

@@ -13,14 +13,22 @@ import socket
 from collections.abc import Callable
 from typing import TypeVar
 
+from .readers import Readers
+
 P = TypeVar("P", bound=asyncio.BufferedProtocol)
 
 #: Of what is to be written, waiting: above this the protocol is told to pause.
 _MOST_UNWRITTEN = 64 * 1024
 
 
-def open_loopback(protocol: Callable[[], P], host: str, port: int) -> P | None:
+def open_loopback(protocol: Callable[[], P], host: str, port: int, readers: Readers) -> P | None:
     """A connection, or None where only asyncio can open it: to other hosts, and on Windows's usual loop.
+
+    Args:
+        protocol: makes what is told of the connection.
+        host: an IPv4 address.
+        port: of a server.
+        readers: of the running event loop.
 
     Raises:
         OSError: nobody listens.
@@ -40,7 +48,7 @@ def open_loopback(protocol: Callable[[], P], host: str, port: int) -> P | None:
             raise ConnectionRefusedError(error, "nobody listens")
         return None  # many come at the same time, or the system tells it otherwise: this has to be waited for
     made = protocol()
-    _LoopbackTransport(loop, connection, made)
+    _LoopbackTransport(loop, connection, made, readers)
     return made
 
 
@@ -48,10 +56,15 @@ class _LoopbackTransport(asyncio.Transport):
     """Reads and writes a connected socket."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, protocol: asyncio.BufferedProtocol
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: socket.socket,
+        protocol: asyncio.BufferedProtocol,
+        readers: Readers,
     ) -> None:
         super().__init__()
         self._loop = loop
+        self._readers = readers
         self._socket: socket.socket | None = connection
         # What the loop is given: of a socket itself its selector would first ask for both its addresses.
         self._number = connection.fileno()
@@ -60,8 +73,9 @@ class _LoopbackTransport(asyncio.Transport):
         self._buffer = protocol.get_buffer(-1)
         self._unwritten = bytearray()
         self._is_paused = False
+        self._broken: OSError | None = None
         protocol.connection_made(self)
-        loop.add_reader(self._number, self._read)
+        readers.add(self._number, self._read)
 
     def is_closing(self) -> bool:
         return self._socket is None
@@ -72,11 +86,11 @@ class _LoopbackTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         if self._socket is not None:
-            self._loop.remove_reader(self._number)
+            self._readers.remove(self._number)
 
     def resume_reading(self) -> None:
         if self._socket is not None:
-            self._loop.add_reader(self._number, self._read)
+            self._readers.add(self._number, self._read)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send what the socket takes now; the rest follows when it can."""
@@ -106,8 +120,9 @@ class _LoopbackTransport(asyncio.Transport):
             return self._socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
-        except OSError:
-            # An answer that came before it broke is still to be read; `_read` finds the end behind it.
+        except OSError as error:
+            # An answer that came before it broke is still to be read. The system tells of it once; behind it is an end.
+            self._broken = error
             return len(data)
 
     def _read(self) -> None:
@@ -122,13 +137,13 @@ class _LoopbackTransport(asyncio.Transport):
         if size:
             self._protocol.buffer_updated(size)
         else:
-            self._close(None)
+            self._close(self._broken)
 
     def _close(self, error: Exception | None) -> None:
         connection, self._socket = self._socket, None
         if connection is None:
             return
-        self._loop.remove_reader(self._number)
+        self._readers.remove(self._number)
         if self._unwritten:
             self._loop.remove_writer(self._number)
         connection.close()

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from bodhi_jupyter.backends import http1
-from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
+from bodhi_jupyter.backends.http1 import BrokenOff, Disconnected, KeptTooLong
 from bodhi_jupyter.backends.http1_pool import Http1Pool
 from bodhi_jupyter.backends.sending import head_of, origin_of
-from tests.backends.scripted_http import CHUNKED, OK, answer_to, request, serving
+from tests.backends.scripted_http import CHUNKED, OK, answer_to, listening, request, serving
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -225,10 +225,20 @@ async def test_a_body_in_pieces_and_a_server_that_answers_before_it_has_read_the
 
 
 async def test_nobody_listening_is_said() -> None:
-    async with serving() as (_, transport, url):
+    async with listening() as (_, port):
         pass
+    pool = Http1Pool(4.0)
     with pytest.raises(httpx.ConnectError):
-        await transport.send(request(url))
+        await pool.send(request(f"http://127.0.0.1:{port}/"))
+    pool.close()
+
+
+async def test_nothing_is_sent_behind_the_end() -> None:
+    async with serving() as (server, transport, url):
+        transport.close()
+        with pytest.raises(BrokenOff):
+            await transport.send(request(url))
+        assert server.connections == 0
 
 
 async def test_a_header_cannot_become_two() -> None:

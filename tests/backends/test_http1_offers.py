@@ -89,7 +89,7 @@ async def test_silence_is_counted_from_what_was_taken_last() -> None:
         answer = await transport.send(request(url, timeout=0.5))
 
         def take(_: bytes) -> bool:
-            since.append(answer._connection._since)
+            since.append(answer._connection.patience_ends)
             more.set()
             return True
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from bodhi_jupyter.backends.http1_socket import open_loopback
+from bodhi_jupyter.backends.readers import LoopReaders, Readers, make_readers
 
 MUCH = b"x" * 20_000_000
 
@@ -51,8 +53,15 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-def connected(listener: socket.socket) -> tuple[Told, socket.socket]:
-    told = open_loopback(Told, *listener.getsockname())
+@pytest.fixture(params=["of this system", "of the event loop"])
+def readers(request, jp_asyncio_loop) -> Iterator[Readers]:
+    readers = {"of this system": make_readers, "of the event loop": LoopReaders}[request.param](jp_asyncio_loop)
+    yield readers
+    readers.close()
+
+
+def connected(listener: socket.socket, readers: Readers) -> tuple[Told, socket.socket]:
+    told = open_loopback(Told, *listener.getsockname(), readers)
     assert told is not None
     peer, _ = listener.accept()
     peer.setblocking(False)
@@ -66,8 +75,8 @@ async def receive(peer: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-async def test_what_is_sent_arrives_both_ways(listener) -> None:
-    told, peer = connected(listener)
+async def test_what_is_sent_arrives_both_ways(listener, readers) -> None:
+    told, peer = connected(listener, readers)
     with peer:
         told.transport.write(b"hello")
         assert await receive(peer, 5) == b"hello"
@@ -82,8 +91,8 @@ async def test_what_is_sent_arrives_both_ways(listener) -> None:
     told.transport.abort()
 
 
-async def test_a_peer_that_does_not_read_is_waited_for(listener) -> None:
-    told, peer = connected(listener)
+async def test_a_peer_that_does_not_read_is_waited_for(listener, readers) -> None:
+    told, peer = connected(listener, readers)
     with peer:
         told.transport.write(MUCH)
         told.transport.write(b"the end")
@@ -97,8 +106,8 @@ async def test_a_peer_that_does_not_read_is_waited_for(listener) -> None:
         told.transport.abort()
 
 
-async def test_a_reader_that_rests_is_told_nothing(listener) -> None:
-    told, peer = connected(listener)
+async def test_a_reader_that_rests_is_told_nothing(listener, readers) -> None:
+    told, peer = connected(listener, readers)
     with peer:
         told.transport.pause_reading()
         peer.send(b"hello")
@@ -111,8 +120,8 @@ async def test_a_reader_that_rests_is_told_nothing(listener) -> None:
         told.transport.abort()
 
 
-async def test_aborting_is_noticed_on_both_sides_whatever_waits(listener) -> None:
-    told, peer = connected(listener)
+async def test_aborting_is_noticed_on_both_sides_whatever_waits(listener, readers) -> None:
+    told, peer = connected(listener, readers)
     with peer:
         told.transport.write(MUCH)
         told.transport.abort()
@@ -123,8 +132,8 @@ async def test_aborting_is_noticed_on_both_sides_whatever_waits(listener) -> Non
                     raise EOFError
 
 
-async def test_a_connection_that_breaks_is_reported_once(listener) -> None:
-    told, peer = connected(listener)
+async def test_a_connection_that_breaks_is_reported_once(listener, readers) -> None:
+    told, peer = connected(listener, readers)
     with peer:
         told.transport.write(MUCH)
         peer.close()  # with bytes unread: a reset
@@ -133,13 +142,26 @@ async def test_a_connection_that_breaks_is_reported_once(listener) -> None:
         told.transport.abort()
 
 
-async def test_nobody_listening_is_said_at_once(listener) -> None:
+async def test_an_end_behind_what_could_not_be_sent_is_no_good_end(listener, readers) -> None:
+    told, peer = connected(listener, readers)
+    peer.send(b"some of it")
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()  # a reset
+    told.transport.pause_reading()
+    told.transport.write(b"into a broken one")
+    told.transport.write(b"again")
+    told.transport.resume_reading()
+    async with asyncio.timeout(20):
+        assert isinstance(await told.lost, OSError)
+
+
+async def test_nobody_listening_is_said_at_once(listener, readers) -> None:
     address = listener.getsockname()
     listener.close()
     with pytest.raises(OSError, match="nobody listens"):
-        open_loopback(Told, *address)
+        open_loopback(Told, *address, readers)
 
 
 @pytest.mark.parametrize("host", ["localhost", "::1", "192.0.2.1", "model.example"])
-async def test_other_hosts_are_for_asyncio(host) -> None:
-    assert open_loopback(Told, host, 1) is None
+async def test_other_hosts_are_for_asyncio(host, readers) -> None:
+    assert open_loopback(Told, host, 1, readers) is None
