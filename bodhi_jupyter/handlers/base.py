@@ -37,7 +37,7 @@ from .foreign_errors import defect, error_for
 from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 from .once import OnceForAll
-from .own_line import OwnLine
+from .own_line import OwnLine, is_heard
 from .streams import StreamedAnswers
 
 AUTH_RESOURCE = "bodhi"
@@ -57,7 +57,7 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
 
     auth_resource = AUTH_RESOURCE
     holder: KeyHolder | None = None
-    #: Of the line that tells of a request.
+    #: Of the line that tells of a request that did not go well. Of one that did it is for debugging, as Jupyter's own.
     line_level = logging.INFO
 
     def initialize(self, name: str = "bodhi_jupyter") -> None:
@@ -332,9 +332,12 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             self.log.error("request_id=%s failed", self.record.request_id, exc_info=value)
 
     def on_finish(self) -> None:
-        """Close the request's record and log it in one line."""
+        """Close the request's record, and log it in one line where somebody reads it."""
         super().on_finish()
         self.record.status = self.get_status()
         self.record.seconds = time.perf_counter() - self._arrived
-        self.log.log(self.line_level, "%s ip=%s", self.record.line(), self.request.remote_ip)
+        went_well = self.record.status < 400 and self.record.end == "finished"
+        level = logging.DEBUG if went_well else self.line_level
+        if is_heard(self.log, level):
+            self.log.log(level, "%s ip=%s", self.record.line(), self.request.remote_ip)
         self.gateway.recorder.record(self.record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 
 from jupyter_server.base.handlers import JupyterHandler
@@ -24,3 +25,19 @@ def _durations(handler: str, method: str | None, status: int) -> Histogram:
     """Jupyter's series, labelled as its `prometheus_log_method` does; finding it costs more than counting in it."""
     series: Histogram = HTTP_REQUEST_DURATION_SECONDS.labels(method=method, handler=handler, status_code=status)
     return series
+
+
+def is_heard(log: logging.Logger | logging.LoggerAdapter[logging.Logger], level: int) -> bool:
+    """Whether any handler takes a line of this level.
+
+    Jupyter's loggers take all, and leave it to their handlers: a line that nobody reads would be made for each request.
+    """
+    logger: logging.Logger | None = log.logger if isinstance(log, logging.LoggerAdapter) else log
+    if logger is None or not logger.isEnabledFor(level):
+        return False
+    while logger is not None:
+        for handler in logger.handlers:
+            if handler.level <= level:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
 import pytest
+
+from bodhi_jupyter.handlers.own_line import is_heard
+from tests.fakes import behaviours as behave
 
 HEADERS = {
     "User-Agent": "agent-of-nobody/1",
@@ -40,6 +44,50 @@ async def test_a_request_has_one_line_and_none_of_its_headers(client, fake, capl
     assert answer.headers["x-request-id"] in lines[0]
     assert lines[0].endswith(" ip=127.0.0.1")
     assert f"{status} {method} " not in caplog.text
+
+
+async def test_what_went_well_is_for_debugging_as_jupyters_own_lines_are(client, fake, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = [
+        await client.post("/v1/chat/completions", json={**CHAT, "stream": True}),
+        await client.post("/v1/chat/completions", json={**CHAT, "model": "nobody"}),
+    ]
+    fake.behave(behave.die_mid_chunk())
+    answers.append(await client.post("/v1/chat/completions", json={**CHAT, "stream": True}))
+    assert [answer.status_code for answer in answers] == [200, 404, 200]
+    levels = {record.getMessage().split()[0]: record.levelno for record in caplog.records}
+    told = [levels[f"request_id={answer.headers['x-request-id']}"] for answer in answers]
+    assert told == [logging.DEBUG, logging.INFO, logging.INFO]
+
+
+class TestHeard:
+    @pytest.fixture
+    def logger(self) -> logging.Logger:
+        """As Jupyter's; not one of the process, to which pytest would add handlers."""
+        logger = logging.Logger("server", logging.DEBUG)
+        logger.addHandler(quiet := logging.StreamHandler(io.StringIO()))
+        quiet.setLevel(logging.INFO)
+        return logger
+
+    @pytest.fixture
+    def child(self, logger) -> logging.Logger:
+        child = logging.Logger("server.child", logging.DEBUG)
+        child.parent = logger
+        return child
+
+    def test_a_line_that_no_handler_takes_is_not_heard(self, logger, child) -> None:
+        for log in (logger, child, logging.LoggerAdapter(logger)):
+            assert (is_heard(log, logging.DEBUG), is_heard(log, logging.INFO)) == (False, True)
+
+    def test_one_that_another_handler_takes_is(self, logger, child) -> None:
+        logger.addHandler(logging.StreamHandler(io.StringIO()))
+        assert is_heard(child, logging.DEBUG)
+        child.propagate = False
+        assert not is_heard(child, logging.DEBUG)
+
+    def test_a_logger_that_takes_less_hears_less(self, logger) -> None:
+        logger.setLevel(logging.WARNING)
+        assert not is_heard(logger, logging.INFO)
 
 
 @pytest.mark.parametrize("wanted", [True, False])
