@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 
@@ -97,7 +98,10 @@ class FramedAnswers(RequestHandler):
     def _send_first(self, stream: IOStream) -> asyncio.Future[None]:
         self._is_chunked = True
         self._headers["Transfer-Encoding"] = "chunked"
-        return self._send(stream, self._head() + _chunk(self._written()))
+        head = self._head()
+        # With a thousand streams open, what each keeps decides how often the garbage collector looks at everything.
+        self._headers = HTTPHeaders()
+        return self._send(stream, head + _chunk(self._written()))
 
     def _send_block(self, end: bytes) -> asyncio.Future[None]:
         assert isinstance(self.request.connection, HTTP1Connection)
