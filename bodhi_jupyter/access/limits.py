@@ -6,6 +6,7 @@ none. Tokens are charged when the request is over, as many as were really used: 
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -22,6 +23,8 @@ from .limit_settings import Limit, LimitSettings
 _PLACE_RETRY_SECONDS = 1
 #: A limit without a window is told of once in that time.
 _QUIET_SECONDS = 60
+#: Places have names that no other server takes, with which this one may share its counts.
+_PROCESS, _PLACES = os.urandom(16).hex() + "-", itertools.count()
 
 
 class Count(NamedTuple):
@@ -120,7 +123,7 @@ class Reservation:
         self.person = person
         self.alias = alias
         self.limits = limits
-        self.place = os.urandom(16).hex()
+        self.place = _PROCESS + str(next(_PLACES))
         self.headers: dict[str, str] = {}
         self._counters = counters
 

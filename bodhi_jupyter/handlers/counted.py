@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 
 from ..access.limits import Reservation
 from ..catalog.alias import Alias, LocalTarget
@@ -78,12 +78,9 @@ class CountedHandler(GatewayHandler):
         self._has_place = True
         self.gateway.collector.hold()
 
-    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:
-        """Tornado's; the headers of the limits are on every answer, those of failures, too."""
-        if self._reservation is not None and not self._headers_written:
-            for name, value in self._reservation.headers.items():
-                self._headers[name] = value  # numbers of ours: `set_header` would look at each letter
-        return super().flush(include_footers)
+    def late_headers(self) -> Mapping[str, str]:
+        """Those of the limits; they are on every answer, those of failures, too."""
+        return super().late_headers() if self._reservation is None else self._reservation.headers
 
     def on_finish(self) -> None:
         """Charge what was used."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
+from functools import lru_cache
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
@@ -40,7 +41,13 @@ def format_duration(seconds: float) -> str:
     """Rounded up, as OpenAI's ``x-ratelimit-reset-*`` have it: ``120ms``, ``12s``, ``6m0s``, ``1h0m0s``."""
     if 0 < seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(math.ceil(seconds), 60)
+    return _format_whole(math.ceil(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _format_whole(seconds: int) -> str:
+    """Said again for each request of a second."""
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
 
