@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -112,11 +111,4 @@ async def test_nobody_is_told_anything_behind_the_end(readers, pairs) -> None:
     await turns()
     assert told == []
     readers.remove(number)
-    readers.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has epoll")
-async def test_linux_has_a_way_of_its_own() -> None:
-    readers = make_readers(asyncio.get_running_loop())
-    assert not isinstance(readers, LoopReaders)
     readers.close()
