@@ -7,21 +7,21 @@ import sys
 from pathlib import Path
 
 from .goals import judge
-from .measure import run
+from .measure import SCENARIOS, run
 from .report import goals_text, pictures, table_text
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "only", nargs="*", help="alone, together, twenty, large, paced, flood, first, ...; by default all"
-    )
+    parser.add_argument("only", nargs="*", help=f"{', '.join(SCENARIOS)}; by default all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one round of requests")
     parser.add_argument("--streams", type=int, default=1000, help="how many streams at once for `many`")
     parser.add_argument("--pictures", type=Path, help="a folder for a picture of each table")
     arguments = parser.parse_args()
+    if unknown := set(arguments.only) - set(SCENARIOS):
+        parser.error(f"there is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     tables = []
     for table in run(
         lambda line: print(line, file=sys.stderr, flush=True),

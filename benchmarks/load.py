@@ -24,6 +24,8 @@ _MARK = b'"content"'
 _PATIENCE = 120.0
 #: Between two polls.
 _POLL_SECONDS = 0.02
+#: Between two streams that are asked for one behind the other: what the first one leaves to do is done.
+_REST_SECONDS = 0.002
 #: All clients read into it. asyncio's own way asks the system for memory at each read.
 _BUFFER = memoryview(bytearray(256 * 1024))
 
@@ -46,7 +48,9 @@ class Client(asyncio.BufferedProtocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.send()
 
-    def send(self) -> None:
+    def send(self, done: Callable[[Client], None] | None = None) -> None:
+        """The request once more; `done` is told of its end in place of who was before."""
+        self._done = done or self._done
         self.first, self.ok, self.marks = None, False, 0
         self._head, self._length, self._seen = b"", -1, 0
         self.began = time.perf_counter()
@@ -233,6 +237,32 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def first_chunks(job: dict[str, Any]) -> dict[str, Any]:
+    """One stream behind the other over one connection, where it is kept: how long each one's first chunk takes."""
+    loop = asyncio.get_running_loop()
+    firsts: list[float] = []
+    client: Client | None = None
+    for _ in range(job["count"]):
+        over: asyncio.Future[None] = loop.create_future()
+
+        def done(_: Client, over: asyncio.Future[None] = over) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        if client is None or client.transport.is_closing():
+            _, client = await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
+        else:
+            client.send(done)
+        await asyncio.wait_for(over, _PATIENCE)
+        if not client.ok or client.first is None:
+            return {"first": None}
+        firsts.append(client.first - client.began)
+        await asyncio.sleep(_REST_SECONDS)
+    if client is not None:
+        client.leave()
+    return {"first": _percentile(firsts, 0.5)}
+
+
 async def _open(job: dict[str, Any]) -> Client:
     _, client = await asyncio.get_running_loop().create_connection(
         lambda: Client(job["request"], lambda _: None), "127.0.0.1", job["port"]
@@ -264,7 +294,7 @@ async def leave(job: dict[str, Any]) -> dict[str, Any]:
     return {"left": left}
 
 
-JOBS = {"requests": requests, "streams": streams, "stall": stall, "leave": leave}
+JOBS = {"requests": requests, "streams": streams, "first_chunks": first_chunks, "stall": stall, "leave": leave}
 
 
 def main() -> None:

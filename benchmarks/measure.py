@@ -19,8 +19,16 @@ from . import subjects as start
 from .accounting import apart
 from .subjects import Subject
 
-#: Of which the median is one round's time to the first chunk.
-_LONE_STREAMS = 60
+#: Of which the median is one round's time to the first chunk; fewer over new connections.
+_LONE_STREAMS, _ANEW = 60, 30
+#: A round of requests is so many short ones, in turns: what else a machine does comes and goes in seconds.
+_TURNS = 4
+
+#: What can be measured by itself.
+SCENARIOS = (
+    *("alone", "together", "twenty", "large", "paced", "flood", "first", "departures", "many"),
+    *("overhead", "engine", "start"),
+)
 
 #: Of one subject in one scenario: the name of a value, and the value in each round.
 Samples = dict[str, list[float]]
@@ -85,10 +93,10 @@ class Bench:
     rounds: int
     seconds: float
 
-    def each(self, subjects: Iterable[Subject]) -> Iterable[Subject]:
-        """Round after round, each subject once."""
+    def each(self, subjects: Iterable[Subject], times: int = 1) -> Iterable[Subject]:
+        """Round after round, each subject in its turn so many times."""
         chosen = list(subjects)
-        return (subject for _ in range(self.rounds) for subject in chosen)
+        return (subject for _ in range(self.rounds * times) for subject in chosen)
 
     def state(self) -> dict[str, Any]:
         """What the upstream tells of itself."""
@@ -101,10 +109,10 @@ def requests(
     """Whole answers, in a closed loop; in `chunks` pieces where they are asked for as streams."""
     columns = {"cpu": "CPU ms/request", "p50": "median ms", "rate": "requests/s"}
     table = Table(title, columns, ("floor", "cpu"))
-    for subject in bench.each(subjects):
+    for subject in bench.each(subjects, times=_TURNS):
         request = subject.request(stream=False, chunks=chunks, padding=padding)
-        bench.load.run("requests", subject, request, concurrency=concurrency, seconds=0.1)
-        result = bench.load.run("requests", subject, request, concurrency=concurrency, seconds=bench.seconds)
+        bench.load.run("requests", subject, request, concurrency=concurrency, seconds=0.05)
+        result = bench.load.run("requests", subject, request, concurrency=concurrency, seconds=bench.seconds / _TURNS)
         table.add(subject.name)
         if result["failures"]:
             continue  # what fails has no cost to be compared
@@ -130,19 +138,34 @@ def streams(bench: Bench, subjects: list[Subject], title: str, *, count: int, ch
 
 
 def first_token(bench: Bench, subjects: list[Subject]) -> Table:
-    """How much later than directly the first chunk of a lone stream comes."""
-    table = Table("Time to the first chunk, alone", {"added": "added ms", "first": "median ms"})
-    firsts: dict[str, list[float]] = {}
-    for _ in range(bench.rounds):
-        for subject in (subject for subject in subjects if subject.streams):
-            request = subject.request(stream=True, chunks=1)
-            found = [bench.load.run("streams", subject, request, count=1)["first"] for _ in range(_LONE_STREAMS)]
-            firsts.setdefault(subject.name, []).append(1000 * statistics.median(found))
-    direct = statistics.median(firsts[bench.direct.name])
-    for name, values in firsts.items():
+    """How much later than directly the first chunk of a lone stream comes.
+
+    Over a connection that carried one before, as the SDKs keep theirs, and over a new one.
+    """
+    columns = {"added": "added ms", "first": "median ms", "anew": "added ms, new connection"}
+    table = Table("Time to the first chunk, alone", columns)
+    kept: dict[str, list[float]] = {}
+    anew: dict[str, list[float]] = {}
+    for subject in bench.each(subject for subject in subjects if subject.streams):
+        request = subject.request(stream=True, chunks=1)
+        _note(kept, subject, [bench.load.run("first_chunks", subject, request, count=_LONE_STREAMS)["first"]])
+        _note(anew, subject, [bench.load.run("streams", subject, request, count=1)["first"] for _ in range(_ANEW)])
+    for column, found in (("added", kept), ("anew", anew)):
+        direct = statistics.median(found[bench.direct.name])
+        for name, values in found.items():
+            for value in values:
+                table.add(name, **{column: value - direct})
+    for name, values in kept.items():
         for value in values:
-            table.add(name, first=value, added=value - direct)
+            table.add(name, first=value)
     return table
+
+
+def _note(times: dict[str, list[float]], subject: Subject, seconds: list[float | None]) -> None:
+    """The median in milliseconds; nothing where any stream failed."""
+    found = [one for one in seconds if one is not None]
+    if len(found) == len(seconds):
+        times.setdefault(subject.name, []).append(1000 * statistics.median(found))
 
 
 def many(bench: Bench, subjects: list[Subject], *, count: int, chunks: int = 200) -> Table:
@@ -192,19 +215,13 @@ def departures(bench: Bench, subjects: list[Subject]) -> Table:
         grown = bench.load.run("stall", subject, flood, seconds=2.0)["grown"] / 2**20
         read = (bench.state()["bytes_written"] - before) / 2**20
         _settled(bench)
-        left = bench.load.run("leave", subject, subject.request(stream=True, chunks=1000, rate=20))["left"]
-        closed = 1000 * (_settled(bench)["cut_off_at"] - left)
-        table.add(subject.name, grown=grown, read=read, closed=closed)
+        table.add(subject.name, grown=grown, read=read)
+        left = bench.load.run("leave", subject, subject.request(stream=True, chunks=300, rate=20))["left"]
+        state = _settled(bench)
+        # It may go on for nobody, to its end.
+        if not state["streaming"] and state["cut_off_at"] > left:
+            table.add(subject.name, closed=1000 * (state["cut_off_at"] - left))
     return table
-
-
-def _add_overhead(bench: Bench, table: Table, subject: Subject) -> None:
-    whole, stream = subject.request(stream=False, chunks=1), subject.request(stream=True, chunks=150, rate=100)
-    bench.load.run("requests", subject, whole, concurrency=32, seconds=0.3)
-    asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds)
-    streamed = bench.load.run("streams", subject, stream, count=32)
-    chunk = 1e6 * streamed["cpu"] / max(streamed["chunks"], 1)
-    table.add(subject.name, request=1000 * asked["cpu"] / max(asked["count"], 1), chunk=chunk)
 
 
 def overhead(bench: Bench, folder: Path) -> Table:
@@ -218,9 +235,20 @@ def overhead(bench: Bench, folder: Path) -> Table:
             start.gateway(folder / f"all-{turn}", port, "all", limits=limits) as (_, everything),
             start.gateway(folder / f"none-{turn}", port, "none", silent=True, ledger=False) as (_, nothing),
         ):
-            for subject in (everything, nothing):
-                _add_overhead(bench, table, subject)
+            _compare(bench, table, [everything, nothing])
     return table
+
+
+def _compare(bench: Bench, table: Table, subjects: list[Subject]) -> None:
+    for turn in range(1 + _TURNS):
+        for subject in subjects:
+            whole = subject.request(stream=False, chunks=1)
+            asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds / _TURNS)
+            if turn:  # the first warms up
+                table.add(subject.name, request=1000 * asked["cpu"] / max(asked["count"], 1))
+    for subject in subjects:
+        streamed = bench.load.run("streams", subject, subject.request(stream=True, chunks=150, rate=100), count=32)
+        table.add(subject.name, chunk=1e6 * streamed["cpu"] / max(streamed["chunks"], 1))
 
 
 def start_time(bench: Bench, folder: Path) -> Table:

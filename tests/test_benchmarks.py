@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import measure, subjects
+from benchmarks.__main__ import main
 from benchmarks.accounting import apart
 from benchmarks.goals import GOALS, judge
 from benchmarks.histogram import Histogram
@@ -47,6 +48,34 @@ def test_a_failure_is_no_result(bench) -> None:
     streamed = measure.streams(bench, [lost], "lost", count=1, chunks=1, rate=0)
     asked = measure.requests(bench, [lost], "lost", concurrency=1, padding=0)
     assert (streamed.rows, asked.rows) == ({"direct": {}}, {"direct": {}})
+
+
+def test_the_first_chunk_is_timed_over_kept_and_over_new_connections(bench) -> None:
+    lost = replace(bench.direct, name="lost", path="/v1/nowhere")
+    table = measure.first_token(bench, [bench.direct, lost])
+    assert (table.median("direct", "added"), table.median("direct", "anew")) == (0, 0)
+    assert table.median("direct", "first") > 0
+    assert "lost" not in table.rows
+
+
+def test_one_that_goes_on_for_nobody_has_closed_nothing(bench) -> None:
+    class Later:
+        """As if the client had left behind the stream's end."""
+
+        def run(self, kind, *args, **job):
+            result = bench.load.run(kind, *args, **job)
+            return {"left": result["left"] + 1000} if kind == "leave" else result
+
+    table = measure.departures(replace(bench, load=Later()), [bench.direct])
+    assert table.median("direct", "read") is not None
+    assert table.median("direct", "closed") is None
+
+
+def test_a_scenario_that_is_none_is_said(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "paced", "togehter"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no scenario togehter" in capsys.readouterr().err
 
 
 def test_what_waits_beside_many_streams_is_measured(bench) -> None:
