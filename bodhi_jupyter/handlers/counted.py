@@ -66,12 +66,14 @@ class CountedHandler(GatewayHandler):
         await self.gateway.details.read_all([alias])
         return self.gateway.details.capabilities(target)
 
+    async def settings_of(self, target: LocalTarget) -> Settings:
+        """How an engine holds the model, by its file and its alias."""
+        metadata = await self.gateway.details.read(target.file)
+        return Settings.of(target.context, metadata.pooling if metadata else None)
+
     async def _only_ranks(self, alias: Alias) -> bool:
         target = alias.target
-        if not isinstance(target, LocalTarget):
-            return False
-        metadata = await self.gateway.details.read(target.file)
-        return Settings.of(target.context, metadata.pooling if metadata else None).reranking
+        return isinstance(target, LocalTarget) and (await self.settings_of(target)).reranking
 
     async def count(self, alias: Alias) -> None:
         """Count the request, if anything is limited, and wait for its place.
