@@ -132,6 +132,23 @@ def test_text_documents_are_sent_as_text() -> None:
     ]
 
 
+def test_what_is_said_beside_results_comes_behind_them() -> None:
+    call = {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Oslo"}}
+    results = [{"type": "tool_result", "tool_use_id": id_, "content": "sunny"} for id_ in ("a", "b")]
+    texts = [{"type": "text", "text": text} for text in ("Hurry.", "And now?")]
+    asked = [*HI, {"role": "assistant", "content": [call]}]
+    alone: Body = {**BODY, "messages": [*asked, {"role": "user", "content": results}]}
+    assert sent(alone) == alone
+    for together in ([*results, *texts], [texts[0], *results, texts[1]]):
+        messages = sent({**BODY, "messages": [*asked, {"role": "user", "content": together}, *HI]})["messages"]
+        assert messages == [
+            *asked,
+            {"role": "user", "content": results},
+            {"role": "user", "content": texts},
+            *HI,
+        ]
+
+
 @pytest.mark.parametrize(
     ("choice", "tools"),
     [
