@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -77,14 +78,17 @@ class RequestParams(BaseModel):
         return tidied(fields)
 
 
-def apply_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
+def apply_defaults(
+    body: dict[str, Any], params: RequestParams, without: Collection[str] = frozenset()
+) -> dict[str, Any]:
     """The body of a request that generates text, with `params` where the caller said nothing or ``null``.
 
-    `body` is never changed; it is returned itself when there is nothing to add, so that its bytes can be forwarded.
+    `without` are fields that this kind of request has no place for. `body` is never changed; it is returned itself when
+    there is nothing to add, so that its bytes can be forwarded.
     """
     if not params.model_fields_set:
         return body
-    added = {key: value for key, value in params.plain_defaults.items() if not _says(body, key)}
+    added = {key: value for key, value in params.plain_defaults.items() if key not in without and not _says(body, key)}
     if params.token_limit is not None and all(body.get(key) is None for key in _TOKEN_LIMITS):
         key = next((key for key in _TOKEN_LIMITS if key in body), _TOKEN_LIMITS[0])
         added[key] = params.token_limit
