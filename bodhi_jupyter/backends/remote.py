@@ -17,6 +17,8 @@ from .transport import Upstream
 QUESTION_SECONDS = 5.0
 #: Whom llama.cpp's server names as the owner of its models (measured).
 _LLAMA_CPP = "llamacpp"
+#: Seconds since the epoch that have no date: some servers tell milliseconds.
+_YEAR_10000 = 253_402_300_800
 
 
 class RemoteBackend:
@@ -114,7 +116,7 @@ class RemoteBackend:
         return Alias(
             name=str(entry["id"]),
             target=RemoteTarget(self.name, str(entry["id"])),
-            created=created if isinstance(created, int) else 0,
+            created=created if isinstance(created, int) and 0 <= created < _YEAR_10000 else 0,
             owned_by=self.name,
             meta={**_meta(entry), **able},
         )

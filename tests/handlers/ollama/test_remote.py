@@ -53,6 +53,15 @@ async def test_what_the_server_reports_is_shown(client, fake) -> None:
     assert tag["details"] == shown["details"]
 
 
+@pytest.mark.parametrize("created", [1_700_000_000_000, -1, 10**400, 1e300, "yesterday"])
+async def test_a_date_that_is_none_hides_no_model(client, fake, created) -> None:
+    listed = {"data": [{"id": "odd", "created": created}, {"id": "even", "created": 1_700_000_000}]}
+    fake.routes["/v1/models"] = lambda exchange: exchange.send_json(200, listed)
+    models = {one["name"]: one["modified_at"] for one in (await client.get("/api/tags")).json()["models"]}
+    assert (models["odd:latest"][:10], models["even:latest"][:10]) == ("1970-01-01", "2023-11-14")
+    assert (await client.post("/api/show", json={"model": "odd"})).status_code == 200
+
+
 async def test_a_server_without_properties_is_shown_all_the_same(client, fake) -> None:
     del fake.routes["/props"]
     shown = (await client.post("/api/show", json={"model": "fake-model"})).json()
