@@ -128,14 +128,20 @@ def _capabilities(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         str(entry.get("name")): {"capabilities": entry["capabilities"]}
         for entry in (models if isinstance(models, list) else [])
-        if isinstance(entry, dict) and isinstance(entry.get("capabilities"), list)
+        if isinstance(entry, dict) and _are_words(entry.get("capabilities"))
     }
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _meta(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What llama.cpp tells of a model (measured), under the names that local models' details have."""
     told, architecture = entry.get("meta"), entry.get("architecture")
     meta: dict[str, Any] = dict(told) if isinstance(told, dict) else {}
+    if not _are_words(meta.get("capabilities")):
+        meta.pop("capabilities", None)
     if "ftype" in meta:
         meta["quantization"] = meta["ftype"]
     if isinstance(architecture, dict) and isinstance(architecture.get("input_modalities"), list):
