@@ -176,7 +176,7 @@ class Services:
         async def estimate(target: LocalTarget) -> int:
             return await asyncio.to_thread(estimate_bytes, target, await details.read(target.file))
 
-        start = _starter(launcher, self._app.load_timeout)
+        start = _starter(launcher, details, self._app.load_timeout)
         # Where servers are configured, a machine without an engine of its own is well all the same.
         unavailable = launcher.unavailable if is_only_backend else lambda: None
         return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
@@ -216,12 +216,13 @@ class Services:
             self._log.warning("This file is not used. %s", file)
 
 
-def _starter(launcher: Launcher, load_timeout: float) -> Starter:
+def _starter(launcher: Launcher, details: Details, load_timeout: float) -> Starter:
     async def start(alias: str, target: LocalTarget) -> Engine:
         if not await asyncio.to_thread(target.path.exists):
             # It was deleted after the request was resolved.
             raise ModelNotFound(f"The model '{alias}' does not exist any more.", param="model")
-        spec = EngineSpec(alias, target.path, target.context)
+        metadata = await details.read(target.file)
+        spec = EngineSpec(alias, target.path, target.context, metadata.pooling if metadata else None)
         return await EngineProcess.start(launcher, spec, start_timeout=load_timeout)
 
     return start

@@ -30,6 +30,8 @@ _PROMPT_CACHE_MIB = 256
 #: Longest embedding input: llama.cpp's own limit, and ours when embeddings are asked for.
 _USUAL_BATCH = 512
 _EMBEDDING_BATCH = 2048
+#: A model's own choice of these is kept: with another its vectors are worse, and match no index made elsewhere.
+_VECTOR_POOLINGS = frozenset({"mean", "cls", "last"})
 #: An origin that no page can have: an older llama-server falls back to ``*`` without one.
 _NO_ORIGIN = "https://origin.invalid"
 
@@ -74,11 +76,13 @@ class EngineSpec:
         alias: the name that its answers carry in ``model``, whatever a request says.
         model_path: the GGUF file, or the first of a split model's files.
         context: how the model is held.
+        own_pooling: how the model's file says that its token vectors become one; None where it says nothing.
     """
 
     alias: str
     model_path: Path
     context: ContextParams = field(default_factory=ContextParams)
+    own_pooling: str | None = None
 
 
 class Launcher(Protocol):
@@ -126,7 +130,7 @@ class EmbeddedLauncher:
             "alias": spec.alias,
             "model_path": str(spec.model_path),
             "api_key": api_key,
-            "settings": asdict(Settings.of(spec.context)),
+            "settings": asdict(Settings.of(spec.context, spec.own_pooling)),
         }
 
 
@@ -164,7 +168,7 @@ class BinaryLauncher:
             *spec.context.extra_args,
             *("--model", str(spec.model_path), "--alias", spec.alias, "--host", "127.0.0.1", "--port", "0"),
             *("--no-webui", "--metrics", "--jinja"),
-            *Settings.of(spec.context).arguments(),
+            *Settings.of(spec.context, spec.own_pooling).arguments(),
         ]
         return {"command": command, "api_key": api_key, "environment": {"LLAMA_ARG_CORS_ORIGINS": _NO_ORIGIN}}
 
@@ -190,9 +194,12 @@ class Settings:
     cache_ram_mib: int = _PROMPT_CACHE_MIB
 
     @classmethod
-    def of(cls, context: ContextParams) -> Settings:
-        """What `context` means once every default is known."""
-        reranking = bool(context.reranking)
+    def of(cls, context: ContextParams, own_pooling: str | None = None) -> Settings:
+        """What `context` means once every default is known, the model's own pooling among them."""
+        ranks = own_pooling == "rank" and context.pooling in {None, "rank"}
+        reranking = ranks if context.reranking is None else context.reranking
+        for_vectors = own_pooling if own_pooling in _VECTOR_POOLINGS else "mean"
+        pooling = context.pooling or ("rank" if reranking else for_vectors)
         embeddings = reranking or context.embeddings is not False
         attention = {True: "on", False: "off", "auto": "auto", None: None}
         slots = context.n_parallel or _DEFAULT_SLOTS
@@ -205,7 +212,7 @@ class Settings:
             n_gpu_layers=context.n_gpu_layers,
             n_threads=context.n_threads,
             embeddings=embeddings,
-            pooling=(context.pooling or ("rank" if reranking else "mean")) if embeddings else None,
+            pooling=pooling if embeddings else None,
             reranking=reranking,
             chat_template=context.chat_template,
             mmproj=context.mmproj,

@@ -17,6 +17,8 @@ from .transport import Upstream
 QUESTION_SECONDS = 5.0
 #: Whom llama.cpp's server names as the owner of its models (measured).
 _LLAMA_CPP = "llamacpp"
+#: Seconds since the epoch that have no date: some servers tell milliseconds.
+_YEAR_10000 = 253_402_300_800
 
 
 class RemoteBackend:
@@ -114,7 +116,7 @@ class RemoteBackend:
         return Alias(
             name=str(entry["id"]),
             target=RemoteTarget(self.name, str(entry["id"])),
-            created=created if isinstance(created, int) else 0,
+            created=created if isinstance(created, int) and 0 <= created < _YEAR_10000 else 0,
             owned_by=self.name,
             meta={**_meta(entry), **able},
         )
@@ -126,14 +128,20 @@ def _capabilities(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         str(entry.get("name")): {"capabilities": entry["capabilities"]}
         for entry in (models if isinstance(models, list) else [])
-        if isinstance(entry, dict) and isinstance(entry.get("capabilities"), list)
+        if isinstance(entry, dict) and _are_words(entry.get("capabilities"))
     }
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _meta(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What llama.cpp tells of a model (measured), under the names that local models' details have."""
     told, architecture = entry.get("meta"), entry.get("architecture")
     meta: dict[str, Any] = dict(told) if isinstance(told, dict) else {}
+    if not _are_words(meta.get("capabilities")):
+        meta.pop("capabilities", None)
     if "ftype" in meta:
         meta["quantization"] = meta["ftype"]
     if isinstance(architecture, dict) and isinstance(architecture.get("input_modalities"), list):

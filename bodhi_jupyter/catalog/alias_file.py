@@ -38,7 +38,7 @@ BODHIAPP_FIELDS = frozenset({"id", "source", "family", "features", "chat_templat
 #: What an alias stands for.
 _TARGET = ("path", "repo", "filename", "snapshot", "backend", "model")
 
-_REPO = r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$"
+_REPO = r"^(?:[A-Za-z0-9_.-]+/)?[A-Za-z0-9_.-]+$"
 
 
 class AliasProblem(Exception):
@@ -94,7 +94,7 @@ class AliasFile(BaseModel):
     """A GGUF: absolute, from the home folder (``~/``), or inside one of the models folders."""
 
     repo: Annotated[str, Field(pattern=_REPO)] | None = None
-    """A repository in the Hugging Face cache, ``organisation/name``."""
+    """A repository in the Hugging Face cache, ``organisation/name``, or of the hub's first ones the name."""
 
     filename: InRepository | None = None
     """The GGUF in `repo`; the first one of a split model."""
@@ -319,7 +319,7 @@ _WORDS = {
     "list_type": "expected a list",
     "string_type": "expected a string",
     # Only `repo` has a pattern.
-    "string_pattern_mismatch": "expected 'organisation/name' of letters, digits and . _ -",
+    "string_pattern_mismatch": "expected 'organisation/name', or a name, of letters, digits and . _ -",
     "string_too_short": "expected at least {min_length} character",
     "too_long": "expected at most {max_length} values",
     "literal_error": "expected {expected}",

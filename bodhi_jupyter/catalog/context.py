@@ -36,10 +36,12 @@ class ContextParams(BaseModel):
     vocabulary of 128,000)."""
 
     pooling: Pooling | None = None
-    """How token vectors become one embedding; `none` is not OpenAI compatible. Default mean, or rank when reranking."""
+    """How token vectors become one embedding; `none` is not OpenAI compatible. Default what the model's file says, mean
+    where it says nothing, or rank when reranking."""
 
     reranking: bool | None = None
-    """Whether `/v1/rerank` is answered; for models made for it. Default false."""
+    """Whether `/v1/rerank` is answered, and `/v1/embeddings` is not; for models made for it. By default where the
+    model's file says that it is one, unless `pooling` says otherwise."""
 
     chat_template: str | None = Field(None, min_length=1)
     """The text of a Jinja template in place of the model's own."""

@@ -43,7 +43,7 @@ DEFAULT_ORDER = (
 
 _SHOWN = 12
 
-_HOST = re.compile(r"(?:https?://)?(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
+_HOST = re.compile(r"^(?:https?://)?(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
 _REPO_PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _REPO = re.compile(rf"(?P<repo>{_REPO_PART}/{_REPO_PART})(?::(?P<quant>[A-Za-z0-9._-]+))?", re.ASCII)
 _FILE = re.compile(rf"(?P<repo>{_REPO_PART}/{_REPO_PART})/(?P<file>(?:[^/\\:]+/)*[^/\\:]+\.gguf)", re.IGNORECASE)
@@ -106,7 +106,7 @@ def parse_pull_name(name: str) -> PullName:
     Raises:
         InvalidPullName: it names no repository; the message says what would.
     """
-    bare = _HOST.sub("", name.strip(), count=1)
+    bare = _HOST.sub("", name.strip())
     if (found := _FILE.fullmatch(bare)) and not {".", ".."} & set(found["file"].split("/")):
         return PullName(found["repo"], file=found["file"])
     if found := _REPO.fullmatch(bare):

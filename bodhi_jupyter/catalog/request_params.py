@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +20,8 @@ _MAX_DEPTH = 64
 
 #: One thing under three names: OpenAI's old and new one, and llama.cpp's.
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
+#: What else has one name of OpenAI's and one of llama.cpp's, which goes by its own where it gets both (measured).
+_OTHER_NAMES = {"n": "n_cmpl", "n_cmpl": "n", "logprobs": "n_probs", "n_probs": "logprobs"}
 
 
 class RequestParams(BaseModel):
@@ -34,6 +37,8 @@ class RequestParams(BaseModel):
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    n_predict: int | None = None
+    """llama.cpp's name for the same; negative for no limit."""
     user: str | None = None
     system_prompt: str | None = None
     """Put before the messages as a system message, unless one of them is a system or developer message."""
@@ -45,15 +50,21 @@ class RequestParams(BaseModel):
             raise PydanticCustomError("callers_own", "this is the caller's to say", {"field": foreign[0]})
         if _deeper_than(_MAX_DEPTH, self.model_extra):
             raise PydanticCustomError("too_deep", "the values are nested too deeply")
-        limits = {self.max_tokens, self.max_completion_tokens} - {None}
-        if len(limits) > 1:
-            raise PydanticCustomError("two_limits", "max_tokens and max_completion_tokens are one, but differ")
+        if len(set(self._token_limits)) > 1:
+            raise PydanticCustomError(
+                "two_limits", "max_tokens, max_completion_tokens and n_predict are one, but differ"
+            )
         return self
 
     @property
     def token_limit(self) -> int | None:
         """Tokens an answer may have."""
-        return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
+        return next((limit for limit in self._token_limits if limit >= 0), None)
+
+    @property
+    def _token_limits(self) -> list[int]:
+        said = (self.max_tokens, self.max_completion_tokens, self.n_predict)
+        return [limit for limit in said if limit is not None]
 
     @property
     def plain_defaults(self) -> dict[str, Any]:
@@ -61,18 +72,23 @@ class RequestParams(BaseModel):
 
         Put right as a caller's own fields are before they are forwarded.
         """
-        otherwise_said = {"max_tokens", "max_completion_tokens", "system_prompt"}
-        return tidied(self.model_dump(exclude_none=True, exclude=otherwise_said))
+        fields = self.model_dump(exclude_none=True, exclude={*_TOKEN_LIMITS, "system_prompt"})
+        if "n_cmpl" in fields:
+            fields["n"] = fields.pop("n_cmpl")
+        return tidied(fields)
 
 
-def apply_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
+def apply_defaults(
+    body: dict[str, Any], params: RequestParams, without: Collection[str] = frozenset()
+) -> dict[str, Any]:
     """The body of a request that generates text, with `params` where the caller said nothing or ``null``.
 
-    `body` is never changed; it is returned itself when there is nothing to add, so that its bytes can be forwarded.
+    `without` are fields that this kind of request has no place for. `body` is never changed; it is returned itself when
+    there is nothing to add, so that its bytes can be forwarded.
     """
     if not params.model_fields_set:
         return body
-    added = {key: value for key, value in params.plain_defaults.items() if body.get(key) is None}
+    added = {key: value for key, value in params.plain_defaults.items() if key not in without and not _says(body, key)}
     if params.token_limit is not None and all(body.get(key) is None for key in _TOKEN_LIMITS):
         key = next((key for key in _TOKEN_LIMITS if key in body), _TOKEN_LIMITS[0])
         added[key] = params.token_limit
@@ -80,6 +96,10 @@ def apply_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any
     if params.system_prompt and isinstance(messages, list) and not any(map(_is_instruction, messages)):
         added["messages"] = [{"role": "system", "content": params.system_prompt}, *messages]
     return {**body, **added} if added else body
+
+
+def _says(body: dict[str, Any], key: str) -> bool:
+    return any(body.get(name) is not None for name in (key, _OTHER_NAMES.get(key, key)))
 
 
 def _is_instruction(message: object) -> bool:

@@ -11,7 +11,7 @@ from ..catalog.alias import Alias
 from ..catalog.request_params import RequestParams
 from ..wire.anthropic import CountTokensRequest, MessagesRequest, anthropic_envelope
 from ..wire.anthropic_outgoing import refuse_constraints, refuse_unsupported, to_engine
-from ..wire.anthropic_stream import MessageAssembler, MessageEvents
+from ..wire.anthropic_stream import MessageAssembler, events_for
 from ..wire.errors import BackendFailed, GatewayError, InvalidField, RouteNotFound
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
@@ -76,7 +76,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         await self.count(alias)
         if request.stream:
             self.expect_stream()
-        guard = EventGuard(alias.target.backend, MessageEvents())
+        guard = EventGuard(alias.target.backend, events_for(request))
         async with native_stream(
             self.gateway,
             alias,

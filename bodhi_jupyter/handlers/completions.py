@@ -20,7 +20,7 @@ from ..wire.json_text import forwarded
 from ..wire.refusals import about
 from ..wire.validation import parse_object
 from .counted import CountedHandler
-from .defaults import with_prompt_defaults
+from .defaults import blame_defaults, with_prompt_defaults
 from .lease import as_stream
 from .leased import document_at
 from .off_loop import off_loop
@@ -44,7 +44,7 @@ class CompletionsHandler(CountedHandler):
         if request.stream:
             self.expect_stream()
         sent = await off_loop(len(body), parse_object, body)
-        data = with_prompt_defaults(sent, alias)
+        request, data = await off_loop(len(body), _with_defaults, request, sent, alias)
         try:
             if request.suffix:
                 await self._infill(request, alias, data)
@@ -131,6 +131,26 @@ class CompletionsHandler(CountedHandler):
             field="prompt",
             feature=feature,
         )
+
+
+def _with_defaults(
+    request: CompletionRequest, sent: dict[str, Any], alias: Alias
+) -> tuple[CompletionRequest, dict[str, Any]]:
+    """The request and its body with the alias's defaults, which from here on are as if the caller had sent them.
+
+    Raises:
+        InvalidField: the defaults are wrong, or contradict what the caller sent.
+    """
+    extra = alias.request_params.model_extra or {}
+    # A chat's log probabilities are a flag and a number, those of a completion are a number.
+    of_chats = {"top_logprobs"} | ({"logprobs"} if isinstance(extra.get("logprobs"), bool) else set())
+    data = with_prompt_defaults(sent, alias, of_chats)
+    if data is sent:
+        return request, sent
+    try:
+        return parse_completion(forwarded(data)), data
+    except InvalidField as error:
+        raise blame_defaults(error, alias.name) from None
 
 
 def _in_words_of_completions(error: RejectedByBackend, data: Mapping[str, Any]) -> GatewayError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..access.limits import Reservation
+from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.names import DEFAULT, loose_name
 from ..wire.errors import InvalidField
@@ -39,19 +40,22 @@ class CountedHandler(GatewayHandler):
         able = await self.capabilities(alias)
         if able is None or "completion" in able:
             return alias
-        route = "/v1/rerank" if "rerank" in able else "/v1/embeddings"
+        route = "/v1/rerank" if await self._only_ranks(alias) else "/v1/embeddings"
         raise InvalidField(f"The model '{name}' does not write text: it is for {route}.", param="model")
 
     async def resolve_embedder(self, name: str) -> Alias:
         """`resolve` for what is answered with vectors: ``default`` is the embedding model beside the default model.
 
         Raises:
+            InvalidField: the model puts documents in order, and makes no vectors.
             GatewayError: as `resolve` does.
         """
         alias = await self.resolve(name)
         if loose_name(name) == DEFAULT:
             alias = self.gateway.catalog.embedder_beside(alias)
             self.record.alias = alias.name
+        if await self._only_ranks(alias):
+            raise InvalidField(f"The model '{name}' makes no vectors: it is for /v1/rerank.", param="model")
         return alias
 
     async def capabilities(self, alias: Alias) -> tuple[str, ...] | None:
@@ -61,6 +65,15 @@ class CountedHandler(GatewayHandler):
             return None
         await self.gateway.details.read_all([alias])
         return self.gateway.details.capabilities(target)
+
+    async def settings_of(self, target: LocalTarget) -> Settings:
+        """How an engine holds the model, by its file and its alias."""
+        metadata = await self.gateway.details.read(target.file)
+        return Settings.of(target.context, metadata.pooling if metadata else None)
+
+    async def _only_ranks(self, alias: Alias) -> bool:
+        target = alias.target
+        return isinstance(target, LocalTarget) and (await self.settings_of(target)).reranking
 
     async def count(self, alias: Alias) -> None:
         """Count the request, if anything is limited, and wait for its place.

@@ -1,7 +1,8 @@
-"""The format of answers that an alias has as a default, where a request is no chat."""
+"""An alias's defaults where a request is no chat of OpenAI's: the format of answers, and what has no place there."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -13,6 +14,9 @@ from ..wire.errors import InvalidField
 from ..wire.json_text import forwarded
 from ..wire.openai import Formatted, ResponseFormat, schema_of
 from ..wire.validation import parse_request
+
+#: Where there is one answer, and log probabilities are another thing or none.
+SINGLE_ANSWER = frozenset({"n", "logprobs", "top_logprobs", "n_probs"})
 
 Format = TypeVar("Format", bound=BaseModel)
 
@@ -33,7 +37,7 @@ def default_format(alias: Alias) -> ResponseFormat | None:
     return None if found is None else found.response_format
 
 
-def with_prompt_defaults(body: dict[str, Any], alias: Alias) -> dict[str, Any]:
+def with_prompt_defaults(body: dict[str, Any], alias: Alias, without: Collection[str]) -> dict[str, Any]:
     """`apply_defaults` for a bare prompt, beside which the engine reads a `json_schema` alone (measured).
 
     The `response_format` is told as well: to other servers it is the one that they know.
@@ -41,7 +45,7 @@ def with_prompt_defaults(body: dict[str, Any], alias: Alias) -> dict[str, Any]:
     Raises:
         InvalidField: as `default_format`; the same of a `json_schema`.
     """
-    filled = apply_defaults(body, alias.request_params)
+    filled = apply_defaults(body, alias.request_params, without)
     if body.get("json_schema") is None:
         _checked(alias, "json_schema", PromptFormat)
     if all(body.get(key) is None for key in ("response_format", "json_schema", "grammar")):

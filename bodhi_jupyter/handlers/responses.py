@@ -21,14 +21,11 @@ from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
-from .defaults import default_format
+from .defaults import SINGLE_ANSWER, default_format
 from .leased import leased_document
 from .native import context_tokens, native_stream
 from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
-
-#: Defaults for what the engine gives in chats alone.
-_CHATS_ALONE = frozenset({"logprobs", "top_logprobs"})
 
 
 class ResponsesHandler(CountedHandler):
@@ -170,7 +167,7 @@ def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRe
 def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
     """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
     body = to_engine(data, request)
-    left_out = _CHATS_ALONE if request.text_format is None else _CHATS_ALONE | {"response_format"}
+    left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER | {"response_format"}
     filled = {key: value for key, value in params.plain_defaults.items() if key not in left_out} | body
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)

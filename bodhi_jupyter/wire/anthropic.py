@@ -108,13 +108,19 @@ class Tool(Lenient):
     input_schema: dict[str, Any]
 
 
-class ToolChoice(Lenient):
+class Calling(Lenient):
+    """How many calls an answer may have: any number, or one."""
+
+    disable_parallel_tool_use: bool | None = None
+
+
+class ToolChoice(Calling):
     """Whether a tool is used, or which."""
 
     type: Literal["auto", "any", "none"]
 
 
-class NamedTool(Lenient):
+class NamedTool(Calling):
     """One tool that must be used."""
 
     type: Literal["tool"]

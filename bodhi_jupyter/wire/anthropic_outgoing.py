@@ -60,7 +60,7 @@ def _check_tools(request: CountTokensRequest) -> None:
 def to_engine(data: Mapping[str, Any], request: CountTokensRequest) -> dict[str, Any]:
     """The caller's body as llama.cpp's ``/v1/messages`` takes it; unknown fields go through untouched."""
     body = {key: value for key, value in data.items() if value is not None and key not in ANTHROPIC_HOSTED}
-    body["messages"] = [_with_text_documents(message) for message in body["messages"]]
+    body["messages"] = [turn for message in body["messages"] for turn in _results_first(_with_text_documents(message))]
     drop_empty_stops(body, "stop_sequences")
     choice = request.tool_choice
     if choice is not None and choice.type == "none":
@@ -84,6 +84,16 @@ def _with_text_documents(message: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(content, str):
         return message
     return {**message, "content": [_as_text(block) if block["type"] == "document" else block for block in content]}
+
+
+def _results_first(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A turn of tools' results and more as two: of one the engine makes a text with the results behind (measured)."""
+    content = message["content"]
+    results = [] if isinstance(content, str) else [block for block in content if block["type"] == "tool_result"]
+    if not results or len(results) == len(content):
+        return [message]
+    rest = [block for block in content if block["type"] != "tool_result"]
+    return [{**message, "content": results}, {**message, "content": rest}]
 
 
 def _as_text(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .anthropic import MessagesRequest
 from .chunk_parts import MalformedChunk, as_object, as_text, index_of
 
 #: What a block has from its beginning, where llama.cpp leaves it out.
@@ -115,6 +116,44 @@ class MessageEvents:
             self.completion_tokens = tokens
         self.finished = delta.get("stop_reason") is not None
         return {**event, "delta": delta}
+
+
+class OneCallEvents(MessageEvents):
+    """The same for who wants one call at most: what comes behind it is read, for its count, and not sent on.
+
+    llama.cpp takes no such wish with a message, neither in Anthropic's words nor in OpenAI's (measured).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_called = False
+        self._has_more = False
+
+    def take(self, event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """See `MessageEvents.take`."""
+        kind = event.get("type")
+        if kind == "content_block_start" and self._has_called:
+            self._has_more = True
+            yield from self._close_block()
+        elif kind == "content_block_delta" and self._has_more:
+            pass
+        else:
+            yield from super().take(event)
+
+    def _begin_block(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        begun = super()._begin_block(event)
+        self._has_called = begun["content_block"].get("type") == "tool_use"
+        return begun
+
+    def _end(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        ended = super()._end(event)
+        return {**ended, "delta": {**ended["delta"], "stop_reason": "tool_use"}} if self._has_more else ended
+
+
+def events_for(request: MessagesRequest) -> MessageEvents:
+    """The stream of one message, as its request wants it."""
+    choice = request.tool_choice
+    return OneCallEvents() if choice is not None and choice.disable_parallel_tool_use else MessageEvents()
 
 
 class MessageAssembler:

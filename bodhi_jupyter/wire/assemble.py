@@ -23,6 +23,8 @@ from .usage_sum import summed_by_choice
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 #: What says something about a stream and nothing about the answer.
 _OF_THE_STREAM = frozenset({"choices", "object", "prompt_progress", "obfuscation"})
+#: Finish reasons of OpenRouter, vLLM and SGLang for an answer that will not be whole.
+_BROKEN_OFF = ("error", "abort")
 #: Parts of a choice, and of a delta, that are put together and not copied.
 _OF_A_CHOICE = frozenset({"index", "delta", "logprobs", "finish_reason"})
 _OF_A_DELTA = frozenset({"role", "tool_calls", *_TEXTS})
@@ -194,13 +196,18 @@ def error_of(chunk: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The error object of an event that is one, else None.
 
     llama.cpp sends ``{"error": {"code", "message", "type"}}``, Ollama ``{"error": "text"}``, vLLM
-    ``{"object": "error", "message", …}``; the answer always has the shape of the first, whatever keys it has.
+    ``{"object": "error", "message", …}``; the answer always has the shape of the first, whatever keys it has. An answer
+    that ends with one of `_BROKEN_OFF` is none either, and OpenRouter has its error beside that.
     """
     error = chunk.get("error")
     if error is not None:
         return error if isinstance(error, dict) else {"message": str(error)}
     if chunk.get("object") == "error":
         return {key: value for key, value in chunk.items() if key != "object"}
+    choices = chunk.get("choices")
+    for choice in choices if isinstance(choices, list) else []:
+        if isinstance(choice, dict) and choice.get("finish_reason") in _BROKEN_OFF:
+            return choice["error"] if isinstance(choice.get("error"), dict) else {}
     return None
 
 

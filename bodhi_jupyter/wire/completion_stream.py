@@ -12,7 +12,7 @@ from .errors import BackendFailed
 from .guard import StreamGuard
 from .json_text import compact
 from .sse import comment, data_event, iter_events
-from .usage_sum import summed
+from .usage_sum import count_in, summed
 
 #: llama.cpp sends one wherever it begins with another prompt of several (measured).
 _NULL_EVENT = b"data: null\n\n"
@@ -149,7 +149,7 @@ class CompletionGuard:
         else:
             return None
         if self._silent:
-            usage.update(completion_tokens=0, total_tokens=usage["prompt_tokens"])
+            usage.update(completion_tokens=0, total_tokens=count_in(usage, "prompt_tokens"))
         return usage
 
 

@@ -41,8 +41,14 @@ from typing import ClassVar
 
 #: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again much sooner (their sources).
 _LONGEST_WAIT_SECONDS = 60
+_LONGEST_PATH = 200
 #: What a request is told that comes, or still waits, at the end.
 STOPPING = "The server is stopping."
+
+
+def shown_path(path: str) -> str:
+    """As much of a field's name as is told and kept: a caller may make up one of any length."""
+    return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}..."
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class GatewayError(Exception):
 
     Args:
         message: one or two sentences for the person who called; never an internal URL, path or key.
-        param: the request's field, as in ``messages[0].role``.
+        param: the request's field, as in ``messages[0].role``; of one longer than 200 characters the beginning.
         code: a machine-readable reason; each class has a default.
         retry_after: seconds after which another attempt makes sense.
     """
@@ -86,7 +92,7 @@ class GatewayError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.param = param
+        self.param = None if param is None else shown_path(param)
         self.code = code or self.default_code
         self.retry_after = retry_after
         if retry_after is not None and retry_after > _LONGEST_WAIT_SECONDS:

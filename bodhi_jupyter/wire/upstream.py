@@ -23,6 +23,8 @@ _MOST_RETRY_AFTER = 86_400.0
 _MOST_CHARACTERS = 4000
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
+# What is logged as it is must be a word.
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
 # A name is looked at from its beginning only, and once: what a backend says may be long.
 _ADDRESS_OR_KEY = re.compile(
@@ -156,7 +158,7 @@ def _from_error(status: int, error: Mapping[str, Any], backend: str, retry_after
             message or f"The backend {backend!r} refused the request.",
             status=status,
             param=param if isinstance(param, str) else None,
-            code=code if isinstance(code, str) else None,
+            code=code if isinstance(code, str) and _CODE.fullmatch(code) else None,
         )
     if status == 503:
         return BackendUnavailable(f"The backend {backend!r} is not ready{said}", retry_after=wait)

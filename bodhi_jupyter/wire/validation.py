@@ -9,7 +9,7 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from .errors import InvalidField, MalformedBody
+from .errors import InvalidField, MalformedBody, shown_path
 
 Request = TypeVar("Request", bound=BaseModel)
 Location = tuple[str | int, ...]
@@ -114,7 +114,7 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
     kind: str = entry["type"]
     limits: Mapping[str, Any] = entry.get("ctx", {})
     if kind == _FAULT:
-        param = f"{param}.{limits['field']}".strip(".")
+        param = shown_path(f"{param}.{limits['field']}".strip("."))
         return InvalidField(f"Invalid '{param}': {limits['says']}", param=param, code=limits["code"])
     if kind in {"missing", "union_tag_not_found"}:
         name = param if kind == "missing" else f"{param}.{_discriminator(limits)}"
@@ -210,11 +210,11 @@ def _path(location: Location, data: Any, *, missing: bool) -> Location:
 
 
 def render_path(path: Location) -> str:
-    """``("messages", 0, "role")`` as ``messages[0].role``."""
+    """``("messages", 0, "role")`` as ``messages[0].role``, cut where it is too long to be shown."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
+    return shown_path(text)
 
 
 def _value_at(path: Location, data: Any) -> Any:

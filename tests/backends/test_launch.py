@@ -41,6 +41,33 @@ def test_embeddings_and_pooling(
     assert (settings.embeddings, settings.pooling, settings.batch) == (embeddings, pooling, batch)
 
 
+@pytest.mark.parametrize(
+    ("context", "own", "pooling", "reranking"),
+    [
+        *((ContextParams(), own, own, False) for own in ("mean", "cls", "last")),
+        # A chat model has none, and its vectors are asked for all the same.
+        *((ContextParams(), own, "mean", False) for own in (None, "none")),
+        (ContextParams(pooling="mean"), "last", "mean", False),
+        (ContextParams(embeddings=False), "cls", None, False),
+        (ContextParams(reranking=True), "cls", "rank", True),
+        # A file that says `rank` is a reranker's.
+        (ContextParams(), "rank", "rank", True),
+        (ContextParams(pooling="rank"), "rank", "rank", True),
+        (ContextParams(reranking=False), "rank", "mean", False),
+        (ContextParams(pooling="cls"), "rank", "cls", False),
+    ],
+)
+def test_the_models_own_pooling(context: ContextParams, own: str | None, pooling: str | None, reranking: bool) -> None:
+    settings = Settings.of(context, own)
+    assert (settings.pooling, settings.reranking) == (pooling, reranking)
+
+
+def test_both_kinds_of_engine_hear_of_it() -> None:
+    spec = EngineSpec("m", MODEL, own_pooling="last")
+    assert "--pooling last" in " ".join(BinaryLauncher("llama-server").configuration(spec, "secret")["command"])
+    assert EmbeddedLauncher().configuration(spec, "secret")["settings"]["pooling"] == "last"
+
+
 def test_the_command_line_of_a_binary() -> None:
     context = ContextParams(
         n_ctx=0, n_parallel=2, n_gpu_layers=99, flash_attention=True, lora=["a.gguf", "b.gguf"], extra_args=["--mlock"]

@@ -104,7 +104,7 @@ def test_the_document_is_read_back():
         ("alias: a\nrepo: a/b\n", 1, None, "'repo' and 'filename'"),
         ("alias: a\nbackend: b\n", 1, None, "'backend' and 'model'"),
         ("alias: a\npath: p\nsnapshot: main\n", 1, None, "goes with 'repo'"),
-        ("alias: a\nrepo: b\nfilename: f\n", 2, "repo", "'organisation/name'"),
+        ("alias: a\nrepo: b/c/d\nfilename: f\n", 2, "repo", "'organisation/name'"),
         ("alias: a\nrepo: b/c\nfilename: ../../f\n", 3, "filename", "inside the repository"),
         ("alias: a\nrepo: b/c\nfilename: /f\n", 3, "filename", "inside the repository"),
         ("alias: a\nrepo: b/c\nfilename: C:/f\n", 3, "filename", "inside the repository"),
@@ -133,7 +133,7 @@ def test_a_mistake_is_told_with_line_and_field(text, line, param, reason):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"repo": "b", "filename": "f"}, "expected 'organisation/name' of letters, digits and . _ -"),
+        ({"repo": "b c", "filename": "f"}, "expected 'organisation/name', or a name, of letters, digits and . _ -"),
         ({"path": ""}, "expected at least 1 character"),
         ({"path": "p", "tags": "x"}, "expected a list"),
         ({"path": "p", "request_params": {"stop": ["a", "b", "c", "d", "e"]}}, "expected at most 4 values"),

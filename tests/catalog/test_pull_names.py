@@ -22,6 +22,8 @@ from tests.catalog.pulling import FILE, NAME, REPO, pull
         ("https://huggingface.co/a/b", PullName("a/b")),
         ("HF.co/a/b:latest", PullName("a/b")),
         ("a/b/c/d-Q8_0.gguf", PullName("a/b", file="c/d-Q8_0.gguf")),
+        ("me/fork-of-hf.co/x.gguf", PullName("me/fork-of-hf.co", file="x.gguf")),
+        ("hf.co/me/huggingface.co/x.gguf", PullName("me/huggingface.co", file="x.gguf")),
     ],
 )
 def test_names(name, meant):

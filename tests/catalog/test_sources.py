@@ -145,14 +145,18 @@ def test_a_discovered_model_as_an_alias_file(folders: Folders, write_gguf, add_t
     write_gguf(folders.models / "sub" / "mine.gguf")
     write_gguf(folders.models / "sub" / "mmproj-mine.gguf", "clip")
     add_to_hub(folders.cache, "org/name", "folder/big-Q8_0.gguf")
+    add_to_hub(folders.cache, "gpt2", "gpt2-Q8_0.gguf")  # of the hub's first models, which are nobody's
+    copied = []
     for alias in asyncio.run(folders.on_disk.aliases()):
         document = document_of(alias, "copy")
         assert "context_params" not in document  # the projector beside it is found again
         assert parse_document(document).alias == "copy"
         folders.write("copy", "\n".join(f"{key}: {value}" for key, value in document.items() if key != "alias"))
         assert folders.read()["copy"].target == alias.target
+        copied.append(alias.name)
         if alias.name == "org/name:Q8_0":
             assert document == {"alias": "copy", "repo": "org/name", "filename": "folder/big-Q8_0.gguf"}
+    assert sorted(copied) == ["gpt2:Q8_0", "mine", "org/name:Q8_0"]
     remote = Alias("gpu-box/m", RemoteTarget("gpu-box", "m"), 0, "gpu-box")
     assert document_of(remote, "copy") == {"alias": "copy", "backend": "gpu-box", "model": "m"}
 

@@ -45,6 +45,21 @@ def running_engine(folder: Path, *, infills: bool = False, **context: Any) -> It
         # The context of Popen closes the child's stdin, which ends it, and waits.
 
 
+def write_pooled(path: Path, pooling: gguf.PoolingType, *, ends: bool = False) -> None:
+    """The tiny model as one for vectors, or for ranking, by its file; with `ends` its texts have an end mark."""
+
+    def with_pooling(writer: gguf.GGUFWriter, token: int) -> None:
+        _add_bos_token_id(writer, token)
+        writer.add_pooling_type(pooling)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gguf.GGUFWriter, "add_bos_token_id", with_pooling)
+        if ends:
+            patch.setattr(gguf.GGUFWriter, "add_add_eos_token", lambda writer, _: _add_add_eos_token(writer, True))
+        write_tiny_random(path)
+
+
+_add_add_eos_token = gguf.GGUFWriter.add_add_eos_token
 _add_bos_token_id = gguf.GGUFWriter.add_bos_token_id
 
 

@@ -10,6 +10,7 @@ from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from tests.fakes import behaviours as behave
+from tests.handlers.aliases import create
 
 PATH = "/v1/messages"
 HI: Any = [{"role": "user", "content": "hello"}]
@@ -92,6 +93,21 @@ class TestEngine:
         result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
         history = [*HI, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
         assert (await sdk.messages.create(**{**body, "max_tokens": 5}, messages=history)).content
+
+    async def test_a_result_comes_before_what_is_said_with_it(self, sdk, client, model) -> None:
+        late = "messages[-1].role == 'tool' and messages[-2].role == 'user'"
+        template = "{%- if " + late + " -%}{{ raise_exception('a late result') }}{%- endif -%}"
+        template += "{{ messages | map(attribute='role') | join(' ') }} {{ tools }}"
+        await create(client, "strict", f"{model}.gguf", context_params={"chat_template": template})
+        call: Any = {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Oslo"}}
+        result: Any = {"type": "tool_result", "tool_use_id": "a", "content": "sunny"}
+        said: Any = {"type": "text", "text": "And now?"}
+        history: Any = [
+            *HI,
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result, said]},
+        ]
+        assert (await sdk.messages.create(model="strict", max_tokens=3, messages=history, tools=[WEATHER])).content
 
     async def test_tokens_are_counted_as_the_message_has_them(self, sdk) -> None:
         short = await sdk.messages.count_tokens(model="tiny-random", messages=HI)

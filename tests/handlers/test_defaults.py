@@ -79,6 +79,107 @@ async def test_a_default_that_contradicts_the_request_is_named_as_one(client, fa
     assert (await client.post(CHAT, json={"model": "mine", "messages": [HELLO], "logprobs": True})).status_code == 200
 
 
+# -- how many answers, and what belongs to one kind of request -------------------------------------------------------
+
+COMPLETIONS = "/v1/completions"
+PROMPT = {"model": "mine", "prompt": "x"}
+#: Requests that are answered once, whatever an alias says.
+SINGLE: list[tuple[str, dict[str, Any]]] = [
+    ("/api/chat", {"messages": [HELLO]}),
+    ("/api/generate", {"prompt": "x"}),
+    ("/api/generate", {"prompt": "x", "raw": True}),
+    ("/api/generate", {"prompt": "x", "suffix": "y"}),
+    (RESPONSES, {"input": "x"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), SINGLE)
+@pytest.mark.parametrize("several", ["n", "n_cmpl"])
+async def test_who_cannot_have_several_answers_gets_one(client, fake, alias, path, body, several) -> None:
+    await alias(**{several: 2}, logprobs=True, top_logprobs=2, n_probs=2, top_k=7)
+    await client.post(path, json={**body, "model": "mine"})
+    sent = next(request.body for request in reversed(fake.requests) if request.path in GENERATING)
+    assert sent["top_k"] == 7
+    assert not {"n", "n_cmpl", "logprobs", "top_logprobs", "n_probs"} & sent.keys()
+
+
+def completed(*indices: int) -> behave.Behaviour:
+    """As many texts, told by turns."""
+    parts = ({"text": "a", "finish_reason": None}, {"text": "b", "finish_reason": "stop"})
+    chunks = [{"object": "text_completion", "choices": [{"index": one, **part}]} for part in parts for one in indices]
+    return behave.stream([behave.event(chunk) for chunk in chunks])
+
+
+async def test_several_completions_are_asked_for_as_the_caller_would(client, fake, alias) -> None:
+    await alias(n=2)
+    fake.script = [completed(1, 0)]
+    answer = await client.post(COMPLETIONS, json=PROMPT)
+    sent = fake.requests[-1].body
+    assert (sent["prompt"], "n" in sent) == (["x", "x"], False)
+    assert [choice["text"] for choice in answer.json()["choices"]] == ["ab", "ab"]
+
+
+@pytest.mark.parametrize(
+    ("params", "asked"),
+    [
+        ({"logprobs": True, "top_logprobs": 2}, {"logprobs": None, "top_logprobs": None}),
+        ({"logprobs": 0}, {"logprobs": 1}),
+        ({"logprobs": 3}, {"logprobs": 3}),
+    ],
+)
+async def test_log_probabilities_of_completions_are_those_that_it_has(client, fake, alias, params, asked) -> None:
+    await alias(**params)
+    await client.post(COMPLETIONS, json=PROMPT)
+    assert {key: fake.requests[-1].body.get(key) for key in asked} == asked
+
+
+async def test_an_aliass_echo_repeats_the_prompt(client, fake, alias) -> None:
+    await alias(echo=True)
+    fake.script = [completed(0)]
+    answer = await client.post(COMPLETIONS, json={**PROMPT, "prompt": "Once upon "})
+    assert answer.json()["choices"][0]["text"] == "Once upon ab"
+    assert "echo" not in fake.requests[-1].body
+
+
+async def test_defaults_of_completions_that_contradict_each_other_are_named(client, fake, alias, error_of) -> None:
+    await alias(n=3, best_of=2)
+    error = error_of(response := await client.post(COMPLETIONS, json=PROMPT))
+    assert (response.status_code, error["param"]) == (400, "best_of")
+    assert "defaults of the alias 'mine'" in error["message"]
+    assert (await client.post(COMPLETIONS, json={**PROMPT, "n": 1, "best_of": 1})).status_code == 200
+
+
+WEATHER = {"type": "function", "function": {"name": "weather", "description": "w", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"functions": [WEATHER["function"]]},
+        {"tool_choice": {"type": "function", "function": {"name": "weather"}}},
+    ],
+)
+async def test_what_ollamas_chats_have_no_place_for_is_refused(client, fake, alias, params) -> None:
+    await alias(**params)
+    body = {"model": "mine", "messages": [HELLO]}
+    refused = await client.post("/api/chat", json={**body, "tools": [WEATHER]})
+    assert refused.status_code == 400
+    assert "defaults of the alias 'mine'" in refused.json()["error"]
+    assert next(iter(params)) in refused.json()["error"]
+    assert (await client.post("/api/chat", json={**body, "stream": False})).status_code == (
+        200 if "tool_choice" in params else 400
+    )
+
+
+async def test_what_ollamas_caller_says_of_thinking_wins(client, fake, alias) -> None:
+    await alias(reasoning_effort="none")
+    for more, thinks in (({}, False), ({"think": True}, True), ({"think": False}, False)):
+        await client.post("/api/chat", json={"model": "mine", "messages": [HELLO], **more})
+        sent = fake.requests[-1].body
+        assert sent["chat_template_kwargs"] == {"enable_thinking": thinks}
+        assert sent.get("reasoning_effort") == (None if more else "none")
+
+
 # -- the format of answers -----------------------------------------------------------------------------------------
 
 #: A request that is no chat, and what is asked of the engine of an alias whose answers fit `SCHEMA`.

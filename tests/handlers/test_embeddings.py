@@ -6,16 +6,19 @@ import base64
 import math
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 from openai import AsyncOpenAI, BadRequestError
 
 from tests.fakes import behaviours as behave
-from tests.handlers.engines import KEY, running_engine
+from tests.handlers.engines import KEY, running_engine, write_pooled
 
 PATH = "/v1/embeddings"
 BODY: dict[str, Any] = {"model": "fake-model", "input": "hello"}
+HELLO = {"role": "user", "content": "hello"}
 
 
 def answer(*vectors: list[float], tokens: int = 3) -> behave.Behaviour:
@@ -194,3 +197,59 @@ class TestReranker:
         error = error_of(response)
         assert (response.status_code, error["param"]) == (400, "documents")
         assert error["code"] == "context_length_exceeded"
+
+
+class TestModelsForVectors:
+    @pytest.fixture
+    def bodhi_config(self) -> dict[str, Any]:
+        return {}
+
+    @pytest.fixture
+    def models(self, jp_data_dir: Path) -> Path:
+        """One model twice, whose vectors are those of the last and of the first token, and each as an alias has it."""
+        folder = jp_data_dir / "bodhi" / "models"
+        folder.mkdir(parents=True)
+        write_pooled(folder / "last.gguf", gguf.PoolingType.LAST)
+        write_pooled(folder / "first.gguf", gguf.PoolingType.CLS)
+        write_pooled(folder / "ranker.gguf", gguf.PoolingType.RANK)
+        aliases = jp_data_dir / "bodhi" / "aliases"
+        aliases.mkdir()
+        for name, file, pooling in (
+            ("to-last", "first", "last"),
+            ("to-first", "last", "cls"),
+            ("to-mean", "last", "mean"),
+            ("ranker-mean", "ranker", "mean"),
+        ):
+            text = f"alias: {name}\npath: {file}.gguf\ncontext_params: {{pooling: {pooling}}}\n"
+            (aliases / f"{name}.yaml").write_text(text)
+        return folder
+
+    async def vector(self, client, model: str) -> list[float]:
+        response = await client.post(PATH, json={"model": model, "input": "the sea"})
+        assert response.status_code == 200, response.text
+        return response.json()["data"][0]["embedding"]
+
+    async def test_their_own_pooling_is_kept(self, client, models) -> None:
+        last, first, mean = [await self.vector(client, name) for name in ("last", "first", "to-mean")]
+        assert last == pytest.approx(await self.vector(client, "to-last"))
+        assert first == pytest.approx(await self.vector(client, "to-first"))
+        for one, other in ((last, first), (first, mean), (mean, last)):
+            assert one != pytest.approx(other, abs=0.01)
+
+    async def test_a_model_that_is_made_for_it_ranks_without_an_alias(self, client, models) -> None:
+        body = {"model": "ranker", "query": "sea", "documents": ["a ship", "a tree"]}
+        response = await client.post("/v1/rerank", json=body)
+        assert response.status_code == 200, response.text
+        assert {one["index"] for one in response.json()["results"]} == {0, 1}
+        assert len(await self.vector(client, "ranker-mean")) == 64
+
+    async def test_a_model_that_ranks_has_no_vectors(self, client, models, error_of) -> None:
+        for path, more in ((PATH, {"input": "the sea"}), ("/v1/chat/completions", {"messages": [HELLO]})):
+            response = await client.post(path, json={"model": "ranker", **more})
+            assert response.status_code == 400
+            assert "it is for /v1/rerank" in error_of(response)["message"]
+        answer = await client.post("/api/embed", json={"model": "ranker", "input": "the sea"})
+        assert answer.status_code == 400
+        assert "it is for /v1/rerank" in answer.json()["error"]
+        answer = await client.post("/v1/chat/completions", json={"model": "ranker-mean", "messages": [HELLO]})
+        assert "it is for /v1/embeddings" in error_of(answer)["message"]

@@ -34,6 +34,31 @@ async def test_counts_that_are_none_do_not_end_a_stream(client, fake, finish) ->
     assert response.text.endswith("data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize("reason", ["error", "abort"])
+async def test_an_answer_that_a_server_broke_off_is_a_failure(client, fake, reason) -> None:
+    broken = [*behave.chat_events()[:3], behave.chat_chunk({"content": ""}, reason), behave.DONE]
+    text = [behave.event({"choices": [{"index": 0, "text": "a", "finish_reason": one}]}) for one in (None, reason)]
+    fake.script = [*[behave.stream(broken)] * 3, behave.stream([*text, behave.DONE])]
+    streamed = await client.post(PATH, json={**BODY, "stream": True})
+    assert "[DONE]" not in streamed.text
+    assert '"code":"backend_failed"' in streamed.text
+    whole = await client.post(PATH, json=BODY)
+    assert (whole.status_code, whole.json()["error"]["code"]) == (502, "backend_failed")
+    lines = (await client.post("/api/chat", json=BODY)).text.splitlines()
+    assert "error" in json.loads(lines[-1])
+    assert not any(json.loads(line).get("done") for line in lines)
+    completion = await client.post("/v1/completions", json={"model": "fake-model", "prompt": "x"})
+    assert completion.status_code == 502
+
+
+async def test_what_a_server_says_of_a_broken_answer_is_told(client, fake) -> None:
+    choice = {"index": 0, "delta": {}, "finish_reason": "error", "error": {"code": 503, "message": "Out of memory"}}
+    fake.script = [behave.stream([behave.event({"choices": [choice]})])]
+    answer = await client.post(PATH, json=BODY)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "backend_unavailable")
+    assert "Out of memory" in answer.json()["error"]["message"]
+
+
 async def test_an_event_that_is_nested_too_deeply_is_an_error(client, fake) -> None:
     deep = b'data: {"error_":' + b"[" * 60_000 + b"]" * 60_000 + b',"error":1}\n\n'
     fake.script = [behave.stream([*behave.chat_events()[:3], deep])]

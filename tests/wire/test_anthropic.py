@@ -10,7 +10,13 @@ import pytest
 
 from bodhi_jupyter.wire.anthropic import MessagesRequest, anthropic_envelope
 from bodhi_jupyter.wire.anthropic_outgoing import refuse_unsupported, to_engine
-from bodhi_jupyter.wire.anthropic_stream import MessageAssembler, MessageEvents, repaired_message
+from bodhi_jupyter.wire.anthropic_stream import (
+    MessageAssembler,
+    MessageEvents,
+    OneCallEvents,
+    events_for,
+    repaired_message,
+)
 from bodhi_jupyter.wire.errors import (
     BackendFailed,
     BackendTimeout,
@@ -89,6 +95,10 @@ BAD: dict[str, tuple[Body, str]] = {
         {"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "time"}},
         "tool_choice.name",
     ),
+    "a wish for one call": (
+        {"tools": [WEATHER], "tool_choice": {"type": "any", "disable_parallel_tool_use": "yes"}},
+        "tool_choice.disable_parallel_tool_use",
+    ),
     "a choice without tools": ({"tool_choice": {"type": "any"}}, "tool_choice"),
     "thinking": ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
     "a budget above the limit": ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "max_tokens"),
@@ -130,6 +140,23 @@ def test_text_documents_are_sent_as_text() -> None:
         {"type": "text", "text": "title\n\nbody"},
         question,
     ]
+
+
+def test_what_is_said_beside_results_comes_behind_them() -> None:
+    call = {"type": "tool_use", "id": "a", "name": "weather", "input": {"city": "Oslo"}}
+    results = [{"type": "tool_result", "tool_use_id": id_, "content": "sunny"} for id_ in ("a", "b")]
+    texts = [{"type": "text", "text": text} for text in ("Hurry.", "And now?")]
+    asked = [*HI, {"role": "assistant", "content": [call]}]
+    alone: Body = {**BODY, "messages": [*asked, {"role": "user", "content": results}]}
+    assert sent(alone) == alone
+    for together in ([*results, *texts], [texts[0], *results, texts[1]]):
+        messages = sent({**BODY, "messages": [*asked, {"role": "user", "content": together}, *HI]})["messages"]
+        assert messages == [
+            *asked,
+            {"role": "user", "content": results},
+            {"role": "user", "content": texts},
+            *HI,
+        ]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +307,18 @@ def test_the_choice_of_one_tool_is_obeyed_by_the_engine(engine: httpx.Client) ->
     assert {block["name"] for block in message["content"]} == {"time"}
 
 
+def test_one_call_where_no_more_are_wanted(engine: httpx.Client) -> None:
+    for choice in ({"type": "any"}, {"type": "tool", "name": "weather"}):
+        body = full({**CALL, "tool_choice": {**choice, "disable_parallel_tool_use": True}, "max_tokens": 200})
+        events = events_for(checked(body))
+        assert isinstance(events, OneCallEvents)
+        message = assembled(through(EventGuard("b", events), streamed(engine, body)), MessageAssembler())
+        (call,) = message["content"]
+        assert (call["name"], call["input"]["city"] in {"Oslo", "Rome"}) == ("weather", True)
+        assert message["stop_reason"] == "tool_use"
+        assert message["usage"]["output_tokens"] > 30
+
+
 def test_thinking_that_is_switched_off_is_not_done(engine: httpx.Client) -> None:
     body = {**BODY, "thinking": {"type": "disabled"}}
     message = engine.post("/v1/messages", json=sent(body)).json()
@@ -295,6 +334,41 @@ STOPPED = {"type": "content_block_stop", "index": 0}
 ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
 STOP = {"type": "message_stop"}
 GOOD = b"".join(map(event, (STARTED, TEXT, DELTA, DELTA, STOPPED, ENDED, STOP)))
+
+
+CALLED = [
+    {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "a", "name": "time"}},
+    {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
+]
+SECOND = [{**one, "index": 2} for one in CALLED]
+CUT = {**ENDED, "delta": {"stop_reason": "max_tokens"}}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize(("second", "reason"), [([], "max_tokens"), (SECOND, "tool_use")])
+def test_what_comes_behind_the_one_call_is_left_out(second: list[Body], reason: str, size: int) -> None:
+    closed = [{"type": "content_block_stop", "index": index} for index in (0, 1, *(2 for _ in second[:1]))]
+    raw = b"".join(map(event, (STARTED, TEXT, DELTA, *CALLED, *second, *second[1:], *closed, CUT, STOP)))
+    chunks = [raw[start : start + size] for start in range(0, len(raw), size)]
+    events = through(EventGuard("b", OneCallEvents()), *chunks)
+    assert [one["index"] for one in events if "index" in one] == [0, 0, 0, 1, 1, 1]
+    (end,) = [one for one in events if one["type"] == "message_delta"]
+    assert (end["delta"]["stop_reason"], end["usage"]) == (reason, {"output_tokens": 2})
+    assert events[-1]["type"] == "message_stop"
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        (None, MessageEvents),
+        ({"type": "auto"}, MessageEvents),
+        ({"type": "auto", "disable_parallel_tool_use": False}, MessageEvents),
+        ({"type": "auto", "disable_parallel_tool_use": True}, OneCallEvents),
+        ({"type": "tool", "name": "weather", "disable_parallel_tool_use": True}, OneCallEvents),
+    ],
+)
+def test_who_wants_one_call_says_so(choice: Body | None, kind: type) -> None:
+    assert type(events_for(checked({**BODY, "tools": [WEATHER], "tool_choice": choice}))) is kind
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 50, 100])

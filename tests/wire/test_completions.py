@@ -268,6 +268,14 @@ def test_no_tokens_asked_for_none_given() -> None:
     assert passed[2]["usage"] == usage(4, 0)
 
 
+def test_no_tokens_of_a_server_that_does_not_count_the_prompt() -> None:
+    guard = CompletionGuard("b", request(max_tokens=0))
+    stream = chunk(" x") + chunk(finish="stop", usage={"completion_tokens": 1, "total_tokens": 1}) + DONE
+    passed = chunks_of(through(guard, stream, 10_000))
+    assert passed[1]["choices"][0]["finish_reason"] == "length"
+    assert passed[2]["usage"] == {"completion_tokens": 0, "total_tokens": 0}
+
+
 @pytest.mark.parametrize("garbage", [b"data: {]}\n\n", b'data: {"choices":[7]}\n\n', b'data: {"choices":{}}\n\n'])
 def test_garbage_is_a_failure(garbage: bytes) -> None:
     guard = CompletionGuard("b", request(logprobs=1))

@@ -80,3 +80,22 @@ def test_a_long_message_is_read_once(piece: str) -> None:
     """Where it was read from each of its letters on, this would take hours."""
     body = json.dumps({"error": {"message": piece * 200_000}}).encode()
     assert refusal(500, body, "box").message.startswith("The backend 'box' failed")
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("context_length_exceeded", "context_length_exceeded"),
+        ("model.not-found:404", "model.not-found:404"),
+        ("x\nstatus=200 FORGED", None),
+        ("x y", None),
+        ("", None),
+        ("é", None),
+        (65 * "x", None),
+        (404, None),
+    ],
+)
+def test_a_backends_code_is_a_word_or_not_told(told: object, kept: str | None) -> None:
+    error = refusal(400, json.dumps({"error": {"message": "no", "code": told}}).encode(), "b")
+    assert error.code == (kept or error.default_code)
+    assert stream_failure({"message": "no", "code": told}, "b").code.isascii()

@@ -170,3 +170,11 @@ def test_a_key_that_is_too_long_is_measured_and_not_its_value() -> None:
     with pytest.raises(InvalidField, match="length 65") as caught:
         parse_request(ResponsesRequest, json.dumps({"input": "", "metadata": {"k" * 65: 5}}).encode())
     assert caught.value.code == "string_above_max_length"
+
+
+def test_a_name_that_a_caller_makes_up_is_not_kept_whole() -> None:
+    chat = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "logit_bias": {300_000 * "a": 1000}}
+    with pytest.raises(InvalidField) as refused:
+        parse_chat(json.dumps(chat).encode())
+    assert refused.value.param == f"logit_bias.{189 * 'a'}..."
+    assert len(refused.value.message) < 400

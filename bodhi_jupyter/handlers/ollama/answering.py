@@ -17,7 +17,7 @@ from ...wire.ollama_options import ollama_defaults
 from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
 from ...wire.sse import event_count
 from ..counted import CountedHandler
-from ..defaults import with_prompt_defaults
+from ..defaults import SINGLE_ANSWER, blame_defaults, with_prompt_defaults
 from ..leased import document_at
 from ..native import context_tokens
 from ..off_loop import off_loop
@@ -83,13 +83,24 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
     @staticmethod
     def with_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:
-        """The caller's body, then what the alias says, then what Ollama does."""
-        return {**ollama_defaults(context_length=context_length), **apply_defaults(body, alias.request_params)}
+        """The caller's body, then what the alias says, then what Ollama does.
+
+        Raises:
+            InvalidField: the alias says what would not be obeyed here.
+        """
+        # What the caller says of thinking is among the template's arguments.
+        without = SINGLE_ANSWER | {"reasoning_effort"} if "chat_template_kwargs" in body else SINGLE_ANSWER
+        filled = apply_defaults(body, alias.request_params, without)
+        _refuse_unheard(filled, alias)
+        wishes = filled.get("chat_template_kwargs", {})
+        if filled.get("reasoning_effort") == "none" and isinstance(wishes, dict):
+            filled["chat_template_kwargs"] = {"enable_thinking": False, **wishes}
+        return {**ollama_defaults(context_length=context_length), **filled}
 
     @staticmethod
     def with_prompt_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:
         """The same of a request without the model's own chat template."""
-        return {**ollama_defaults(context_length=context_length), **with_prompt_defaults(body, alias)}
+        return {**ollama_defaults(context_length=context_length), **with_prompt_defaults(body, alias, SINGLE_ANSWER)}
 
     @asynccontextmanager
     async def stream_from(
@@ -158,6 +169,15 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             field="prompt",
             feature="the reading of prompts",
         )
+
+
+def _refuse_unheard(filled: Mapping[str, Any], alias: Alias) -> None:
+    """Refuse an alias's choice of tools that the engine would pass over: what Ollama's callers cannot say at all."""
+    one_of_them = bool(filled.get("tools")) and isinstance(filled.get("tool_choice"), dict)
+    for field, is_unheard in (("functions", "functions" in filled), ("tool_choice", one_of_them)):
+        if is_unheard:
+            reason = f"'{field}' is not supported here: use /v1/chat/completions."
+            raise blame_defaults(InvalidField(reason, param=field, code="unsupported_parameter"), alias.name)
 
 
 def capabilities_asked_by(messages: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,6 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ...backends.base import Lease
-from ...backends.launch import Settings
 from ...catalog.alias import Alias, LocalTarget
 from ...wire.errors import GatewayError, InvalidField
 from ...wire.json_text import compact
@@ -101,7 +100,8 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def _cut(self, alias: Alias, lease: Lease, batch: Sequence[Any]) -> list[list[int]]:
         """The texts as tokens, no more of each than the engine takes at once."""
         limit = await self._limit(alias)
-        return [(await self._tokens(alias, lease, text))[:limit] for text in batch]
+        marks = await self._tokens(alias, lease, "")
+        return [_cut_to(limit, await self._tokens(alias, lease, text), marks) for text in batch]
 
     async def _tokens(self, alias: Alias, lease: Lease, text: str) -> list[int]:
         body = {"content": text, "add_special": True}
@@ -120,9 +120,20 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
 
     async def _limit(self, alias: Alias) -> int:
         context = await context_tokens(self, alias)
+        room = context - 1 if context else _USUAL_BATCH  # a text that fills it is refused
         target = alias.target
-        batch = Settings.of(target.context).batch if isinstance(target, LocalTarget) else None
-        return min(batch or _USUAL_BATCH, context or _USUAL_BATCH)
+        if not isinstance(target, LocalTarget):
+            return min(_USUAL_BATCH, room)
+        settings = await self.settings_of(target)
+        # For the vector of the last token llama.cpp reads a text batch by batch; for others it needs all of it at once.
+        return room if settings.pooling == "last" else min(settings.batch or _USUAL_BATCH, room)
+
+
+def _cut_to(limit: int, tokens: list[int], marks: list[int]) -> list[int]:
+    """The first of the tokens, and the mark of a text's end where they have one; `marks` are those of an empty text."""
+    if len(tokens) > limit and tokens[-1:] == marks[-1:]:
+        return [*tokens[: limit - 1], tokens[-1]]
+    return tokens[:limit]
 
 
 class EmbedHandler(_EmbeddingHandler):

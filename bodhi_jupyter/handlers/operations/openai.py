@@ -203,7 +203,8 @@ OPERATIONS = [
         route="POST /v1/rerank",
         tag=TEXT,
         summary="Rank documents by a query",
-        description="For models that were made for it, under an alias with `reranking: true`. Also at `/v1/reranking`.",
+        description="For models that were made for it, as their files say, or an alias with `reranking: true`. Also at "
+        "`/v1/reranking`.",
         dialect=OPENAI,
         request=RerankRequest,
         examples={

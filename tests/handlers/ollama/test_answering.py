@@ -10,6 +10,7 @@ import gguf
 import httpx
 import pytest
 
+from tests.handlers.engines import write_pooled
 from tests.tiny_random import write_tiny_random
 
 HELLO = {"role": "user", "content": "hello"}
@@ -314,6 +315,22 @@ async def test_an_embedding_model_does_not_chat(client, jp_data_dir, monkeypatch
         "vectors:latest": ["embedding"],
     }
     assert len(whole(await post(client, "/api/embed", model="vectors", input="x"))["embeddings"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("pooling", "n_ctx", "limit"),
+    [(gguf.PoolingType.LAST, 1024, 1023), (gguf.PoolingType.CLS, 1024, 512), (gguf.PoolingType.CLS, 256, 255)],
+)
+async def test_a_text_that_is_cut_for_a_vector_keeps_its_end_mark(
+    client, jp_data_dir, aliases, pooling, n_ctx, limit
+) -> None:
+    write_pooled(jp_data_dir / "bodhi" / "models" / "ending.gguf", pooling, ends=True)
+    (aliases / "a.yaml").write_text(f"alias: cut\npath: ending.gguf\ncontext_params: {{n_ctx: {n_ctx}}}\n")
+    # As many tokens as there may be, with one for "a" and the marks of both ends; and more of them.
+    fitting = "a" + (limit - 3) * " sea"
+    cut = whole(await post(client, "/api/embed", model="cut", input=[fitting, fitting + 900 * " hill"]))
+    assert cut["prompt_eval_count"] == 2 * limit
+    assert cut["embeddings"][1] == pytest.approx(cut["embeddings"][0])
 
 
 async def test_the_keyed_address_has_openais_routes_too(client, extension, server_url) -> None:

@@ -53,6 +53,34 @@ async def test_what_the_server_reports_is_shown(client, fake) -> None:
     assert tag["details"] == shown["details"]
 
 
+@pytest.mark.parametrize("created", [1_700_000_000_000, -1, 10**400, 1e300, "yesterday"])
+async def test_a_date_that_is_none_hides_no_model(client, fake, created) -> None:
+    listed = {"data": [{"id": "odd", "created": created}, {"id": "even", "created": 1_700_000_000}]}
+    fake.routes["/v1/models"] = lambda exchange: exchange.send_json(200, listed)
+    models = {one["name"]: one["modified_at"] for one in (await client.get("/api/tags")).json()["models"]}
+    assert (models["odd:latest"][:10], models["even:latest"][:10]) == ("1970-01-01", "2023-11-14")
+    assert (await client.post("/api/show", json={"model": "odd"})).status_code == 200
+
+
+@pytest.mark.parametrize("told", [None, 7, "completion", {"completion": True}, [1, None]])
+async def test_what_are_no_capabilities_are_none(client, fake, told) -> None:
+    listed = {
+        "data": [
+            {"id": "odd", "meta": {"capabilities": told}},
+            {"id": "even", "meta": {"capabilities": ["completion"]}},
+        ],
+        "models": [{"name": "odd", "capabilities": told}],
+    }
+    fake.routes["/v1/models"] = lambda exchange: exchange.send_json(200, listed)
+    answer = await client.get("/v1/models?capability=completion")
+    assert answer.status_code == 200
+    assert "even" in [model["id"] for model in answer.json()["data"]]
+    (odd,) = [model for model in (await client.get("/v1/models")).json()["data"] if model["id"] == "odd"]
+    assert "capabilities" not in odd["meta"]
+    assert (await client.get("/api/tags")).status_code == 200
+    assert (await client.post("/api/show", json={"model": "odd"})).status_code == 200
+
+
 async def test_a_server_without_properties_is_shown_all_the_same(client, fake) -> None:
     del fake.routes["/props"]
     shown = (await client.post("/api/show", json={"model": "fake-model"})).json()
