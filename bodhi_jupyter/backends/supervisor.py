@@ -30,8 +30,10 @@ _log = logging.getLogger(__name__)
 _KILLS = (-9, -15)
 #: Seconds that a killed process is waited for: only one that hangs in the kernel needs any.
 _DEATH_AGONY = 5.0
-#: Seconds for what is left in the log's pipe after the process has ended.
-_LAST_LINES = 1.0
+#: Seconds in which a process that is asked to end does so by itself.
+_LAST_WORDS = 1.0
+#: Seconds for what is left in the log's pipe after it has ended: the reason why, which comes late on a busy machine.
+_LAST_LINES = 5.0
 #: Bytes of a line of the log that are looked at.
 _LONGEST_LINE = 2**16
 
@@ -134,7 +136,7 @@ class EngineProcess:
         if popen is not None:
             # Told first, it ends what it has started and removes its key; a kill would leave the one or the other.
             self._ask_to_end()
-            await self._wait_for_end(_LAST_LINES)
+            await self._wait_for_end(_LAST_WORDS)
             popen.kill()  # without effect on a process that has ended
         await self._wait_for_end(_DEATH_AGONY)
 
