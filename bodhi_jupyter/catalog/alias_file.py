@@ -289,7 +289,7 @@ def _explain(error: ValidationError) -> tuple[Path, str]:
 
 
 def _explain_all(error: ValidationError) -> list[tuple[Path, str]]:
-    """The first mistakes, the deepest before: their places without the names of union branches, and what is wrong."""
+    """The first mistakes, deep ones first: their places without the names of union branches, and what is wrong."""
     entries: dict[Path, list[ErrorDetails]] = {}
     for entry in error.errors():
         entries.setdefault(_place(entry), []).append(entry)

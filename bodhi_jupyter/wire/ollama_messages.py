@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from .errors import BackendFailed, InvalidField
-from .lenient import Lenient
+from .lenient import Items, Lenient
 from .media import MEDIA_TYPES, media_type
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -49,8 +49,8 @@ class OllamaMessage(OllamaModel):
     role: str = ""
     content: str = ""
     thinking: str = ""
-    images: list[str] = Field(default_factory=list)
-    tool_calls: list[ToolCall] = Field(default_factory=list)
+    images: Items[str] = Field(default_factory=list)
+    tool_calls: Items[ToolCall] = Field(default_factory=list)
     tool_name: str = ""
     tool_call_id: str = ""
 
