@@ -179,6 +179,25 @@ async def test_what_is_wrong_or_unknown_does_not_count(client) -> None:
     assert await remaining(client, "requests") == 50
 
 
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"suffix": "x", "format": "json"}, "format"),
+        ({"suffix": "x", "template": "{{ .Prompt }}"}, "template"),
+        ({"raw": True, "images": ["iVBORw0KGgoAAAANSUhEUg=="]}, "images"),
+        ({"context": [1], "images": ["iVBORw0KGgoAAAANSUhEUg=="]}, "images"),
+        ({"template": "{{ range .Messages }}{{ end }}"}, "template"),
+    ],
+)
+async def test_what_is_wrong_with_a_prompt_is_found_before_it_counts(client, fake, records, wrong, param) -> None:
+    before = await remaining(client, "requests")
+    refused = await client.post("/api/generate", json={"model": "fake-model", "prompt": "hello", **wrong})
+    assert refused.status_code == 400
+    assert ratelimit_headers(refused) == {}
+    assert await remaining(client, "requests") == before - 1
+    assert [(one.status, one.field) for one in records] == [(200, None), (400, param), (200, None)]
+
+
 async def test_what_the_model_cannot_do_does_not_count(client, jp_data_dir) -> None:
     folder = jp_data_dir / "bodhi" / "models"
     folder.mkdir(parents=True)
