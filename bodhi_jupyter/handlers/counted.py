@@ -14,7 +14,6 @@ from .base import GatewayHandler
 class CountedHandler(GatewayHandler):
     """Base of every route that runs a model; what only observes or manages is a plain `GatewayHandler`."""
 
-    _runs_model = False
     _reservation: Reservation | None = None
     _has_place = False
 
@@ -69,7 +68,7 @@ class CountedHandler(GatewayHandler):
             RateLimited: a limit is reached.
             Busy: too many requests are being answered, and wait.
         """
-        self._runs_model = True
+        self.record.runs_model = True
         limits = self.gateway.limits
         if limits is not None:
             assert self.record.person is not None
@@ -87,7 +86,7 @@ class CountedHandler(GatewayHandler):
 
     def on_finish(self) -> None:
         """Charge what was used."""
-        if self._runs_model:
+        if self.record.runs_model:
             self.record.estimate_tokens()
         super().on_finish()
         if self._has_place:

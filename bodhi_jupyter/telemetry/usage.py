@@ -181,7 +181,7 @@ def _disconnects(connection: sqlite3.Connection) -> Rows:
     return _select(
         connection,
         f"SELECT endpoint, alias, {_WHICH_LIBRARY},"  # noqa: S608 - our own names
-        " CASE WHEN chunks > 0 THEN 'mid_stream' ELSE 'before' END AS phase, COUNT(*) AS count,"
+        " CASE WHEN streamed THEN 'mid_stream' ELSE 'before' END AS phase, COUNT(*) AS count,"
         " AVG(seconds) AS mean_seconds, AVG(chunks) AS mean_chunks FROM requests WHERE \"end\" = 'client left'"
         f" GROUP BY endpoint, alias, {_WHICH_LIBRARY}, phase ORDER BY count DESC LIMIT {_TOP}",
     )

@@ -179,14 +179,15 @@ def test_what_we_call_unsupported_is_an_incompatibility(kept) -> None:
 def test_disconnects_tell_when_clients_leave(kept) -> None:
     left = {"end": "client left", "started": MIDNIGHT}
     folder = kept(
-        *(record(**left, chunks=n, seconds=2.0) for n in (10, 20)),
-        record(**left, chunks=0, seconds=9.0, client="curl"),
+        *(record(**left, chunks=n, seconds=2.0, streamed=True) for n in (10, 20)),
+        # Of a whole answer the engine's events were read, and the client saw none.
+        record(**left, chunks=7, seconds=9.0, client="curl"),
         record(started=MIDNIGHT),
     )
     found = usage(folder, query())["disconnects"]
     assert [(one["phase"], one["client"], one["count"], one["mean_chunks"]) for one in found] == [
         ("mid_stream", "openai-python", 2, 15.0),
-        ("before", "curl", 1, 0.0),
+        ("before", "curl", 1, 7.0),
     ]
 
 
