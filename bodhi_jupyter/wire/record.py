@@ -92,8 +92,8 @@ class RequestRecord:
 
     @property
     def tokens(self) -> int:
-        """All that were used, as far as they are known."""
-        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+        """All that were used, as far as they are known; a server's impossible counts give nothing back."""
+        return countable(self.prompt_tokens or 0) + countable(self.completion_tokens or 0)
 
     def note_model(self, name: str) -> None:
         """Keep the model's name as the caller wrote it.

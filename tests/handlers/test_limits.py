@@ -309,6 +309,26 @@ class TestTokens:
         await request
         assert (records[0].chunks, records[0].last_token_seconds) == (7, last)
 
+    @pytest.mark.parametrize(
+        ("path", "body", "tokens"),
+        [
+            ("/v1/embeddings", {"input": ["x" * 40, "y"]}, 11),
+            ("/v1/embeddings", {"input": [[1, 2, 3], [4, 5]]}, 5),
+            ("/api/embed", {"input": ["x" * 40, "y"]}, 11),
+            ("/v1/rerank", {"query": "x" * 8, "documents": ["y" * 12, "z"]}, 6),
+        ],
+    )
+    async def test_vectors_of_a_server_that_tells_no_counts_are_charged_by_what_was_sent(
+        self, client, fake, records, path: str, body: dict[str, Any], tokens: int
+    ) -> None:
+        data = [{"object": "embedding", "index": index, "embedding": [3.0, 4.0]} for index in range(2)]
+        results = [{"index": index, "relevance_score": 0.5} for index in range(2)]
+        fake.script = [behave.status(200, {"object": "list", "data": data, "results": results})]
+        response = await client.post(path, json={"model": "fake-model", **body})
+        assert response.status_code == 200, response.text
+        assert (records[0].prompt_tokens, records[0].estimated) == (tokens, True)
+        assert await remaining(client, "tokens") == 1000 - tokens
+
     async def test_one_that_never_ran_is_not(self, client, fake, records) -> None:
         fake.script = [behave.status(400)]
         assert (await client.post(PATH, json=BODY)).status_code == 400
