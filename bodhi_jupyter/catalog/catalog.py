@@ -7,7 +7,7 @@ import difflib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
@@ -97,6 +97,16 @@ class Catalog:
         """All aliases, each name once: the first source that offers it wins."""
         await self._look()
         return list(self._merge().listed)
+
+    def name_among(self, names: Collection[str], alias: Alias) -> str:
+        """The first of `names` that is the alias's own or stands for the same model; its own where none does."""
+        if alias.name in names:
+            return alias.name
+        by_name = self._merge().by_name
+        others = ((name, by_name.get(name)) for name in names)
+        return next(
+            (name for name, other in others if other and _is_same_model(other.target, alias.target)), alias.name
+        )
 
     def last_listed(self) -> list[Alias]:
         """The same as it was when the sources were last asked; never waits."""

@@ -72,7 +72,9 @@ class CountedHandler(GatewayHandler):
         limits = self.gateway.limits
         if limits is not None:
             assert self.record.person is not None
-            self._reservation = await limits.reserve(self.record.person, alias.name)
+            # A limit is of the model: whoever may copy an alias would else have one without it.
+            name = self.gateway.catalog.name_among(limits.named, alias)
+            self._reservation = await limits.reserve(self.record.person, name)
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True
         self.gateway.collector.hold()

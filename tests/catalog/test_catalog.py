@@ -91,6 +91,27 @@ def test_a_servers_full_name_is_no_aliass(others: list[Source]) -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("asked", "names", "found"),
+    [
+        ("copy", ["other", "big"], "big"),
+        ("copy", ["copy", "big"], "copy"),
+        ("big", ["copy", "big"], "big"),
+        ("other", ["big", "nobody"], "other"),
+        ("copy", ["gpu/big"], "gpu/big"),
+        ("other", [], "other"),
+    ],
+)
+def test_a_copy_is_found_under_the_name_of_its_model(asked: str, names: list[str], found: str) -> None:
+    async def test() -> None:
+        mine = Source("aliases")
+        mine.aliases = lambda: asyncio.sleep(0, [Alias("copy", RemoteTarget("gpu", "big"), 0, "aliases")])
+        catalog = Catalog([mine, Source("gpu", "big", "other")])
+        assert catalog.name_among(names, await catalog.resolve(asked)) == found
+
+    run(test)
+
+
 def test_an_alias_may_stand_for_the_model_whose_full_name_it_has() -> None:
     async def test() -> None:
         aliases = [Alias("gpu/llama", RemoteTarget("gpu", "llama"), 0, "aliases")]

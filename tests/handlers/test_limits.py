@@ -362,6 +362,24 @@ class TestSpentTokens:
         assert int(response.headers["retry-after"]) > 80_000
 
 
+class TestCopies:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {"alias": {"elsewhere": {"streams": 1}, "fake-model": {"requests_per_minute": 2}, "own": {}}}
+
+    async def test_a_copy_shares_what_its_model_is_allowed(self, client, error_of) -> None:
+        for name in ("copy", "own"):
+            made = await client.post("/api/copy", json={"source": "fake-model", "destination": name})
+            assert made.status_code == 200
+        assert (await client.post(PATH, json={**BODY, "model": "copy"})).status_code == 200
+        assert (await client.post(PATH, json=BODY)).status_code == 200
+        for name in ("copy", "fake-model"):
+            refused = await client.post(PATH, json={**BODY, "model": name})
+            assert refused.status_code == 429
+            assert "2 requests per minute for the model 'fake-model'" in error_of(refused)["message"]
+        assert (await client.post(PATH, json={**BODY, "model": "own"})).status_code == 200
+
+
 class TestStreams:
     @pytest.fixture
     def limits(self) -> dict[str, Any]:
