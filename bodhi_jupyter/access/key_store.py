@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from .key_format import digest, new_key
 
 _UNFINISHED = ".unfinished"
 _POLL_SECONDS = 0.005
+#: Windows does not replace a file while a server reads it; elsewhere what is not permitted now never will be.
+_ATTEMPTS = 20 if os.name == "nt" else 1
+_PAUSE_SECONDS = 0.01
 KeyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@ -]*$")]
 
 
@@ -175,7 +179,18 @@ class KeyStore:
                 file.write(_KeyFile(keys=list(keys)).model_dump_json(indent=2).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(self.path)
+            _put_in_place(unfinished, self.path)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
+
+
+def _put_in_place(new: Path, old: Path) -> None:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            new.replace(old)
+        except PermissionError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    new.replace(old)

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from ..wire.duration import format_duration
 from ..wire.errors import RateLimited, TokensSpent
-from .limit_settings import Limit, LimitSettings
+from .limit_settings import ANY_ALIAS, Limit, LimitSettings
 
 #: Seconds after which a refused caller may look for a free place: when one will be free nobody knows.
 _PLACE_RETRY_SECONDS = 1
@@ -147,9 +147,13 @@ class Limits:
         settings: how much is allowed.
         counters: where it is counted.
         tell: called when a limit is reached, once in its window.
+
+    Attributes:
+        named: the aliases that have limits of their own, in the order of the settings.
     """
 
     def __init__(self, settings: LimitSettings, counters: Counters, tell: Tell) -> None:
+        self.named = tuple(name for name in settings.alias if name != ANY_ALIAS)
         self._limits_of = lru_cache(maxsize=1024)(lambda person, alias: _by_kind(settings.limits_of(person, alias)))
         self._counters = counters
         self._tell = tell

@@ -32,6 +32,9 @@ from .yaml_text import Path, YamlDocument, YamlProblem, read_yaml, same_value, w
 #: A file past this size is not an alias.
 MAX_BYTES = 256 * 1024
 
+#: Mistakes of a document that are told.
+MOST_FAULTS = 100
+
 #: Fields of BodhiApp's files that mean nothing here; they stay in a file that we change.
 BODHIAPP_FIELDS = frozenset({"id", "source", "family", "features", "chat_template", "created_at", "updated_at"})
 
@@ -48,7 +51,7 @@ class AliasProblem(Exception):
         reason: one sentence.
         param: the field, as in ``request_params.temperature``, or None where none is to blame.
         line: where in the file, counted from 1, or None.
-        faults: all that is wrong with a document, this first: each a field, or None, and a sentence.
+        faults: what is wrong with a document, this first: each a field, or None, and a sentence.
     """
 
     def __init__(
@@ -286,13 +289,14 @@ def _explain(error: ValidationError) -> tuple[Path, str]:
 
 
 def _explain_all(error: ValidationError) -> list[tuple[Path, str]]:
-    """The mistakes, the deepest first: their places without the names of union branches, and what is wrong."""
+    """The first mistakes, deep ones first: their places without the names of union branches, and what is wrong."""
     entries: dict[Path, list[ErrorDetails]] = {}
     for entry in error.errors():
         entries.setdefault(_place(entry), []).append(entry)
     # Where something inside a value is wrong, another branch of a union has refused the value as a whole.
-    places = [place for place in entries if not any(place == other[: len(place)] != other for other in entries)]
-    return [(place, _why(entries[place])) for place in sorted(places, key=len, reverse=True)]
+    around = {place[:end] for place in entries for end in range(len(place))}
+    places = sorted((place for place in entries if place not in around), key=len, reverse=True)
+    return [(place, _why(entries[place])) for place in places[:MOST_FAULTS]]
 
 
 def _why(entries: Sequence[ErrorDetails]) -> str:

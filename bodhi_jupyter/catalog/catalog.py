@@ -7,7 +7,7 @@ import difflib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
@@ -97,6 +97,16 @@ class Catalog:
         """All aliases, each name once: the first source that offers it wins."""
         await self._look()
         return list(self._merge().listed)
+
+    def name_among(self, names: Collection[str], alias: Alias) -> str:
+        """The first of `names` that is the alias's own or stands for the same model; its own where none does."""
+        if not names or alias.name in names:
+            return alias.name
+        by_name = self._merge().by_name
+        others = ((name, by_name.get(name)) for name in names)
+        return next(
+            (name for name, other in others if other and _is_same_model(other.target, alias.target)), alias.name
+        )
 
     def last_listed(self) -> list[Alias]:
         """The same as it was when the sources were last asked; never waits."""
@@ -287,19 +297,24 @@ class _Merged:
 def _merge(shelves: Sequence[_Shelf]) -> _Merged:
     # How many backends offer a model by each name.
     offers = Counter(alias.name for shelf in shelves for alias in shelf.aliases if shelf.is_backend(alias))
+    of_backends = {
+        shelf.full_name(alias): alias.target for shelf in shelves for alias in shelf.aliases if shelf.is_backend(alias)
+    }
     listed: dict[str, Alias] = {}
     unlisted: dict[str, Alias] = {}
     for shelf in shelves:
         for alias in shelf.aliases:
+            # Names may have slashes; the full name of a backend's model stays that model's.
+            is_taken = not _is_same_model(of_backends.get(alias.name, alias.target), alias.target)
             offered = replace(alias, stale=True) if shelf.failure is not None else alias
             full_name, is_backend = shelf.full_name(alias), shelf.is_backend(alias)
             if is_backend and offers[alias.name] > 1:
                 found = listed.setdefault(full_name, replace(offered, name=full_name))
                 unlisted.setdefault(alias.name, found if _is_same_model(found.target, alias.target) else offered)
-            elif (found := listed.setdefault(alias.name, offered)) is offered:
+            elif not is_taken and (found := listed.setdefault(alias.name, offered)) is offered:
                 if is_backend:
                     unlisted.setdefault(full_name, offered)
-            elif is_backend or not _is_same_model(found.target, alias.target):
+            elif is_backend or is_taken or not _is_same_model(found.target, alias.target):
                 # Its own name is another's: by that name something else would be deleted, copied or unloaded.
                 unlisted.setdefault(full_name, replace(offered, name=full_name))
     by_name = {**unlisted, **listed}

@@ -15,7 +15,6 @@ from .base import GatewayHandler
 class CountedHandler(GatewayHandler):
     """Base of every route that runs a model; what only observes or manages is a plain `GatewayHandler`."""
 
-    _runs_model = False
     _reservation: Reservation | None = None
     _has_place = False
 
@@ -82,11 +81,13 @@ class CountedHandler(GatewayHandler):
             RateLimited: a limit is reached.
             Busy: too many requests are being answered, and wait.
         """
-        self._runs_model = True
+        self.record.runs_model = True
         limits = self.gateway.limits
         if limits is not None:
             assert self.record.person is not None
-            self._reservation = await limits.reserve(self.record.person, alias.name)
+            # A limit is of the model: whoever may copy an alias would else have one without it.
+            name = self.gateway.catalog.name_among(limits.named, alias)
+            self._reservation = await limits.reserve(self.record.person, name)
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True
         self.gateway.collector.hold()
@@ -97,7 +98,7 @@ class CountedHandler(GatewayHandler):
 
     def on_finish(self) -> None:
         """Charge what was used."""
-        if self._runs_model:
+        if self.record.runs_model:
             self.record.estimate_tokens()
         super().on_finish()
         if self._has_place:

@@ -31,6 +31,7 @@ Batch = Sequence[str | list[int]]
 #: Inputs sent to the engine at once: it does not notice a caller that leaves, but between two batches we do; and
 #: 64 vectors of 16,384 numbers still fit into a document that is read whole.
 BATCH = 64
+_CHARACTERS_OF_A_TOKEN = 4
 _NOT_FORWARDED = OPENAI_HOSTED | {"dimensions"}
 
 
@@ -98,7 +99,7 @@ class RerankHandler(CountedHandler):
         document = await leased_document(
             self.gateway, alias, "/v1/rerank", body, size=len(sent), field="documents", feature="reranking"
         )
-        _note_prompt_tokens(self, document)
+        _note_prompt_tokens(self, document, [request.query, *request.texts])
         if request.return_documents:
             try:
                 document["results"] = with_documents(document.get("results"), request.texts)
@@ -138,16 +139,24 @@ async def embed(
             except ValueError:
                 raise BackendFailed(f"The backend {alias.target.backend!r} sent what are no embeddings.") from None
             vectors.extend([shorten(vector, dimensions) for vector in whole])
-            _note_prompt_tokens(handler, document)
+            _note_prompt_tokens(handler, document, batch)
 
     await with_lease(handler.gateway, alias, embed_rest, keep_alive)
     return vectors
 
 
-def _note_prompt_tokens(handler: GatewayHandler, document: dict[str, Any]) -> None:
-    """Add the document's count to the request's record."""
-    tokens, _ = token_counts(document) or (0, 0)
+def _note_prompt_tokens(handler: GatewayHandler, document: dict[str, Any], inputs: Batch) -> None:
+    """Add the document's count to the request's record, or an estimate where the server tells none."""
+    counts = token_counts(document)
+    if counts is None:
+        handler.record.estimated = True
+    tokens = counts[0] if counts else sum(map(_about, inputs))
     handler.record.prompt_tokens = (handler.record.prompt_tokens or 0) + tokens
+
+
+def _about(text: str | list[int]) -> int:
+    """How many tokens a text has, by a usual rule."""
+    return len(text) if isinstance(text, list) else max(1, len(text) // _CHARACTERS_OF_A_TOKEN)
 
 
 default_handlers = [

@@ -11,7 +11,9 @@ def live_source(gateway: Gateway) -> LiveSource:
     """How the gateway's state is asked for."""
     pool = gateway.pool
     return LiveSource(
-        streams=lambda: [record.dialect for record in gateway.in_flight.values() if record.streamed],
+        streams=lambda: [
+            record.dialect for record in gateway.in_flight.values() if record.streamed and record.runs_model
+        ],
         waiting=lambda: {
             "admission": gateway.admission.waiting,
             "model": sum(state.waiting for state in pool.states().values()),

@@ -55,7 +55,8 @@ class _AliasHandler(GatewayHandler):
     def check_harmless(self, document: dict[str, Any], before: StoredAlias | None = None) -> None:
         """Refuse what a scoped key may not let an engine do, or learn of the disk: it opens no files but models.
 
-        `before` is the alias that is replaced: what its file says already is not the key's doing.
+        `before` is the alias that is replaced: what its file says already is not the key's doing. For a thread: a
+        document with many mistakes takes long.
 
         Raises:
             NotAllowed: an argument for llama-server reads, writes, runs or listens, or may; a file is no GGUF.
@@ -136,7 +137,7 @@ class AliasesHandler(_AliasHandler):
     async def post(self) -> None:
         """Create one: 201, or 409 if the name is taken."""
         document = await self.document()
-        self.check_harmless(document)
+        await asyncio.to_thread(self.check_harmless, document)
         stored = await asyncio.to_thread(self.store.create, document)
         await self.changed()
         self.set_status(201)
@@ -159,13 +160,16 @@ class AliasHandler(_AliasHandler):
         # Its name may be left out; what is checked has to be what is written.
         document = {"alias": name, **await self.document()}
         try:
-            self.check_harmless(document, await asyncio.to_thread(self.store.get, name))
+            await asyncio.to_thread(self._check_change, name, document)
             stored = await asyncio.to_thread(self.store.update, name, document, if_match=self.if_match())
         except AliasNotFound:
             await self.explain_absence(name)
             raise
         await (self.changed() if stored.file.alias == name else self.gone(name))
         await self.answer_alias(stored)
+
+    def _check_change(self, name: str, document: dict[str, Any]) -> None:
+        self.check_harmless(document, self.store.get(name))
 
     @web.authenticated
     @authorized

@@ -98,10 +98,10 @@ class Metrics:
             _counter(PROMPT_TOKENS, record.dialect, model).inc(countable(record.prompt_tokens))
         if record.completion_tokens:
             _counter(COMPLETION_TOKENS, record.dialect, model).inc(countable(record.completion_tokens))
-        if record.streamed:
+        if record.streamed and record.runs_model:
             self._count_stream(record, model)
         if record.end == "client left":
-            _counter(DISCONNECTS, record.dialect, "mid_stream" if record.chunks else "before").inc()
+            _counter(DISCONNECTS, record.dialect, "mid_stream" if record.streamed else "before").inc()
         for queue, seconds in (("admission", record.queue_seconds), ("model", record.lease_seconds)):
             if seconds is not None:
                 _histogram(QUEUE_WAIT, queue).observe(seconds)

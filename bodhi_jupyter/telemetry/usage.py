@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..wire.usage import UsageQuery
@@ -97,7 +97,7 @@ def _copy(connection: sqlite3.Connection, path: Path, query: UsageQuery) -> bool
     # A server that was killed may have left a transaction, which only who may write can undo.
     for mode in ("rw", "ro"):
         try:
-            connection.execute("ATTACH ? AS file", (f"{path.absolute().as_uri()}?mode={mode}",))
+            connection.execute("ATTACH ? AS file", (f"{_uri(path.absolute())}?mode={mode}",))
         except sqlite3.Error:
             continue
         try:
@@ -113,6 +113,12 @@ def _copy(connection: sqlite3.Connection, path: Path, query: UsageQuery) -> bool
         finally:
             connection.execute("DETACH file")
     return False
+
+
+def _uri(path: PurePath) -> str:
+    """An absolute path as SQLite takes it: the server of a Windows share is part of the path, not an authority."""
+    uri = path.as_uri()
+    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
 
 
 def _series(connection: sqlite3.Connection, query: UsageQuery) -> Rows:
@@ -175,7 +181,7 @@ def _disconnects(connection: sqlite3.Connection) -> Rows:
     return _select(
         connection,
         f"SELECT endpoint, alias, {_WHICH_LIBRARY},"  # noqa: S608 - our own names
-        " CASE WHEN chunks > 0 THEN 'mid_stream' ELSE 'before' END AS phase, COUNT(*) AS count,"
+        " CASE WHEN streamed THEN 'mid_stream' ELSE 'before' END AS phase, COUNT(*) AS count,"
         " AVG(seconds) AS mean_seconds, AVG(chunks) AS mean_chunks FROM requests WHERE \"end\" = 'client left'"
         f" GROUP BY endpoint, alias, {_WHICH_LIBRARY}, phase ORDER BY count DESC LIMIT {_TOP}",
     )

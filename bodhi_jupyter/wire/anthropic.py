@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .errors import GatewayError
-from .lenient import Lenient
+from .lenient import Items, Lenient
 
 
 class TextBlock(Lenient):
@@ -69,7 +69,7 @@ class ToolResultBlock(Lenient):
 
     type: Literal["tool_result"]
     tool_use_id: str
-    content: str | list[ResultBlock] | None = None
+    content: str | Items[ResultBlock] | None = None
     is_error: bool | None = None
 
 
@@ -96,7 +96,7 @@ class Message(Lenient):
     """One turn."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[Block]
+    content: str | Items[Block]
 
 
 class Tool(Lenient):
@@ -144,9 +144,9 @@ class CountTokensRequest(Lenient):
     """``POST /v1/messages/count_tokens``."""
 
     model: Annotated[str, Field(min_length=1)]
-    messages: Annotated[list[Message], Field(min_length=1)]
-    system: str | list[TextBlock] | None = None
-    tools: list[Tool] | None = None
+    messages: Annotated[Items[Message], Field(min_length=1)]
+    system: str | Items[TextBlock] | None = None
+    tools: Items[Tool] | None = None
     tool_choice: Annotated[ToolChoice | NamedTool, Field(discriminator="type")] | None = None
     thinking: Annotated[Thinking | BudgetedThinking, Field(discriminator="type")] | None = None
 
@@ -157,7 +157,7 @@ class MessagesRequest(CountTokensRequest):
     # 0 asks Anthropic to fill its cache; the engine answers one token (measured).
     max_tokens: Annotated[int, Field(ge=0, lt=2**31)]
     stream: bool | None = None
-    stop_sequences: list[str] | None = None
+    stop_sequences: Items[str] | None = None
     temperature: Annotated[float, Field(ge=0, le=1)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
 from .inputs import Prompts, each
-from .lenient import Lenient
+from .lenient import Items, Lenient
 from .misread import tidied
 from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
 from .schema import check_schema_field
@@ -49,7 +49,7 @@ class CompletionRequest(PromptFormat):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: LogitBias | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: str | Annotated[Items[str], Field(max_length=4)] | None = None
     seed: Annotated[int, Field(ge=-INT64, lt=INT64)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -8,7 +8,9 @@ import reprlib
 from functools import lru_cache
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
+# Digits are read in one way only: callers write what is matched here, and a run of them that may be split anywhere
+# takes quadratic time.
+_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
 _PARTS = re.compile(_PART, re.ASCII)
 #: Characters of a value that an error repeats.
 _SHOWN = 64

@@ -6,10 +6,12 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
+from .lenient import Items
+
 #: OpenAI's limit on the inputs of one request of embeddings; here for prompts too.
 MAX_INPUTS = 2048
 
-Tokens = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Tokens = Annotated[Items[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -25,17 +27,17 @@ def _form(value: object) -> str:
 
 Inputs = Annotated[
     Annotated[Text, Tag("text")]
-    | Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS), Tag("texts")]
+    | Annotated[Items[Text], Field(min_length=1, max_length=MAX_INPUTS), Tag("texts")]
     | Annotated[Tokens, Tag("tokens")]
-    | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_INPUTS), Tag("lists of tokens")],
+    | Annotated[Items[Tokens], Field(min_length=1, max_length=MAX_INPUTS), Tag("lists of tokens")],
     Discriminator(_form),
 ]
 #: The same, where a text may be empty.
 Prompts = Annotated[
     Annotated[str, Tag("text")]
-    | Annotated[list[str], Field(min_length=1, max_length=MAX_INPUTS), Tag("texts")]
+    | Annotated[Items[str], Field(min_length=1, max_length=MAX_INPUTS), Tag("texts")]
     | Annotated[Tokens, Tag("tokens")]
-    | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_INPUTS), Tag("lists of tokens")],
+    | Annotated[Items[Tokens], Field(min_length=1, max_length=MAX_INPUTS), Tag("lists of tokens")],
     Discriminator(_form),
 ]
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from .errors import InvalidField
 from .json_text import parsed_text
-from .lenient import Lenient
+from .lenient import Items, Lenient
 from .validation import fault
 
 #: In pydantic's validation context: the hosts from which images may be fetched.
@@ -131,11 +131,11 @@ class RefusalPart(Lenient):
     refusal: str
 
 
-TextParts = Annotated[list[TextPart], Field(min_length=1)]
+TextParts = Annotated[Items[TextPart], Field(min_length=1)]
 UserParts = Annotated[
-    list[Annotated[TextPart | ImagePart | AudioPart | FilePart, Field(discriminator="type")]], Field(min_length=1)
+    Items[Annotated[TextPart | ImagePart | AudioPart | FilePart, Field(discriminator="type")]], Field(min_length=1)
 ]
-AssistantParts = Annotated[list[Annotated[TextPart | RefusalPart, Field(discriminator="type")]], Field(min_length=1)]
+AssistantParts = Annotated[Items[Annotated[TextPart | RefusalPart, Field(discriminator="type")]], Field(min_length=1)]
 
 
 class FunctionCall(Lenient):
@@ -185,7 +185,7 @@ class AssistantMessage(Lenient):
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Items[ToolCall] | None = None
     function_call: FunctionCall | None = None
     name: str | None = None
 

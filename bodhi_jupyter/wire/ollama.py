@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from .duration import parse_duration
 from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound
+from .lenient import Items
 from .names import check_model_name
 from .ollama_messages import OllamaMessage, OllamaModel
 from .ollama_options import check_options
@@ -159,8 +160,8 @@ class Answering(_Running):
 class OllamaChatRequest(Answering):
     """``POST /api/chat``."""
 
-    messages: list[OllamaMessage] = Field(default_factory=list)
-    tools: list[Tool] = Field(default_factory=list)
+    messages: Items[OllamaMessage] = Field(default_factory=list)
+    tools: Items[Tool] = Field(default_factory=list)
 
 
 class OllamaGenerateRequest(Answering):
@@ -170,9 +171,9 @@ class OllamaGenerateRequest(Answering):
     suffix: str = ""
     system: str = ""
     template: str = ""
-    context: list[int] = Field(default_factory=list)
+    context: Items[int] = Field(default_factory=list)
     raw: bool = False
-    images: list[str] = Field(default_factory=list)
+    images: Items[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> OllamaGenerateRequest:

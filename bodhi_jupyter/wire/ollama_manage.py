@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from .errors import InvalidField, NotSupported
+from .lenient import Items
 from .ollama import OllamaRequest
 from .ollama_messages import OllamaModel
 from .ollama_options import as_go_has_them, check_options
@@ -70,7 +71,7 @@ class OllamaCreateRequest(OllamaRequest):
     files: dict[str, str] | None = None
     adapters: dict[str, str] | None = None
     template: str | None = None
-    license: str | list[str] | None = None
+    license: str | Items[str] | None = None
     """Taken, and not kept: an alias has no licence of its own."""
 
     system: str | None = None

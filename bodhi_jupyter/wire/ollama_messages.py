@@ -6,13 +6,15 @@ import base64
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from .errors import BackendFailed, InvalidField
-from .lenient import Lenient
+from .lenient import Items, Lenient
 from .media import MEDIA_TYPES, media_type
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -49,8 +51,8 @@ class OllamaMessage(OllamaModel):
     role: str = ""
     content: str = ""
     thinking: str = ""
-    images: list[str] = Field(default_factory=list)
-    tool_calls: list[ToolCall] = Field(default_factory=list)
+    images: Items[str] = Field(default_factory=list)
+    tool_calls: Items[ToolCall] = Field(default_factory=list)
     tool_name: str = ""
     tool_call_id: str = ""
 
@@ -121,12 +123,19 @@ def _media_part(image: str, field: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{mime};base64,{text}"}}
 
 
+#: A turn, counted backwards, and a call in it.
+_Place = tuple[int, int]
+
+
 class _Calls:
     """Which calls there were, turn by turn, and which have no result yet."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._open: list[list[tuple[str, str]]] = []
+        self._turns = 0
+        #: Heaps of places and ids: each call under its id, its name and no name; the last turn comes first.
+        self._open: defaultdict[tuple[str, str], list[tuple[_Place, str]]] = defaultdict(list)
+        self._answered: set[_Place] = set()
 
     def made(self, calls: Sequence[ToolCall], where: str) -> list[dict[str, Any]]:
         turn: list[dict[str, Any]] = []
@@ -141,16 +150,21 @@ class _Calls:
                     "function": {"name": call.function.name, "arguments": arguments},
                 }
             )
-        self._open.append([(call["function"]["name"], call["id"]) for call in turn])
+        self._turns += 1
+        for made in turn:
+            entry = ((-self._turns, made["index"]), made["id"])
+            for key in {("id", made["id"]), ("name", made["function"]["name"]), ("name", "")}:
+                heappush(self._open[key], entry)
         return turn
 
     def answered(self, call_id: str, name: str) -> str:
         """The id of the call that a result belongs to; a new one where there is none."""
-        for turn in reversed(self._open):
-            for call in turn:
-                if call[1] == call_id or (not call_id and name in ("", call[0])):
-                    turn.remove(call)
-                    return call[1]
+        calls = self._open[("id", call_id) if call_id else ("name", name)]
+        while calls:
+            place, found = heappop(calls)
+            if place not in self._answered:
+                self._answered.add(place)
+                return found
         self._count += 1
         return call_id or f"call_{self._count}"
 

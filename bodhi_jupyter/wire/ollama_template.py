@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from .errors import InvalidField
 
+#: Of a prompt: a template may repeat a long one thousands of times. No body is so long by default.
+MOST_CHARACTERS = 2**26
 #: Nobody nests deeper by hand.
 _MAX_DEPTH = 32
 _VARIABLE = re.compile(r"\.(System|Prompt|Response|Suffix)")
@@ -53,6 +55,7 @@ class _Renderer:
         self._values = values
         self._open: list[_Branch] = []
         self._written: list[str] = []
+        self._length = 0
         self._over = False
 
     def render(self, template: str) -> str:
@@ -72,6 +75,9 @@ class _Renderer:
     def _write(self, text: str) -> None:
         if self._active and not self._over:
             self._written.append(text)
+            self._length += len(text)
+            if self._length > MOST_CHARACTERS:
+                raise _refused(f"it makes more than {MOST_CHARACTERS:,} characters")
 
     def _act(self, text: str) -> None:
         if variable := _VARIABLE.fullmatch(text):
@@ -107,16 +113,21 @@ def _tokens(template: str) -> list[_Text | _Action]:
     """Text and actions in turn; white space that a trim marker takes away is gone."""
     tokens: list[_Text | _Action] = []
     trim = False
-    while template:
-        text, opening, rest = template.partition("{{")
-        left = opening and rest[:1] == "-" and rest[1:2].isspace()
+    place = 0
+    while place < len(template):
+        opening = template.find("{{", place)
+        text = template[place : opening if opening >= 0 else None]
+        after = template[opening + 2 : opening + 4] if opening >= 0 else ""
+        left = after[:1] == "-" and after[1:].isspace()
         text = text.lstrip() if trim else text
         tokens.append(_Text(text.rstrip() if left else text))
-        if not opening:
+        if opening < 0:
             break
-        action, closing, template = rest[1 if left else 0 :].partition("}}")
-        if not closing:
+        begin = opening + (3 if left else 2)
+        closing = template.find("}}", begin)
+        if closing < 0:
             raise _refused("an action is not closed with }}")
+        action, place = template[begin:closing], closing + 2
         trim = action.endswith("-") and action[-2:-1].isspace()
         tokens.append(_Action((action[:-1] if trim else action).strip()))
     return tokens

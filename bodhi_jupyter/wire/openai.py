@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .duration import parse_duration
 from .errors import InvalidField
-from .lenient import Lenient
+from .lenient import Items, Lenient
 from .messages import IMAGE_HOSTS, AudioPart, ImagePart, Message, UserMessage, image_host
 from .schema import check_schema_field
 from .validation import fault, parse_request
@@ -76,7 +76,7 @@ class AllowedTools(Lenient):
     """Some of the tools, and whether one of them must be called."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedChoice], Field(min_length=1)]
+    tools: Annotated[Items[NamedChoice], Field(min_length=1)]
 
 
 class AllowedChoice(Lenient):
@@ -165,8 +165,22 @@ def asked_for_usage(body: Mapping[str, Any]) -> dict[str, Any]:
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
+
+
+def _until_first_wrong(biases: Any) -> Any:
+    """The same, but where biases are wrong the first of them alone: the check tells of all that it sees."""
+    if isinstance(biases, dict):
+        for token, bias in biases.items():
+            if bias is not False and (type(bias) not in {int, float} or not -100 <= bias <= 100):
+                return {token: bias}
+    return biases
+
+
 #: llama.cpp's ``false`` forbids a token, and its list form also takes text for a token (llama.cpp server README).
-LogitBias = dict[str, Bias | Literal[False]] | list[tuple[int | str, Bias | Literal[False]]]
+LogitBias = (
+    Annotated[dict[str, Bias | Literal[False]], BeforeValidator(_until_first_wrong)]
+    | Items[tuple[int | str, Bias | Literal[False]]]
+)
 #: -1 is llama.cpp's "no limit"; 0 is sent by real SDK calls and means one token there (measured).
 TokenLimit = Annotated[int, Field(ge=-1, lt=2**31)]
 
@@ -183,13 +197,13 @@ class ChatRequest(Lenient):
     """``POST /v1/chat/completions``."""
 
     model: Annotated[str, Field(min_length=1)]
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[Items[Message], Field(min_length=1)]
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: str | Annotated[Items[str], Field(max_length=4)] | None = None
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
     presence_penalty: Penalty | None = None
@@ -199,13 +213,13 @@ class ChatRequest(Lenient):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     seed: Annotated[int, Field(ge=-INT64, lt=INT64)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tools: Annotated[Items[Tool], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[FunctionDefinition], Field(min_length=1, max_length=128)] | None = None
+    functions: Annotated[Items[FunctionDefinition], Field(min_length=1, max_length=128)] | None = None
     function_call: Literal["none", "auto"] | FunctionName | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    modalities: list[Literal["text", "audio"]] | None = None
+    modalities: Items[Literal["text", "audio"]] | None = None
     keep_alive: Annotated[float | str, AfterValidator(_check_duration)] | None = None
     """A field of ours, as Ollama has one: how long the model is to stay loaded afterwards."""
 

@@ -37,6 +37,7 @@ class RequestRecord:
         error_kind: the code of the error's class, one of a fixed set, whatever a backend calls it.
         field: the request's field that the error names.
         end: how it ended for the caller.
+        runs_model: it makes a model work, and counts against the limits.
         streamed: an event stream was begun.
         chunks: events of a stream that came from the engine; about one for each token.
         seconds: from the request's headers to the last byte of the answer.
@@ -69,6 +70,7 @@ class RequestRecord:
     error_kind: str | None = None
     field: str | None = None
     end: End = "finished"
+    runs_model: bool = False
     streamed: bool = False
     chunks: int = 0
     seconds: float = 0.0
@@ -90,8 +92,8 @@ class RequestRecord:
 
     @property
     def tokens(self) -> int:
-        """All that were used, as far as they are known."""
-        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
+        """All that were used, as far as they are known; a server's impossible counts give nothing back."""
+        return countable(self.prompt_tokens or 0) + countable(self.completion_tokens or 0)
 
     def note_model(self, name: str) -> None:
         """Keep the model's name as the caller wrote it.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from .lenient import Lenient
+from .lenient import Items, Lenient
 
 MAX_DOCUMENTS = 2048
 
@@ -23,7 +23,7 @@ class RerankRequest(Lenient):
 
     model: Annotated[str, Field(min_length=1)]
     query: Annotated[str, Field(min_length=1)]
-    documents: Annotated[list[str | TextDocument], Field(min_length=1, max_length=MAX_DOCUMENTS)]
+    documents: Annotated[Items[str | TextDocument], Field(min_length=1, max_length=MAX_DOCUMENTS)]
     top_n: Annotated[int, Field(ge=1)] | None = None
     return_documents: bool | None = None
 

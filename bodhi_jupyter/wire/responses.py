@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticKnownError
 
 from .errors import RequestError
-from .lenient import Lenient
+from .lenient import Items, Lenient
 from .messages import ImageAddress
 from .schema import check_schema_field
 
@@ -60,7 +61,7 @@ class Message(Lenient):
 
     type: Literal["message"]
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | list[Part]
+    content: str | Items[Part]
 
 
 class FunctionCallItem(Lenient):
@@ -77,7 +78,7 @@ class FunctionCallOutput(Lenient):
 
     type: Literal["function_call_output"]
     call_id: str
-    output: str | list[InputText]
+    output: str | Items[InputText]
 
 
 class ReasoningText(Lenient):
@@ -90,8 +91,8 @@ class ReasoningItem(Lenient):
     """What the model thought in an earlier turn."""
 
     type: Literal["reasoning"]
-    summary: list[ReasoningText] | None = None
-    content: list[ReasoningText] | None = None
+    summary: Items[ReasoningText] | None = None
+    content: Items[ReasoningText] | None = None
 
 
 Item = Annotated[Message | FunctionCallItem | FunctionCallOutput | ReasoningItem, Field(discriminator="type")]
@@ -138,7 +139,7 @@ class AllowedTools(Lenient):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[list[NamedFunction], Field(min_length=1)]
+    tools: Annotated[Items[NamedFunction], Field(min_length=1)]
 
 
 ToolChoice = Annotated[NamedFunction | AllowedTools, Field(discriminator="type")]
@@ -184,13 +185,22 @@ class Reasoning(Lenient):
 
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+MOST_METADATA = 16
+
+
+def _few(metadata: Any) -> Any:
+    """The same; refused before each entry is looked at where there are too many: the check tells of all wrong ones."""
+    if isinstance(metadata, dict) and len(metadata) > MOST_METADATA:
+        limits = {"field_type": "Dictionary", "max_length": MOST_METADATA, "actual_length": len(metadata)}
+        raise PydanticKnownError("too_long", limits)
+    return metadata
 
 
 class ResponsesRequest(Lenient):
     """``POST /v1/responses``; without a `model` the default one answers."""
 
     model: Annotated[str, Field(min_length=1)] | None = None
-    input: Annotated[str | Annotated[list[Item], Field(min_length=1)], BeforeValidator(with_types)]
+    input: Annotated[str | Annotated[Items[Item], Field(min_length=1)], BeforeValidator(with_types)]
     instructions: str | None = None
     stream: bool | None = None
     max_output_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
@@ -199,11 +209,13 @@ class ResponsesRequest(Lenient):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     text: TextConfig | None = None
     reasoning: Reasoning | None = None
-    tools: list[FunctionTool] | None = None
+    tools: Items[FunctionTool] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    include: list[str] | None = None
-    metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
+    include: Items[str] | None = None
+    metadata: (
+        Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_METADATA), BeforeValidator(_few)] | None
+    ) = None
     truncation: Literal["auto", "disabled"] | None = None
     store: bool | None = None
     background: bool | None = None

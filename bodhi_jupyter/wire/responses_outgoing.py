@@ -116,7 +116,7 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     """Tools and choice in words that are obeyed: an object as choice means "auto" to the engine (llama.cpp#26535)."""
     if not tools or choice == "none":
         return {}
-    chosen = _chosen(request)
+    chosen = frozenset(_chosen(request))
     offered = [without_nulls(tool) for tool in tools if not chosen or tool["name"] in chosen]
     if isinstance(request.tool_choice, AllowedTools):
         choice = request.tool_choice.mode

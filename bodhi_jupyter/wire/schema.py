@@ -122,13 +122,16 @@ _PATTERN = re.compile(
          )*\$""",
     re.VERBOSE,
 )
-_NEGATED = re.compile(r"\[\^[^\]]*\]")
+# One that is not closed goes on to the end: looking for it again from each "[^" takes quadratic time.
+_NEGATED = re.compile(r"\[\^[^\]]*\]?")
 _UNESCAPED = re.compile(r'["\x00-\x1f]|\\[nrtfv\\]')
 
 
 #: Schemas whose checks are remembered, and the bytes that one may have: at most 8 MB together.
 CACHED = 128
 MAX_CACHED = 64 * 1024
+#: Characters of a JSON pointer that are kept.
+_SHOWN = 256
 
 
 class UnfitSchema(ValueError):
@@ -185,15 +188,16 @@ def _check(schema: Mapping[str, Any], *, strict: bool) -> None:
         if problem := shape_fault(node) or _reference_fault(node, schema):
             raise UnfitSchema(f"'{where}' is not a valid schema: {problem}.", code="invalid_json_schema")
     _check_ends([node for _, node in nodes], schema)
+    ends: dict[int, Any] = {}
     for where, node in nodes:
-        if problem := _misread(node, schema) or (_left_out(node) if strict else None):
+        if problem := _misread(node, schema, ends) or (_left_out(node) if strict else None):
             raise UnfitSchema(f"'{where}' cannot be enforced: {problem}.")
     if schema.keys() & LEFT_OUT and not schema.keys() & _ENFORCED:
         raise UnfitSchema(f"'#' cannot be enforced: '{min(schema.keys() & LEFT_OUT)}', and there is nothing else.")
 
 
 def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The schema and all within it or referred to, with JSON pointers; what is no object is left out."""
+    """The schema and all within it or referred to, with JSON pointers (cut); what is no object is left out."""
     waiting: list[tuple[str, Any]] = [("#", schema)]
     seen = set()
     while waiting:
@@ -203,15 +207,20 @@ def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
         seen.add(id(node))
         yield where, node
         if is_pointer(reference := node.get("$ref")):
-            waiting.append((reference, target_of(reference, schema)))
+            waiting.append((reference[:_SHOWN], target_of(reference, schema)))
         for key in node.keys() & _CONTAINERS:
             value = node[key]
             if key in _NAMED_SCHEMAS and isinstance(value, dict):
-                waiting += [(f"{where}/{key}/{name}", inner) for name, inner in value.items()]
+                waiting += [(_below(where, key, name), inner) for name, inner in value.items()]
             elif key in _LISTS_OF_SCHEMAS and isinstance(value, list):
-                waiting += [(f"{where}/{key}/{index}", inner) for index, inner in enumerate(value)]
+                waiting += [(_below(where, key, index), inner) for index, inner in enumerate(value)]
             elif key in _ONE_SCHEMA:
-                waiting.append((f"{where}/{key}", value))
+                waiting.append((_below(where, key), value))
+
+
+def _below(where: str, *steps: str | int) -> str:
+    """The pointer to a place below, cut: all places below a long one would repeat it."""
+    return f"{where}/{'/'.join(map(str, steps))}"[:_SHOWN]
 
 
 _CONTAINERS = frozenset({*_ONE_SCHEMA, *_LISTS_OF_SCHEMAS, *_NAMED_SCHEMAS})
@@ -265,8 +274,8 @@ def _instead(node: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[Any]:
         yield from node.get(key, ())
 
 
-def _misread(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:
-    """What the grammar would say differently, with or without ``strict``."""
+def _misread(node: Mapping[str, Any], root: Mapping[str, Any], ends: dict[int, Any]) -> str | None:
+    """What the grammar would say differently, with or without ``strict``; `ends` as for `_end_of`."""
     if "anyOf" in node and "oneOf" in node:
         return "'anyOf' and 'oneOf' in one place"
     if "prefixItems" in node and isinstance(node.get("items"), dict):
@@ -274,7 +283,9 @@ def _misread(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:
     for low, high in _ORDERED:
         if low in node and high in node and node[low] > node[high]:
             return f"'{low}' is greater than '{high}'"
-    if "allOf" in node and ("properties" in node or not all(_is_mergeable(one, root) for one in node["allOf"])):
+    if "allOf" in node and (
+        "properties" in node or not all(_is_mergeable(_end_of(one, root, ends)) for one in node["allOf"])
+    ):
         return "'allOf' of anything but plain objects"
     pattern = node.get("pattern")
     if pattern is not None and _is_anchored(pattern) and _UNESCAPED.search(_NEGATED.sub("", pattern)):
@@ -282,10 +293,19 @@ def _misread(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_mergeable(node: Any, root: Mapping[str, Any]) -> bool:
-    """Whether it may stand in an ``allOf``: of those only properties and enumerations are read."""
-    while isinstance(node, dict) and is_pointer(node.get("$ref")):
+def _end_of(node: Any, root: Mapping[str, Any], ends: dict[int, Any]) -> Any:
+    """What a chain of references leads to; `ends` has those of links that were followed, by their ids."""
+    passed = []
+    while isinstance(node, dict) and is_pointer(node.get("$ref")) and id(node) not in ends:
+        passed.append(id(node))
         node = target_of(node["$ref"], root)
+    end = ends.get(id(node), node)
+    ends.update(dict.fromkeys(passed, end))
+    return end
+
+
+def _is_mergeable(node: Any) -> bool:
+    """Whether it may stand in an ``allOf``: of those only properties and enumerations are read."""
     return isinstance(node, dict) and not node.keys() & set(_BRANCHES) and ("properties" in node or "enum" in node)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bodhi_jupyter.access import key_store
 from bodhi_jupyter.access.key_store import KeyFileProblem, KeyNameRefused, KeyStore, NoSuchKey
 from bodhi_jupyter.access.keys import KeyHolder, KeyRing
 from bodhi_jupyter.access.watched_keys import WatchedKeys
@@ -234,3 +235,37 @@ class TestRing:
                 assert await ring.verify_long_lived(other.key) is None
         assert warnings == [f"{store.path} cannot be read: Permission denied."]
         assert await holder(ring, other.key) == "key:shell"
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, times: int) -> list[Path]:
+    """Windows, where somebody reads the file for a while; the files that were to be replaced, each time."""
+    asked: list[Path] = []
+    replace = Path.replace
+
+    def refuse(path: Path, target: Path) -> Path:
+        asked.append(target)
+        if len(asked) <= times:
+            raise PermissionError(13, "Permission denied")
+        return replace(path, target)
+
+    monkeypatch.setattr(key_store, "_ATTEMPTS", 5)
+    monkeypatch.setattr(key_store, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(Path, "replace", refuse)
+    return asked
+
+
+def test_a_key_is_revoked_while_a_server_looks_at_the_file(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create("editor")
+    asked = refusing(monkeypatch, times=4)
+    store.revoke("editor")
+    assert asked == [store.path] * 5
+    assert list(store.list()) == []
+
+
+def test_what_is_never_permitted_is_told(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create("editor")
+    asked = refusing(monkeypatch, times=9)
+    with pytest.raises(KeyFileProblem, match="cannot be written: Permission denied"):
+        store.revoke("editor")
+    assert len(asked) == 5
+    assert [key.name for key in store.list()] == ["editor"]

@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from bodhi_jupyter.catalog.alias_file import MAX_BYTES, AliasProblem, parse_document, parse_text, render
+from bodhi_jupyter.catalog.alias_file import MAX_BYTES, MOST_FAULTS, AliasProblem, parse_document, parse_text, render
 
 MODERN_BODHIAPP = """\
 alias: llama3:instruct
@@ -174,6 +174,15 @@ def test_all_mistakes_of_a_document_are_told():
         "tags[1]",
     ]
     assert dict(caught.value.faults)[None].startswith("exactly one of")
+
+
+def test_many_mistakes_are_looked_at_once_each_and_the_first_are_told():
+    """Hours, were each held against each other."""
+    with pytest.raises(AliasProblem) as caught:
+        parse_document({"alias": "a", "path": "a.gguf", "tags": [1] * 100_000, "request_params": {"stop": ["a", 5]}})
+    params = [param for param, _ in caught.value.faults]
+    assert params[:3] == ["request_params.stop[1]", "tags[0]", "tags[1]"]
+    assert len(params) == MOST_FAULTS
 
 
 @pytest.mark.parametrize("data", [b"\x00", b"alias: \xff", b"a: &a\n- *a", b"[" * 300, b"#" * (MAX_BYTES + 1)])

@@ -71,6 +71,59 @@ def test_the_first_source_wins_a_name_and_the_default_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [Source("box", "llama")],  # then the server's is listed under its full name
+        [Source("box", "gpu/llama")],
+    ],
+)
+def test_a_servers_full_name_is_no_aliass(others: list[Source]) -> None:
+    async def test() -> None:
+        mine = Source("aliases", "gpu/llama", backend="elsewhere")
+        catalog = Catalog([mine, Source("gpu", "llama"), *others])
+        assert (await catalog.resolve("gpu/llama")).target == RemoteTarget("gpu", "llama")
+        assert (await catalog.resolve("aliases/gpu/llama")).target == RemoteTarget("elsewhere", "gpu/llama")
+        assert (await catalog.resolve("aliases/gpu/llama")).name == "aliases/gpu/llama"
+        listed = {alias.name: alias.target.backend for alias in await catalog.aliases()}
+        assert listed.get("gpu/llama", "gpu") == "gpu"
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("asked", "names", "found"),
+    [
+        ("copy", ["other", "big"], "big"),
+        ("copy", ["copy", "big"], "copy"),
+        ("big", ["copy", "big"], "big"),
+        ("other", ["big", "nobody"], "other"),
+        ("copy", ["gpu/big"], "gpu/big"),
+        ("other", [], "other"),
+    ],
+)
+def test_a_copy_is_found_under_the_name_of_its_model(asked: str, names: list[str], found: str) -> None:
+    async def test() -> None:
+        mine = Source("aliases")
+        mine.aliases = lambda: asyncio.sleep(0, [Alias("copy", RemoteTarget("gpu", "big"), 0, "aliases")])
+        catalog = Catalog([mine, Source("gpu", "big", "other")])
+        assert catalog.name_among(names, await catalog.resolve(asked)) == found
+
+    run(test)
+
+
+def test_an_alias_may_stand_for_the_model_whose_full_name_it_has() -> None:
+    async def test() -> None:
+        aliases = [Alias("gpu/llama", RemoteTarget("gpu", "llama"), 0, "aliases")]
+        mine = Source("aliases")
+        mine.aliases = lambda: asyncio.sleep(0, aliases)
+        catalog = Catalog([mine, Source("gpu", "llama")])
+        assert (await catalog.resolve("gpu/llama")).owned_by == "aliases"
+
+    run(test)
+
+
+@pytest.mark.parametrize(
     ("sources", "default"),
     [
         ([Source("a", "m"), Source("b", "m")], "a/m"),
@@ -96,7 +149,6 @@ def test_the_default_is_what_the_list_has_under_its_name(sources: list[Source], 
         ([Source("files", "m", backend="local"), Source("gpu", "m")], ["gpu"], "gpu/m"),
         ([Source("aliases", "m", backend="other"), Source("gpu", "m")], ["gpu"], "gpu/m"),
         ([Source("files", "m", backend="local"), Source("gpu", "m"), Source("b", "m")], ["gpu"], "gpu/m"),
-        ([Source("aliases", "gpu/m", backend="other"), Source("gpu", "m"), Source("b", "m")], ["gpu"], "m"),
         ([Source("aliases", "m", backend="gpu"), Source("box", "m", backend="local")], ["box"], "box/m"),
     ],
 )
@@ -118,11 +170,13 @@ def test_the_default_keeps_a_name_of_its_own_where_another_model_has_its_name(
     run(test)
 
 
-def test_the_default_is_not_answered_by_another_where_both_its_names_are_taken() -> None:
+def test_the_default_has_its_full_name_where_aliases_have_both_its_names() -> None:
     async def test() -> None:
         catalog = Catalog([Source("aliases", "m", "gpu/m", backend="other"), Source("gpu", "m")], ["gpu"])
-        with pytest.raises(ModelNotFound):
-            await catalog.resolve("default")
+        found = await catalog.resolve("default")
+        assert (found.name, found.target) == ("gpu/m", RemoteTarget("gpu", "m"))
+        assert found is await catalog.resolve("gpu/m")
+        assert names(await catalog.aliases()) == ["gpu/m", "m"]
 
     run(test)
 

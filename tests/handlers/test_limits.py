@@ -179,6 +179,25 @@ async def test_what_is_wrong_or_unknown_does_not_count(client) -> None:
     assert await remaining(client, "requests") == 50
 
 
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"suffix": "x", "format": "json"}, "format"),
+        ({"suffix": "x", "template": "{{ .Prompt }}"}, "template"),
+        ({"raw": True, "images": ["iVBORw0KGgoAAAANSUhEUg=="]}, "images"),
+        ({"context": [1], "images": ["iVBORw0KGgoAAAANSUhEUg=="]}, "images"),
+        ({"template": "{{ range .Messages }}{{ end }}"}, "template"),
+    ],
+)
+async def test_what_is_wrong_with_a_prompt_is_found_before_it_counts(client, fake, records, wrong, param) -> None:
+    before = await remaining(client, "requests")
+    refused = await client.post("/api/generate", json={"model": "fake-model", "prompt": "hello", **wrong})
+    assert refused.status_code == 400
+    assert ratelimit_headers(refused) == {}
+    assert await remaining(client, "requests") == before - 1
+    assert [(one.status, one.field) for one in records] == [(200, None), (400, param), (200, None)]
+
+
 async def test_what_the_model_cannot_do_does_not_count(client, jp_data_dir) -> None:
     folder = jp_data_dir / "bodhi" / "models"
     folder.mkdir(parents=True)
@@ -290,6 +309,26 @@ class TestTokens:
         await request
         assert (records[0].chunks, records[0].last_token_seconds) == (7, last)
 
+    @pytest.mark.parametrize(
+        ("path", "body", "tokens"),
+        [
+            ("/v1/embeddings", {"input": ["x" * 40, "y"]}, 11),
+            ("/v1/embeddings", {"input": [[1, 2, 3], [4, 5]]}, 5),
+            ("/api/embed", {"input": ["x" * 40, "y"]}, 11),
+            ("/v1/rerank", {"query": "x" * 8, "documents": ["y" * 12, "z"]}, 6),
+        ],
+    )
+    async def test_vectors_of_a_server_that_tells_no_counts_are_charged_by_what_was_sent(
+        self, client, fake, records, path: str, body: dict[str, Any], tokens: int
+    ) -> None:
+        data = [{"object": "embedding", "index": index, "embedding": [3.0, 4.0]} for index in range(2)]
+        results = [{"index": index, "relevance_score": 0.5} for index in range(2)]
+        fake.script = [behave.status(200, {"object": "list", "data": data, "results": results})]
+        response = await client.post(path, json={"model": "fake-model", **body})
+        assert response.status_code == 200, response.text
+        assert (records[0].prompt_tokens, records[0].estimated) == (tokens, True)
+        assert await remaining(client, "tokens") == 1000 - tokens
+
     async def test_one_that_never_ran_is_not(self, client, fake, records) -> None:
         fake.script = [behave.status(400)]
         assert (await client.post(PATH, json=BODY)).status_code == 400
@@ -321,6 +360,24 @@ class TestSpentTokens:
         assert "30 tokens per day for the model 'fake-model'" in error["message"]
         assert response.headers["x-should-retry"] == "false"
         assert int(response.headers["retry-after"]) > 80_000
+
+
+class TestCopies:
+    @pytest.fixture
+    def limits(self) -> dict[str, Any]:
+        return {"alias": {"elsewhere": {"streams": 1}, "fake-model": {"requests_per_minute": 2}, "own": {}}}
+
+    async def test_a_copy_shares_what_its_model_is_allowed(self, client, error_of) -> None:
+        for name in ("copy", "own"):
+            made = await client.post("/api/copy", json={"source": "fake-model", "destination": name})
+            assert made.status_code == 200
+        assert (await client.post(PATH, json={**BODY, "model": "copy"})).status_code == 200
+        assert (await client.post(PATH, json=BODY)).status_code == 200
+        for name in ("copy", "fake-model"):
+            refused = await client.post(PATH, json={**BODY, "model": name})
+            assert refused.status_code == 429
+            assert "2 requests per minute for the model 'fake-model'" in error_of(refused)["message"]
+        assert (await client.post(PATH, json={**BODY, "model": "own"})).status_code == 200
 
 
 class TestStreams:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from bodhi_jupyter.catalog.alias_file import parse_document
+from bodhi_jupyter.handlers import manage_aliases
 from tests.handlers.aliases import PATH, create, names, url
 
 HARMFUL = {"extra_args": ["--chat-template-file", "/etc/hostname"]}
@@ -69,6 +72,20 @@ class TestArguments:
     async def test_what_is_no_alias_is_told_as_ever(self, keyed, error_of) -> None:
         refused = await keyed.post(PATH, json={"alias": "mine", "context_params": HARMFUL})
         assert (refused.status_code, error_of(refused)["code"]) == (400, "invalid_alias")
+
+    async def test_the_event_loop_does_not_look_at_it(self, keyed, model, monkeypatch) -> None:
+        """A document with many mistakes takes long."""
+        threads = []
+
+        def watched(document: dict[str, Any]) -> Any:
+            threads.append(threading.current_thread())
+            return parse_document(document)
+
+        monkeypatch.setattr(manage_aliases, "parse_document", watched)
+        await create(keyed, "mine", model)
+        assert (await keyed.put(url("mine"), json={"path": model})).status_code == 200
+        assert len(threads) == 2
+        assert threading.main_thread() not in threads
 
 
 class TestFiles:

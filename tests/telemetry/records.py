@@ -19,6 +19,7 @@ CHAT = RequestRecord(
     alias="tutor",
     backend="gpu-box",
     status=200,
+    runs_model=True,
     seconds=1.0,
     prompt_tokens=30,
     completion_tokens=5,

@@ -97,6 +97,27 @@ def test_failures_are_counted_by_what_they_are(metrics: Metrics) -> None:
     assert "bodhi_stream_duration_seconds_sum{dialect=ollama,end=client_left}" not in counted  # no event came
 
 
+def test_a_stream_that_no_model_makes_has_no_tokens_to_time(metrics: Metrics) -> None:
+    changes = Changes()
+    times = {"first_token_seconds": 0.2, "last_token_seconds": 0.6, "chunks": 5, "streamed": True}
+    pulled = {"prompt_tokens": None, "completion_tokens": None, "runs_model": False}
+    metrics.record(record(route="POST /api/pull", dialect="ollama", alias=None, model="pulled", **times, **pulled))
+    assert {name.partition("{")[0] for name in changes()} == {
+        "bodhi_requests_total",
+        "bodhi_request_duration_seconds_count",
+        "bodhi_request_duration_seconds_sum",
+    }
+
+
+def test_a_whole_answer_that_nobody_waits_for_has_not_begun(metrics: Metrics) -> None:
+    """Its events come from the engine: the client has seen none."""
+    changes = Changes()
+    metrics.record(record(dialect="anthropic", status=499, end="client left", chunks=3))
+    counted = changes()
+    assert counted["bodhi_client_disconnects_total{dialect=anthropic,phase=before}"] == 1
+    assert "bodhi_client_disconnects_total{dialect=anthropic,phase=mid_stream}" not in counted
+
+
 def test_models_that_come_and_go_are_counted(metrics: Metrics) -> None:
     changes = Changes()
     metrics.model("loaded", "counted", seconds=2.0)

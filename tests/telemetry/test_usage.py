@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import sqlite3
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pytest
 
 from bodhi_jupyter.telemetry.labels import _SPECIAL_CODES
 from bodhi_jupyter.telemetry.ledger import Ledger
-from bodhi_jupyter.telemetry.usage import usage, usage_csv
+from bodhi_jupyter.telemetry.usage import _uri, usage, usage_csv
 from bodhi_jupyter.wire.answers_usage import Usage
 from bodhi_jupyter.wire.record import RequestRecord
 from bodhi_jupyter.wire.usage import UsageQuery
@@ -22,6 +24,25 @@ from tests.telemetry.records import record
 #: A midnight in UTC.
 MIDNIGHT = 1_795_305_600.0
 DAY = 86400.0
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        (PurePosixPath("/home/ann/a b?.db"), "file:///home/ann/a%20b%3F.db"),
+        (PureWindowsPath(r"C:\Users\ann\x.db"), "file:///C:/Users/ann/x.db"),
+        (PureWindowsPath(r"\\server\users\ann\x.db"), "file:////server/users/ann/x.db"),
+    ],
+)
+def test_ledgers_are_found_on_shares_too(path: PurePath, uri: str) -> None:
+    assert _uri(path) == uri
+
+
+def test_what_stands_for_a_share_is_no_authority_to_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "x.db").touch()
+    share = PureWindowsPath("/" + (tmp_path / "x.db").as_posix())
+    with closing(sqlite3.connect(f"{_uri(share)}?mode=ro", uri=True)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
 @pytest.fixture
@@ -158,14 +179,15 @@ def test_what_we_call_unsupported_is_an_incompatibility(kept) -> None:
 def test_disconnects_tell_when_clients_leave(kept) -> None:
     left = {"end": "client left", "started": MIDNIGHT}
     folder = kept(
-        *(record(**left, chunks=n, seconds=2.0) for n in (10, 20)),
-        record(**left, chunks=0, seconds=9.0, client="curl"),
+        *(record(**left, chunks=n, seconds=2.0, streamed=True) for n in (10, 20)),
+        # Of a whole answer the engine's events were read, and the client saw none.
+        record(**left, chunks=7, seconds=9.0, client="curl"),
         record(started=MIDNIGHT),
     )
     found = usage(folder, query())["disconnects"]
     assert [(one["phase"], one["client"], one["count"], one["mean_chunks"]) for one in found] == [
         ("mid_stream", "openai-python", 2, 15.0),
-        ("before", "curl", 1, 0.0),
+        ("before", "curl", 1, 7.0),
     ]
 
 

@@ -45,6 +45,13 @@ def test_what_go_refuses_is_refused(value):
         parse_duration(value)
 
 
+@pytest.mark.parametrize("value", ["1" * 2**20, "1." * 2**19, "1s" * 2**19 + "1"], ids=["digits", "dots", "parts"])
+def test_a_long_text_is_read_once(value):
+    """Hours, were each digit a place to read it differently."""
+    with pytest.raises(ValueError, match="duration such as '5m'"):
+        parse_duration(value)
+
+
 @pytest.mark.parametrize("value", [None, True, [], float("nan")])
 def test_other_values_are_refused(value):
     with pytest.raises(ValueError, match="expected seconds"):

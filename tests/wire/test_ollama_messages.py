@@ -209,3 +209,15 @@ def said(message: dict[str, Any]) -> dict[str, Any]:
 def test_no_call_is_answered_twice(messages) -> None:
     answered = [message["tool_call_id"] for message in sent(*messages) if message["role"] == "tool"]
     assert len(answered) == len(set(answered))
+
+
+def test_results_find_their_calls_at_once_however_many_there_are() -> None:
+    """Minutes, were each result held against each call."""
+    many = range(60_000)
+    messages = sent(
+        {"role": "assistant", "tool_calls": [call("f", f"id {index}") for index in many]},
+        *({"role": "tool", "content": "", "tool_call_id": f"unknown {index}"} for index in many),
+        {"role": "tool", "content": "", "tool_call_id": f"id {many[-1]}"},
+        {"role": "tool", "content": ""},
+    )
+    assert [one["tool_call_id"] for one in messages[-3:]] == [f"unknown {many[-1]}", f"id {many[-1]}", "id 0"]

@@ -69,6 +69,11 @@ def test_what_is_refused(template) -> None:
     assert (info.value.status, info.value.param) == (400, "template")
 
 
+def test_a_template_that_repeats_a_long_prompt_does_not_fill_the_memory() -> None:
+    with pytest.raises(InvalidField, match="characters"):
+        render_template("{{ .Prompt }}" * 10_000, prompt="x" * 2**20)
+
+
 def test_values_are_never_read_as_templates() -> None:
     assert render_template("{{ .Prompt }}{{ .Response }}", prompt="{{ .System }}") == "{{ .System }}"
 

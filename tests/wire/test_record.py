@@ -51,6 +51,11 @@ def test_a_count_that_is_none_can_still_be_added_up(told: int, counted: int) -> 
     assert countable(told) == counted
 
 
+@pytest.mark.parametrize(("prompt", "completion", "tokens"), [(7, 5, 12), (None, None, 0), (-50, 5, 5), (7, -50, 7)])
+def test_a_negative_count_gives_nothing_back(prompt: int | None, completion: int | None, tokens: int) -> None:
+    assert RequestRecord("req_1", "POST /", prompt_tokens=prompt, completion_tokens=completion).tokens == tokens
+
+
 def test_the_line_tells_what_is_known_and_cannot_be_broken_in_two() -> None:
     record = RequestRecord(
         "req_1", "POST /v1/x", user="ann", client="curl", model="a\nb", alias="tutor", status=400, field="x\ny"

@@ -8,7 +8,8 @@ import pytest
 from openai.lib._parsing._completions import type_to_response_format_param
 from pydantic import BaseModel, Field
 
-from bodhi_jupyter.wire.schema import CHECKED_AFTERWARDS, LEFT_OUT, UnfitSchema, check_schema
+from bodhi_jupyter.wire import schema as schemas
+from bodhi_jupyter.wire.schema import CHECKED_AFTERWARDS, LEFT_OUT, UnfitSchema, check_schema, subschemas
 from bodhi_jupyter.wire.schema_answers import conforms
 
 OBJECT: dict[str, Any] = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
@@ -153,6 +154,43 @@ def test_a_refusal_says_where() -> None:
         UnfitSchema, match=r"'#/properties/a/items' is not a valid schema: 'minLength' must be an integer"
     ):
         check_schema({"properties": {"a": {"items": {"minLength": "3"}}}}, strict=False)
+
+
+def test_a_long_name_is_not_repeated_for_each_place_below_it() -> None:
+    below = {f"p{index}": {"type": "string"} for index in range(1000)}
+    wheres = [where for where, _ in subschemas({"properties": {"x" * 10_000: {"properties": below}}})]
+    assert len(wheres) == 1002
+    assert max(map(len, wheres)) == 256
+
+
+def test_each_link_of_a_chain_of_references_is_followed_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many places of an ``allOf`` lead into the chain: that was each link for each place."""
+    links = 300
+    chain: dict[str, Any] = {f"p{index}": {"$ref": f"#/$defs/p{index + 1}"} for index in range(links)}
+    schema = {
+        "allOf": [{"$ref": "#/$defs/p0"} for _ in range(links)],
+        "$defs": {**chain, f"p{links}": {"properties": {"a": {"const": 1}}}},
+    }
+    followed = []
+
+    def target_of(reference: str, root: Any) -> Any:
+        followed.append(reference)
+        return find(reference, root)
+
+    find = schemas.target_of
+    monkeypatch.setattr(schemas, "target_of", target_of)
+    assert code_of(schema, strict=False) is None
+    assert len(followed) <= 5 * 2 * links
+    chain_end = {"type": "string"}
+    assert code_of({**schema, "$defs": {**chain, f"p{links}": chain_end}}, strict=False) == "unsupported_json_schema"
+
+
+def test_a_class_that_is_never_closed_is_read_once() -> None:
+    """The engine refuses it aloud; minutes, were the end looked for from each bracket."""
+    assert code_of({"type": "string", "pattern": f"^{'[^' * 2**19}$"}, strict=False) is None
+    assert code_of({"type": "string", "pattern": '^[^[^"$'}, strict=False) is None
+    assert code_of({"type": "string", "pattern": '^[^["]$'}, strict=False) is None
+    assert code_of({"type": "string", "pattern": '^[^[]"$'}, strict=False) == "unsupported_json_schema"
 
 
 def test_a_value_alone_is_no_reason_to_refuse() -> None:

@@ -7,11 +7,16 @@ import random
 from typing import Annotated, Any
 
 import pytest
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from bodhi_jupyter.wire.anthropic import MessagesRequest
+from bodhi_jupyter.wire.completions import CompletionRequest
+from bodhi_jupyter.wire.embeddings import EmbeddingRequest
 from bodhi_jupyter.wire.errors import GatewayError, InvalidField, MalformedBody
 from bodhi_jupyter.wire.lenient import Lenient
-from bodhi_jupyter.wire.openai import parse_chat
+from bodhi_jupyter.wire.ollama import OllamaChatRequest, OllamaGenerateRequest
+from bodhi_jupyter.wire.openai import ChatRequest, parse_chat
+from bodhi_jupyter.wire.rerank import RerankRequest
 from bodhi_jupyter.wire.responses import ResponsesRequest
 from bodhi_jupyter.wire.validation import fault, parse_object, parse_request, render_path
 
@@ -178,3 +183,60 @@ def test_a_name_that_a_caller_makes_up_is_not_kept_whole() -> None:
         parse_chat(json.dumps(chat).encode())
     assert refused.value.param == f"logit_bias.{189 * 'a'}..."
     assert len(refused.value.message) < 400
+
+
+CHAT_BODY = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+TURN = {"model": "m", "max_tokens": 1}
+MANY = 20_000
+#: Requests with lists and objects of wrong items.
+MANY_MISTAKES: dict[str, tuple[type[Lenient], dict[str, Any]]] = {
+    "messages": (ChatRequest, {"model": "m", "messages": [1] * MANY}),
+    "parts": (ChatRequest, {"model": "m", "messages": [{"role": "user", "content": [1] * MANY}]}),
+    "parts of the assistant": (ChatRequest, {"model": "m", "messages": [{"role": "assistant", "content": [1] * MANY}]}),
+    "instructions": (ChatRequest, {"model": "m", "messages": [{"role": "system", "content": [1] * MANY}]}),
+    "calls": (ChatRequest, {"model": "m", "messages": [{"role": "assistant", "tool_calls": [1] * MANY}]}),
+    "biases": (ChatRequest, {**CHAT_BODY, "logit_bias": {str(index): "x" for index in range(MANY)}}),
+    "large biases": (ChatRequest, {**CHAT_BODY, "logit_bias": {str(index): 101 for index in range(MANY)}}),
+    "listed biases": (ChatRequest, {**CHAT_BODY, "logit_bias": [[1]] * MANY}),
+    "stops": (ChatRequest, {**CHAT_BODY, "stop": [1] * MANY}),
+    "tools": (ChatRequest, {**CHAT_BODY, "tools": [1] * MANY}),
+    "functions": (ChatRequest, {**CHAT_BODY, "functions": [1] * MANY}),
+    "modalities": (ChatRequest, {**CHAT_BODY, "modalities": [1] * MANY}),
+    "allowed tools": (
+        ChatRequest,
+        {
+            **CHAT_BODY,
+            "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [1] * MANY}},
+        },
+    ),
+    "inputs": (EmbeddingRequest, {"input": ["x", *([1] * MANY)]}),
+    "tokens": (EmbeddingRequest, {"input": [1, *(["x"] * MANY)]}),
+    "lists of tokens": (EmbeddingRequest, {"input": [[1], *(["x"] * MANY)]}),
+    "prompts": (CompletionRequest, {"model": "m", "prompt": [[-1] * MANY] * 3}),
+    "stops of a completion": (CompletionRequest, {"model": "m", "prompt": "x", "stop": [1] * MANY}),
+    "documents": (RerankRequest, {"model": "m", "query": "x", "documents": [1] * MANY}),
+    "items": (ResponsesRequest, {"input": [1] * MANY}),
+    "parts of an item": (ResponsesRequest, {"input": [{"role": "user", "content": [1] * MANY}]}),
+    "tools of a response": (ResponsesRequest, {"input": "x", "tools": [1] * MANY}),
+    "includes": (ResponsesRequest, {"input": "x", "include": [1] * MANY}),
+    "metadata": (ResponsesRequest, {"input": "x", "metadata": {str(index): 1 for index in range(MANY)}}),
+    "turns": (MessagesRequest, {**TURN, "messages": [1] * MANY}),
+    "blocks": (MessagesRequest, {**TURN, "messages": [{"role": "user", "content": [1] * MANY}]}),
+    "system": (MessagesRequest, {**TURN, "messages": [], "system": [1] * MANY}),
+    "stop sequences": (MessagesRequest, {**TURN, "messages": [], "stop_sequences": [1] * MANY}),
+    "tools of a turn": (MessagesRequest, {**TURN, "messages": [], "tools": [1] * MANY}),
+    "Ollama's messages": (OllamaChatRequest, {"model": "m", "messages": [1] * MANY}),
+    "Ollama's calls": (OllamaChatRequest, {"model": "m", "messages": [{"role": "user", "tool_calls": [1] * MANY}]}),
+    "Ollama's images": (OllamaChatRequest, {"model": "m", "messages": [{"role": "user", "images": [1] * MANY}]}),
+    "Ollama's tools": (OllamaChatRequest, {"model": "m", "tools": [1] * MANY}),
+    "Ollama's context": (OllamaGenerateRequest, {"model": "m", "context": ["x"] * MANY}),
+    "Ollama's other images": (OllamaGenerateRequest, {"model": "m", "images": [1] * MANY}),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), MANY_MISTAKES.values(), ids=MANY_MISTAKES)
+def test_the_first_of_many_mistakes_is_told(kind: type[Lenient], body: dict[str, Any]) -> None:
+    """To list them all takes a second for half a megabyte, on the event loop."""
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate_json(json.dumps(body))
+    assert caught.value.error_count() <= 10

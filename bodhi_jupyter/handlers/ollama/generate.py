@@ -157,7 +157,19 @@ class GenerateHandler(AnsweringHandler):
 
 def _parse(body: bytes) -> tuple[OllamaGenerateRequest, dict[str, Any]]:
     request = parse_ollama(OllamaGenerateRequest, body)
+    if request.prompt or request.suffix or request.images:
+        _check(request)
     return request, generate_chat_body(request, context_length=None)
+
+
+def _check(request: OllamaGenerateRequest) -> None:
+    """Refuse what the body for the engine would be refused for: before it counts, and before a model is loaded."""
+    if request.suffix:
+        gap_body(request, context_length=None)
+    elif request.raw or request.template or request.context:
+        completion_body(request, request.prompt, context_length=None)
+        if request.template:
+            render_template(request.template, system=request.system, prompt=request.prompt)
 
 
 default_handlers = [(r"/api/generate", GenerateHandler)]

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bodhi_jupyter.handlers.live import live_source
 from tests.fakes.hub import PIECE, sha256
 from tests.handlers.ollama.managing import NAME, REPO, chat, delete, error, lines, names
 
@@ -66,7 +67,7 @@ def test_a_wrong_checksum_is_a_line_in_the_stream(client, jp_asyncio_loop, hub):
     assert lines(answer)[-1]["error"].startswith("digest mismatch, file must be downloaded again")
 
 
-def test_the_panel_sees_a_pull_and_stops_it(client, jp_asyncio_loop, hub, content):
+def test_the_panel_sees_a_pull_and_stops_it(client, jp_asyncio_loop, hub, content, extension):
     hub.script.hold_after = 5 * PIECE
 
     async def main() -> None:
@@ -74,6 +75,7 @@ def test_the_panel_sees_a_pull_and_stops_it(client, jp_asyncio_loop, hub, conten
         await asyncio.to_thread(hub.script.held.wait)
         (seen,) = (await client.get("/bodhi/v1/pulls")).json()["data"]
         assert (seen["model"], seen["state"], seen["total"]) == (NAME, "running", len(content))
+        assert live_source(extension.gateway).streams() == []  # those are of models
         assert (await client.delete(f"/bodhi/v1/pulls/{seen['id']}")).status_code == 204
         hub.script.release.set()
         assert lines(await asking)[-1] == {"error": "pull canceled"}
