@@ -53,9 +53,9 @@ export class Composer {
     this.send(text);
   }
 
-  // What the server refused, unless something else is being written by now.
+  // What the server refused stands before what is being written by now.
   takeBack(text) {
-    if (!this.area.value) this.write(text);
+    this.write([text, this.area.value].filter(Boolean).join("\n\n"));
   }
 
   // In place of what is there, which the browser's undo brings back.

@@ -164,7 +164,7 @@ export class Session {
 
   takeBack(text, attachments) {
     this.show(this.before.pop());
-    this.set({ messages: this.messages, attachments });
+    this.set({ messages: this.messages, attachments: [...attachments, ...this.get("attachments")] });
     this.tell("returned", text);
   }
 
