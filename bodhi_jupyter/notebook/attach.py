@@ -9,8 +9,10 @@ from typing import Any
 
 from ..wire.media import media_type
 
-#: What is attached of a text, in bytes of UTF-8: as much as the browser takes of a file (``composer.js``).
+#: What is attached of a text, in bytes of UTF-8: as much as the browser takes of a file (``files.js``).
 MAX_TEXT = 512 * 2**10
+#: What all chats and attachments may have as JSON, in bytes; the browser keeps to the same, and says why.
+MAX_KEPT = 8 * 2**20
 #: What every browser shows, and no text begins with.
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 

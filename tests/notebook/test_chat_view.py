@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import PydanticUserError
 
-from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
+from bodhi_jupyter.notebook.attach import MAX_KEPT, MAX_TEXT, attachment_of
 from bodhi_jupyter.notebook.chat_view import ChatView
 from tests.notebook.node import run
 
@@ -152,5 +152,14 @@ def test_no_letter_is_cut_in_two():
     assert "\ufffd" not in attachment_of("a" + "é" * MAX_TEXT)["text"]
 
 
-def test_it_is_as_much_as_the_browser_takes_of_a_file(tmp_path):
-    assert run("composer.js", "tell(MAX_TEXT);", tmp_path) == MAX_TEXT
+def test_it_is_as_much_as_the_browser_takes(tmp_path):
+    assert run("files.js", "tell(MAX_TEXT); tell(MAX_KEPT);", tmp_path) == [MAX_TEXT, MAX_KEPT]
+
+
+def test_more_than_the_chats_can_hold_is_refused():
+    chat = ChatView(chats=[{"id": "0", "messages": [{"role": "user", "content": "x" * (5 * 2**20)}], "system": ""}])
+    with pytest.raises(ValueError, match=r"^photo does not fit: all chats together hold 8 MB\.$"):
+        chat.attach(PNG + bytes(3 * 2**20), "photo")
+    assert chat.attachments == []
+    chat.attach(PNG, "photo")
+    assert len(chat.attachments) == 1

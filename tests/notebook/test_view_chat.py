@@ -70,3 +70,71 @@ def test_what_is_refused_comes_back_before_what_is_written_by_now(play):
 
 def test_what_is_refused_comes_back_into_an_empty_field_as_it_was(play):
     assert play("await ask('a long text'); await refuse(413); tell(area.value);") == "a long text"
+
+
+# -- how much the chats can hold ----------------------------------------------------------------------------------
+
+#: A picture of so many megabytes, which nothing here can draw; files are read as a browser does.
+FILES = """
+globalThis.FileReader = class {
+  async readAsDataURL(blob) {
+    const data = Buffer.from(await blob.arrayBuffer()).toString("base64");
+    this.result = `data:${blob.type};base64,${data}`;
+    this.onload();
+  }
+};
+globalThis.createImageBitmap = async () => { throw new Error("This is no picture."); };
+const photo = (megabytes, name = "photo.jpg") =>
+  new File([new Uint8Array(megabytes * 2 ** 20)], name, { type: "image/jpeg" });
+const attached = () => session.get("attachments").map(({ name }) => name);
+const notice = () => (chat.notice.hidden ? "" : chat.notice.textContent);
+"""
+
+
+def test_more_than_a_message_to_the_kernel_can_hold_is_not_attached(play):
+    names, notice, kept = play(
+        FILES,
+        "await chat.composer.attach([photo(3, 'one.jpg'), photo(4, 'two.jpg')]);",
+        "tell(attached()); tell(notice()); tell(JSON.stringify(model.saved).length < 10 * 2 ** 20);",
+    )
+    assert names == ["one.jpg"]
+    assert notice.startswith("two.jpg does not fit: all chats together hold 8 MB.")
+    assert kept is True
+
+
+def test_chats_that_are_put_aside_count_too(play):
+    names = play(
+        FILES,
+        "await chat.composer.attach([photo(4)]); await ask('look'); await answer('Yes.'); session.newChat();",
+        "await chat.composer.attach([photo(3)]); tell(attached()); session.removeChat(); session.removeChat();",
+        "await chat.composer.attach([photo(3)]); tell(attached());",
+    )
+    assert names == [[], ["photo.jpg"]]
+
+
+def test_what_is_too_much_is_not_sent_and_stays_in_the_field(play):
+    asked, written, notice = play(
+        FILES,
+        "model.set('messages', [{ role: 'user', content: 'x'.repeat(9 * 2 ** 20) }]); await ask('more');",
+        "tell(model.asked().length); tell(area.value); tell(notice());",
+    )
+    assert (asked, written) == (0, "more")
+    assert notice.startswith("Nothing was sent: all chats together hold 8 MB")
+
+
+def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):
+    drawn, sizes = play(
+        FILES,
+        "const drawn = [];",
+        "globalThis.createImageBitmap = async () => ({ width: 4000, height: 3000 });",
+        "globalThis.OffscreenCanvas = class {",
+        "  constructor(...size) { drawn.push(size); }",
+        "  getContext() { return { drawImage() {} }; }",
+        "  async convertToBlob({ type }) { return new Blob(['small'], { type }); }",
+        "};",
+        "await chat.composer.attach([photo(9), photo(1)]);",
+        "tell(drawn); tell(session.get('attachments').map(({ url }) => url.length));",
+    )
+    assert drawn == [[2048, 1536]]
+    assert sizes[0] < 100
+    assert sizes[1] > 2**20

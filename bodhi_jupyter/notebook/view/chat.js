@@ -31,7 +31,7 @@ class Chat {
     // What held a message back may be corrected, or reset.
     for (const event of ["change", "click"]) this.settings.element.addEventListener(event, () => this.letGo());
     this.composer = new Composer(session, {
-      maySend: () => this.maySend(),
+      maySend: (text) => this.maySend(text),
       send: (text) => session.send(text),
       stop: () => session.stop(),
       complain: (text) => this.complain(text),
@@ -305,7 +305,11 @@ class Chat {
   }
 
   // What is wrong in the settings is not left out behind the person's back.
-  maySend() {
+  maySend(text = "") {
+    if (!this.session.hasRoomFor(text)) {
+      this.complain("Nothing was sent: all chats together hold 8 MB, and this is more. Remove what is attached, or delete a chat with pictures.");
+      return false;
+    }
     const wrong = this.settings.wrong();
     if (!wrong.length) return true;
     this.showSettings(true);

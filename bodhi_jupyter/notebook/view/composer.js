@@ -1,12 +1,10 @@
 // Where a person writes: text, what is attached to it, sending and stopping.
 
 import { h, icon, iconButton } from "./dom.js";
-
-const MAX_IMAGE = 10 * 2 ** 20;
-const MAX_TEXT = 512 * 2 ** 10;
+import { readFile } from "./files.js";
 
 export class Composer {
-  // `send` is given the text, where `maySend` says so; `complain` shows a sentence.
+  // `send` is given the text, where `maySend` says so of it; `complain` shows a sentence.
   constructor(session, { maySend, send, stop, complain }) {
     this.session = session;
     this.maySend = maySend;
@@ -48,7 +46,7 @@ export class Composer {
   submit() {
     const text = this.area.value;
     if (!text.trim() && !this.session.get("attachments").length) return;
-    if (this.session.running || !this.maySend()) return;
+    if (this.session.running || !this.maySend(text)) return;
     this.write("");
     this.send(text);
   }
@@ -122,6 +120,7 @@ export class Composer {
     for (const file of files) {
       try {
         const attachment = await readFile(file);
+        if (!this.session.hasRoomFor(attachment)) throw new Error(`${attachment.name} does not fit: all chats together hold 8 MB. Delete one with pictures.`);
         this.setAttachments([...this.session.get("attachments"), attachment]);
       } catch (error) {
         this.complain(error.message);
@@ -132,28 +131,4 @@ export class Composer {
 
 function shownUrl(url) {
   return url.startsWith("data:image/") ? url : "";
-}
-
-async function readFile(file) {
-  const name = file.name || "pasted";
-  if (file.type.startsWith("image/")) {
-    if (file.size > MAX_IMAGE) throw new Error(`${name} is larger than 10 MB.`);
-    return { kind: "image", name, url: await dataUrl(file) };
-  }
-  if (file.size > MAX_TEXT) throw new Error(`${name} is larger than 512 KB.`);
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
-    return { kind: "text", name, text };
-  } catch {
-    throw new Error(`${name} is neither text nor an image.`);
-  }
-}
-
-function dataUrl(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
 }

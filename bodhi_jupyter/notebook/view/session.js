@@ -2,6 +2,7 @@
 
 import { advised } from "./advice.js";
 import { EventReader } from "./events.js";
+import { isTooMuch } from "./files.js";
 import { onKernelEnd } from "./kernel.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
 import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
@@ -10,6 +11,8 @@ const DEFAULT = "default";
 const ASKING = ["user", "tool"];
 const MAX_UNDO = 50;
 const MAX_BUSY = 25; // milliseconds
+const KEPT_EVERY = 2000; // milliseconds
+const LEFT = "The page was left before the answer ended.";
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
 
 export class Session {
@@ -27,10 +30,21 @@ export class Session {
     model.on("change:messages", () => this.followMessages());
     model.on("msg:custom", ({ kind }) => kind === "models" && this.refreshModels());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
-    // Of a page that was left in the middle of an answer.
-    if (model.get("status").state === "answering") this.setStatus("ready");
+    this.resume();
     this.forgetKernel = onKernelEnd(model, () => this.endKernel());
     this.connecting = this.connect();
+  }
+
+  // After a page that was left in the middle of an answer; its browser may have had time to say that it broke off. Perhaps
+  // another page shows the chat, and the answer still grows there: its messages are not touched.
+  resume() {
+    const { state, detail } = this.get("status");
+    const growing = this.get("growing");
+    if (growing.role && ASKING.includes(this.messages.at(-1)?.role)) this.messages = [...this.messages, growing];
+    const last = this.messages.at(-1);
+    const isOpen = ASKING.includes(last?.role) || last?.stats?.finish_reason === "failed";
+    if (isOpen && ["answering", "failed"].includes(state)) this.setStatus("failed", state === "failed" ? detail : LEFT);
+    else if (state === "answering") this.setStatus("ready");
   }
 
   // The widget is closed: what it has begun ends, and nobody hears of it.
@@ -55,8 +69,10 @@ export class Session {
     return this.model.get(name);
   }
 
+  // Messages that are set hold all that there is of the answer.
   set(values) {
-    for (const [name, value] of Object.entries(values)) this.model.set(name, value);
+    const all = "messages" in values ? { growing: {}, ...values } : values;
+    for (const [name, value] of Object.entries(all)) this.model.set(name, value);
     if (!this.kernel.isOver) this.model.save_changes();
   }
 
@@ -117,12 +133,19 @@ export class Session {
 
   // -- the conversation ------------------------------------------------------------------------------------
 
+  // Beside what is kept already.
+  hasRoomFor(more) {
+    return !isTooMuch([this.messages, this.get("chats"), this.get("attachments"), more]);
+  }
+
   // Python's words win, also over an answer that is streaming.
   followMessages() {
     const messages = this.model.get("messages");
     if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
     this.messages = messages;
     this.stop();
+    this.set({ growing: {} });
+    if (this.status.state === "failed") this.setStatus("ready");
     this.tell("messages");
   }
 
@@ -242,10 +265,15 @@ export class Session {
     if (!transport) throw new ServerError(this.status.detail);
     const events = new EventReader();
     let rested = performance.now();
+    let kept = -Infinity;
     for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
       // Some may have come before it was stopped.
       controller.signal.throwIfAborted();
       if (this.take(answer, events.push(chunk))) return;
+      if (!answer.isEmpty && performance.now() - kept > KEPT_EVERY) {
+        kept = performance.now();
+        this.keep(answer);
+      }
       // However fast it comes: the page has to paint, and to hear of a click on Stop.
       if (performance.now() - rested > MAX_BUSY) {
         await new Promise((resolve) => setTimeout(resolve));
@@ -271,6 +299,12 @@ export class Session {
     } finally {
       this.tell("delta", { message: answer.message, ...added });
     }
+  }
+
+  // As it is if the page is left now.
+  keep(answer) {
+    const { tool_calls: _, ...message } = answer.message;
+    this.set({ growing: { ...message, stats: answer.stats("failed") } });
   }
 
   finish(answer, failure, isStopped) {
