@@ -133,6 +133,19 @@ def test_what_the_server_refuses_goes_back_to_where_it_was_written(start, notebo
     module_visit.errors.clear()
 
 
+def test_a_program_that_is_longer_than_a_rendering_is_copied_whole(start, notebook, backend):
+    chat = start()
+    code = "\n".join(f"# step {number}\n\nx = _f_({number}) * 2" for number in range(900))
+    backend.behave(says(f"Look:\n\n```python\n{code}\n```\n\nThat is **all**."))
+    chat.ask("a long one please")
+    chat.answers.locator("strong", has_text="all").wait_for()
+    assert chat.answers.locator(".bodhi-code-block").count() == 1
+    assert chat.answers.locator("h1").count() == 0
+    chat.answers.get_by_role("button", name="Copy code").click()
+    chat.page.locator(".bodhi-code-header .bodhi-icon.bodhi-done").wait_for()
+    assert chat.page.evaluate("navigator.clipboard.readText()") == code
+
+
 def test_what_was_said_can_be_copied_and_made_into_cells(start, notebook, backend):
     chat = start()
     page = chat.page

@@ -1,6 +1,7 @@
 // A conversation as text, and as cells of the notebook that the chat is in.
 
 import { textOf } from "./conversation.js";
+import { fenceOf } from "./fences.js";
 
 const NAMES_OF = { user: "You", assistant: "Assistant" };
 
@@ -27,7 +28,6 @@ function heading({ role, model }) {
   return `**${inert(model || NAMES_OF[role]).replace(/\s+/g, " ")}**`;
 }
 
-const OPENING = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,})[ \t]*([^\s`]*)/;
 const PYTHON = new Set(["", "python", "py", "python3", "ipython"]);
 
 // A text's parts: { text }, and { code, language } of what is between fences, as CommonMark has them; those without an end
@@ -43,12 +43,10 @@ function blocksOf(text) {
     blocks.push(fence ? { code: joined.trimEnd(), language: fence.language } : { text: joined.trim() });
   };
   for (const line of text.split(/\r?\n/)) {
-    const opening = fence ? null : OPENING.exec(line);
+    const opening = fence ? null : fenceOf(line);
     if (opening) {
       put();
-      const [, indent, marks, language] = opening;
-      const end = new RegExp(`^ {0,3}${marks[0]}{${marks.length},}[ \\t]*$`);
-      fence = { language, end, indent: new RegExp(`^ {0,${indent.length}}`) };
+      fence = opening;
     } else if (fence?.end.test(line)) {
       put();
       fence = null;

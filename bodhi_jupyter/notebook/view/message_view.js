@@ -143,7 +143,8 @@ export class MessageView {
 
   decorate(piece) {
     for (const pre of piece.querySelectorAll("pre.bodhi-code")) {
-      const code = pre.textContent.replace(/\n$/, "");
+      // A long block grows after it was decorated.
+      const code = () => pre.textContent.replace(/\n$/, "");
       const header = h(
         "div",
         { class: "bodhi-code-header" },
@@ -151,8 +152,8 @@ export class MessageView {
         h(
           "span",
           { class: "bodhi-actions" },
-          iconButton("copy", "Copy code", (event) => this.copy(code, event.currentTarget)),
-          iconButton("cell", "Insert as cell below", () => this.actions.insert([{ type: "code", source: code }])),
+          iconButton("copy", "Copy code", (event) => this.copy(code(), event.currentTarget)),
+          iconButton("cell", "Insert as cell below", () => this.actions.insert([{ type: "code", source: code() }])),
         ),
       );
       const block = h("div", { class: "bodhi-code-block" }, header);
