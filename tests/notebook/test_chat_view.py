@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -146,6 +147,59 @@ def test_long_text_is_cut_and_says_so_before_it_is_sent():
     assert long["name"] == "log (the first 512 KB)"
     assert long["text"].endswith("é\n… 4 characters more.")
     assert attachment_of("é" * (MAX_TEXT // 2), "log") == {"kind": "text", "name": "log", "text": "é" * (MAX_TEXT // 2)}
+
+
+class Table:
+    """A table of so many rows, which notes how many are written."""
+
+    written = 0
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def head(self, count: int) -> Table:
+        return Table(min(count, self.rows))
+
+    def to_csv(self) -> str:
+        Table.written += self.rows
+        return "a,b\n" + "1,2\n" * self.rows
+
+
+@pytest.mark.parametrize(("rows", "end"), [(3, "1,2\n"), (100_000, "1,2\n")])
+def test_a_table_that_fits_goes_along_whole(rows, end):
+    table = attachment_of(Table(rows))
+    assert (table["name"], table["text"]) == ("table.csv", "a,b\n" + end * rows)
+
+
+def test_of_a_large_table_only_the_beginning_is_written(monkeypatch):
+    monkeypatch.setattr(Table, "written", 0)
+    table = attachment_of(Table(100_000_000))
+    assert table["name"] == "table.csv (the first 512 KB)"
+    assert table["text"].endswith("\n… The table has 100,000,000 rows.")
+    assert table["text"].startswith("a,b\n1,2\n")
+    assert len(table["text"]) > MAX_TEXT
+    assert Table.written < 4_000_000
+
+
+def test_of_a_large_file_only_the_beginning_is_read(tmp_path):
+    path = tmp_path / "x.log"
+    path.write_bytes("é".encode() * 2**19 + b"\xff")
+    # The disk gives no more than is written; this would fill the memory.
+    os.truncate(path, 2**40)
+    file = attachment_of(path)
+    assert file["name"] == "x.log (the first 512 KB)"
+    assert file["text"] == "é" * (MAX_TEXT // 2) + f"\n… {2**40 - MAX_TEXT:,} bytes more."
+
+
+def test_a_large_image_is_refused_before_all_of_it_is_read(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(PNG)
+    os.truncate(path, 2**40)
+    with pytest.raises(ValueError, match=r"^x\.png is larger than 8 MB\.$"):
+        attachment_of(path)
 
 
 def test_no_letter_is_cut_in_two():
