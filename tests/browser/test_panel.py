@@ -96,6 +96,16 @@ def test_by_keys(notebook):
     notebook.page.get_by_role("heading", name=second, exact=True).wait_for()
 
 
+def test_letters_in_the_list_are_no_commands(notebook):
+    cells = notebook.prompts()
+    notebook.row("guide").click()
+    for key in ("x", "d", "d", "a", "b"):
+        notebook.page.keyboard.press(key)
+    notebook.page.wait_for_timeout(500)
+    assert notebook.prompts() == cells
+    assert notebook.row("guide").is_visible()
+
+
 def test_loading_and_unloading(notebook, module_visit):
     notebook.row("gemma.Q4_0").click()
     notebook.click("Load")

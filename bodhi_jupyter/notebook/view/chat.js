@@ -2,6 +2,7 @@
 
 import { copyText, download, h, icon, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
+import { keepKeys } from "./keys.js";
 import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
@@ -38,8 +39,7 @@ class Chat {
     });
     this.element = h(
       "div",
-      // JupyterLab's shortcuts are for cells, not for what is written here.
-      { class: "bodhi-chat", "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event) },
+      { class: "bodhi-chat", onkeydown: (event) => this.key(event) },
       this.header(),
       this.settings.element,
       this.log,
@@ -49,6 +49,7 @@ class Chat {
       this.meter,
       this.announcer,
     );
+    keepKeys(this.element);
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
     this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.comeIntoSight());
     this.observer.observe(this.element);
