@@ -28,6 +28,8 @@ function heading({ role, model }) {
   return `**${inert(model || NAMES_OF[role]).replace(/\s+/g, " ")}**`;
 }
 
+// A line that may say where a link leads: its label begins here, or in a line before.
+const DEFINITION = /^(?:[\s>*+-]|\d+[.)])*(?:\[|(?:\\.|[^[])*\]:)/;
 const PYTHON = new Set(["", "python", "py", "python3", "ipython"]);
 
 // A text's parts: { text }, and { code, language } of what is between fences, as CommonMark has them; those without an end
@@ -81,7 +83,22 @@ function asMarkdownBlock({ text, code, language }) {
 
 // Markdown cells show HTML: a tag in a model's text is to be seen, and not to be one. Links keep to the web.
 function inert(text) {
-  return text.replace(/<(?=[a-zA-Z/!?])/g, "&lt;").replace(/!\[/g, "[").replace(/(\]\(\s*|\]:\s*)(?!https?:|mailto:|#)/gi, "$1#");
+  return text.split(/(\n[ \t]*\n)/).map(inertParagraph).join("");
+}
+
+// What is code within a line stays as it is, but only where every reader of Markdown finds the same code in it.
+function inertParagraph(text) {
+  const isPlain = !/[\\$|\r]|(?::\/\/|www\.)[^\s<]*`/i.test(text);
+  const lines = text.split("\n").map((line) => line.split(/((?<!`)(`+)(?!`).*?(?<!`)\2(?!`))/));
+  // Every run of backticks has its end in its line: the pieces are text, code, the code's backticks, text ...
+  const isPaired = lines.every((pieces) => pieces.every((piece, at) => at % 3 || !piece.includes("`")));
+  if (!isPlain || !isPaired) return text.split("\n").map(inertLine).join("\n");
+  return lines.map((pieces) => pieces.map((piece, at) => [inertLine, String, () => ""][at % 3](piece)).join("")).join("\n");
+}
+
+function inertLine(line) {
+  const links = line.replace(/<(?=[a-zA-Z/!?])/g, "&lt;").replace(/!\[/g, "[").replace(/\]\((?!\s*(?:https?:|mailto:|#))\s*/gi, "](#");
+  return DEFINITION.test(links) ? links.replace(/\]:(?!\s*(?:https?:|mailto:|#)|[ \t]*[^\s<]\S*[ \t]+[^\s"'(])\s*/gi, "]:#") : links;
 }
 
 // Below the cell that shows `element`; false where the page gives no way to.
