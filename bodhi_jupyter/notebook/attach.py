@@ -42,7 +42,7 @@ def attachment_of(thing: Any, name: str = "") -> dict[str, str]:
     if isinstance(thing, str):
         return _text(thing, name or "text")
     for write in ("to_csv", "write_csv"):
-        if callable(method := getattr(thing, write, None)):
+        if callable(getattr(thing, write, None)):
             return _of_table(thing, write, name or "table.csv")
     if isinstance(stdout := getattr(thing, "stdout", None), str):
         return _text(stdout, name or "output")

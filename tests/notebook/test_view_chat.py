@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,38 @@ def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):
     assert drawn == [[2048, 1536]]
     assert sizes[0] < 100
     assert sizes[1] > 2**20
+
+
+# -- pasting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("types", "is_attached"),
+    [
+        (["text/plain", "text/html", "text/rtf", "Files"], False),
+        (["text/html", "Files"], True),
+        (["text/plain", "Files"], True),
+        (["Files"], True),
+    ],
+    ids=["cells", "a picture of a page", "a file and its name", "a screenshot"],
+)
+def test_a_picture_of_a_text_is_not_attached_in_its_place(play, types, is_attached):
+    prevented, names = play(
+        FILES,
+        f"const clipboardData = {{ types: {json.dumps(types)}, files: [photo(1)] }};",
+        "const event_ = area.dispatch('paste', { clipboardData }); await settle(); await settle();",
+        "tell(event_.isPrevented); tell(attached());",
+    )
+    assert prevented is is_attached
+    assert names == (["photo.jpg"] if is_attached else [])
+
+
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_pressed_in_the_conversation_is_no_command_of_jupyterlabs(play):
+    letter, control = play(
+        "tell(chat.log.dispatch('keydown', { key: 'd' }).isStopped);",
+        "tell(chat.log.dispatch('keydown', { key: 's', ctrlKey: true }).isStopped);",
+    )
+    assert (letter, control) == (True, False)

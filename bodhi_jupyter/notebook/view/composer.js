@@ -17,7 +17,7 @@ export class Composer {
       placeholder: "Ask something …",
       onkeydown: (event) => this.key(event),
       oninput: () => this.grow(),
-      onpaste: (event) => this.take(event, event.clipboardData),
+      onpaste: (event) => isText(event.clipboardData) || this.take(event, event.clipboardData),
     });
     this.chips = h("div", { class: "bodhi-chips" });
     this.files = h("input", { type: "file", multiple: true, class: "bodhi-offscreen", tabindex: -1, "aria-label": "Files", onchange: () => this.pick() });
@@ -127,6 +127,11 @@ export class Composer {
       }
     }
   }
+}
+
+// What was copied in a spreadsheet or a document, which gives a picture of it along.
+function isText(data) {
+  return ["text/plain", "text/html"].every((type) => data?.types.includes(type));
 }
 
 function shownUrl(url) {
