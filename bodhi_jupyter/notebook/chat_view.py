@@ -83,6 +83,8 @@ class ChatView(anywidget.AnyWidget):
 
     def close(self) -> None:
         """End it, and what it has begun: here and in the browser."""
+        if self.comm is None:  # closed already, or never made: Python closes what it drops
+            return
         self._kernel_side.close()
         close_parts(self)
         super().close()

@@ -99,6 +99,8 @@ class ModelBrowser(widgets.VBox):
 
     def close(self) -> None:
         """End it, and what it has begun."""
+        if self.comm is None:  # closed already, or never made: Python closes what it drops
+            return
         for task in list(self._tasks):
             task.cancel()
         start(self._management.close())

@@ -75,6 +75,8 @@ class Plots(widgets.VBox):
 
     def close(self) -> None:
         """End it."""
+        if self.comm is None:  # closed already, or never made: Python closes what it drops
+            return
         self._log.unlisten(self._draw_speeds)
         start(self._management.close())
         close_parts(self)

@@ -115,9 +115,11 @@ DISPLACED = [
     "[^1]: javascript:alert(1)\n\n[^1]",
     "[x](`javascript:alert(1)`)",
 ]
-HARMLESS = {
-    *"p em strong code pre a ul ol li blockquote h1 h2 h3 h4 h5 h6 hr br table thead tbody tr th td del".split()
-}
+HARMLESS = set(
+    re.findall(
+        r"\w+", "p em strong code pre a ul ol li blockquote h1 h2 h3 h4 h5 h6 hr br table thead tbody tr th td del"
+    )
+)
 _rendered = mistune.create_markdown(escape=False, plugins=["table", "url", "strikethrough"])
 
 
