@@ -174,3 +174,97 @@ def test_what_is_pressed_in_the_conversation_is_no_command_of_jupyterlabs(play):
         "tell(chat.log.dispatch('keydown', { key: 's', ctrlKey: true }).isStopped);",
     )
     assert (letter, control) == (True, False)
+
+
+# -- undoing ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_undone_can_be_brought_back(play):
+    undone, written, brought, saved, field, hidden = play(
+        "await ask('one'); await answer('a long answer'); await ask('two'); await answer('another');",
+        "button('Undo').click(); button('Undo').click(); tell(texts()); tell(area.value); area.value = 'mine';",
+        "button('Redo').click(); button('Redo').click(); await settle();",
+        "tell(texts()); tell(model.saved.messages.length); tell(area.value); tell(button('Redo').hidden);",
+    )
+    assert undone == []
+    # The first that was undone; what was undone then did not replace it.
+    assert written == "two"
+    assert brought == ["one", "a long answer", "two", "another"]
+    assert (saved, field, hidden) == (4, "mine", True)
+
+
+def test_what_is_brought_back_does_not_stay_in_the_field(play):
+    assert play(
+        "model.set('attachments', [NOTE]); await ask('one'); await answer('yes');",
+        "button('Undo').click(); button('Redo').click(); tell([area.value, session.get('attachments').length]);",
+    ) == ["", 0]
+
+
+def test_who_writes_on_after_undo_has_nothing_to_bring_back(play):
+    before, after = play(
+        "tell(button('Redo').hidden); await ask('one'); await answer('yes'); button('Undo').click();",
+        "await ask('two'); tell(button('Redo').hidden);",
+    )
+    assert (before, after) == (True, True)
+
+
+def test_what_was_attached_to_an_undone_message_comes_back_with_it(play):
+    text, attachments, saved = play(
+        "model.set('attachments', [NOTE, PICTURE]); await ask('see'); await answer('I see.');",
+        "session.set({ attachments: [{ ...NOTE, name: 'b.txt' }] }); button('Undo').click();",
+        "tell(area.value); tell(session.get('attachments')); tell(model.saved.attachments.length);",
+    )
+    assert text == "see"
+    assert [(one["kind"], one["name"]) for one in attachments] == [
+        ("text", "a.txt"),
+        ("image", "picture"),
+        ("text", "b.txt"),
+    ]
+    assert attachments[0]["text"] == "words"
+    assert attachments[1]["url"].startswith("data:image/png")
+    assert saved == 3
+
+
+def test_the_result_of_a_call_that_was_not_run_is_not_written_into_the_field(play):
+    assert (
+        play(
+            "await ask('look'); model.chunk(last(), toolCall('{}') + DONE); model.end(last()); await settle();",
+            "await ask('never mind'); button('Undo').click(); tell(area.value);",
+        )
+        == "never mind"
+    )
+
+
+def test_pythons_messages_are_not_lost_by_undo(play):
+    after_one, after_two, redone = play(
+        "await ask('one'); await answer('yes');",
+        "model.set('messages', [{ role: 'user', content: 'Python' }]); session.clear();",
+        "session.undo(); tell(texts()); session.undo(); tell(texts()); session.redo(); tell(texts());",
+    )
+    assert after_one == ["Python"]
+    assert after_two == ["one", "yes"]
+    assert redone == ["Python"]
+
+
+def test_a_chat_that_was_deleted_can_be_brought_back(play):
+    deleted, back, chats, shown = play(
+        "await ask('one'); await answer('yes'); session.set({ system: 'Be kind.' }); session.newChat();",
+        "await ask('two'); await answer('no'); session.openChat(session.get('chats')[0]);",
+        "session.removeChat(); tell(texts()); button('Undo').click(); tell(texts());",
+        "tell(session.get('chats').map(({ messages }) => textOf(messages[0])));",
+        "tell([session.get('chat'), session.get('system'), model.saved.chat]);",
+    )
+    assert deleted == ["two", "no"]
+    assert back == ["one", "yes"]
+    assert chats == ["two"]
+    assert shown == ["1", "Be kind.", "1"]
+
+
+def test_the_keyboard_stays_in_the_chat_where_a_button_goes(play):
+    focus = "document.activeElement.getAttribute('aria-label')"
+    undo, redo, menu = play(
+        "await ask('one'); await answer('yes'); button('Undo').focus(); button('Undo').click();",
+        f"tell({focus}); button('Redo').focus(); button('Redo').click(); tell({focus});",
+        f"saying('Clear chat').focus(); saying('Clear chat').click(); tell({focus});",
+    )
+    assert (undo, redo, menu) == ("Message", "Undo", "More")

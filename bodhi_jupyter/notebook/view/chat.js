@@ -1,13 +1,14 @@
 // The widget: lays out the chat, and brings its parts together.
 
-import { copyText, download, h, icon, iconButton, textButton } from "./dom.js";
+import { copyText, download, h, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
 import { keepKeys } from "./keys.js";
+import { menuOf } from "./menu.js";
 import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
 import { Settings } from "./settings.js";
-import { NOT_RUN, openCalls, textOf, titleOf } from "./conversation.js";
+import { NOT_RUN, openCalls, titleOf } from "./conversation.js";
 import { asCells, asMarkdown, insertCells } from "./cells.js";
 
 const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that counts the words of a text."];
@@ -78,42 +79,22 @@ class Chat {
     this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
     this.toggle = iconButton("settings", "Settings", () => this.showSettings(this.settings.element.hidden), { "aria-expanded": "false" });
     this.undo = iconButton("undo", "Undo", () => this.takeBack());
+    this.redo = iconButton("redo", "Redo", () => this.bringBack(), { hidden: true });
     return h(
       "div",
       { class: "bodhi-header" },
       h("div", { class: "bodhi-group" }, this.picker, this.about),
-      h("div", { class: "bodhi-group" }, this.chats, iconButton("add", "New chat", () => this.newChat()), this.undo, this.toggle, this.menu()),
+      h("div", { class: "bodhi-group" }, this.chats, iconButton("add", "New chat", () => this.newChat()), this.undo, this.redo, this.toggle, this.menu()),
     );
   }
 
   menu() {
-    const item = (label, action) =>
-      textButton(label, () => {
-        menu.open = false;
-        action();
-      });
-    const button = h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more"));
-    const leave = (event) => {
-      if (event.key !== "Escape" || !menu.open) return;
-      // Beyond the menu it would stop the answer.
-      event.stopPropagation();
-      menu.open = false;
-      button.focus();
-    };
-    const menu = h(
-      "details",
-      { class: "bodhi-menu", onkeydown: leave, onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
-      button,
-      h(
-        "div",
-        { class: "bodhi-menu-items" },
-        item("Clear chat", () => this.session.clear()),
-        item("Delete chat", () => this.session.removeChat()),
-        item("Export to Markdown", () => download("chat.md", asMarkdown(this.session.messages))),
-        item("Export to cells", () => this.insert(asCells(this.session.messages))),
-      ),
-    );
-    return menu;
+    return menuOf("More", [
+      ["Clear chat", () => this.session.clear()],
+      ["Delete chat", () => this.session.removeChat()],
+      ["Export to Markdown", () => download("chat.md", asMarkdown(this.session.messages))],
+      ["Export to cells", () => this.insert(asCells(this.session.messages))],
+    ]);
   }
 
   key(event) {
@@ -158,7 +139,8 @@ class Chat {
       if (this.log.children[index] !== element) this.log.insertBefore(element, this.log.children[index] ?? null);
     });
     if (!messages.length) this.log.append(this.empty);
-    this.undo.disabled = !this.session.before.length;
+    this.undo.disabled = !this.session.history.canUndo;
+    this.redo.hidden = !this.session.history.canRedo;
     this.showCalls();
     this.showMeter();
     this.showChats();
@@ -297,7 +279,17 @@ class Chat {
     this.session.undo();
     const kept = this.session.messages;
     const isShorter = kept.length < messages.length && kept.every((message, index) => message === messages[index]);
-    if (isShorter && !this.composer.area.value) this.composer.write(textOf(messages[kept.length]));
+    const sent = isShorter && messages.slice(kept.length).find(({ role }) => role === "user");
+    if (sent) this.composer.giveBack(sent);
+    if (this.undo.disabled) this.composer.area.focus();
+  }
+
+  bringBack() {
+    const { messages } = this.session;
+    this.session.redo();
+    const sent = this.session.messages.slice(messages.length).find(({ role }) => role === "user");
+    if (sent) this.composer.forget(sent);
+    if (this.redo.hidden) this.undo.focus();
   }
 
   // A parameter that the server refuses is told of where it is set, too.

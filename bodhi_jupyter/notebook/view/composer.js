@@ -1,5 +1,6 @@
 // Where a person writes: text, what is attached to it, sending and stopping.
 
+import { attachmentsOf, textOf } from "./conversation.js";
 import { h, icon, iconButton } from "./dom.js";
 import { readFile } from "./files.js";
 
@@ -54,6 +55,21 @@ export class Composer {
   // What the server refused stands before what is being written by now.
   takeBack(text) {
     this.write([text, this.area.value].filter(Boolean).join("\n\n"));
+  }
+
+  // A message that was undone, unless something else is being written by now.
+  giveBack(message) {
+    if (this.area.value) return;
+    this.write(textOf(message));
+    this.setAttachments([...attachmentsOf(message), ...this.session.get("attachments")]);
+  }
+
+  // It is in the conversation again.
+  forget(message) {
+    const isAs = (given) => JSON.stringify(given) === JSON.stringify(this.session.get("attachments"));
+    if (this.area.value !== textOf(message) || !isAs(attachmentsOf(message))) return;
+    this.write("");
+    this.setAttachments([]);
   }
 
   // In place of what is there, which the browser's undo brings back.

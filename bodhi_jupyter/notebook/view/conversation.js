@@ -19,6 +19,16 @@ export function attachedTo(message) {
   return message.content.filter((part, index) => index !== written);
 }
 
+// As they were before they were sent, but for the name of a picture.
+export function attachmentsOf(message) {
+  return attachedTo(message).flatMap(({ text, image_url: image }) => {
+    if (image) return [{ kind: "image", name: "picture", url: image.url }];
+    if (text === undefined) return [];
+    const [, name, rest] = /^(.*?):\n\n(.*)$/s.exec(text) ?? [text, "text", text];
+    return [{ kind: "text", name, text: rest }];
+  });
+}
+
 export function withText(message, text) {
   const attached = attachedTo(message);
   return { ...message, content: attached.length ? [{ type: "text", text }, ...attached] : text };

@@ -1,16 +1,15 @@
 // The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
 
 import { advised } from "./advice.js";
-import { EventReader } from "./events.js";
 import { isTooMuch } from "./files.js";
+import { History } from "./history.js";
 import { onKernelEnd } from "./kernel.js";
+import { receive } from "./receiving.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
 import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
 const ASKING = ["user", "tool"];
-const MAX_UNDO = 50;
-const MAX_BUSY = 25; // milliseconds
 const KEPT_EVERY = 2000; // milliseconds
 const LEFT = "The page was left before the answer ended.";
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
@@ -21,7 +20,7 @@ export class Session {
     this.kernel = new KernelTransport(model);
     this.transport = null;
     this.messages = model.get("messages");
-    this.before = [];
+    this.history = new History();
     this.running = null;
     this.runningCalls = new Map();
     this.unasked = null;
@@ -142,6 +141,7 @@ export class Session {
   followMessages() {
     const messages = this.model.get("messages");
     if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
+    this.history.push(this.messages);
     this.messages = messages;
     this.stop();
     this.set({ growing: {} });
@@ -156,16 +156,27 @@ export class Session {
 
   change(messages) {
     this.stop();
-    this.before = [...this.before, this.messages].slice(-MAX_UNDO);
+    this.history.push(this.messages);
     this.show(messages);
     this.set({ messages });
   }
 
   undo() {
-    if (!this.before.length) return;
+    if (!this.history.canUndo) return;
     this.stop();
-    this.show(this.before.pop());
-    this.set({ messages: this.messages });
+    if (this.history.before.length) this.restore(this.history.undo(this.messages));
+    else this.openChat(this.history.removed);
+  }
+
+  redo() {
+    if (!this.history.canRedo) return;
+    this.stop();
+    this.restore(this.history.redo(this.messages));
+  }
+
+  restore(messages) {
+    this.show(messages);
+    this.set({ messages });
     this.setStatus("ready");
   }
 
@@ -186,7 +197,7 @@ export class Session {
   }
 
   takeBack(text, attachments) {
-    this.show(this.before.pop());
+    this.show(this.history.pop());
     this.set({ messages: this.messages, attachments: [...attachments, ...this.get("attachments")] });
     this.tell("returned", text);
   }
@@ -238,7 +249,7 @@ export class Session {
 
   async answer() {
     const answer = new Answer(this.get("model"));
-    const run = { answer, controller: new AbortController() };
+    const run = { answer, controller: new AbortController(), kept: -Infinity };
     this.running = run;
     const asked = this.messages;
     this.show([...asked, answer.message]);
@@ -260,49 +271,19 @@ export class Session {
     return this.kernel.isOver ? { ...settings, tools: [] } : settings;
   }
 
-  async stream({ answer, controller }, body) {
+  async stream(run, body) {
     const transport = await this.connected();
     if (!transport) throw new ServerError(this.status.detail);
-    const events = new EventReader();
-    let rested = performance.now();
-    let kept = -Infinity;
-    for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
-      // Some may have come before it was stopped.
-      controller.signal.throwIfAborted();
-      if (this.take(answer, events.push(chunk))) return;
-      if (!answer.isEmpty && performance.now() - kept > KEPT_EVERY) {
-        kept = performance.now();
-        this.keep(answer);
-      }
-      // However fast it comes: the page has to paint, and to hear of a click on Stop.
-      if (performance.now() - rested > MAX_BUSY) {
-        await new Promise((resolve) => setTimeout(resolve));
-        rested = performance.now();
-      }
-    }
-    throw new ServerError("The answer broke off before its end.");
+    const { signal } = run.controller;
+    await receive(transport.stream("v1/chat/completions", body, signal), run.answer, signal, (added) => this.grow(run, added));
   }
 
-  // All that a chunk brought, as one change of the page; whether it was the last.
-  take(answer, events) {
-    const added = { content: "", reasoning: "" };
-    try {
-      for (const data of events) {
-        if (data === "[DONE]") return true;
-        const event = JSON.parse(data);
-        if (event.error) throw ServerError.told(event.error);
-        const { content, reasoning } = answer.take(event);
-        added.content += content ?? "";
-        added.reasoning += reasoning ?? "";
-      }
-      return false;
-    } finally {
-      this.tell("delta", { message: answer.message, ...added });
-    }
-  }
-
-  // As it is if the page is left now.
-  keep(answer) {
+  grow(run, added) {
+    const { answer } = run;
+    this.tell("delta", { message: answer.message, ...added });
+    if (answer.isEmpty || performance.now() - run.kept < KEPT_EVERY) return;
+    run.kept = performance.now();
+    // As it is if the page is left now.
     const { tool_calls: _, ...message } = answer.message;
     this.set({ growing: { ...message, stats: answer.stats("failed") } });
   }
@@ -376,22 +357,28 @@ export class Session {
   }
 
   // The one that is shown is put aside, unless it is empty.
-  openChat({ id, messages, system }) {
+  openChat({ id, messages, system = "" }) {
     this.stop();
-    const shown = { id: this.get("chat"), messages: this.messages, system: this.get("system") };
+    const { shown } = this;
     const others = this.get("chats").filter((chat) => chat.id !== id);
-    this.before = [];
+    this.history.begin();
     this.show(messages);
     this.set({ chats: shown.messages.length ? [...others, shown] : others, chat: id, messages, system });
     this.setStatus("ready");
   }
 
+  // Undo brings it back.
   removeChat() {
     this.stop();
-    const [next = { id: String(Date.now()), messages: [], system: "" }, ...others] = this.get("chats").toReversed();
-    this.before = [];
+    const { shown } = this;
+    const [next = { id: String(Date.now()), messages: [] }, ...others] = this.get("chats").toReversed();
+    this.history.begin(shown.messages.length ? shown : null);
     this.show(next.messages);
     this.set({ chats: others.toReversed(), chat: next.id, messages: next.messages, system: next.system ?? "" });
     this.setStatus("ready");
+  }
+
+  get shown() {
+    return { id: this.get("chat"), messages: this.messages, system: this.get("system") };
   }
 }
