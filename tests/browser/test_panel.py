@@ -373,7 +373,7 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
     notebook.row("passing").wait_for(state="detached")
     wait_for("passing", "detached")
     page.get_by_role("tab", name="Chat", exact=True).click()
-    page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked now.").wait_for()
+    page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked from now on.").wait_for()
     assert notebook.value(1, "panel.model") == "default"
 
     # By somebody else, while nobody looks at the list.

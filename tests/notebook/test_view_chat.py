@@ -268,3 +268,17 @@ def test_the_keyboard_stays_in_the_chat_where_a_button_goes(play):
         f"saying('Clear chat').focus(); saying('Clear chat').click(); tell({focus});",
     )
     assert (undo, redo, menu) == ("Message", "Undo", "More")
+
+
+# -- a model that is gone -----------------------------------------------------------------------------------------
+
+
+def test_what_asked_a_model_that_is_gone_can_be_asked_again(play):
+    notice, asked, hidden = play(
+        "session.set({ model: 'lost', models: [...session.get('models'), { id: 'lost', capabilities: [] }] });",
+        "const words = () => (chat.notice.hidden ? '' : chat.notice.textContent);",
+        "await ask('one'); await refuse(404); await settle(); tell(words());",
+        "saying('Try again').click(); await settle(); tell(last().body.model); tell(chat.notice.hidden);",
+    )
+    assert notice == "The model “lost” is gone: “default” is asked from now on.Try again"
+    assert (asked, hidden) == ("default", True)

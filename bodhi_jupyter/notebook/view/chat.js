@@ -118,7 +118,7 @@ class Chat {
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
-    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked now.`);
+    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`, ...this.wayOn());
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -222,10 +222,15 @@ class Chat {
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(this.session.isBusy);
-    if (this.session.isRefused) this.complain(detail);
-    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.maySend() && this.session.retry()));
-    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));
+    if (["failed", "no server"].includes(state)) this.complain(detail, ...this.wayOn());
     else this.notice.hidden = true;
+  }
+
+  // What can be done about what went wrong, if something did.
+  wayOn() {
+    const { state } = this.session.status;
+    if (state === "failed" && !this.session.isRefused) return [textButton("Try again", () => this.maySend() && this.session.retry())];
+    return state === "no server" ? [textButton("Look again", () => this.session.lookAgain())] : [];
   }
 
   showKernel() {
