@@ -282,3 +282,43 @@ def test_what_asked_a_model_that_is_gone_can_be_asked_again(play):
     )
     assert notice == "The model “lost” is gone: “default” is asked from now on.Try again"
     assert (asked, hidden) == ("default", True)
+
+
+# -- what Python sets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_messages_of_pythons_are_shown_whatever_they_lack(play, order):
+    message = """{ role: "assistant", content: "x", stats: { seconds: 1, completion_tokens: 7 },
+      tool_calls: [{ id: "c1", type: "function" }, { id: "c2", function: { name: "look", arguments: "{}" } }] }"""
+    show = f"model.set('messages', [{message}]);"
+    stats, cards, runs = play(
+        f"{show} const shown = open();" if order == "before" else f"const shown = chat; {show}",
+        "tell(shown.element.querySelector('.bodhi-stats').textContent);",
+        "tell(shown.element.querySelectorAll('.bodhi-call-name').map((one) => one.textContent));",
+        "tell(shown.element.querySelectorAll('button').filter((one) => one.textContent === 'Run').length);",
+    )
+    assert stats == "7 tokens"
+    assert cards == ["", "look"]
+    assert runs == 2
+
+
+def test_a_call_that_is_being_written_cannot_be_run(play):
+    half, whole = play(
+        "const runs = () => chat.element.querySelectorAll('button').filter((one) => one.textContent === 'Run').length;",
+        "await ask('look'); model.chunk(last(), toolCall('{')); await settle(); chat.showCalls(); tell(runs());",
+        "model.chunk(last(), toolCall('}') + DONE); model.end(last()); await settle(); tell(runs());",
+    )
+    assert (half, whole) == (0, 1)
+
+
+def test_chats_of_pythons_are_shown_in_their_order_and_opened(play):
+    names, system, messages = play(
+        "const said = (content) => [{ role: 'user', content }];",
+        "session.set({ chats: [{ id: 'b10', messages: said('ten') }, { id: 'b9', messages: said('nine') }, { id: 'b8' }] });",
+        "chat.showChats(); tell(chat.chats.children.map((one) => one.textContent));",
+        "chat.chats.value = 'b9'; chat.openChat(); tell(session.get('system'));",
+        "chat.chats.value = 'b8'; chat.openChat(); tell(session.messages);",
+    )
+    assert names == ["New chat", "New chat", "nine", "ten"]
+    assert (system, messages) == ("", [])

@@ -178,7 +178,9 @@ class Chat {
   showCalls() {
     const open = openCalls(this.session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
-    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
+    // Half of a call must not be run.
+    const isWhole = last?.message !== this.session.running?.answer.message;
+    for (const view of this.views) view.showCalls(view === last && isWhole ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
     this.composer.showRunning(this.session.isBusy);
   }
 
@@ -334,8 +336,8 @@ class Chat {
   showChats() {
     const { session } = this;
     const shown = { id: session.get("chat"), messages: session.messages };
-    const all = [...session.get("chats").filter(({ id }) => id !== shown.id), shown].sort((one, other) => Number(one.id) - Number(other.id));
-    this.chats.replaceChildren(...all.map(({ id, messages }) => h("option", { value: id }, titleOf(messages))));
+    const all = [...session.get("chats").filter(({ id }) => id !== shown.id), shown].sort((one, other) => String(one.id).localeCompare(String(other.id), "en", { numeric: true }));
+    this.chats.replaceChildren(...all.map(({ id, messages = [] }) => h("option", { value: id }, titleOf(messages))));
     this.chats.value = shown.id;
   }
 

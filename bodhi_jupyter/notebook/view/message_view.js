@@ -70,14 +70,14 @@ export class MessageView {
   showCalls(open, running, canRun) {
     if (!this.calls) return;
     const cards = (this.message.tool_calls ?? []).map((call) => {
-      const isOpen = open.some(({ id }) => id === call.id) && this.message.stats;
+      const isOpen = open.some(({ id }) => id === call.id);
       return this.callCard(call, isOpen, running.has(call.id), canRun);
     });
     this.calls.replaceChildren(...cards);
   }
 
   callCard(call, isOpen, isRunning, canRun) {
-    const { name, arguments: given } = call.function;
+    const { name = "", arguments: given = "" } = call.function ?? {};
     const buttons = [
       textButton("Run", () => this.actions.run(call), { class: "bodhi-text-button bodhi-primary", "aria-label": `Run ${name}`, disabled: !canRun }),
       textButton("Skip", () => this.actions.skip(call), { "aria-label": `Skip ${name}` }),
@@ -186,6 +186,9 @@ function readable(given) {
 
 const ENDS = { length: "cut at the token limit", stopped: "stopped", failed: "broke off" };
 
+// Python may have set some of them only.
+const isKnown = (value) => typeof value === "number";
+
 // No more digits than a measurement is good for.
 function speedText(speed) {
   return speed.toLocaleString("en", { maximumFractionDigits: speed < 10 ? 1 : 0 });
@@ -193,9 +196,9 @@ function speedText(speed) {
 
 export function numbers(stats) {
   return [
-    stats.completion_tokens === null ? null : `${stats.completion_tokens.toLocaleString("en")} tokens`,
-    stats.tokens_per_second === null ? null : `${speedText(stats.tokens_per_second)} tokens/s`,
-    stats.first_token_seconds === null ? null : `first after ${stats.first_token_seconds.toFixed(2)} s`,
+    !isKnown(stats.completion_tokens) ? null : `${stats.completion_tokens.toLocaleString("en")} tokens`,
+    !isKnown(stats.tokens_per_second) ? null : `${speedText(stats.tokens_per_second)} tokens/s`,
+    !isKnown(stats.first_token_seconds) ? null : `first after ${stats.first_token_seconds.toFixed(2)} s`,
     ENDS[stats.finish_reason],
   ]
     .filter(Boolean)

@@ -328,7 +328,7 @@ export class Session {
     const controller = new AbortController();
     this.runningCalls.set(call.id, controller);
     this.tell("calls");
-    const { name, arguments: given } = call.function;
+    const { name = "", arguments: given = "" } = call.function ?? {};
     let result;
     try {
       result = (await this.kernel.ask({ kind: "run_tool", name, arguments: given }, controller.signal)).content;
@@ -357,7 +357,7 @@ export class Session {
   }
 
   // The one that is shown is put aside, unless it is empty.
-  openChat({ id, messages, system = "" }) {
+  openChat({ id, messages = [], system = "" }) {
     this.stop();
     const { shown } = this;
     const others = this.get("chats").filter((chat) => chat.id !== id);
@@ -371,10 +371,11 @@ export class Session {
   removeChat() {
     this.stop();
     const { shown } = this;
-    const [next = { id: String(Date.now()), messages: [] }, ...others] = this.get("chats").toReversed();
+    const [next = { id: String(Date.now()) }, ...others] = this.get("chats").toReversed();
+    const { messages = [], system = "" } = next;
     this.history.begin(shown.messages.length ? shown : null);
-    this.show(next.messages);
-    this.set({ chats: others.toReversed(), chat: next.id, messages: next.messages, system: next.system ?? "" });
+    this.show(messages);
+    this.set({ chats: others.toReversed(), chat: next.id, messages, system });
     this.setStatus("ready");
   }
 
