@@ -127,11 +127,16 @@ def test_an_exchange_that_was_stopped_before_it_began_is_not_begun(play):
 
 
 @pytest.mark.parametrize(
-    ("stream", "state", "reason"),
-    [("delta('hi') + DONE", "ready", None), ("delta('hi')", "failed", "failed"), ("''", "failed", None)],
+    ("stream", "state", "reasons"),
+    [
+        ("delta('hi') + DONE", "ready", [None, None]),
+        ("delta('hi')", "failed", [None, "failed"]),
+        # Of an answer that did not begin nothing is left.
+        ("''", "failed", [None]),
+    ],
     ids=["whole", "cut", "nothing"],
 )
-def test_a_stream_without_its_end_is_a_failure(play, stream, state, reason):
+def test_a_stream_without_its_end_is_a_failure(play, stream, state, reasons):
     status, messages = play(
         ASK,
         f"if ({stream}) model.chunk(last(), {stream}); model.end(last()); await settle();",
@@ -140,8 +145,7 @@ def test_a_stream_without_its_end_is_a_failure(play, stream, state, reason):
     assert status["state"] == state
     if state == "failed":
         assert status["detail"] == "The answer broke off before its end."
-    if reason:
-        assert messages[1]["stats"]["finish_reason"] == reason
+    assert [message.get("stats", {}).get("finish_reason") for message in messages] == reasons
 
 
 def test_of_several_answers_one_is_shown(play):
@@ -350,6 +354,18 @@ def test_a_function_that_runs_can_be_stopped_and_the_model_is_told_the_truth(pla
     }
     # Who stops it does not want the model to go on.
     assert asked == 1
+
+
+def test_calls_are_whole_whatever_number_they_begin_with(play):
+    calls, names = play(
+        ASK,
+        "const piece = (index, name) => event({ choices: [{ index: 0, delta: { tool_calls:",
+        "  [{ index, id: `c${index}`, function: { name, arguments: '{' } }] } }] });",
+        "model.chunk(last(), piece(3, 'b') + piece(1, 'a') + piece(3, 'c') + DONE); model.end(last()); await settle();",
+        "tell(session.messages[1].tool_calls.length);",
+        "tell(session.messages[1].tool_calls.map((call) => call.function.name + call.function.arguments));",
+    )
+    assert (calls, names) == (2, ["a{", "bc{{"])
 
 
 def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):
