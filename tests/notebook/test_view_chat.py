@@ -176,6 +176,49 @@ def test_what_is_pressed_in_the_conversation_is_no_command_of_jupyterlabs(play):
     assert (letter, control) == (True, False)
 
 
+def test_escape_that_leaves_a_composition_does_not_stop_the_answer(play):
+    during, after = play(
+        "await ask('one'); area.dispatch('keydown', { key: 'Escape', isComposing: true }); tell(session.isBusy);",
+        "area.dispatch('keydown', { key: 'Escape' }); tell(session.isBusy);",
+    )
+    assert (during, after) == (True, False)
+
+
+def test_a_file_that_is_still_being_read_goes_with_the_message(play):
+    sent, left = play(
+        FILES,
+        "let found; const file = photo(1); const data = file.arrayBuffer();",
+        "file.arrayBuffer = () => new Promise((resolve) => (found = () => resolve(data)));",
+        "chat.composer.attach([file]); await ask('look'); tell(model.asked().length); found(); await settle();",
+        "given[0] = [given[0], last().body.messages[0].content.map(({ type }) => type)];",
+        "tell(session.get('attachments').length);",
+    )
+    assert sent == [0, ["text", "image_url"]]
+    assert left == 0
+
+
+# -- copying ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("clipboard", "command", "copied"),
+    [("writes", False, ["clipboard", True]), ("refuses", True, ["page", True]), ("refuses", False, ["", False])],
+    ids=["allowed", "forbidden", "and nothing else"],
+)
+def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipboard, command, copied):
+    way, is_done, notice = play(
+        f"let way = ''; const refuses = {json.dumps(clipboard == 'refuses')};",
+        "const writeText = async () => { if (refuses) throw new Error('Not allowed.'); way = 'clipboard'; };",
+        "Object.defineProperty(globalThis, 'navigator', { value: { clipboard: { writeText } }, configurable: true });",
+        f"document.execCommand = () => {{ if ({json.dumps(command)}) way = 'page'; return {json.dumps(command)}; }};",
+        "await ask('one'); await answer('two');",
+        "const copy = button('Copy message'); copy.focus(); copy.click(); await settle();",
+        "tell(way); tell(copy.classList.contains('bodhi-done')); tell(chat.notice.textContent);",
+    )
+    assert [way, is_done] == copied
+    assert ("may not use the clipboard" in notice) is not is_done
+
+
 # -- undoing ------------------------------------------------------------------------------------------------------
 
 
@@ -315,7 +358,8 @@ def test_a_call_that_is_being_written_cannot_be_run(play):
 def test_chats_of_pythons_are_shown_in_their_order_and_opened(play):
     names, system, messages = play(
         "const said = (content) => [{ role: 'user', content }];",
-        "session.set({ chats: [{ id: 'b10', messages: said('ten') }, { id: 'b9', messages: said('nine') }, { id: 'b8' }] });",
+        "const chats = [{ id: 'b10', messages: said('ten') }, { id: 'b9', messages: said('nine') }, { id: 'b8' }];",
+        "session.set({ chats });",
         "chat.showChats(); tell(chat.chats.children.map((one) => one.textContent));",
         "chat.chats.value = 'b9'; chat.openChat(); tell(session.get('system'));",
         "chat.chats.value = 'b8'; chat.openChat(); tell(session.messages);",

@@ -98,6 +98,8 @@ class Chat {
   }
 
   key(event) {
+    // Escape leaves what is being composed, as in Japanese.
+    if (event.isComposing) return;
     if (event.key === "Escape" && this.session.isBusy) {
       event.preventDefault();
       this.session.stop();
@@ -156,6 +158,7 @@ class Chat {
       skip: (call) => this.maySend() && this.session.answerCall(call, NOT_RUN),
       insert: (cells) => this.insert(cells),
       announce: (text) => this.announce(text),
+      complain: (text) => this.complain(text),
     };
     const view = new MessageView(message, actions, (request) => this.session.render(request));
     // What is finished, or is Python's, needs no more of it.
@@ -353,8 +356,8 @@ class Chat {
 
   async insert(cells) {
     if (insertCells(this.manager, this.element, cells)) return this.announce("Inserted below");
-    await copyText(cells.map(({ source }) => source).join("\n\n"));
-    this.complain("This page does not let the chat add cells. The text is copied: paste it into one.");
+    const isCopied = await copyText(cells.map(({ source }) => source).join("\n\n"));
+    this.complain(`This page does not let the chat add cells. ${isCopied ? "The text is copied: paste it into one." : ""}`.trim());
   }
 }
 

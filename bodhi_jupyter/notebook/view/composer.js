@@ -11,6 +11,7 @@ export class Composer {
     this.maySend = maySend;
     this.send = send;
     this.complain = complain;
+    this.reading = null;
     this.area = h("textarea", {
       class: "bodhi-input",
       rows: 1,
@@ -44,7 +45,9 @@ export class Composer {
     this.submit();
   }
 
-  submit() {
+  async submit() {
+    // What is still being read belongs to this message.
+    await this.reading;
     const text = this.area.value;
     if (!text.trim() && !this.session.get("attachments").length) return;
     if (this.session.running || !this.maySend(text)) return;
@@ -132,7 +135,12 @@ export class Composer {
     this.files.value = "";
   }
 
-  async attach(files) {
+  attach(files) {
+    this.reading = Promise.all([this.reading, this.read(files)]);
+    return this.reading;
+  }
+
+  async read(files) {
     for (const file of files) {
       try {
         const attachment = await readFile(file);

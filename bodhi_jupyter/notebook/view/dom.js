@@ -49,14 +49,22 @@ export function textButton(label, onclick, properties = {}) {
   return h("button", { type: "button", class: "bodhi-text-button", onclick, ...properties }, label);
 }
 
-// The clipboard's own interface is missing in pages that are neither local nor encrypted.
+// Whether it could be. The clipboard's own interface is missing in pages that are neither local nor encrypted, and forbidden in
+// some frames.
 export async function copyText(text) {
-  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-  const area = h("textarea", { value: text, class: "bodhi-offscreen" });
-  document.body.append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const held = document.activeElement;
+    const area = h("textarea", { value: text, class: "bodhi-offscreen" });
+    document.body.append(area);
+    area.select();
+    const isCopied = document.execCommand("copy");
+    area.remove();
+    held?.focus();
+    return isCopied;
+  }
 }
 
 export function download(name, text) {

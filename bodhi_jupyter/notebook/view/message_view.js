@@ -4,6 +4,7 @@ import { copyText, h, iconButton, textButton } from "./dom.js";
 import { GrowingMarkdown } from "./growing.js";
 import { attachedTo, textOf } from "./conversation.js";
 
+const NOT_COPIED = "This page may not use the clipboard. Select the text, and copy it by the keyboard.";
 const NAMES = { user: "You", system: "System prompt", developer: "System prompt", tool: "Result" };
 
 export class MessageView {
@@ -108,7 +109,7 @@ export class MessageView {
   }
 
   async copy(text, button) {
-    await copyText(text);
+    if (!(await copyText(text))) return this.actions.complain(NOT_COPIED);
     button.classList.add("bodhi-done");
     this.actions.announce("Copied");
     setTimeout(() => button.classList.remove("bodhi-done"), 1200);
