@@ -287,8 +287,7 @@ class ModelBrowser(widgets.VBox):
 
     def _put_away(self, form: AliasForm | CopyForm) -> None:
         """Close it; another one that was opened meanwhile stays."""
-        if self._drawer.form is form:
-            self._drawer.clear()
+        self._drawer.remove(form)
 
     def _open_form(self, document: Document, heading: str, etag: str | None = None) -> None:
         name = document.get("alias")
