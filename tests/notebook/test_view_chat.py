@@ -120,7 +120,19 @@ def test_what_is_too_much_is_not_sent_and_stays_in_the_field(play):
         "tell(model.asked().length); tell(area.value); tell(notice());",
     )
     assert (asked, written) == (0, "more")
-    assert notice.startswith("Nothing was sent: all chats together hold 8 MB")
+    assert notice.startswith("Nothing was sent. All chats together hold 8 MB")
+
+
+@pytest.mark.parametrize("go", ["session.clear()", "session.removeChat()"], ids=["cleared", "deleted"])
+def test_undo_brings_back_no_more_than_there_is_room_for(play, go):
+    full, notice, back = play(
+        FILES,
+        "await chat.composer.attach([photo(4)]); await ask('look'); await answer('Yes.');",
+        f"{go}; await chat.composer.attach([photo(3)]); button('Undo').click(); tell(texts()); tell(notice());",
+        "session.set({ attachments: [] }); button('Undo').click(); tell(texts());",
+    )
+    assert (full, back) == ([], ["look", "Yes."])
+    assert notice.startswith("All chats together hold 8 MB")
 
 
 def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):

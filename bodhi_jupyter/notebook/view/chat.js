@@ -15,6 +15,8 @@ const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that cou
 // The model in the box knows this extension, and nothing else.
 const GUIDE_EXAMPLES = ["How do I get a bigger model?", "Where are my prompts saved?"];
 
+const FULL = "All chats together hold 8 MB, and this is more: remove what is attached, or delete a chat with pictures.";
+
 class Chat {
   constructor(session, manager) {
     this.session = session;
@@ -120,6 +122,7 @@ class Chat {
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
+    else if (what === "full") this.complain(FULL);
     else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`, ...this.wayOn());
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
@@ -310,7 +313,7 @@ class Chat {
   // What is wrong in the settings is not left out behind the person's back.
   maySend(text = "") {
     if (!this.session.hasRoomFor(text)) {
-      this.complain("Nothing was sent: all chats together hold 8 MB, and this is more. Remove what is attached, or delete a chat with pictures.");
+      this.complain(`Nothing was sent. ${FULL}`);
       return false;
     }
     const wrong = this.settings.wrong();

@@ -132,9 +132,9 @@ export class Session {
 
   // -- the conversation ------------------------------------------------------------------------------------
 
-  // Beside what is kept already.
-  hasRoomFor(more) {
-    return !isTooMuch([this.messages, this.get("chats"), this.get("attachments"), more]);
+  // Beside what is kept already; `messages` are those to be shown.
+  hasRoomFor(more, messages = this.messages) {
+    return !isTooMuch([messages, this.get("chats"), this.get("attachments"), more]);
   }
 
   // Python's words win, also over an answer that is streaming.
@@ -164,14 +164,18 @@ export class Session {
   undo() {
     if (!this.history.canUndo) return;
     this.stop();
-    if (this.history.before.length) this.restore(this.history.undo(this.messages));
-    else this.openChat(this.history.removed);
+    const { before, removed } = this.history;
+    // Other pictures may have taken its place.
+    if (!(before.length ? this.hasRoomFor("", before.at(-1)) : this.hasRoomFor(removed))) this.tell("full");
+    else if (before.length) this.restore(this.history.undo(this.messages));
+    else this.openChat(removed);
   }
 
   redo() {
     if (!this.history.canRedo) return;
     this.stop();
-    this.restore(this.history.redo(this.messages));
+    if (this.hasRoomFor("", this.history.after.at(-1))) this.restore(this.history.redo(this.messages));
+    else this.tell("full");
   }
 
   restore(messages) {
