@@ -74,20 +74,6 @@ def test_an_untouched_form_does_not_come_back(browser, begun):
     assert browser.details in list(widgets_in(browser))
 
 
-def test_a_form_that_was_put_aside_goes_once_it_is_saved(browser, begun):
-    buttons(browser)["New alias"].click()
-    form = form_of(browser)
-    form.fields["alias"].text = "new"
-    buttons(browser)["Save"].click()
-    # It is on its way.
-    buttons(browser)["Pull a model"].click()
-    finish(begun)
-    assert "new is saved" in browser.message.value
-    buttons(browser)["Close"].click()
-    assert form not in list(widgets_in(browser))
-    assert form.comm is None
-
-
 def test_what_was_put_aside_is_closed_with_the_browser(browser):
     buttons(browser)["New alias"].click()
     form = form_of(browser)
@@ -339,6 +325,22 @@ def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, pr
 
     assert browser._drawer.form is other
     assert told.replace("'", "&#x27;") in browser.message.value
+
+
+def test_a_form_that_was_put_aside_goes_once_it_is_saved(browser, begun, api, hold):
+    api.models.append(model("mine", "user"))
+    held = hold(SAVED)
+    buttons(browser)["New alias"].click()
+    form = form_of(browser)
+    form.fields["alias"].text = "mine"
+    buttons(browser)["Save"].click()
+    assert held.arrived.wait(20)
+    buttons(browser)["Pull a model"].click()
+    held.finish(begun)
+    assert "mine is saved." in browser.message.value
+    buttons(browser)["Close"].click()
+    assert browser._drawer.form is None
+    assert form.comm is None
 
 
 def test_a_form_that_comes_late_takes_no_others_place(browser, begun, hold):
