@@ -339,6 +339,41 @@ def test_what_asked_a_model_that_is_gone_can_be_asked_again(play):
     assert (asked, hidden) == ("default", True)
 
 
+# -- editing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "field"),
+    [
+        ("button('New chat').click();", "one, and two"),
+        ("model.set('messages', [{ role: 'user', content: 'Python' }]);", "one, and two"),
+        ("saying('Cancel').click(); button('New chat').click();", ""),
+        ("saying('Send again').click();", ""),
+    ],
+    ids=["new chat", "Python", "cancelled", "sent"],
+)
+def test_an_edit_that_is_open_is_not_lost(play, end, field):
+    assert (
+        play(
+            "await ask('one'); await answer('yes'); button('Edit message').click();",
+            "chat.element.querySelector('textarea.bodhi-edit').value = 'one, and two';",
+            f"{end} await settle(); tell(area.value);",
+        )
+        == field
+    )
+
+
+def test_an_edit_that_is_held_back_stays_open(play):
+    written, asked = play(
+        "await ask('one'); await answer('yes'); button('Edit message').click();",
+        "const edit = chat.element.querySelector('textarea.bodhi-edit'); edit.value = 'one, and two';",
+        "chat.maySend = () => false; saying('Send again').click(); tell([edit.value, chat.element.contains(edit)]);",
+        "button('New chat').click(); given[0].push(area.value); tell(model.asked().length);",
+    )
+    assert written == ["one, and two", True, "one, and two"]
+    assert asked == 1
+
+
 # -- what Python sets ---------------------------------------------------------------------------------------------
 
 

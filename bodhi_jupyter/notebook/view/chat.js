@@ -162,6 +162,7 @@ class Chat {
       insert: (cells) => this.insert(cells),
       announce: (text) => this.announce(text),
       complain: (text) => this.complain(text),
+      giveBack: (text) => this.composer.takeBack(text),
     };
     const view = new MessageView(message, actions, (request) => this.session.render(request));
     // What is finished, or is Python's, needs no more of it.

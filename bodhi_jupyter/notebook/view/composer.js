@@ -55,7 +55,7 @@ export class Composer {
     this.send(text);
   }
 
-  // What the server refused stands before what is being written by now.
+  // What could not be sent stands before what is being written by now.
   takeBack(text) {
     this.write([text, this.area.value].filter(Boolean).join("\n\n"));
   }

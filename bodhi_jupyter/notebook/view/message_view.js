@@ -14,6 +14,7 @@ export class MessageView {
     this.actions = actions;
     this.body = h("div", { class: "bodhi-body" });
     this.reasoning = null;
+    this.edited = null;
     this.footer = h("div", { class: "bodhi-footer" });
     this.element = h(
       "div",
@@ -55,9 +56,10 @@ export class MessageView {
     this.reasoning.append(text);
   }
 
-  // It is not shown any more.
+  // It is not shown any more; what was being edited in it is not lost.
   drop() {
     this.markdown?.drop();
+    if (this.edited && this.edited.value !== textOf(this.message)) this.actions.giveBack(this.edited.value);
   }
 
   finish() {
@@ -117,12 +119,17 @@ export class MessageView {
 
   edit(button) {
     const area = h("textarea", { class: "bodhi-edit", "aria-label": "Edited message", rows: 3, value: textOf(this.message) });
+    this.edited = area;
     const cancel = () => {
+      this.edited = null;
       form.replaceWith(this.body);
       this.footer.hidden = false;
       button.focus();
     };
-    const submit = () => this.actions.resend(this.message, area.value);
+    const submit = () => {
+      this.edited = null;
+      if (!this.actions.resend(this.message, area.value)) this.edited = area;
+    };
     const buttons = [textButton("Send again", submit, { class: "bodhi-text-button bodhi-primary" }), textButton("Cancel", cancel)];
     const leave = (event) => {
       if (event.key !== "Escape") return;
