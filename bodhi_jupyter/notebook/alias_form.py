@@ -33,6 +33,7 @@ class AliasForm(widgets.VBox):
         self._on_save = on_save
         self._rest: dict[str, Any] = {}
         self._filled: dict[str, Any] = {}
+        self._unchanged: dict[str, Any] = {}
         self._heading = widgets.HTML()
         self._target = widgets.Dropdown(
             options=list(TARGETS),
@@ -88,6 +89,12 @@ class AliasForm(widgets.VBox):
         self._target.value = next(
             (target for target, names in TARGETS.items() if document.get(names[0])), next(iter(TARGETS))
         )
+        self._unchanged = self.document()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the person has written something."""
+        return self.document() != self._unchanged
 
     def document(self) -> dict[str, Any]:
         """The alias that the fields say; whether it is one the server decides."""

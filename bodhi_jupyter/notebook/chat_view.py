@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import anywidget
 import httpx
 from traitlets import Dict, List, Unicode
 
-from .attach import attachment_of
+from .attach import MAX_KEPT, attachment_of
 from .client import connect
 from .closing import close_parts
 from .kernel_side import KernelSide
@@ -45,6 +46,8 @@ class ChatView(anywidget.AnyWidget):
             ``url``, a ``data:`` URL.
         last: the last answer: ``text``, ``model``, ``prompt_tokens``, ``completion_tokens``, ``tokens_per_second``,
             ``first_token_seconds``, ``seconds``, ``finish_reason`` (``stopped`` where the person stopped it).
+        growing: the answer that is being written, a message, as far as the browser told; ``{}`` where none is. Of a
+            page that was left it is what had come by then.
         status: ``state``, one of ``ready``, ``answering``, ``failed``, ``no server``; and ``detail``, a sentence.
     """
 
@@ -61,6 +64,7 @@ class ChatView(anywidget.AnyWidget):
     tools = List(Dict()).tag(sync=True)
     attachments = List(Dict()).tag(sync=True)
     last = Dict().tag(sync=True)
+    growing = Dict().tag(sync=True)
     status = Dict({"state": "ready", "detail": ""}).tag(sync=True)
 
     def __init__(
@@ -79,6 +83,8 @@ class ChatView(anywidget.AnyWidget):
 
     def close(self) -> None:
         """End it, and what it has begun: here and in the browser."""
+        if self.comm is None:  # closed already, or never made: Python closes what it drops
+            return
         self._kernel_side.close()
         close_parts(self)
         super().close()
@@ -101,6 +107,13 @@ class ChatView(anywidget.AnyWidget):
         """Put something with the next message: see `attachment_of`.
 
         Raises:
-            ValueError: it is bytes that are neither an image nor text.
+            ValueError: it is bytes that are neither an image nor text, or more than the chats can hold together.
         """
-        self.attachments = [*self.attachments, attachment_of(thing, name)]
+        attachment = attachment_of(thing, name)
+        attachments = [*self.attachments, attachment]
+        if (
+            len(json.dumps([self.messages, self.chats, attachments], ensure_ascii=False).encode(errors="replace"))
+            > MAX_KEPT
+        ):
+            raise ValueError(f"{attachment['name']} does not fit: all chats together hold {MAX_KEPT // 2**20} MB.")
+        self.attachments = attachments

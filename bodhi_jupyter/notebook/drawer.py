@@ -25,6 +25,7 @@ class Drawer(widgets.VBox):
     def __init__(self, covered: widgets.DOMWidget) -> None:
         self._covered = covered
         self._focus = _Focus()
+        self._aside: list[widgets.Widget] = []
         super().__init__([self._focus])
         self.add_class("bodhi-ui-drawer")
 
@@ -34,19 +35,38 @@ class Drawer(widgets.VBox):
         return next((widget for widget in self.children if widget is not self._focus), None)
 
     def show(self, form: widgets.Widget) -> None:
-        """Let the person fill in this one; the one before is closed."""
-        self.clear()
+        """Let the person fill in this one; the one before comes back after it, if it ``is_changed``, or is closed."""
+        before = self.form
         self._put(form)
         self._covered.layout.display = "none"
+        if getattr(before, "is_changed", False):
+            self._aside.append(before)
+        elif before is not None:
+            close_all(before)
 
     def clear(self) -> None:
         """Put the form away."""
-        form = self.form
-        # What was covered comes first: the cursor goes back there when the form is gone.
-        self._covered.layout.display = None
-        self._put()
-        if form is not None:
+        if (form := self.form) is not None:
+            self.remove(form)
+
+    def remove(self, form: widgets.Widget) -> None:
+        """Put this one away, wherever it is."""
+        if form is self.form:
+            back = self._aside[-1:]
+            del self._aside[-1:]
+            # What was covered comes first: the cursor goes back there when the form is gone.
+            self._covered.layout.display = "none" if back else None
+            self._put(*back)
+        elif form in self._aside:
+            self._aside.remove(form)
+        close_all(form)
+
+    def close(self) -> None:
+        """End it, and the forms that were put aside."""
+        for form in self._aside:
             close_all(form)
+        self._aside.clear()
+        super().close()
 
     def _put(self, *forms: widgets.Widget) -> None:
         self.children = (self._focus, *forms)

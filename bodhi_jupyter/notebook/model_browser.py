@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -60,7 +61,8 @@ class ModelBrowser(widgets.VBox):
         self._stored: dict[str, Document] = {}
         self._broken: list[Document] = []
         self._backends: dict[str, Document] = {}
-        self._told: dict[str, Document] = {}
+        # What was read of a model, and what the list said of it then.
+        self._told: dict[str, tuple[Document, Row]] = {}
         self._looked = float("-inf")
         self._lost = False
         self._busy: set[str] = set()
@@ -99,6 +101,8 @@ class ModelBrowser(widgets.VBox):
 
     def close(self) -> None:
         """End it, and what it has begun."""
+        if self.comm is None:  # closed already, or never made: Python closes what it drops
+            return
         for task in list(self._tasks):
             task.cancel()
         start(self._management.close())
@@ -142,11 +146,9 @@ class ModelBrowser(widgets.VBox):
         if row is None:
             self.details.clear()
             return
-        told = self._told.get(row.name)
-        if told is not None:
-            known = self._row(told)
+        if row.name in self._told:
             # What the file says is read for one model only; what changes is in the list.
-            row = Row(**{**vars(known), "state": row.state, "reason": row.reason, "stale": row.stale})
+            row = replace(self._row(self._told[row.name][0]), state=row.state, reason=row.reason, stale=row.stale)
         stored = self._stored.get(row.name)
         rights = Rights(row.backend == _LOCAL, stored is not None, stored is not None and not stored["read_only"])
         self.details.show(row, rights, busy=row.name in self._busy)
@@ -189,6 +191,11 @@ class ModelBrowser(widgets.VBox):
         self._rows = rows + [
             with_alias(row_without_model(alias), alias) for alias in without_model if alias["alias"] not in self.names
         ]
+        for row in self._rows:
+            if row.name in self._told and self._told[row.name][1] != row.lasting:
+                del self._told[row.name]
+                if row.name == self.selected:
+                    self._read_selected()
         _set_options(self.capability, "Any capability", capabilities_in(self._rows))
         _set_options(self.source, "Any source", sources_in(self._rows))
         self._show_rows()
@@ -212,13 +219,15 @@ class ModelBrowser(widgets.VBox):
         if self.selected and not self._busy:
             self.message.clear()
         self._show_details()
-        row = self._selected_row()
-        is_missing = row is not None and row.state == MISSING
-        if self.selected and self.selected not in self._told and not is_missing:
-            self._start(self._read(self.selected))
+        self._read_selected()
 
-    async def _read(self, name: str) -> None:
-        self._told[name] = await self._management.model(name)
+    def _read_selected(self) -> None:
+        row = self._selected_row()
+        if row is not None and row.state != MISSING:
+            self._start(self._read(row))
+
+    async def _read(self, row: Row) -> None:
+        self._told[row.name] = await self._management.model(row.name), row.lasting
         self._show_details()
 
     # -- what is done ----------------------------------------------------------------------------------------
@@ -278,8 +287,7 @@ class ModelBrowser(widgets.VBox):
 
     def _put_away(self, form: AliasForm | CopyForm) -> None:
         """Close it; another one that was opened meanwhile stays."""
-        if self._drawer.form is form:
-            self._drawer.clear()
+        self._drawer.remove(form)
 
     def _open_form(self, document: Document, heading: str, etag: str | None = None) -> None:
         name = document.get("alias")

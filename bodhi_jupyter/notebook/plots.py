@@ -23,6 +23,8 @@ from .rows import speed_text
 
 #: Between two looks at usage and errors, while somebody sees them.
 _SECONDS = 10.0
+#: For so long it counts as seen after a look: a cell may run meanwhile.
+_SEEN_SECONDS = 60.0
 #: Answers that are drawn.
 _DRAWN = 30
 
@@ -55,6 +57,7 @@ class Plots(widgets.VBox):
     def __init__(self, server: Server | None = None, log: SpeedLog = speeds) -> None:
         self._management = Management(server or connect())
         self._log = log
+        self._seen = time.monotonic()
         self._speed, self._first, self._usage, self._errors = (widgets.HTML() for _ in range(4))
         self.message = Notice()
         self._pulse = Pulse(self.look, _SECONDS)
@@ -68,20 +71,24 @@ class Plots(widgets.VBox):
         self.add_class("bodhi-ui-plots")
         widgets.link((self, "period"), (self.chooser, "value"))
         self.observe(lambda _: start(self.look()), "period")
-        log.listen(self._draw_speeds)
+        log.listen(self._draw_if_seen)
         self._draw_speeds()
         self._usage.value = nothing(_USAGE, "Nothing yet.")
         self._errors.value = nothing(_ERRORS, "Nothing yet.")
 
     def close(self) -> None:
         """End it."""
-        self._log.unlisten(self._draw_speeds)
+        if self.comm is None:  # closed already, or never made: Python closes what it drops
+            return
+        self._log.unlisten(self._draw_if_seen)
         start(self._management.close())
         close_parts(self)
         super().close()
 
     async def look(self) -> None:
-        """Ask the server what was used and what went wrong, and draw it."""
+        """Ask the server what was used and what went wrong, and draw it, and what came while nobody looked."""
+        self._seen = time.monotonic()
+        self._draw_speeds()
         period = self.period
         since = time.time() - PERIODS[period]
         try:
@@ -104,6 +111,11 @@ class Plots(widgets.VBox):
             if error.status in {404, 501}:
                 return {}
             raise
+
+    def _draw_if_seen(self) -> None:
+        # Each run of a panel's cell leaves one behind; what nobody sees is drawn when somebody does.
+        if time.monotonic() - self._seen < _SEEN_SECONDS:
+            self._draw_speeds()
 
     def _draw_speeds(self) -> None:
         latest = list(self._log.entries)[-_DRAWN:]

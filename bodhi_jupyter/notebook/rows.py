@@ -67,6 +67,11 @@ class Row:
     defaults: str = ""
 
     @property
+    def lasting(self) -> Row:
+        """The row without what comes and goes while the model stays the same."""
+        return replace(self, state="", reason="", stale=False, well=None)
+
+    @property
     def writes(self) -> bool:
         """Whether it can be asked something; what a model can do may not be known yet."""
         return not self.capabilities or "completion" in self.capabilities

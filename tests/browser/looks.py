@@ -21,27 +21,34 @@ _CONTRASTS = """(root) => {
         const [r, g, b] = channels.map((channel) => linear(channel / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    const behind = (element) => {
-        for (let one = element; one; one = one.parentElement) {
-            const [r, g, b, alpha] = rgba(getComputedStyle(one).backgroundColor);
-            if (alpha === 255) return [r, g, b];
-        }
-        return [255, 255, 255];
-    };
+    const over = ([r, g, b, alpha], under) =>
+        [r, g, b].map((channel, at) => (channel * alpha + under[at] * (255 - alpha)) / 255);
+    const chain = (element) => (element ? [element, ...chain(element.parentElement)] : []);
+    // From the page upwards: what lets something through lies over what is behind it.
+    const laid = (under, one) => over(rgba(getComputedStyle(one).backgroundColor), under);
+    const behind = (element) => chain(element).reduceRight(laid, [255, 255, 255]);
+    const opacity = (element) =>
+        chain(element).reduce((share, one) => share * Number(getComputedStyle(one).opacity), 1);
     const poor = [];
     let count = 0;
     const measure = (element, colour) => {
-        const [one, other] = [light(rgba(colour).slice(0, 3)), light(behind(element))].sort((a, b) => b - a);
+        const ground = behind(element);
+        const [r, g, b, alpha] = rgba(colour);
+        const seen = over([r, g, b, alpha * opacity(element)], ground);
+        const [one, other] = [light(seen), light(ground)].sort((a, b) => b - a);
         count += 1;
         const contrast = (one + 0.05) / (other + 0.05);
         const text = (element.textContent || element.placeholder || "").slice(0, 30);
-        if (contrast < 4.5) poor.push([contrast.toFixed(2), String(element.className), text]);
+        const name = String(element.className.baseVal ?? element.className);
+        if (contrast < 4.5) poor.push([contrast.toFixed(2), name, text]);
     };
     for (const element of document.querySelectorAll(`${root} *`)) {
-        if (!element.checkVisibility() || element.matches(":disabled, .bodhi-offscreen, svg *")) continue;
+        if (!element.checkVisibility() || element.matches(":disabled, .bodhi-offscreen, svg :not(text)")) continue;
         const texts = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
         const hasText = texts.some((node) => node.textContent.trim());
-        if (hasText || element.matches("svg")) measure(element, getComputedStyle(element).color);
+        const { color, fill } = getComputedStyle(element);
+        if (element.matches("svg text")) measure(element, fill);
+        else if (hasText || element.matches("svg")) measure(element, color);
         if (element.placeholder) measure(element, getComputedStyle(element, "::placeholder").color);
     }
     return [count, poor];

@@ -91,7 +91,7 @@ def test_stop_stops_the_generation(start, notebook, backend, by, endless):
     chat = start()
     backend.behave(ENDLESS[endless])
     chat.ask("go on for ever")
-    chat.answers.get_by_text("xxxx").wait_for()
+    chat.answers.get_by_text("xxxx").first.wait_for()
     began = time.monotonic()
     if by == "click":
         chat.stop.click()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import struct
+import zlib
 
 import pytest
 
@@ -131,6 +134,50 @@ def test_what_the_server_refuses_goes_back_to_where_it_was_written(start, notebo
     # Chromium itself reports requests that were refused.
     assert ["400" in text for text in module_visit.errors] == [True]
     module_visit.errors.clear()
+
+
+def noise(width: int, height: int) -> bytes:
+    """A picture that no packing makes smaller."""
+
+    def part(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + os.urandom(width) for _ in range(height))
+    begin = b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head)
+    return begin + part(b"IDAT", zlib.compress(rows, 1)) + part(b"IEND", b"")
+
+
+def test_pictures_fit_into_what_the_kernel_is_told(start, notebook, backend):
+    chat = start()
+    page = chat.page
+    files = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": noise(3000, 2250)} for name in ("one", "two")]
+    page.get_by_label("Files", exact=True).set_input_files(files)
+    picture = page.locator(".bodhi-chip img").first
+    picture.wait_for()
+    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [2048, 1536]
+    page.get_by_text("two.png does not fit: all chats together hold 8 MB.").wait_for()
+    backend.behave(says("I see noise."))
+    chat.ask("what is it?")
+    chat.answers.get_by_text("noise").wait_for()
+    chat.wait_for_end()
+    # Above its limit the connection would have been closed, and nothing would have come.
+    roles, size = notebook.value(1, "[[message['role'] for message in chat.messages], len(json.dumps(chat.messages))]")
+    assert roles == ["user", "assistant"]
+    assert 4 * 2**20 < size < 10 * 2**20
+
+
+def test_a_program_that_is_longer_than_a_rendering_is_copied_whole(start, notebook, backend):
+    chat = start()
+    code = "\n".join(f"# step {number}\n\nx = _f_({number}) * 2" for number in range(900))
+    backend.behave(says(f"Look:\n\n```python\n{code}\n```\n\nThat is **all**."))
+    chat.ask("a long one please")
+    chat.answers.locator("strong", has_text="all").wait_for()
+    assert chat.answers.locator(".bodhi-code-block").count() == 1
+    assert chat.answers.locator("h1").count() == 0
+    chat.answers.get_by_role("button", name="Copy code").click()
+    chat.page.locator(".bodhi-code-header .bodhi-icon.bodhi-done").wait_for()
+    assert chat.page.evaluate("navigator.clipboard.readText()") == code
 
 
 def test_what_was_said_can_be_copied_and_made_into_cells(start, notebook, backend):

@@ -86,6 +86,23 @@ def test_a_reload_brings_the_conversation_back(start, notebook, backend):
     assert len(backend.bodies[-1]["messages"]) == 3
 
 
+def test_a_reload_in_the_middle_of_an_answer_keeps_what_had_come(start, notebook, backend):
+    chat = start()
+    backend.behave(ENDLESS)
+    chat.ask("go on")
+    chat.answers.get_by_text("xxxx").wait_for()
+    eventually(lambda: "xxxx" in notebook.value(1, "chat.growing.get('content', '')"), "the kernel to hear of it")
+    notebook.save()
+    notebook.page.reload()
+    notebook.wait_for_kernel()
+    chat.answers.get_by_text("xxxx").wait_for()
+    chat.answers.get_by_text("broke off").wait_for()
+    backend.behave(says("from the *start*"))
+    notebook.page.get_by_role("button", name="Try again").click()
+    chat.answers.locator("em", has_text="start").wait_for()
+    assert [message["role"] for message in backend.bodies[-1]["messages"]] == ["user"]
+
+
 def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend):
     notebook.page.evaluate("document.querySelector('#jupyter-config-data').id = 'hidden'")
     try:

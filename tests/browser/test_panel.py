@@ -96,6 +96,16 @@ def test_by_keys(notebook):
     notebook.page.get_by_role("heading", name=second, exact=True).wait_for()
 
 
+def test_letters_in_the_list_are_no_commands(notebook):
+    cells = notebook.prompts()
+    notebook.row("guide").click()
+    for key in ("x", "d", "d", "a", "b"):
+        notebook.page.keyboard.press(key)
+    notebook.page.wait_for_timeout(500)
+    assert notebook.prompts() == cells
+    assert notebook.row("guide").is_visible()
+
+
 def test_loading_and_unloading(notebook, module_visit):
     notebook.row("gemma.Q4_0").click()
     notebook.click("Load")
@@ -363,7 +373,7 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
     notebook.row("passing").wait_for(state="detached")
     wait_for("passing", "detached")
     page.get_by_role("tab", name="Chat", exact=True).click()
-    page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked now.").wait_for()
+    page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked from now on.").wait_for()
     assert notebook.value(1, "panel.model") == "default"
 
     # By somebody else, while nobody looks at the list.

@@ -13,6 +13,7 @@ from tests.live.server import LiveServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+ASK = "chat('hello', show=False); chat('and again', show=False)"
 PANEL = "from bodhi_jupyter import Panel, chat\npanel = Panel()\npanel"
 PARTS = ", ".join(
     f".bodhi-ui-{part}"
@@ -23,8 +24,9 @@ PARTS = ", ".join(
 @pytest.fixture(scope="module")
 def notebook(scripted_lab: LiveServer, module_visit: Visit) -> BrowserPage:
     """The panel's models, one of them selected."""
-    notebook = BrowserPage(scripted_lab, module_visit.page, PANEL, name="panel-looks.ipynb")
+    notebook = BrowserPage(scripted_lab, module_visit.page, PANEL, ASK, name="panel-looks.ipynb")
     notebook.run_to_end(0)
+    notebook.run_to_end(1)
     notebook.page.get_by_role("tab", name="Models", exact=True).click()
     notebook.row("tutor").click()
     notebook.page.get_by_role("heading", name="tutor", exact=True).wait_for()
@@ -53,6 +55,21 @@ def test_texts_are_readable_in_both_themes(notebook, show, theme, width):
     show(theme, width)
     assert poor_contrasts(notebook.page, ".bodhi-ui-panel", at_least=30) == []
     notebook.submit("Cancel")
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_charts_are_readable_in_both_themes(notebook, module_visit, theme):
+    page = notebook.page
+    choose_theme(page, theme)
+    page.set_viewport_size({"width": 1280, "height": 1500})
+    page.get_by_role("tab", name="Activity", exact=True).click()
+    try:
+        page.locator(".bodhi-ui-plots svg text", has_text="seconds").first.wait_for()
+        page.locator(".bodhi-ui-plots svg .bodhi-ui-label").first.wait_for()
+        assert poor_contrasts(page, ".bodhi-ui-plots", at_least=10) == []
+    finally:
+        module_visit.screenshot(f"panel-activity-{theme.lower()}")
+        page.get_by_role("tab", name="Models", exact=True).click()
 
 
 def test_the_arrows_of_menus_are_not_black_on_black(notebook):

@@ -13,6 +13,9 @@ from tests.browser.conftest import Visit, _lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
+#: Where Voila's page looks for icons and formulas, whatever it shows.
+VOILAS_OWN = ("cdn.jsdelivr.net", "cdnjs.cloudflare.com")
+ICONS_AND_FORMULAS = "/@fortawesome/|/mathjax/"
 CELL = "from bodhi_jupyter import Panel\nPanel()"
 
 
@@ -22,10 +25,12 @@ def test_the_panel_in_voila(browser: Any, tmp_path):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
         (lab.root / "panel.ipynb").write_text(nbformat.writes(notebook), encoding="utf-8")
         context.set_default_timeout(40_000)
-        # Voila's own page asks a content network for icons and fonts; it works without.
+        # It works without what Voila's own page asks content networks for.
         context.route(lambda url: urlsplit(url).hostname != "127.0.0.1", lambda route: route.abort())
         visit = Visit(context.new_page())
         page = visit.page
+        elsewhere: list[str] = []
+        page.on("request", lambda request: elsewhere.append(request.url))
         page.goto(f"{lab.url}/voila/render/panel.ipynb?token={lab.token}")
 
         page.get_by_role("tab", name="Models", exact=True).click()
@@ -39,3 +44,8 @@ def test_the_panel_in_voila(browser: Any, tmp_path):
             answer.wait_for()
         finally:
             visit.screenshot("panel-voila")
+        assert visit.hosts == {"127.0.0.1", *VOILAS_OWN}
+        assert [url for url in elsewhere if "//127.0.0.1" not in url and not re.search(ICONS_AND_FORMULAS, url)] == []
+        # It also tries extensions of Notebook 7 that it lacks parts for.
+        known = (*VOILAS_OWN, "@jupyter-notebook/lab-extension")
+        assert [error for error in visit.errors if not any(name in error for name in known)] == []

@@ -18,7 +18,7 @@ class FakeModel {
   constructor(values = {}) {
     this.values = {
       ...{ messages: [], chats: [], chat: "1", model: "default", models: [], system: "", parameters: {}, tools: [], attachments: [] },
-      ...{ last: {}, status: { state: "ready", detail: "" } },
+      ...{ last: {}, growing: {}, status: { state: "ready", detail: "" } },
       ...values,
     };
     this.handlers = [];

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import pytest
 from pydantic import PydanticUserError
 
-from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
+from bodhi_jupyter.notebook.attach import MAX_KEPT, MAX_TEXT, attachment_of
 from bodhi_jupyter.notebook.chat_view import ChatView
 from tests.notebook.node import run
 
@@ -148,9 +149,71 @@ def test_long_text_is_cut_and_says_so_before_it_is_sent():
     assert attachment_of("é" * (MAX_TEXT // 2), "log") == {"kind": "text", "name": "log", "text": "é" * (MAX_TEXT // 2)}
 
 
+class Table:
+    """A table of so many rows, which notes how many are written."""
+
+    written = 0
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def head(self, count: int) -> Table:
+        return Table(min(count, self.rows))
+
+    def to_csv(self) -> str:
+        Table.written += self.rows
+        return "a,b\n" + "1,2\n" * self.rows
+
+
+@pytest.mark.parametrize(("rows", "end"), [(3, "1,2\n"), (100_000, "1,2\n")])
+def test_a_table_that_fits_goes_along_whole(rows, end):
+    table = attachment_of(Table(rows))
+    assert (table["name"], table["text"]) == ("table.csv", "a,b\n" + end * rows)
+
+
+def test_of_a_large_table_only_the_beginning_is_written(monkeypatch):
+    monkeypatch.setattr(Table, "written", 0)
+    table = attachment_of(Table(100_000_000))
+    assert table["name"] == "table.csv (the first 512 KB)"
+    assert table["text"].endswith("\n… The table has 100,000,000 rows.")
+    assert table["text"].startswith("a,b\n1,2\n")
+    assert len(table["text"]) > MAX_TEXT
+    assert Table.written < 4_000_000
+
+
+def test_of_a_large_file_only_the_beginning_is_read(tmp_path):
+    path = tmp_path / "x.log"
+    path.write_bytes("é".encode() * 2**19 + b"\xff")
+    # The disk gives no more than is written; this would fill the memory.
+    os.truncate(path, 2**40)
+    file = attachment_of(path)
+    assert file["name"] == "x.log (the first 512 KB)"
+    assert file["text"] == "é" * (MAX_TEXT // 2) + f"\n… {2**40 - MAX_TEXT:,} bytes more."
+
+
+def test_a_large_image_is_refused_before_all_of_it_is_read(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(PNG)
+    os.truncate(path, 2**40)
+    with pytest.raises(ValueError, match=r"^x\.png is larger than 8 MB\.$"):
+        attachment_of(path)
+
+
 def test_no_letter_is_cut_in_two():
     assert "\ufffd" not in attachment_of("a" + "é" * MAX_TEXT)["text"]
 
 
-def test_it_is_as_much_as_the_browser_takes_of_a_file(tmp_path):
-    assert run("composer.js", "tell(MAX_TEXT);", tmp_path) == MAX_TEXT
+def test_it_is_as_much_as_the_browser_takes(tmp_path):
+    assert run("files.js", "tell(MAX_TEXT); tell(MAX_KEPT);", tmp_path) == [MAX_TEXT, MAX_KEPT]
+
+
+def test_more_than_the_chats_can_hold_is_refused():
+    chat = ChatView(chats=[{"id": "0", "messages": [{"role": "user", "content": "x" * (5 * 2**20)}], "system": ""}])
+    with pytest.raises(ValueError, match=r"^photo does not fit: all chats together hold 8 MB\.$"):
+        chat.attach(PNG + bytes(3 * 2**20), "photo")
+    assert chat.attachments == []
+    chat.attach(PNG, "photo")
+    assert len(chat.attachments) == 1

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import httpx
 import ipywidgets as widgets
 import pytest
 from ipywidgets.widgets.widget import _instances as living
+from traitlets import TraitError
 
 from bodhi_jupyter.notebook import panel as module
 from bodhi_jupyter.notebook.background import start
+from bodhi_jupyter.notebook.chat_view import ChatView
+from bodhi_jupyter.notebook.client import Server
 from bodhi_jupyter.notebook.closing import close_all
+from bodhi_jupyter.notebook.errors import ServerNotFound
 from bodhi_jupyter.notebook.model_browser import ModelBrowser
 from bodhi_jupyter.notebook.panel import Panel
 from bodhi_jupyter.notebook.plots import Plots
@@ -85,3 +92,21 @@ def test_a_pull_that_is_shown_no_more_leaves_nothing():
     view.show([PULL])
     view.show([])
     assert left(before) == []
+
+
+@pytest.mark.parametrize("kind", [ModelBrowser, Plots], ids=lambda kind: kind.__name__)
+def test_without_a_server_nothing_but_that_is_told(kind, monkeypatch):
+    def connect() -> Server:
+        raise ServerNotFound("There is none.")
+
+    monkeypatch.setattr(sys.modules[kind.__module__], "connect", connect)
+    with pytest.raises(ServerNotFound):
+        kind()
+    # What was not made whole is dropped; a failure of that would be printed behind the sentence.
+    gc.collect()
+
+
+def test_a_chat_that_cannot_be_made_leaves_its_own_error():
+    with pytest.raises(TraitError):
+        ChatView(model=3)
+    gc.collect()

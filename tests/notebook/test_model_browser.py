@@ -90,6 +90,38 @@ def test_news_keep_what_is_looked_at(browser, begun, api):
     assert "found" in browser.details._facts.value
 
 
+def test_the_details_are_as_new_as_the_list(browser, begun, api, server):
+    api.models[0] = {**model("org/tutor", "user", n_ctx=2048), "description": "Old."}
+    start(browser.look()).result(10)
+    browser.selected = "org/tutor"
+    finish(begun)
+    server.seen.clear()
+    api.models[0] = {**model("org/tutor", "user", state="loaded", n_ctx=2048), "description": "Old."}
+    start(browser.look()).result(10)
+    finish(begun)
+    # That a model is loaded is no reason to read its file again.
+    assert "GET /v1/models/org/tutor" not in asked(server)
+
+    api.models[0] = {**model("org/tutor", "user", n_ctx=4096), "description": "New."}
+    start(browser.look()).result(10)
+    finish(begun)
+    assert asked(server).count("GET /v1/models/org/tutor") == 1
+    for fact in ("New.", "4,096"):
+        assert fact in browser.details._facts.value
+
+
+def test_what_is_chosen_again_is_read_again(browser, begun, api):
+    browser.selected = "found"
+    finish(begun)
+    # Of the list's own facts none changed.
+    told = {**api.models[1], "meta": {**api.models[1]["meta"], "size": 5_000_000_000}}
+    api.wrong["GET /v1/models/found"] = httpx.Response(200, json=told)
+    browser.selected = "remote"
+    browser.selected = "found"
+    finish(begun)
+    assert "5 GB" in browser.details._facts.value
+
+
 def test_an_alias_without_its_model_is_listed_with_the_reason(browser, begun, api, server):
     lost = {"alias": "lost", "path": "gone.gguf", "read_only": False, "problem": "the file is not on this machine"}
     api.aliases.append(lost)

@@ -43,6 +43,47 @@ def test_a_change_keeps_what_has_no_field_and_what_another_changed(browser, begu
     assert "org/tutor is saved." in browser.message.value
 
 
+@pytest.mark.parametrize("other", ["Pull a model", "New alias"])
+def test_a_form_in_which_something_was_written_comes_back_after_another(browser, other):
+    close = {"Pull a model": "Close", "New alias": "Cancel"}[other]
+    buttons(browser)["New alias"].click()
+    form = form_of(browser)
+    form.fields["request_params.system_prompt"].text = "Be kind."
+    buttons(browser)[other].click()
+    assert form not in list(widgets_in(browser))
+
+    buttons(browser)[close].click()
+    assert form_of(browser) is form
+    assert form.fields["request_params.system_prompt"].text == "Be kind."
+    assert browser.details not in list(widgets_in(browser))
+
+    buttons(browser)["Cancel"].click()
+    assert browser.details in list(widgets_in(browser))
+    assert form.comm is None
+
+
+def test_an_untouched_form_does_not_come_back(browser, begun):
+    browser.selected = "org/tutor"
+    buttons(browser)["Edit"].click()
+    finish(begun)
+    form = form_of(browser)
+    buttons(browser)["Pull a model"].click()
+    assert form.comm is None
+
+    buttons(browser)["Close"].click()
+    assert browser.details in list(widgets_in(browser))
+
+
+def test_what_was_put_aside_is_closed_with_the_browser(browser):
+    buttons(browser)["New alias"].click()
+    form = form_of(browser)
+    form.fields["alias"].text = "new"
+    buttons(browser)["Pull a model"].click()
+    assert form.comm is not None
+    browser.close()
+    assert form.comm is None
+
+
 def test_an_alias_whose_name_was_emptied_keeps_it(browser, begun, server):
     browser.selected = "org/tutor"
     buttons(browser)["Edit"].click()
@@ -284,6 +325,22 @@ def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, pr
 
     assert browser._drawer.form is other
     assert told.replace("'", "&#x27;") in browser.message.value
+
+
+def test_a_form_that_was_put_aside_goes_once_it_is_saved(browser, begun, api, hold):
+    api.models.append(model("mine", "user"))
+    held = hold(SAVED)
+    buttons(browser)["New alias"].click()
+    form = form_of(browser)
+    form.fields["alias"].text = "mine"
+    buttons(browser)["Save"].click()
+    assert held.arrived.wait(20)
+    buttons(browser)["Pull a model"].click()
+    held.finish(begun)
+    assert "mine is saved." in browser.message.value
+    buttons(browser)["Close"].click()
+    assert browser._drawer.form is None
+    assert form.comm is None
 
 
 def test_a_form_that_comes_late_takes_no_others_place(browser, begun, hold):

@@ -7,10 +7,12 @@ import re
 import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from bodhi_jupyter.notebook import plots as module
 from bodhi_jupyter.notebook.answer import Speed, SpeedLog
 from bodhi_jupyter.notebook.background import start
 from bodhi_jupyter.notebook.charts import Mark, bars, columns, nice_ceiling, nothing
@@ -147,6 +149,22 @@ def test_they_are_drawn_when_there_is_something_new():
     plots.close()
     log.add(Speed.timed("unheard", 11, 2.0, 1.0))
     assert "unheard" not in shown(plots)
+
+
+def test_what_nobody_sees_is_drawn_when_somebody_does(monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
+    log = SpeedLog()
+    plots = Plots(ScriptedServer(answer=answer), log)
+    now += 600
+    log.add(Speed.timed("tutor", 11, 2.0, 1.0))
+    assert "tutor" not in shown(plots)
+
+    start(plots.look()).result(10)
+    assert "tutor: 10 tokens/s" in shown(plots)
+    now += 20
+    log.add(Speed.timed("another", 11, 2.0, 1.0))
+    assert "another: 10 tokens/s" in shown(plots)
 
 
 def test_a_period_that_is_chosen_is_asked_for_at_once_and_kept_in_the_state(monkeypatch):

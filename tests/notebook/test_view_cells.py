@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import mistune
 import pytest
 
 from tests.notebook.node import run
@@ -49,6 +50,22 @@ def test_what_is_between_fences_stays_as_it_is(tmp_path, text, expected):
     assert cells(tmp_path, text) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x][1] and [y]( https://example.com/b )\n\n[1]: https://example.com/a",
+        "Call `handlers[name](event)`, and say `x: list[int]: y` or `` `<div>` ``.",
+        "Put it into `<div>`, [as here](https://example.com/a) or [there](#there).",
+        "x: list[int]: y\n[^1]: A note.\n\nOf a[0]: the first.",
+        "- `<a>`\n- **`<b>`**: *bold*\n\n## `<h2>`",
+        "[y]: mailto:a@example.com\n[z]: HTTPS://example.com/c",
+        "a < b, and b > c",
+    ],
+)
+def test_what_is_harmless_stays_as_it_is(tmp_path, text):
+    assert cells(tmp_path, text) == [("markdown", text)]
+
+
 def test_a_question_stays_a_quotation(tmp_path):
     assert cells(tmp_path, "see <b>\n```python\nx < y\n```", role="user") == [
         ("markdown", "> see &lt;b>"),
@@ -73,7 +90,37 @@ DISPLACED = [
     "- a\n\n  ```js\n```\n<img src=x onerror=alert(1)>\n```js\n",
     "    ```js\n<img src=x onerror=alert(1)>\n```js\n<img src=x onerror=alert(1)>",
     "```js\r<img>\r```\r<img src=x onerror=alert(1)>",
+    # What is code within a line, for whoever counts backticks only.
+    "`a\n- `b` <img src=x> `c`",
+    "`a\n\nb `<img src=x>` c",
+    "`foo\nbar `<img src=x> baz`",
+    "\\`<img src=x>`",
+    "a | b\n--|--\n`c | <img src=x> | d`",
+    "$a ` b$ ` `<img src=x>` ` `",
+    "https://a.b/` x ` `<img src=x>` ` ",
+    "www.a.b/` x ` `<img src=x>` ` ",
+    "``a` <img src=x> ``",
+    "`a`` <img src=x> `b``",
+    "# `a\n<img src=x> `b`",
+    "> `a\n`<img src=x>`",
+    "`a\r\r`<img src=x>` b",
+    # Where links lead.
+    "[x](javascript:alert(1)) and [y]\n\n[y]: javascript:alert(1)",
+    "[x](\njavascript:alert(1))",
+    "[y\n]: javascript:alert(1)\n\n[y]",
+    "> - 1. [y]: javascript:alert(1)\n\n[y]",
+    "[`y`]: javascript:alert(1)\n\n[`y`]",
+    "[y]: javascript:alert(1) 'a title'\n\n[y]",
+    "[y]:\n  javascript:alert(1)\n\n[y]",
+    "[^1]: javascript:alert(1)\n\n[^1]",
+    "[x](`javascript:alert(1)`)",
 ]
+HARMLESS = set(
+    re.findall(
+        r"\w+", "p em strong code pre a ul ol li blockquote h1 h2 h3 h4 h5 h6 hr br table thead tbody tr th td del"
+    )
+)
+_rendered = mistune.create_markdown(escape=False, plugins=["table", "url", "strikethrough"])
 
 
 @pytest.mark.parametrize("role", ["assistant", "user"])
@@ -83,10 +130,14 @@ def test_no_tag_stands_outside_of_code(tmp_path, role):
     sources = [cell["source"] for cell in made if cell["type"] == "markdown"]
     assert len(sources) > len(messages)
     for source in sources:
+        if role == "assistant":
+            html = _rendered(source)
+            assert set(re.findall(r"<(\w+)", html)) <= HARMLESS, source
+            assert not re.findall(r'href="(?!https?:|mailto:|#)', html), source
         lines = [line.removeprefix("> ") if role == "user" else line for line in re.split(r"[\r\n]", source)]
         fence = re.match(r"`{3,}", lines[0])
         if fence and lines[-1] == fence.group():
             # All of the cell is code: nothing within ends it.
             assert not [line for line in lines[1:-1] if line.strip().startswith(fence.group())]
         else:
-            assert not TAG.search(source), source
+            assert not TAG.search(re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", source)), source

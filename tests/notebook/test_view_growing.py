@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bodhi_jupyter.wire.markdown import render_markdown
 from tests.notebook.node import run
 
 Play = Callable[..., Any]
@@ -21,6 +25,8 @@ class Element {
   constructor() { this.content = this; this.lastElementChild = null; }
   append() {}
   replaceChildren() {}
+  querySelectorAll() { return []; }
+  querySelector() { return null; }
 }
 document.createElement = () => new Element();
 const asked = [];
@@ -75,6 +81,40 @@ def test_what_is_too_long_for_a_request_goes_in_several(play):
     # Each of them is cut: it is asked for as unfinished, and then as it is.
     assert lengths == [10_000, 10_000, 10_000, 10_000, 5_000]
     assert all_of_it == {"text": "x" * 5_000, "growing": False}
+
+
+#: Longer than two requests; what looks like Markdown in it is code.
+CODE = "# step\nx = _f_(1) * 2\n\n" * 1_000
+
+
+@pytest.mark.parametrize("before", ["", "1. One:\n\n"], ids=["alone", "in a list"])
+@pytest.mark.parametrize("indent", ["", "   "], ids=["at the margin", "indented"])
+def test_a_long_block_of_code_goes_on_as_code(play, before, indent):
+    code = "".join(f"{indent}{line}\n" for line in CODE.splitlines())
+    text = f"{before}{indent}```python\n{code}{indent}```\n\nThat is **all**."
+    asked = play(
+        f"growing.append({json.dumps(text)}); await pass(); growing.end(); await pass(); await growing.done;",
+        "tell(asked.filter(({ growing: isGrowing }) => !isGrowing).map(({ text }) => text));",
+    )
+    assert len(asked) == len(text) // 10_000 + 1
+    rendered = [render_markdown(piece) for piece in asked]
+    # Each piece is one block, and the prose behind it is prose.
+    assert [html.count("<pre") for html in rendered] == [1] * len(asked)
+    assert not any("<h1" in html for html in rendered)
+    assert rendered[-1].endswith("<p>That is <strong>all</strong>.</p>\n")
+    shown = "".join(
+        unescape(re.sub("<[^>]*>", "", re.findall("<pre.*?</pre>", html, re.DOTALL)[0])) for html in rendered
+    )
+    assert shown.rstrip() == CODE.rstrip()
+
+
+def test_a_line_of_code_that_is_longer_than_a_request_ends_too(play):
+    asked = play(
+        r"growing.append('```js\n' + 'x'.repeat(25_000) + '\n```'); growing.end(); await pass(); await growing.done;",
+        "tell(asked.filter(({ growing: isGrowing }) => !isGrowing).map(({ text }) => text));",
+    )
+    assert all(piece.startswith("```js\nx") for piece in asked)
+    assert sum(piece.count("x") for piece in asked) == 25_000
 
 
 @pytest.mark.parametrize("length", [9_999, 10_000])

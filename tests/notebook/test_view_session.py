@@ -127,11 +127,16 @@ def test_an_exchange_that_was_stopped_before_it_began_is_not_begun(play):
 
 
 @pytest.mark.parametrize(
-    ("stream", "state", "reason"),
-    [("delta('hi') + DONE", "ready", None), ("delta('hi')", "failed", "failed"), ("''", "failed", None)],
+    ("stream", "state", "reasons"),
+    [
+        ("delta('hi') + DONE", "ready", [None, None]),
+        ("delta('hi')", "failed", [None, "failed"]),
+        # Of an answer that did not begin nothing is left.
+        ("''", "failed", [None]),
+    ],
     ids=["whole", "cut", "nothing"],
 )
-def test_a_stream_without_its_end_is_a_failure(play, stream, state, reason):
+def test_a_stream_without_its_end_is_a_failure(play, stream, state, reasons):
     status, messages = play(
         ASK,
         f"if ({stream}) model.chunk(last(), {stream}); model.end(last()); await settle();",
@@ -140,8 +145,7 @@ def test_a_stream_without_its_end_is_a_failure(play, stream, state, reason):
     assert status["state"] == state
     if state == "failed":
         assert status["detail"] == "The answer broke off before its end."
-    if reason:
-        assert messages[1]["stats"]["finish_reason"] == reason
+    assert [message.get("stats", {}).get("finish_reason") for message in messages] == reasons
 
 
 def test_of_several_answers_one_is_shown(play):
@@ -207,6 +211,101 @@ def test_a_page_in_place_of_an_answer_is_told_in_our_words(play):
     assert "log in again" in words[1]
 
 
+# -- a page that is left in the middle of an answer ----------------------------------------------------------------
+
+#: What Python holds is what the next page begins with.
+RELOAD = """
+const next = new FakeModel(structuredClone(model.saved));
+const reloaded = new Session(next);
+await reloaded.connecting;
+"""
+
+
+def test_what_had_come_of_an_answer_is_there_after_a_reload_and_can_be_asked_for_again(play):
+    messages, status, sent, again = play(
+        HALF_CALL,
+        RELOAD,
+        "tell(reloaded.messages); tell(reloaded.status); reloaded.retry(); await settle();",
+        "tell(next.asked()[0].body.messages);",
+        "const third = new Session(new FakeModel(structuredClone(next.saved))); tell(third.messages);",
+    )
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert messages[1]["content"] == "I look."
+    assert messages[1]["stats"]["finish_reason"] == "failed"
+    assert "tool_calls" not in messages[1]
+    assert status["state"] == "failed"
+    assert "left" in status["detail"]
+    assert sent == [{"role": "user", "content": "hello"}]
+    # That answer is being asked for anew.
+    assert [message["role"] for message in again] == ["user"]
+
+
+def test_a_question_whose_answer_had_not_begun_can_be_asked_again_after_a_reload(play):
+    roles, state = play(ASK, RELOAD, "tell(roles(reloaded.messages)); tell(reloaded.status.state);")
+    assert (roles, state) == (["user"], "failed")
+
+
+def test_what_broke_off_before_a_reload_can_be_asked_for_again_after_it(play):
+    messages, status = play(
+        ASK,
+        "model.chunk(last(), delta('I look.')); model.end(last()); await settle();",
+        RELOAD,
+        "tell(reloaded.messages); tell(reloaded.status);",
+    )
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert (status["state"], status["detail"]) == ("failed", "The answer broke off before its end.")
+
+
+def test_what_comes_of_an_answer_is_kept_every_few_seconds_and_not_with_every_word(play):
+    saves, kept = play(
+        "let now = 0; performance.now = () => now; let saves = 0;",
+        "model.on('change:growing', () => (saves += 1));",
+        ASK,
+        "for (; now < 10_000; now += 100) { model.chunk(last(), delta('x')); await settle(); }",
+        "tell(saves); tell(model.saved.growing.content.length);",
+    )
+    assert 4 <= saves <= 11
+    assert kept >= 80
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "model.chunk(last(), DONE); model.end(last());",
+        "session.stop();",
+        "session.clear();",
+        "session.newChat();",
+        "model.set('messages', [{ role: 'user', content: 'Python' }]);",
+    ],
+    ids=["whole", "stopped", "cleared", "new chat", "Python"],
+)
+def test_an_answer_that_is_over_is_kept_once(play, end):
+    growing, same, state = play(
+        HALF_CALL,
+        f"{end} await settle();",
+        RELOAD,
+        "tell(model.saved.growing); tell(JSON.stringify(reloaded.messages) === JSON.stringify(session.messages));",
+        "tell(reloaded.status.state);",
+    )
+    assert (growing, same, state) == ({}, True, "ready")
+
+
+def test_another_page_that_shows_the_chat_does_not_end_the_answer(play):
+    state, there, messages, after = play(
+        HALF_CALL,
+        RELOAD,
+        # It hears of what the other one changed.
+        "for (const [name, value] of Object.entries(next.saved))",
+        "  if (JSON.stringify(value) !== JSON.stringify(model.saved[name])) model.set(name, value);",
+        "model.chunk(last(), delta(' Found.') + DONE); model.end(last()); await settle();",
+        "tell(session.status.state); for (const name of ['messages', 'growing']) next.set(name, model.saved[name]);",
+        "tell(reloaded.status.state); tell(session.messages); tell(reloaded.messages);",
+    )
+    assert (state, there) == ("ready", "ready")
+    assert messages[-1]["content"] == "I look. Found."
+    assert after == messages
+
+
 # -- looking again ------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +354,18 @@ def test_a_function_that_runs_can_be_stopped_and_the_model_is_told_the_truth(pla
     }
     # Who stops it does not want the model to go on.
     assert asked == 1
+
+
+def test_calls_are_whole_whatever_number_they_begin_with(play):
+    calls, names = play(
+        ASK,
+        "const piece = (index, name) => event({ choices: [{ index: 0, delta: { tool_calls:",
+        "  [{ index, id: `c${index}`, function: { name, arguments: '{' } }] } }] });",
+        "model.chunk(last(), piece(3, 'b') + piece(1, 'a') + piece(3, 'c') + DONE); model.end(last()); await settle();",
+        "tell(session.messages[1].tool_calls.length);",
+        "tell(session.messages[1].tool_calls.map((call) => call.function.name + call.function.arguments));",
+    )
+    assert (calls, names) == (2, ["a{", "bc{{"])
 
 
 def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):

@@ -1,6 +1,7 @@
 // A conversation as text, and as cells of the notebook that the chat is in.
 
 import { textOf } from "./conversation.js";
+import { fenceOf } from "./fences.js";
 
 const NAMES_OF = { user: "You", assistant: "Assistant" };
 
@@ -27,7 +28,8 @@ function heading({ role, model }) {
   return `**${inert(model || NAMES_OF[role]).replace(/\s+/g, " ")}**`;
 }
 
-const OPENING = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,})[ \t]*([^\s`]*)/;
+// A line that may say where a link leads: its label begins here, or in a line before.
+const DEFINITION = /^(?:[\s>*+-]|\d+[.)])*(?:\[|(?:\\.|[^[])*\]:)/;
 const PYTHON = new Set(["", "python", "py", "python3", "ipython"]);
 
 // A text's parts: { text }, and { code, language } of what is between fences, as CommonMark has them; those without an end
@@ -43,12 +45,10 @@ function blocksOf(text) {
     blocks.push(fence ? { code: joined.trimEnd(), language: fence.language } : { text: joined.trim() });
   };
   for (const line of text.split(/\r?\n/)) {
-    const opening = fence ? null : OPENING.exec(line);
+    const opening = fence ? null : fenceOf(line);
     if (opening) {
       put();
-      const [, indent, marks, language] = opening;
-      const end = new RegExp(`^ {0,3}${marks[0]}{${marks.length},}[ \\t]*$`);
-      fence = { language, end, indent: new RegExp(`^ {0,${indent.length}}`) };
+      fence = opening;
     } else if (fence?.end.test(line)) {
       put();
       fence = null;
@@ -83,7 +83,22 @@ function asMarkdownBlock({ text, code, language }) {
 
 // Markdown cells show HTML: a tag in a model's text is to be seen, and not to be one. Links keep to the web.
 function inert(text) {
-  return text.replace(/<(?=[a-zA-Z/!?])/g, "&lt;").replace(/!\[/g, "[").replace(/(\]\(\s*|\]:\s*)(?!https?:|mailto:|#)/gi, "$1#");
+  return text.split(/(\n[ \t]*\n)/).map(inertParagraph).join("");
+}
+
+// What is code within a line stays as it is, but only where every reader of Markdown finds the same code in it.
+function inertParagraph(text) {
+  const isPlain = !/[\\$|\r]|(?::\/\/|www\.)[^\s<]*`/i.test(text);
+  const lines = text.split("\n").map((line) => line.split(/((?<!`)(`+)(?!`).*?(?<!`)\2(?!`))/));
+  // Every run of backticks has its end in its line: the pieces are text, code, the code's backticks, text ...
+  const isPaired = lines.every((pieces) => pieces.every((piece, at) => at % 3 || !piece.includes("`")));
+  if (!isPlain || !isPaired) return text.split("\n").map(inertLine).join("\n");
+  return lines.map((pieces) => pieces.map((piece, at) => [inertLine, String, () => ""][at % 3](piece)).join("")).join("\n");
+}
+
+function inertLine(line) {
+  const links = line.replace(/<(?=[a-zA-Z/!?])/g, "&lt;").replace(/!\[/g, "[").replace(/\]\((?!\s*(?:https?:|mailto:|#))\s*/gi, "](#");
+  return DEFINITION.test(links) ? links.replace(/\]:(?!\s*(?:https?:|mailto:|#)|[ \t]*[^\s<]\S*[ \t]+[^\s"'(])\s*/gi, "]:#") : links;
 }
 
 // Below the cell that shows `element`; false where the page gives no way to.

@@ -1,17 +1,21 @@
 // The widget: lays out the chat, and brings its parts together.
 
-import { copyText, download, h, icon, iconButton, textButton } from "./dom.js";
+import { copyText, download, h, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
+import { keepKeys } from "./keys.js";
+import { menuOf } from "./menu.js";
 import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
 import { Settings } from "./settings.js";
-import { NOT_RUN, openCalls, textOf, titleOf } from "./conversation.js";
+import { NOT_RUN, openCalls, titleOf } from "./conversation.js";
 import { asCells, asMarkdown, insertCells } from "./cells.js";
 
 const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that counts the words of a text."];
 // The model in the box knows this extension, and nothing else.
 const GUIDE_EXAMPLES = ["How do I get a bigger model?", "Where are my prompts saved?"];
+
+const FULL = "All chats together hold 8 MB, and this is more: remove what is attached, or delete a chat with pictures.";
 
 class Chat {
   constructor(session, manager) {
@@ -31,15 +35,14 @@ class Chat {
     // What held a message back may be corrected, or reset.
     for (const event of ["change", "click"]) this.settings.element.addEventListener(event, () => this.letGo());
     this.composer = new Composer(session, {
-      maySend: () => this.maySend(),
+      maySend: (text) => this.maySend(text),
       send: (text) => session.send(text),
       stop: () => session.stop(),
       complain: (text) => this.complain(text),
     });
     this.element = h(
       "div",
-      // JupyterLab's shortcuts are for cells, not for what is written here.
-      { class: "bodhi-chat", "data-lm-suppress-shortcuts": "true", onkeydown: (event) => this.key(event) },
+      { class: "bodhi-chat", onkeydown: (event) => this.key(event) },
       this.header(),
       this.settings.element,
       this.log,
@@ -49,6 +52,7 @@ class Chat {
       this.meter,
       this.announcer,
     );
+    keepKeys(this.element);
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
     this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.comeIntoSight());
     this.observer.observe(this.element);
@@ -77,45 +81,27 @@ class Chat {
     this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
     this.toggle = iconButton("settings", "Settings", () => this.showSettings(this.settings.element.hidden), { "aria-expanded": "false" });
     this.undo = iconButton("undo", "Undo", () => this.takeBack());
+    this.redo = iconButton("redo", "Redo", () => this.bringBack(), { hidden: true });
     return h(
       "div",
       { class: "bodhi-header" },
       h("div", { class: "bodhi-group" }, this.picker, this.about),
-      h("div", { class: "bodhi-group" }, this.chats, iconButton("add", "New chat", () => this.newChat()), this.undo, this.toggle, this.menu()),
+      h("div", { class: "bodhi-group" }, this.chats, iconButton("add", "New chat", () => this.newChat()), this.undo, this.redo, this.toggle, this.menu()),
     );
   }
 
   menu() {
-    const item = (label, action) =>
-      textButton(label, () => {
-        menu.open = false;
-        action();
-      });
-    const button = h("summary", { class: "bodhi-icon", "aria-label": "More", title: "More" }, icon("more"));
-    const leave = (event) => {
-      if (event.key !== "Escape" || !menu.open) return;
-      // Beyond the menu it would stop the answer.
-      event.stopPropagation();
-      menu.open = false;
-      button.focus();
-    };
-    const menu = h(
-      "details",
-      { class: "bodhi-menu", onkeydown: leave, onfocusout: (event) => menu.contains(event.relatedTarget) || (menu.open = false) },
-      button,
-      h(
-        "div",
-        { class: "bodhi-menu-items" },
-        item("Clear chat", () => this.session.clear()),
-        item("Delete chat", () => this.session.removeChat()),
-        item("Export to Markdown", () => download("chat.md", asMarkdown(this.session.messages))),
-        item("Export to cells", () => this.insert(asCells(this.session.messages))),
-      ),
-    );
-    return menu;
+    return menuOf("More", [
+      ["Clear chat", () => this.session.clear()],
+      ["Delete chat", () => this.session.removeChat()],
+      ["Export to Markdown", () => download("chat.md", asMarkdown(this.session.messages))],
+      ["Export to cells", () => this.insert(asCells(this.session.messages))],
+    ]);
   }
 
   key(event) {
+    // Escape leaves what is being composed, as in Japanese.
+    if (event.isComposing) return;
     if (event.key === "Escape" && this.session.isBusy) {
       event.preventDefault();
       this.session.stop();
@@ -136,7 +122,8 @@ class Chat {
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
-    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked now.`);
+    else if (what === "full") this.complain(FULL);
+    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`, ...this.wayOn());
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -157,7 +144,8 @@ class Chat {
       if (this.log.children[index] !== element) this.log.insertBefore(element, this.log.children[index] ?? null);
     });
     if (!messages.length) this.log.append(this.empty);
-    this.undo.disabled = !this.session.before.length;
+    this.undo.disabled = !this.session.history.canUndo;
+    this.redo.hidden = !this.session.history.canRedo;
     this.showCalls();
     this.showMeter();
     this.showChats();
@@ -173,6 +161,8 @@ class Chat {
       skip: (call) => this.maySend() && this.session.answerCall(call, NOT_RUN),
       insert: (cells) => this.insert(cells),
       announce: (text) => this.announce(text),
+      complain: (text) => this.complain(text),
+      giveBack: (text) => this.composer.takeBack(text),
     };
     const view = new MessageView(message, actions, (request) => this.session.render(request));
     // What is finished, or is Python's, needs no more of it.
@@ -195,7 +185,9 @@ class Chat {
   showCalls() {
     const open = openCalls(this.session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
-    for (const view of this.views) view.showCalls(view === last ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
+    // Half of a call must not be run.
+    const isWhole = last?.message !== this.session.running?.answer.message;
+    for (const view of this.views) view.showCalls(view === last && isWhole ? open : [], this.session.runningCalls, !this.session.kernel.isOver);
     this.composer.showRunning(this.session.isBusy);
   }
 
@@ -239,10 +231,15 @@ class Chat {
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(this.session.isBusy);
-    if (this.session.isRefused) this.complain(detail);
-    else if (state === "failed") this.complain(detail, textButton("Try again", () => this.maySend() && this.session.retry()));
-    else if (state === "no server") this.complain(detail, textButton("Look again", () => this.session.lookAgain()));
+    if (["failed", "no server"].includes(state)) this.complain(detail, ...this.wayOn());
     else this.notice.hidden = true;
+  }
+
+  // What can be done about what went wrong, if something did.
+  wayOn() {
+    const { state } = this.session.status;
+    if (state === "failed" && !this.session.isRefused) return [textButton("Try again", () => this.maySend() && this.session.retry())];
+    return state === "no server" ? [textButton("Look again", () => this.session.lookAgain())] : [];
   }
 
   showKernel() {
@@ -296,7 +293,17 @@ class Chat {
     this.session.undo();
     const kept = this.session.messages;
     const isShorter = kept.length < messages.length && kept.every((message, index) => message === messages[index]);
-    if (isShorter && !this.composer.area.value) this.composer.write(textOf(messages[kept.length]));
+    const sent = isShorter && messages.slice(kept.length).find(({ role }) => role === "user");
+    if (sent) this.composer.giveBack(sent);
+    if (this.undo.disabled) this.composer.area.focus();
+  }
+
+  bringBack() {
+    const { messages } = this.session;
+    this.session.redo();
+    const sent = this.session.messages.slice(messages.length).find(({ role }) => role === "user");
+    if (sent) this.composer.forget(sent);
+    if (this.redo.hidden) this.undo.focus();
   }
 
   // A parameter that the server refuses is told of where it is set, too.
@@ -305,7 +312,11 @@ class Chat {
   }
 
   // What is wrong in the settings is not left out behind the person's back.
-  maySend() {
+  maySend(text = "") {
+    if (!this.session.hasRoomFor(text)) {
+      this.complain(`Nothing was sent. ${FULL}`);
+      return false;
+    }
     const wrong = this.settings.wrong();
     if (!wrong.length) return true;
     this.showSettings(true);
@@ -332,8 +343,8 @@ class Chat {
   showChats() {
     const { session } = this;
     const shown = { id: session.get("chat"), messages: session.messages };
-    const all = [...session.get("chats").filter(({ id }) => id !== shown.id), shown].sort((one, other) => Number(one.id) - Number(other.id));
-    this.chats.replaceChildren(...all.map(({ id, messages }) => h("option", { value: id }, titleOf(messages))));
+    const all = [...session.get("chats").filter(({ id }) => id !== shown.id), shown].sort((one, other) => String(one.id).localeCompare(String(other.id), "en", { numeric: true }));
+    this.chats.replaceChildren(...all.map(({ id, messages = [] }) => h("option", { value: id }, titleOf(messages))));
     this.chats.value = shown.id;
   }
 
@@ -349,8 +360,8 @@ class Chat {
 
   async insert(cells) {
     if (insertCells(this.manager, this.element, cells)) return this.announce("Inserted below");
-    await copyText(cells.map(({ source }) => source).join("\n\n"));
-    this.complain("This page does not let the chat add cells. The text is copied: paste it into one.");
+    const isCopied = await copyText(cells.map(({ source }) => source).join("\n\n"));
+    this.complain(`This page does not let the chat add cells. ${isCopied ? "The text is copied: paste it into one." : ""}`.trim());
   }
 }
 

@@ -1,17 +1,17 @@
 // Where a person writes: text, what is attached to it, sending and stopping.
 
+import { attachmentsOf, textOf } from "./conversation.js";
 import { h, icon, iconButton } from "./dom.js";
-
-const MAX_IMAGE = 10 * 2 ** 20;
-const MAX_TEXT = 512 * 2 ** 10;
+import { readFile } from "./files.js";
 
 export class Composer {
-  // `send` is given the text, where `maySend` says so; `complain` shows a sentence.
+  // `send` is given the text, where `maySend` says so of it; `complain` shows a sentence.
   constructor(session, { maySend, send, stop, complain }) {
     this.session = session;
     this.maySend = maySend;
     this.send = send;
     this.complain = complain;
+    this.reading = null;
     this.area = h("textarea", {
       class: "bodhi-input",
       rows: 1,
@@ -19,7 +19,7 @@ export class Composer {
       placeholder: "Ask something …",
       onkeydown: (event) => this.key(event),
       oninput: () => this.grow(),
-      onpaste: (event) => this.take(event, event.clipboardData),
+      onpaste: (event) => isText(event.clipboardData) || this.take(event, event.clipboardData),
     });
     this.chips = h("div", { class: "bodhi-chips" });
     this.files = h("input", { type: "file", multiple: true, class: "bodhi-offscreen", tabindex: -1, "aria-label": "Files", onchange: () => this.pick() });
@@ -45,17 +45,34 @@ export class Composer {
     this.submit();
   }
 
-  submit() {
+  async submit() {
+    // What is still being read belongs to this message.
+    await this.reading;
     const text = this.area.value;
     if (!text.trim() && !this.session.get("attachments").length) return;
-    if (this.session.running || !this.maySend()) return;
+    if (this.session.running || !this.maySend(text)) return;
     this.write("");
     this.send(text);
   }
 
-  // What the server refused, unless something else is being written by now.
+  // What could not be sent stands before what is being written by now.
   takeBack(text) {
-    if (!this.area.value) this.write(text);
+    this.write([text, this.area.value].filter(Boolean).join("\n\n"));
+  }
+
+  // A message that was undone, unless something else is being written by now.
+  giveBack(message) {
+    if (this.area.value) return;
+    this.write(textOf(message));
+    this.setAttachments([...attachmentsOf(message), ...this.session.get("attachments")]);
+  }
+
+  // It is in the conversation again.
+  forget(message) {
+    const isAs = (given) => JSON.stringify(given) === JSON.stringify(this.session.get("attachments"));
+    if (this.area.value !== textOf(message) || !isAs(attachmentsOf(message))) return;
+    this.write("");
+    this.setAttachments([]);
   }
 
   // In place of what is there, which the browser's undo brings back.
@@ -118,10 +135,16 @@ export class Composer {
     this.files.value = "";
   }
 
-  async attach(files) {
+  attach(files) {
+    this.reading = Promise.all([this.reading, this.read(files)]);
+    return this.reading;
+  }
+
+  async read(files) {
     for (const file of files) {
       try {
         const attachment = await readFile(file);
+        if (!this.session.hasRoomFor(attachment)) throw new Error(`${attachment.name} does not fit: all chats together hold 8 MB. Delete one with pictures.`);
         this.setAttachments([...this.session.get("attachments"), attachment]);
       } catch (error) {
         this.complain(error.message);
@@ -130,30 +153,11 @@ export class Composer {
   }
 }
 
+// What was copied in a spreadsheet or a document, which gives a picture of it along.
+function isText(data) {
+  return ["text/plain", "text/html"].every((type) => data?.types.includes(type));
+}
+
 function shownUrl(url) {
   return url.startsWith("data:image/") ? url : "";
-}
-
-async function readFile(file) {
-  const name = file.name || "pasted";
-  if (file.type.startsWith("image/")) {
-    if (file.size > MAX_IMAGE) throw new Error(`${name} is larger than 10 MB.`);
-    return { kind: "image", name, url: await dataUrl(file) };
-  }
-  if (file.size > MAX_TEXT) throw new Error(`${name} is larger than 512 KB.`);
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
-    return { kind: "text", name, text };
-  } catch {
-    throw new Error(`${name} is neither text nor an image.`);
-  }
-}
-
-function dataUrl(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
 }

@@ -19,6 +19,16 @@ export function attachedTo(message) {
   return message.content.filter((part, index) => index !== written);
 }
 
+// As they were before they were sent, but for the name of a picture.
+export function attachmentsOf(message) {
+  return attachedTo(message).flatMap(({ text, image_url: image }) => {
+    if (image) return [{ kind: "image", name: "picture", url: image.url }];
+    if (text === undefined) return [];
+    const [, name, rest] = /^(.*?):\n\n(.*)$/s.exec(text) ?? [text, "text", text];
+    return [{ kind: "text", name, text: rest }];
+  });
+}
+
 export function withText(message, text) {
   const attached = attachedTo(message);
   return { ...message, content: attached.length ? [{ type: "text", text }, ...attached] : text };
@@ -73,6 +83,7 @@ export function requestBody({ model, system, messages, parameters, tools }) {
 export class Answer {
   constructor(model) {
     this.message = { role: "assistant", content: "", model };
+    this.calls = new Map();
     this.started = performance.now();
     this.firstToken = null;
     this.usage = null;
@@ -98,8 +109,11 @@ export class Answer {
   }
 
   takeCall({ index = 0, id, function: part = {} }) {
-    const calls = (this.message.tool_calls ??= []);
-    const call = (calls[index] ??= { id: "", type: "function", function: { name: "", arguments: "" } });
+    const call = this.calls.get(index) ?? { id: "", type: "function", function: { name: "", arguments: "" } };
+    this.calls.set(index, call);
+    // Not every server counts from 0, or names all.
+    const order = [...this.calls.keys()].sort((one, other) => one - other);
+    this.message.tool_calls = order.map((place) => this.calls.get(place));
     call.id ||= id ?? "";
     call.function.name += part.name ?? "";
     call.function.arguments += part.arguments ?? "";

@@ -9,6 +9,7 @@ const ICONS = {
   settings: "M4 7h10M18 7h2M4 17h2M10 17h10M14 4v6M6 14v6",
   add: "M12 5v14M5 12h14",
   undo: "M9 14L4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
+  redo: "M15 14l5-5-5-5M20 9H10a6 6 0 0 0 0 12h3",
   more: "M5 12h.01M12 12h.01M19 12h.01",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   edit: "M4 20h4L19 9l-4-4L4 16z",
@@ -48,14 +49,22 @@ export function textButton(label, onclick, properties = {}) {
   return h("button", { type: "button", class: "bodhi-text-button", onclick, ...properties }, label);
 }
 
-// The clipboard's own interface is missing in pages that are neither local nor encrypted.
+// Whether it could be. The clipboard's own interface is missing in pages that are neither local nor encrypted, and forbidden in
+// some frames.
 export async function copyText(text) {
-  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-  const area = h("textarea", { value: text, class: "bodhi-offscreen" });
-  document.body.append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const held = document.activeElement;
+    const area = h("textarea", { value: text, class: "bodhi-offscreen" });
+    document.body.append(area);
+    area.select();
+    const isCopied = document.execCommand("copy");
+    area.remove();
+    held?.focus();
+    return isCopied;
+  }
 }
 
 export function download(name, text) {

@@ -1,5 +1,7 @@
 // Markdown that grows. The server renders it: finished blocks once, the unfinished one at most four times a second.
 
+import { openFence } from "./fences.js";
+
 const PAUSE = 250;
 // Of text in one request; the server takes 64 KB.
 const SLICE = 10_000;
@@ -12,6 +14,8 @@ export class GrowingMarkdown {
     this.pending = "";
     this.ended = false;
     this.dropped = false;
+    // Whether what is pending begins with the rest of a block of code that was cut.
+    this.isCut = false;
     this.asking = false;
     this.due = false;
     this.timer = null;
@@ -66,16 +70,20 @@ export class GrowingMarkdown {
     this.timer = null;
     this.asking = true;
     this.asked = performance.now();
-    const text = this.slice();
+    let text = this.slice();
+    let opener = "";
     const isAll = this.ended && text.length === this.pending.length;
     const isPart = text.length < this.pending.length && text.length >= SLICE - 1;
     this.due = isPart;
     try {
       let piece = await this.render({ text, growing: !isAll });
       // A block that is longer than a request is cut.
-      if (piece.rest === text && isPart) piece = await this.render({ text, growing: false });
+      if (piece.rest === text && isPart) {
+        ({ text, opener } = cut(text));
+        piece = await this.render({ text, growing: false });
+      }
       if (this.dropped) return;
-      this.show(piece, text);
+      this.show(piece, text, opener);
     } catch {
       this.showPlain(text);
     }
@@ -93,12 +101,24 @@ export class GrowingMarkdown {
     return text.toWellFormed ? text.toWellFormed() : text;
   }
 
-  show({ html, rest = "", rest_html: restHtml = "" }, text) {
+  show({ html, rest = "", rest_html: restHtml = "" }, text, opener) {
     const piece = parseFragment(html);
+    if (html && this.isCut) this.join(piece);
     this.decorate(piece);
     this.finished.append(piece);
     this.pending = this.pending.slice(text.length - rest.length);
     this.showRest(parseFragment(restHtml), this.pending.slice(rest.length));
+    if (html) this.isCut = opener !== "";
+    this.pending = opener + this.pending;
+  }
+
+  // The block of code that was cut is one again.
+  join(piece) {
+    const begun = [...this.finished.querySelectorAll("pre.bodhi-code")].at(-1);
+    const rest = piece.querySelector("pre.bodhi-code");
+    if (!begun || !rest) return;
+    begun.firstElementChild.append(...rest.firstElementChild.childNodes);
+    rest.remove();
   }
 
   showPlain(text) {
@@ -106,6 +126,7 @@ export class GrowingMarkdown {
     plain.className = "bodhi-plain";
     plain.textContent = text;
     this.finished.append(plain);
+    this.isCut = false;
     this.pending = this.pending.slice(text.length);
     this.showRest("", this.pending);
   }
@@ -115,6 +136,16 @@ export class GrowingMarkdown {
     this.tail.replaceChildren(tail);
     lastInline(this.unfinished).append(this.tail);
   }
+}
+
+// Code is cut between two of its lines, and its rest begins with the same fence. Neither is empty: whoever colours them drops
+// empty lines at both ends.
+function cut(text) {
+  const [lines = ""] = /^.*\S[^\n]*\n(?=[^\S\n]*\S)/s.exec(text) ?? [];
+  const fence = openFence(lines);
+  if (!fence) return { text, opener: "" };
+  const opener = `${fence.line}\n`;
+  return { text: lines.endsWith(opener) ? text : lines, opener };
 }
 
 // What the server made, which has no scripts, in a document of its own where nothing runs.

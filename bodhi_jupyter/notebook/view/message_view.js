@@ -4,6 +4,7 @@ import { copyText, h, iconButton, textButton } from "./dom.js";
 import { GrowingMarkdown } from "./growing.js";
 import { attachedTo, textOf } from "./conversation.js";
 
+const NOT_COPIED = "This page may not use the clipboard. Select the text, and copy it by the keyboard.";
 const NAMES = { user: "You", system: "System prompt", developer: "System prompt", tool: "Result" };
 
 export class MessageView {
@@ -13,6 +14,7 @@ export class MessageView {
     this.actions = actions;
     this.body = h("div", { class: "bodhi-body" });
     this.reasoning = null;
+    this.edited = null;
     this.footer = h("div", { class: "bodhi-footer" });
     this.element = h(
       "div",
@@ -54,9 +56,10 @@ export class MessageView {
     this.reasoning.append(text);
   }
 
-  // It is not shown any more.
+  // It is not shown any more; what was being edited in it is not lost.
   drop() {
     this.markdown?.drop();
+    if (this.edited && this.edited.value !== textOf(this.message)) this.actions.giveBack(this.edited.value);
   }
 
   finish() {
@@ -70,14 +73,14 @@ export class MessageView {
   showCalls(open, running, canRun) {
     if (!this.calls) return;
     const cards = (this.message.tool_calls ?? []).map((call) => {
-      const isOpen = open.some(({ id }) => id === call.id) && this.message.stats;
+      const isOpen = open.some(({ id }) => id === call.id);
       return this.callCard(call, isOpen, running.has(call.id), canRun);
     });
     this.calls.replaceChildren(...cards);
   }
 
   callCard(call, isOpen, isRunning, canRun) {
-    const { name, arguments: given } = call.function;
+    const { name = "", arguments: given = "" } = call.function ?? {};
     const buttons = [
       textButton("Run", () => this.actions.run(call), { class: "bodhi-text-button bodhi-primary", "aria-label": `Run ${name}`, disabled: !canRun }),
       textButton("Skip", () => this.actions.skip(call), { "aria-label": `Skip ${name}` }),
@@ -108,7 +111,7 @@ export class MessageView {
   }
 
   async copy(text, button) {
-    await copyText(text);
+    if (!(await copyText(text))) return this.actions.complain(NOT_COPIED);
     button.classList.add("bodhi-done");
     this.actions.announce("Copied");
     setTimeout(() => button.classList.remove("bodhi-done"), 1200);
@@ -116,12 +119,17 @@ export class MessageView {
 
   edit(button) {
     const area = h("textarea", { class: "bodhi-edit", "aria-label": "Edited message", rows: 3, value: textOf(this.message) });
+    this.edited = area;
     const cancel = () => {
+      this.edited = null;
       form.replaceWith(this.body);
       this.footer.hidden = false;
       button.focus();
     };
-    const submit = () => this.actions.resend(this.message, area.value);
+    const submit = () => {
+      this.edited = null;
+      if (!this.actions.resend(this.message, area.value)) this.edited = area;
+    };
     const buttons = [textButton("Send again", submit, { class: "bodhi-text-button bodhi-primary" }), textButton("Cancel", cancel)];
     const leave = (event) => {
       if (event.key !== "Escape") return;
@@ -143,7 +151,8 @@ export class MessageView {
 
   decorate(piece) {
     for (const pre of piece.querySelectorAll("pre.bodhi-code")) {
-      const code = pre.textContent.replace(/\n$/, "");
+      // A long block grows after it was decorated.
+      const code = () => pre.textContent.replace(/\n$/, "");
       const header = h(
         "div",
         { class: "bodhi-code-header" },
@@ -151,8 +160,8 @@ export class MessageView {
         h(
           "span",
           { class: "bodhi-actions" },
-          iconButton("copy", "Copy code", (event) => this.copy(code, event.currentTarget)),
-          iconButton("cell", "Insert as cell below", () => this.actions.insert([{ type: "code", source: code }])),
+          iconButton("copy", "Copy code", (event) => this.copy(code(), event.currentTarget)),
+          iconButton("cell", "Insert as cell below", () => this.actions.insert([{ type: "code", source: code() }])),
         ),
       );
       const block = h("div", { class: "bodhi-code-block" }, header);
@@ -185,6 +194,9 @@ function readable(given) {
 
 const ENDS = { length: "cut at the token limit", stopped: "stopped", failed: "broke off" };
 
+// Python may have set some of them only.
+const isKnown = (value) => typeof value === "number";
+
 // No more digits than a measurement is good for.
 function speedText(speed) {
   return speed.toLocaleString("en", { maximumFractionDigits: speed < 10 ? 1 : 0 });
@@ -192,9 +204,9 @@ function speedText(speed) {
 
 export function numbers(stats) {
   return [
-    stats.completion_tokens === null ? null : `${stats.completion_tokens.toLocaleString("en")} tokens`,
-    stats.tokens_per_second === null ? null : `${speedText(stats.tokens_per_second)} tokens/s`,
-    stats.first_token_seconds === null ? null : `first after ${stats.first_token_seconds.toFixed(2)} s`,
+    !isKnown(stats.completion_tokens) ? null : `${stats.completion_tokens.toLocaleString("en")} tokens`,
+    !isKnown(stats.tokens_per_second) ? null : `${speedText(stats.tokens_per_second)} tokens/s`,
+    !isKnown(stats.first_token_seconds) ? null : `first after ${stats.first_token_seconds.toFixed(2)} s`,
     ENDS[stats.finish_reason],
   ]
     .filter(Boolean)

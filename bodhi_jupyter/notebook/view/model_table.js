@@ -2,8 +2,10 @@
 // position nor what a person points at moves when there is news. All text goes in as text.
 
 import { newId } from "./ids.js";
+import { keepKeys } from "./keys.js";
 
 const CELLS = ["name", "state", "capabilities", "size", "quantization", "context", "source"];
+const TYPED_TOGETHER = 800; // milliseconds
 const HEADS = ["Model", "State", "Capabilities", "Size", "Quantization", "Context", "Source"];
 
 function cell(name, ...children) {
@@ -54,8 +56,11 @@ function render({ model, el }) {
   const own = newId("ui-models");
   const elements = new Map();
   let made = 0;
+  let typed = "";
+  let typedAt = -Infinity;
 
   el.classList.add("bodhi-ui-table");
+  keepKeys(el);
   heads.className = "bodhi-ui-heads";
   heads.setAttribute("aria-hidden", "true");
   heads.append(...HEADS.map((head, at) => cell(CELLS[at], head)));
@@ -108,11 +113,20 @@ function render({ model, el }) {
     elements.get(model.get("selected"))?.scrollIntoView({ block: "nearest" });
   };
 
+  // The place of the next name that begins with what was typed just now; the same letter again goes on from name to name.
+  const find = (key, names, at) => {
+    typed = performance.now() - typedAt > TYPED_TOGETHER || typed === key ? key : typed + key;
+    typedAt = performance.now();
+    const from = typed.length > 1 ? at : at + 1;
+    const places = names.map((_, step) => (Math.max(from, 0) + step) % names.length);
+    return places.find((place) => names[place].toLowerCase().startsWith(typed));
+  };
   list.addEventListener("keydown", (event) => {
     const names = model.get("rows").map((row) => row.name);
     const at = names.indexOf(model.get("selected"));
     const steps = { ArrowDown: at + 1, ArrowUp: Math.max(at, 1) - 1, Home: 0, End: names.length - 1 };
-    const next = steps[event.key];
+    const isLetter = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey;
+    const next = isLetter ? find(event.key.toLowerCase(), names, at) : steps[event.key];
     if (next === undefined || !names.length) return;
     event.preventDefault();
     event.stopPropagation();

@@ -2,6 +2,7 @@
 // a page that is closed, a hidden tab and a busy kernel are asked for nothing. When the kernel has ended it says so.
 
 import { KERNEL_ENDED, onKernelEnd } from "./kernel.js";
+import { keepKeys } from "./keys.js";
 
 export default {
   render({ model, el }) {
@@ -22,6 +23,8 @@ export default {
     };
     const observer = new IntersectionObserver((entries) => {
       seen = entries[entries.length - 1].isIntersecting;
+      // Of all that stands beside it.
+      if (el.parentElement && !el.parentElement.dataset.lmSuppressShortcuts) keepKeys(el.parentElement);
       beat();
     });
     model.on("msg:custom", answered);

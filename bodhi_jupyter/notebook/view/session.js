@@ -1,15 +1,17 @@
 // The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
 
 import { advised } from "./advice.js";
-import { EventReader } from "./events.js";
+import { isTooMuch } from "./files.js";
+import { History } from "./history.js";
 import { onKernelEnd } from "./kernel.js";
+import { receive } from "./receiving.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
 import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
 const ASKING = ["user", "tool"];
-const MAX_UNDO = 50;
-const MAX_BUSY = 25; // milliseconds
+const KEPT_EVERY = 2000; // milliseconds
+const LEFT = "The page was left before the answer ended.";
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
 
 export class Session {
@@ -18,7 +20,7 @@ export class Session {
     this.kernel = new KernelTransport(model);
     this.transport = null;
     this.messages = model.get("messages");
-    this.before = [];
+    this.history = new History();
     this.running = null;
     this.runningCalls = new Map();
     this.unasked = null;
@@ -27,10 +29,21 @@ export class Session {
     model.on("change:messages", () => this.followMessages());
     model.on("msg:custom", ({ kind }) => kind === "models" && this.refreshModels());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
-    // Of a page that was left in the middle of an answer.
-    if (model.get("status").state === "answering") this.setStatus("ready");
+    this.resume();
     this.forgetKernel = onKernelEnd(model, () => this.endKernel());
     this.connecting = this.connect();
+  }
+
+  // After a page that was left in the middle of an answer; its browser may have had time to say that it broke off. Perhaps
+  // another page shows the chat, and the answer still grows there: its messages are not touched.
+  resume() {
+    const { state, detail } = this.get("status");
+    const growing = this.get("growing");
+    if (growing.role && ASKING.includes(this.messages.at(-1)?.role)) this.messages = [...this.messages, growing];
+    const last = this.messages.at(-1);
+    const isOpen = ASKING.includes(last?.role) || last?.stats?.finish_reason === "failed";
+    if (isOpen && ["answering", "failed"].includes(state)) this.setStatus("failed", state === "failed" ? detail : LEFT);
+    else if (state === "answering") this.setStatus("ready");
   }
 
   // The widget is closed: what it has begun ends, and nobody hears of it.
@@ -55,8 +68,10 @@ export class Session {
     return this.model.get(name);
   }
 
+  // Messages that are set hold all that there is of the answer.
   set(values) {
-    for (const [name, value] of Object.entries(values)) this.model.set(name, value);
+    const all = "messages" in values ? { growing: {}, ...values } : values;
+    for (const [name, value] of Object.entries(all)) this.model.set(name, value);
     if (!this.kernel.isOver) this.model.save_changes();
   }
 
@@ -117,12 +132,20 @@ export class Session {
 
   // -- the conversation ------------------------------------------------------------------------------------
 
+  // Beside what is kept already; `messages` are those to be shown.
+  hasRoomFor(more, messages = this.messages) {
+    return !isTooMuch([messages, this.get("chats"), this.get("attachments"), more]);
+  }
+
   // Python's words win, also over an answer that is streaming.
   followMessages() {
     const messages = this.model.get("messages");
     if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
+    this.history.push(this.messages);
     this.messages = messages;
     this.stop();
+    this.set({ growing: {} });
+    if (this.status.state === "failed") this.setStatus("ready");
     this.tell("messages");
   }
 
@@ -133,16 +156,31 @@ export class Session {
 
   change(messages) {
     this.stop();
-    this.before = [...this.before, this.messages].slice(-MAX_UNDO);
+    this.history.push(this.messages);
     this.show(messages);
     this.set({ messages });
   }
 
   undo() {
-    if (!this.before.length) return;
+    if (!this.history.canUndo) return;
     this.stop();
-    this.show(this.before.pop());
-    this.set({ messages: this.messages });
+    const { before, removed } = this.history;
+    // Other pictures may have taken its place.
+    if (!(before.length ? this.hasRoomFor("", before.at(-1)) : this.hasRoomFor(removed))) this.tell("full");
+    else if (before.length) this.restore(this.history.undo(this.messages));
+    else this.openChat(removed);
+  }
+
+  redo() {
+    if (!this.history.canRedo) return;
+    this.stop();
+    if (this.hasRoomFor("", this.history.after.at(-1))) this.restore(this.history.redo(this.messages));
+    else this.tell("full");
+  }
+
+  restore(messages) {
+    this.show(messages);
+    this.set({ messages });
     this.setStatus("ready");
   }
 
@@ -163,8 +201,8 @@ export class Session {
   }
 
   takeBack(text, attachments) {
-    this.show(this.before.pop());
-    this.set({ messages: this.messages, attachments });
+    this.show(this.history.pop());
+    this.set({ messages: this.messages, attachments: [...attachments, ...this.get("attachments")] });
     this.tell("returned", text);
   }
 
@@ -215,7 +253,7 @@ export class Session {
 
   async answer() {
     const answer = new Answer(this.get("model"));
-    const run = { answer, controller: new AbortController() };
+    const run = { answer, controller: new AbortController(), kept: -Infinity };
     this.running = run;
     const asked = this.messages;
     this.show([...asked, answer.message]);
@@ -237,40 +275,21 @@ export class Session {
     return this.kernel.isOver ? { ...settings, tools: [] } : settings;
   }
 
-  async stream({ answer, controller }, body) {
+  async stream(run, body) {
     const transport = await this.connected();
     if (!transport) throw new ServerError(this.status.detail);
-    const events = new EventReader();
-    let rested = performance.now();
-    for await (const chunk of transport.stream("v1/chat/completions", body, controller.signal)) {
-      // Some may have come before it was stopped.
-      controller.signal.throwIfAborted();
-      if (this.take(answer, events.push(chunk))) return;
-      // However fast it comes: the page has to paint, and to hear of a click on Stop.
-      if (performance.now() - rested > MAX_BUSY) {
-        await new Promise((resolve) => setTimeout(resolve));
-        rested = performance.now();
-      }
-    }
-    throw new ServerError("The answer broke off before its end.");
+    const { signal } = run.controller;
+    await receive(transport.stream("v1/chat/completions", body, signal), run.answer, signal, (added) => this.grow(run, added));
   }
 
-  // All that a chunk brought, as one change of the page; whether it was the last.
-  take(answer, events) {
-    const added = { content: "", reasoning: "" };
-    try {
-      for (const data of events) {
-        if (data === "[DONE]") return true;
-        const event = JSON.parse(data);
-        if (event.error) throw ServerError.told(event.error);
-        const { content, reasoning } = answer.take(event);
-        added.content += content ?? "";
-        added.reasoning += reasoning ?? "";
-      }
-      return false;
-    } finally {
-      this.tell("delta", { message: answer.message, ...added });
-    }
+  grow(run, added) {
+    const { answer } = run;
+    this.tell("delta", { message: answer.message, ...added });
+    if (answer.isEmpty || performance.now() - run.kept < KEPT_EVERY) return;
+    run.kept = performance.now();
+    // As it is if the page is left now.
+    const { tool_calls: _, ...message } = answer.message;
+    this.set({ growing: { ...message, stats: answer.stats("failed") } });
   }
 
   finish(answer, failure, isStopped) {
@@ -313,7 +332,7 @@ export class Session {
     const controller = new AbortController();
     this.runningCalls.set(call.id, controller);
     this.tell("calls");
-    const { name, arguments: given } = call.function;
+    const { name = "", arguments: given = "" } = call.function ?? {};
     let result;
     try {
       result = (await this.kernel.ask({ kind: "run_tool", name, arguments: given }, controller.signal)).content;
@@ -342,22 +361,29 @@ export class Session {
   }
 
   // The one that is shown is put aside, unless it is empty.
-  openChat({ id, messages, system }) {
+  openChat({ id, messages = [], system = "" }) {
     this.stop();
-    const shown = { id: this.get("chat"), messages: this.messages, system: this.get("system") };
+    const { shown } = this;
     const others = this.get("chats").filter((chat) => chat.id !== id);
-    this.before = [];
+    this.history.begin();
     this.show(messages);
     this.set({ chats: shown.messages.length ? [...others, shown] : others, chat: id, messages, system });
     this.setStatus("ready");
   }
 
+  // Undo brings it back.
   removeChat() {
     this.stop();
-    const [next = { id: String(Date.now()), messages: [], system: "" }, ...others] = this.get("chats").toReversed();
-    this.before = [];
-    this.show(next.messages);
-    this.set({ chats: others.toReversed(), chat: next.id, messages: next.messages, system: next.system ?? "" });
+    const { shown } = this;
+    const [next = { id: String(Date.now()) }, ...others] = this.get("chats").toReversed();
+    const { messages = [], system = "" } = next;
+    this.history.begin(shown.messages.length ? shown : null);
+    this.show(messages);
+    this.set({ chats: others.toReversed(), chat: next.id, messages, system });
     this.setStatus("ready");
+  }
+
+  get shown() {
+    return { id: this.get("chat"), messages: this.messages, system: this.get("system") };
   }
 }

@@ -1,0 +1,415 @@
+"""The chat in a page that the test plays: what is written, attached, undone, and shown of messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebook.node import run
+
+Play = Callable[..., Any]
+
+PAGE = Path(__file__).with_name("fake_page.js").read_text(encoding="utf-8")
+BEGIN = """
+const model = new FakeModel();
+const session = new Session(model);
+await session.connecting;
+const open = () => {
+  const chat = new Chat(session, null);
+  document.body.append(chat.element);
+  return chat;
+};
+const chat = open();
+const { area } = chat.composer;
+const last = () => model.asked().at(-1);
+const texts = () => session.messages.map(textOf);
+const button = (label) => chat.element.querySelector(`button[aria-label='${label}']`);
+const saying = (text) => chat.element.querySelectorAll("button").find((one) => one.textContent === text);
+const ask = async (text) => {
+  area.value = text;
+  area.dispatch("keydown", { key: "Enter" });
+  await settle();
+};
+const answer = async (text) => {
+  model.chunk(last(), delta(text) + DONE);
+  model.end(last());
+  await settle();
+};
+const refuse = async (status) => {
+  model.fail(last(), "It is too long.", { status });
+  await settle();
+};
+const NOTE = { kind: "text", name: "a.txt", text: "words" };
+const PICTURE = { kind: "image", name: "image", url: "data:image/png;base64,AAAA" };
+"""
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return lambda *scripts: run("chat.js", "\n".join([PAGE, BEGIN, *scripts]), tmp_path)
+
+
+# -- what the server refuses --------------------------------------------------------------------------------------
+
+
+def test_what_is_refused_comes_back_before_what_is_written_by_now(play):
+    written, messages, attached, saved = play(
+        "model.set('attachments', [NOTE]); await ask('a long text');",
+        "area.value = 'the next'; session.set({ attachments: [PICTURE] }); await refuse(400);",
+        "tell(area.value); tell(session.messages); tell(session.get('attachments').map(({ name }) => name));",
+        "tell(model.saved.attachments.length);",
+    )
+    assert written == "a long text\n\nthe next"
+    assert messages == []
+    assert attached == ["a.txt", "image"]
+    assert saved == 2
+
+
+def test_what_is_refused_comes_back_into_an_empty_field_as_it_was(play):
+    assert play("await ask('a long text'); await refuse(413); tell(area.value);") == "a long text"
+
+
+# -- how much the chats can hold ----------------------------------------------------------------------------------
+
+#: A picture of so many megabytes, which nothing here can draw; files are read as a browser does.
+FILES = """
+globalThis.FileReader = class {
+  async readAsDataURL(blob) {
+    const data = Buffer.from(await blob.arrayBuffer()).toString("base64");
+    this.result = `data:${blob.type};base64,${data}`;
+    this.onload();
+  }
+};
+globalThis.createImageBitmap = async () => { throw new Error("This is no picture."); };
+const photo = (megabytes, name = "photo.jpg") =>
+  new File([new Uint8Array(megabytes * 2 ** 20)], name, { type: "image/jpeg" });
+const attached = () => session.get("attachments").map(({ name }) => name);
+const notice = () => (chat.notice.hidden ? "" : chat.notice.textContent);
+"""
+
+
+def test_more_than_a_message_to_the_kernel_can_hold_is_not_attached(play):
+    names, notice, kept = play(
+        FILES,
+        "await chat.composer.attach([photo(3, 'one.jpg'), photo(4, 'two.jpg')]);",
+        "tell(attached()); tell(notice()); tell(JSON.stringify(model.saved).length < 10 * 2 ** 20);",
+    )
+    assert names == ["one.jpg"]
+    assert notice.startswith("two.jpg does not fit: all chats together hold 8 MB.")
+    assert kept is True
+
+
+def test_chats_that_are_put_aside_count_too(play):
+    names = play(
+        FILES,
+        "await chat.composer.attach([photo(4)]); await ask('look'); await answer('Yes.'); session.newChat();",
+        "await chat.composer.attach([photo(3)]); tell(attached()); session.removeChat(); session.removeChat();",
+        "await chat.composer.attach([photo(3)]); tell(attached());",
+    )
+    assert names == [[], ["photo.jpg"]]
+
+
+def test_what_is_too_much_is_not_sent_and_stays_in_the_field(play):
+    asked, written, notice = play(
+        FILES,
+        "model.set('messages', [{ role: 'user', content: 'x'.repeat(9 * 2 ** 20) }]); await ask('more');",
+        "tell(model.asked().length); tell(area.value); tell(notice());",
+    )
+    assert (asked, written) == (0, "more")
+    assert notice.startswith("Nothing was sent. All chats together hold 8 MB")
+
+
+@pytest.mark.parametrize("go", ["session.clear()", "session.removeChat()"], ids=["cleared", "deleted"])
+def test_undo_brings_back_no_more_than_there_is_room_for(play, go):
+    full, notice, back = play(
+        FILES,
+        "await chat.composer.attach([photo(4)]); await ask('look'); await answer('Yes.');",
+        f"{go}; await chat.composer.attach([photo(3)]); button('Undo').click(); tell(texts()); tell(notice());",
+        "session.set({ attachments: [] }); button('Undo').click(); tell(texts());",
+    )
+    assert (full, back) == ([], ["look", "Yes."])
+    assert notice.startswith("All chats together hold 8 MB")
+
+
+def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):
+    drawn, sizes = play(
+        FILES,
+        "const drawn = [];",
+        "globalThis.createImageBitmap = async () => ({ width: 4000, height: 3000 });",
+        "globalThis.OffscreenCanvas = class {",
+        "  constructor(...size) { drawn.push(size); }",
+        "  getContext() { return { drawImage() {} }; }",
+        "  async convertToBlob({ type }) { return new Blob(['small'], { type }); }",
+        "};",
+        "await chat.composer.attach([photo(9), photo(1)]);",
+        "tell(drawn); tell(session.get('attachments').map(({ url }) => url.length));",
+    )
+    assert drawn == [[2048, 1536]]
+    assert sizes[0] < 100
+    assert sizes[1] > 2**20
+
+
+# -- pasting ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("types", "is_attached"),
+    [
+        (["text/plain", "text/html", "text/rtf", "Files"], False),
+        (["text/html", "Files"], True),
+        (["text/plain", "Files"], True),
+        (["Files"], True),
+    ],
+    ids=["cells", "a picture of a page", "a file and its name", "a screenshot"],
+)
+def test_a_picture_of_a_text_is_not_attached_in_its_place(play, types, is_attached):
+    prevented, names = play(
+        FILES,
+        f"const clipboardData = {{ types: {json.dumps(types)}, files: [photo(1)] }};",
+        "const event_ = area.dispatch('paste', { clipboardData }); await settle(); await settle();",
+        "tell(event_.isPrevented); tell(attached());",
+    )
+    assert prevented is is_attached
+    assert names == (["photo.jpg"] if is_attached else [])
+
+
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_pressed_in_the_conversation_is_no_command_of_jupyterlabs(play):
+    letter, control = play(
+        "tell(chat.log.dispatch('keydown', { key: 'd' }).isStopped);",
+        "tell(chat.log.dispatch('keydown', { key: 's', ctrlKey: true }).isStopped);",
+    )
+    assert (letter, control) == (True, False)
+
+
+def test_escape_that_leaves_a_composition_does_not_stop_the_answer(play):
+    during, after = play(
+        "await ask('one'); area.dispatch('keydown', { key: 'Escape', isComposing: true }); tell(session.isBusy);",
+        "area.dispatch('keydown', { key: 'Escape' }); tell(session.isBusy);",
+    )
+    assert (during, after) == (True, False)
+
+
+def test_a_file_that_is_still_being_read_goes_with_the_message(play):
+    sent, left = play(
+        FILES,
+        "let found; const file = photo(1); const data = file.arrayBuffer();",
+        "file.arrayBuffer = () => new Promise((resolve) => (found = () => resolve(data)));",
+        "chat.composer.attach([file]); await ask('look'); tell(model.asked().length); found(); await settle();",
+        "given[0] = [given[0], last().body.messages[0].content.map(({ type }) => type)];",
+        "tell(session.get('attachments').length);",
+    )
+    assert sent == [0, ["text", "image_url"]]
+    assert left == 0
+
+
+# -- copying ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("clipboard", "command", "copied"),
+    [("writes", False, ["clipboard", True]), ("refuses", True, ["page", True]), ("refuses", False, ["", False])],
+    ids=["allowed", "forbidden", "and nothing else"],
+)
+def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipboard, command, copied):
+    way, is_done, notice = play(
+        f"let way = ''; const refuses = {json.dumps(clipboard == 'refuses')};",
+        "const writeText = async () => { if (refuses) throw new Error('Not allowed.'); way = 'clipboard'; };",
+        "Object.defineProperty(globalThis, 'navigator', { value: { clipboard: { writeText } }, configurable: true });",
+        f"document.execCommand = () => {{ if ({json.dumps(command)}) way = 'page'; return {json.dumps(command)}; }};",
+        "await ask('one'); await answer('two');",
+        "const copy = button('Copy message'); copy.focus(); copy.click(); await settle();",
+        "tell(way); tell(copy.classList.contains('bodhi-done')); tell(chat.notice.textContent);",
+    )
+    assert [way, is_done] == copied
+    assert ("may not use the clipboard" in notice) is not is_done
+
+
+# -- undoing ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_undone_can_be_brought_back(play):
+    undone, written, brought, saved, field, hidden = play(
+        "await ask('one'); await answer('a long answer'); await ask('two'); await answer('another');",
+        "button('Undo').click(); button('Undo').click(); tell(texts()); tell(area.value); area.value = 'mine';",
+        "button('Redo').click(); button('Redo').click(); await settle();",
+        "tell(texts()); tell(model.saved.messages.length); tell(area.value); tell(button('Redo').hidden);",
+    )
+    assert undone == []
+    # The first that was undone; what was undone then did not replace it.
+    assert written == "two"
+    assert brought == ["one", "a long answer", "two", "another"]
+    assert (saved, field, hidden) == (4, "mine", True)
+
+
+def test_what_is_brought_back_does_not_stay_in_the_field(play):
+    assert play(
+        "model.set('attachments', [NOTE]); await ask('one'); await answer('yes');",
+        "button('Undo').click(); button('Redo').click(); tell([area.value, session.get('attachments').length]);",
+    ) == ["", 0]
+
+
+def test_who_writes_on_after_undo_has_nothing_to_bring_back(play):
+    before, after = play(
+        "tell(button('Redo').hidden); await ask('one'); await answer('yes'); button('Undo').click();",
+        "await ask('two'); tell(button('Redo').hidden);",
+    )
+    assert (before, after) == (True, True)
+
+
+def test_what_was_attached_to_an_undone_message_comes_back_with_it(play):
+    text, attachments, saved = play(
+        "model.set('attachments', [NOTE, PICTURE]); await ask('see'); await answer('I see.');",
+        "session.set({ attachments: [{ ...NOTE, name: 'b.txt' }] }); button('Undo').click();",
+        "tell(area.value); tell(session.get('attachments')); tell(model.saved.attachments.length);",
+    )
+    assert text == "see"
+    assert [(one["kind"], one["name"]) for one in attachments] == [
+        ("text", "a.txt"),
+        ("image", "picture"),
+        ("text", "b.txt"),
+    ]
+    assert attachments[0]["text"] == "words"
+    assert attachments[1]["url"].startswith("data:image/png")
+    assert saved == 3
+
+
+def test_the_result_of_a_call_that_was_not_run_is_not_written_into_the_field(play):
+    assert (
+        play(
+            "await ask('look'); model.chunk(last(), toolCall('{}') + DONE); model.end(last()); await settle();",
+            "await ask('never mind'); button('Undo').click(); tell(area.value);",
+        )
+        == "never mind"
+    )
+
+
+def test_pythons_messages_are_not_lost_by_undo(play):
+    after_one, after_two, redone = play(
+        "await ask('one'); await answer('yes');",
+        "model.set('messages', [{ role: 'user', content: 'Python' }]); session.clear();",
+        "session.undo(); tell(texts()); session.undo(); tell(texts()); session.redo(); tell(texts());",
+    )
+    assert after_one == ["Python"]
+    assert after_two == ["one", "yes"]
+    assert redone == ["Python"]
+
+
+def test_a_chat_that_was_deleted_can_be_brought_back(play):
+    deleted, back, chats, shown = play(
+        "await ask('one'); await answer('yes'); session.set({ system: 'Be kind.' }); session.newChat();",
+        "await ask('two'); await answer('no'); session.openChat(session.get('chats')[0]);",
+        "session.removeChat(); tell(texts()); button('Undo').click(); tell(texts());",
+        "tell(session.get('chats').map(({ messages }) => textOf(messages[0])));",
+        "tell([session.get('chat'), session.get('system'), model.saved.chat]);",
+    )
+    assert deleted == ["two", "no"]
+    assert back == ["one", "yes"]
+    assert chats == ["two"]
+    assert shown == ["1", "Be kind.", "1"]
+
+
+def test_the_keyboard_stays_in_the_chat_where_a_button_goes(play):
+    focus = "document.activeElement.getAttribute('aria-label')"
+    undo, redo, menu = play(
+        "await ask('one'); await answer('yes'); button('Undo').focus(); button('Undo').click();",
+        f"tell({focus}); button('Redo').focus(); button('Redo').click(); tell({focus});",
+        f"saying('Clear chat').focus(); saying('Clear chat').click(); tell({focus});",
+    )
+    assert (undo, redo, menu) == ("Message", "Undo", "More")
+
+
+# -- a model that is gone -----------------------------------------------------------------------------------------
+
+
+def test_what_asked_a_model_that_is_gone_can_be_asked_again(play):
+    notice, asked, hidden = play(
+        "session.set({ model: 'lost', models: [...session.get('models'), { id: 'lost', capabilities: [] }] });",
+        "const words = () => (chat.notice.hidden ? '' : chat.notice.textContent);",
+        "await ask('one'); await refuse(404); await settle(); tell(words());",
+        "saying('Try again').click(); await settle(); tell(last().body.model); tell(chat.notice.hidden);",
+    )
+    assert notice == "The model “lost” is gone: “default” is asked from now on.Try again"
+    assert (asked, hidden) == ("default", True)
+
+
+# -- editing ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "field"),
+    [
+        ("button('New chat').click();", "one, and two"),
+        ("model.set('messages', [{ role: 'user', content: 'Python' }]);", "one, and two"),
+        ("saying('Cancel').click(); button('New chat').click();", ""),
+        ("saying('Send again').click();", ""),
+    ],
+    ids=["new chat", "Python", "cancelled", "sent"],
+)
+def test_an_edit_that_is_open_is_not_lost(play, end, field):
+    assert (
+        play(
+            "await ask('one'); await answer('yes'); button('Edit message').click();",
+            "chat.element.querySelector('textarea.bodhi-edit').value = 'one, and two';",
+            f"{end} await settle(); tell(area.value);",
+        )
+        == field
+    )
+
+
+def test_an_edit_that_is_held_back_stays_open(play):
+    written, asked = play(
+        "await ask('one'); await answer('yes'); button('Edit message').click();",
+        "const edit = chat.element.querySelector('textarea.bodhi-edit'); edit.value = 'one, and two';",
+        "chat.maySend = () => false; saying('Send again').click(); tell([edit.value, chat.element.contains(edit)]);",
+        "button('New chat').click(); given[0].push(area.value); tell(model.asked().length);",
+    )
+    assert written == ["one, and two", True, "one, and two"]
+    assert asked == 1
+
+
+# -- what Python sets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_messages_of_pythons_are_shown_whatever_they_lack(play, order):
+    message = """{ role: "assistant", content: "x", stats: { seconds: 1, completion_tokens: 7 },
+      tool_calls: [{ id: "c1", type: "function" }, { id: "c2", function: { name: "look", arguments: "{}" } }] }"""
+    show = f"model.set('messages', [{message}]);"
+    stats, cards, runs = play(
+        f"{show} const shown = open();" if order == "before" else f"const shown = chat; {show}",
+        "tell(shown.element.querySelector('.bodhi-stats').textContent);",
+        "tell(shown.element.querySelectorAll('.bodhi-call-name').map((one) => one.textContent));",
+        "tell(shown.element.querySelectorAll('button').filter((one) => one.textContent === 'Run').length);",
+    )
+    assert stats == "7 tokens"
+    assert cards == ["", "look"]
+    assert runs == 2
+
+
+def test_a_call_that_is_being_written_cannot_be_run(play):
+    half, whole = play(
+        "const runs = () => chat.element.querySelectorAll('button').filter((one) => one.textContent === 'Run').length;",
+        "await ask('look'); model.chunk(last(), toolCall('{')); await settle(); chat.showCalls(); tell(runs());",
+        "model.chunk(last(), toolCall('}') + DONE); model.end(last()); await settle(); tell(runs());",
+    )
+    assert (half, whole) == (0, 1)
+
+
+def test_chats_of_pythons_are_shown_in_their_order_and_opened(play):
+    names, system, messages = play(
+        "const said = (content) => [{ role: 'user', content }];",
+        "const chats = [{ id: 'b10', messages: said('ten') }, { id: 'b9', messages: said('nine') }, { id: 'b8' }];",
+        "session.set({ chats });",
+        "chat.showChats(); tell(chat.chats.children.map((one) => one.textContent));",
+        "chat.chats.value = 'b9'; chat.openChat(); tell(session.get('system'));",
+        "chat.chats.value = 'b8'; chat.openChat(); tell(session.messages);",
+    )
+    assert names == ["New chat", "New chat", "nine", "ten"]
+    assert (system, messages) == ("", [])

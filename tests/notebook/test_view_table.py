@@ -1,0 +1,55 @@
+"""The list of models in a page that the test plays: its keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebook.node import run
+
+Play = Callable[..., Any]
+
+PAGE = Path(__file__).with_name("fake_page.js").read_text(encoding="utf-8")
+BEGIN = """
+let now = 0;
+performance.now = () => now;
+const NONE = { state: "", mark: "", reason: "", alias_of: "", defaults: "", description: "" };
+const row = (name) => ({ ...NONE, name, capabilities: [] });
+const names = ["default", "gemma", "guide", "llama", "Guava"];
+const model = new FakeModel({ rows: names.map(row), selected: "", empty: "" });
+const el = document.createElement("div");
+document.body.append(el);
+render({ model, el });
+const list = el.querySelector(".bodhi-ui-list");
+const press = (...keys) => keys.map((key) => (list.dispatch("keydown", { key }), model.get("selected")));
+"""
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return lambda *scripts: run("model_table.js", "\n".join([PAGE, BEGIN, *scripts]), tmp_path)
+
+
+def test_letters_look_for_a_name(play):
+    together, apart, again, unknown = play(
+        "tell(press('g', 'u')); now += 5000; tell(press('l')); now += 5000; tell(press('g', 'g', 'g'));",
+        "now += 5000; tell(press('z', 'd'));",
+    )
+    assert together == ["gemma", "guide"]
+    assert apart == ["llama"]
+    assert again == ["Guava", "gemma", "guide"]
+    assert unknown == ["guide", "guide"]
+
+
+@pytest.mark.parametrize(("key", "is_stopped"), [({}, True), ({"ctrlKey": True}, False)], ids=["x", "Control"])
+def test_no_letter_is_a_command_of_jupyterlabs(play, key, is_stopped):
+    suppressed, stopped, prevented = play(
+        "tell(el.dataset.lmSuppressShortcuts);",
+        f"const pressed = list.dispatch('keydown', {{ key: 'x', ...{json.dumps(key)} }});",
+        "tell(pressed.isStopped); tell(pressed.isPrevented);",
+    )
+    assert (suppressed, stopped, prevented) == ("true", is_stopped, False)
