@@ -12,7 +12,8 @@ from tests.live.server import LiveServer, jupyter, own_environment, run
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with LiveServer(tmp_path_factory.mktemp("server")) as live:
+    # As with `--debug`: the lines of requests that went well, too.
+    with LiveServer(tmp_path_factory.mktemp("server"), config={"Application": {"log_level": "DEBUG"}}) as live:
         yield live
 
 

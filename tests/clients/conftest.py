@@ -77,7 +77,8 @@ def stocked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSer
     """With the engine, the model ``found`` in a folder, the alias ``caller`` of it, and a hub to pull `PULLED` from."""
     folder = tmp_path_factory.mktemp("stocked")
     models, aliases = folder / "data" / "bodhi" / "models", folder / "data" / "bodhi" / "aliases"
-    config = with_tiny_random(folder)
+    # What went well is in the log for debugging only, and no key may be there, either.
+    config = {**with_tiny_random(folder), "Application": {"log_level": "DEBUG"}}
     aliases.mkdir()
     write_tiny_random(models / "found.gguf", seed=1)
     (aliases / "caller.yaml").write_text(CALLER)
