@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 _REST_SECONDS = 0.002
-#: Reads in that time, and two more of each socket, that are not many.
-_OFTEN = 4
+#: Reads in that time that are not many: of all sockets, and of each of them beside.
+_FEW, _FEW_OF_EACH = 4, 2
 
 
 class Readers(Protocol):
@@ -65,8 +65,8 @@ if sys.platform == "linux":
         """An `epoll` below the event loop's.
 
         While each socket is read again and again it rests for 2 ms at a time, as network cards do: what comes meanwhile
-        is read at once (measured: a fifth less for each chunk of 32 streams that come as fast as they can). No model
-        that takes more than a millisecond for a token is waited for.
+        is read at once (measured: a fifth less for each chunk of 32 streams that come as fast as they can). No
+        model that takes more than a millisecond for a token brings it about.
         """
 
         def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -113,7 +113,7 @@ if sys.platform == "linux":
             self._reads += ready
             if (now := self._loop.time()) - self._counted_since < _REST_SECONDS:
                 return False
-            is_often = self._reads > _OFTEN + 2 * len(self._callbacks)
+            is_often = self._reads > _FEW + _FEW_OF_EACH * len(self._callbacks)
             self._reads, self._counted_since = 0, now
             return is_often
 

@@ -33,7 +33,7 @@ class SilenceWatch:
         self._next_look = math.inf
 
     def begin(self, waiting: Waiting) -> None:
-        """Look after it, from its `patience_ends` on."""
+        """Look after it, until its patience or its wait ends."""
         self._waiting.add(waiting)
         if waiting.patience_ends < self._next_look:
             self._look_at(waiting.patience_ends)

@@ -203,7 +203,7 @@ async def test_what_a_stream_costs(ask, fake, dialect) -> None:
 @pytest.fixture
 def unhurried(monkeypatch) -> None:
     """One chunk behind the other, as fast as they are read, is taken for a stream that is read too often."""
-    monkeypatch.setattr(readers, "_OFTEN", math.inf)
+    monkeypatch.setattr(readers, "_FEW", math.inf)
 
 
 @pytest.mark.usefixtures("unhurried")
