@@ -118,6 +118,9 @@ class NotebookPage:
 
     def value(self, index: int, expression: str) -> object:
         """What an expression is in the kernel, by way of JSON; a cell of that index is overwritten."""
+        # Widgets say one thing at a time: what waits in the page is said when the kernel is done with the one before.
+        self.set_source(index, "pass")
+        self.run_to_end(index)
         self.set_source(index, f"import json; print(json.dumps({expression}))")
         return json.loads(self.run_to_end(index))
 
