@@ -71,6 +71,14 @@ def test_one_that_goes_on_for_nobody_has_closed_nothing(bench) -> None:
     assert table.median("direct", "closed") is None
 
 
+@pytest.mark.parametrize("silent", [False, True])
+def test_the_server_that_keeps_nothing_counts_nothing(bench, tmp_path, silent) -> None:
+    with subjects.gateway(tmp_path, bench.direct.port, "ours", silent=silent, ledger=False) as (ours, _):
+        bench.load.run("requests", ours, ours.request(stream=False, chunks=1), concurrency=1, seconds=0.1)
+        counted = subjects.get(ours.port, "/metrics", ours.token)
+    assert (b"bodhi_requests_total{" in counted) is not silent
+
+
 def test_a_scenario_that_is_none_is_said(capsys, monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", "paced", "togehter"])
     with pytest.raises(SystemExit):
