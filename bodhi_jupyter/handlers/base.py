@@ -115,6 +115,8 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
         key = self.caller_key()
         if key.startswith(PREFIX):
             self.holder = self.gateway.keys.verify(key) or await self.gateway.keys.verify_long_lived(key)
+            # JupyterHub asks this, and not the provider, whether a foreign page could have sent it (jupyterhub 6.1).
+            self._token_authenticated = self.holder is not None
         elif (user := self.gateway.token_users.user_of(self, key)) is not None:
             # Jupyter takes who is known as they are; hosts, origins and the authorizer are still checked.
             self._jupyter_current_user, self._token_authenticated = user, True

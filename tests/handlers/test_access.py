@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
 from traitlets.config import Config
 
 from bodhi_jupyter.handlers.base import GatewayHandler
@@ -160,6 +162,33 @@ async def test_a_cookie_needs_the_xsrf_header(client, anonymous, error_of) -> No
     xsrf = "2|abcdef01|00112233445566778899aabbccddeeff|1700000000"
     anonymous.cookies.set("_xsrf", xsrf)
     assert (await anonymous.post(PATH, json=BODY, headers={"X-XSRFToken": xsrf})).status_code == 200
+
+
+@pytest.fixture
+def hub(monkeypatch, jp_web_app) -> None:
+    """What a single-user server of JupyterHub's puts in place of Jupyter's check (jupyterhub 6.1)."""
+
+    def check(handler: JupyterHandler) -> None:
+        if not getattr(handler, "_token_authenticated", False):
+            raise web.HTTPError(403, "'_xsrf' argument missing from POST")
+
+    monkeypatch.setattr(JupyterHandler, "check_xsrf_cookie", check)
+    monkeypatch.setitem(jp_web_app.settings, "xsrf_cookies", False)
+
+
+@pytest.mark.usefixtures("hub")
+async def test_a_scoped_key_needs_no_xsrf_header_on_a_hub_either(client, anonymous, extension) -> None:
+    key = extension.gateway.keys.mint("kernel:42")
+    assert (await anonymous.post(PATH, json=BODY, headers=bearer(key))).status_code == 200
+    assert (await anonymous.post(f"/bodhi/ollama/{key}{PATH}", json=BODY)).status_code == 200
+    assert (await client.post(PATH, json=BODY)).status_code == 200
+
+
+@pytest.mark.usefixtures("hub")
+async def test_a_key_that_opens_nothing_is_told_so_on_a_hub(anonymous, error_of) -> None:
+    for headers in ({}, bearer("bodhi-unknown"), bearer("sk-other")):
+        response = await anonymous.post(PATH, json=BODY, headers=headers)
+        assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
 
 
 async def test_a_page_of_another_origin_is_refused_with_a_cookie(client, anonymous, error_of) -> None:
