@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
+import httpx
 import websocket
 
-from tests.live.server import PATIENCE, LiveServer
+from tests.live.server import PATIENCE
 
 
 class CellFailed(Exception):
     """A cell ended with an error; the text is its traceback."""
+
+
+class Server(Protocol):
+    """Where the kernel runs: an address, a token that opens it, and a client that has both."""
+
+    url: str
+    token: str
+
+    def client(self) -> httpx.Client: ...
 
 
 class Kernel:
@@ -22,7 +32,7 @@ class Kernel:
         id: Jupyter's id of it.
     """
 
-    def __init__(self, server: LiveServer) -> None:
+    def __init__(self, server: Server) -> None:
         self._client = server.client()
         self._server = server
         self.id = ""
