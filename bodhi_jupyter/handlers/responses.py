@@ -11,7 +11,7 @@ from tornado import web
 
 from ..catalog.alias import Alias
 from ..catalog.names import DEFAULT
-from ..catalog.request_params import RequestParams
+from ..catalog.request_params import FORMATS, RequestParams, says_any, unsaid_defaults
 from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
@@ -158,7 +158,7 @@ def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -
 
 def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRequest:
     """The request with the format that the alias gives the text, where the caller said nothing of one."""
-    if request.text_format is not None or (request.model_extra or {}).get("response_format") is not None:
+    if request.text_format is not None or says_any(request.model_extra or {}, FORMATS):
         return request
     wanted = default_format(alias)
     return request if wanted is None else with_format(request, wanted)
@@ -167,8 +167,8 @@ def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRe
 def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
     """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
     body = to_engine(data, request)
-    left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER | {"response_format"}
-    filled = {key: value for key, value in params.plain_defaults.items() if key not in left_out} | body
+    left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER.union(FORMATS)
+    filled = unsaid_defaults(body, params, left_out) | body
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)
     if params.system_prompt and not _has_instructions(body):
