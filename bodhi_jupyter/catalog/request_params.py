@@ -75,10 +75,7 @@ class RequestParams(BaseModel):
 
         Put right as a caller's own fields are before they are forwarded.
         """
-        fields = self.model_dump(exclude_none=True, exclude={*_TOKEN_LIMITS, "system_prompt"})
-        if "n_cmpl" in fields:
-            fields["n"] = fields.pop("n_cmpl")
-        return tidied(fields)
+        return tidied(self.model_dump(exclude_none=True, exclude={*_TOKEN_LIMITS, "system_prompt"}))
 
 
 def apply_defaults(

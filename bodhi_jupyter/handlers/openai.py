@@ -36,8 +36,8 @@ from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream,
 PATH = "/v1/chat/completions"
 _AS_STREAM = b',"stream":true'
 _WITH_USAGE = b',"stream_options":{"include_usage":true}'
-#: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
-_TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
+#: How many answers there are to be; llama.cpp's refusal of more than it has slots names either (measured).
+_NAMES_OF_N = frozenset({"n", "n_cmpl"})
 
 
 class ChatCompletionsHandler(CountedHandler):
@@ -154,7 +154,8 @@ class Outgoing:
 
         def body(lease: Lease) -> bytes:
             data = {**as_stream(self.document(), lease), "model": lease.model}
-            data.pop("n", None)
+            for name in _NAMES_OF_N:
+                data.pop(name, None)
             if isinstance(data.get("seed"), int):
                 data["seed"] += index
             return forwarded(data)
@@ -200,7 +201,7 @@ async def _several_choices(
             yield answer
             return
     except RejectedByBackend as error:
-        if answering or error.param not in _TOO_MANY_CHOICES:
+        if answering or error.param not in _NAMES_OF_N:
             raise
     bodies = [outgoing.single(index) for index in range(request.choices)]
     yield MergedAnswer(gateway, alias, PATH, bodies, keep_alive=request.keep_alive_seconds)
