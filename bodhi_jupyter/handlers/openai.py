@@ -50,16 +50,12 @@ class ChatCompletionsHandler(CountedHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        body = self.body
-        images = self.gateway.images
-        request = await off_loop(len(body), parse_chat, body, image_hosts=images.hosts)
+        request = await checked_chat(self)
         alias = await self.resolve_writer(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
         await self.count(alias)
-        if found := remote_images(request):
-            body = await with_images(body, found, images)
-        outgoing = await off_loop(len(body), Outgoing, request, body, alias)
+        outgoing = await outgoing_chat(self, request, alias)
         try:
             if request.stream:
                 await self._stream(outgoing.request, alias, outgoing)
@@ -215,6 +211,28 @@ class UnknownRouteHandler(GatewayHandler):
         await super().authenticate()
         if self.request.method != "OPTIONS":
             raise RouteNotFound("There is no such route.")
+
+
+async def checked_chat(handler: GatewayHandler) -> ChatRequest:
+    """The chat that the handler got.
+
+    Raises:
+        RequestError: it is wrong.
+    """
+    body = handler.body
+    return await off_loop(len(body), parse_chat, body, image_hosts=handler.gateway.images.hosts)
+
+
+async def outgoing_chat(handler: GatewayHandler, request: ChatRequest, alias: Alias) -> Outgoing:
+    """What is sent for it, with the images that it names.
+
+    Raises:
+        InvalidField: an image cannot be fetched, or as `Outgoing` does.
+    """
+    body = handler.body
+    if found := remote_images(request):
+        body = await with_images(body, found, handler.gateway.images)
+    return await off_loop(len(body), Outgoing, request, body, alias)
 
 
 async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images: ImageFetcher) -> bytes:
