@@ -17,7 +17,7 @@ from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
 from ..wire.misread import without_nulls
-from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
+from ..wire.openai import ChatRequest, RemoteImage, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
 from ..wire.refusals import renamed
 from ..wire.repair import disable_thinking, must_not_stream, repair_chat
@@ -54,8 +54,13 @@ class ChatCompletionsHandler(CountedHandler):
         alias = await self.resolve_writer(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
-        await self.count(alias)
-        outgoing = await outgoing_chat(self, request, alias)
+        found = remote_images(request)
+        if found:
+            # To fetch them is work, too.
+            await self.count(alias)
+        outgoing = await outgoing_chat(self, request, found, alias)
+        if not found:
+            await self.count(alias)
         try:
             if request.stream:
                 await self._stream(outgoing.request, alias, outgoing)
@@ -223,19 +228,21 @@ async def checked_chat(handler: GatewayHandler) -> ChatRequest:
     return await off_loop(len(body), parse_chat, body, image_hosts=handler.gateway.images.hosts)
 
 
-async def outgoing_chat(handler: GatewayHandler, request: ChatRequest, alias: Alias) -> Outgoing:
+async def outgoing_chat(
+    handler: GatewayHandler, request: ChatRequest, images: Sequence[RemoteImage], alias: Alias
+) -> Outgoing:
     """What is sent for it, with the images that it names.
 
     Raises:
         InvalidField: an image cannot be fetched, or as `Outgoing` does.
     """
     body = handler.body
-    if found := remote_images(request):
-        body = await with_images(body, found, handler.gateway.images)
+    if images:
+        body = await with_images(body, images, handler.gateway.images)
     return await off_loop(len(body), Outgoing, request, body, alias)
 
 
-async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images: ImageFetcher) -> bytes:
+async def with_images(body: bytes, found: Sequence[RemoteImage], images: ImageFetcher) -> bytes:
     """The body with what its images' URLs lead to, in their places.
 
     Raises:

@@ -11,6 +11,7 @@ from tornado import web
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
 from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
+from ..wire.openai import remote_images
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
@@ -59,7 +60,7 @@ class InputTokensHandler(GatewayHandler):
     async def _answer(self) -> None:
         request = await checked_chat(self)
         alias = await self.resolve(request.model)
-        outgoing = await outgoing_chat(self, request, alias)
+        outgoing = await outgoing_chat(self, request, remote_images(request), alias)
         asked = await off_loop(outgoing.size, outgoing.document)
         counted = await leased_document(
             self.gateway,

@@ -43,8 +43,8 @@ class ResponsesHandler(CountedHandler):
         body = self.body
         request, name = await _checked(self)
         alias = await self.resolve_writer(name)
-        await self.count(alias)
         formatted = _with_default_format(request, alias)
+        await self.count(alias)
         self.events = ResponseEvents(
             response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,

@@ -321,8 +321,12 @@ def parse_chat(body: bytes, *, image_hosts: Collection[str] = ()) -> ChatRequest
     return parse_request(ChatRequest, body, context={IMAGE_HOSTS: image_hosts})
 
 
-def remote_images(request: ChatRequest) -> list[tuple[int, int, str]]:
-    """Images to be fetched: index of the message, index of its part, http(s) URL."""
+#: Index of its message, index of its part, http(s) URL.
+RemoteImage = tuple[int, int, str]
+
+
+def remote_images(request: ChatRequest) -> list[RemoteImage]:
+    """Images to be fetched."""
     return [
         (message, part, content.image_url.url)
         for message, part, content in _media(request)
