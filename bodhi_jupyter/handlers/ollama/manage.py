@@ -202,7 +202,8 @@ class DeleteHandler(_ManageHandler):
         if not isinstance(target, LocalTarget):
             raise NotDeletable(f"the model '{alias.name}' belongs to the configured server {target.backend!r}")
         users = [other for other in await self.gateway.catalog.aliases() if _shares_files(other, target)]
-        self._refuse_used(users)
+        # It may run under its full name, which is in no list.
+        self._refuse_used([*users, alias])
         needing = [other.name for other in users if other.name != alias.name]
         if needing:
             raise ModelInUse(f"model '{alias.name}' is what these are made from, delete them first: {needing}")
