@@ -22,6 +22,7 @@ _MAX_DEPTH = 64
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 #: What an answer has to fit. Of several the engine takes one, or refuses them.
 FORMATS = ("response_format", "json_schema", "grammar")
+_TEMPLATE = "chat_template_kwargs"
 #: What has one name of OpenAI's and another of llama.cpp's, which goes by its own where it gets both (measured).
 _ONE_THING = (("n", "n_cmpl"), ("logprobs", "n_probs"), FORMATS)
 _NAMES_OF = {name: names for names in _ONE_THING for name in names}
@@ -99,12 +100,16 @@ def apply_defaults(
 
 
 def unsaid_defaults(body: Mapping[str, Any], params: RequestParams, without: Collection[str] = ()) -> dict[str, Any]:
-    """Those of `plain_defaults` that `body` says nothing of, under any of their names; none that is in `without`."""
-    return {
-        key: value
-        for key, value in params.plain_defaults.items()
-        if key not in without and not says_any(body, _NAMES_OF.get(key, (key,)))
-    }
+    """Those of `plain_defaults` that `body` says nothing of, under any of their names; none that is in `without`.
+
+    The arguments of a template are filled in one by one, and come with those that `body` has.
+    """
+    defaults = {key: value for key, value in params.plain_defaults.items() if key not in without}
+    unsaid = {key: value for key, value in defaults.items() if not says_any(body, _NAMES_OF.get(key, (key,)))}
+    ours, said = defaults.get(_TEMPLATE), body.get(_TEMPLATE)
+    if isinstance(ours, dict) and isinstance(said, dict) and ours.keys() - said.keys():
+        unsaid[_TEMPLATE] = {**ours, **said}
+    return unsaid
 
 
 def says_any(body: Mapping[str, Any], names: Collection[str]) -> bool:

@@ -168,7 +168,7 @@ def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: R
     """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
     body = to_engine(data, request)
     left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER.union(FORMATS)
-    filled = unsaid_defaults(body, params, left_out) | body
+    filled = body | unsaid_defaults(body, params, left_out)
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)
     if params.system_prompt and not _has_instructions(body):

@@ -71,6 +71,23 @@ async def test_what_the_caller_says_of_thinking_wins(client, fake, alias) -> Non
         assert fake.requests[-1].body["chat_template_kwargs"] == {"enable_thinking": thinks}
 
 
+@pytest.mark.parametrize(
+    ("path", "more", "said"),
+    [
+        (CHAT, {"reasoning_effort": "none"}, {"enable_thinking": False}),
+        ("/api/chat", {"think": "low"}, {"enable_thinking": True, "reasoning_effort": "low"}),
+        ("/v1/messages", {"thinking": {"type": "disabled"}}, {"enable_thinking": False}),
+        (RESPONSES, {"chat_template_kwargs": {"b": 2}}, {"b": 2}),
+    ],
+)
+async def test_what_the_caller_says_to_a_template_leaves_an_aliass_other_words(
+    client, fake, alias, path, more, said
+) -> None:
+    await alias(chat_template_kwargs={"preserve_thinking": True})
+    await client.post(path, json={**GOOD.get(path, GOOD[CHAT]), "model": "mine", **more})
+    assert fake.requests[-1].body["chat_template_kwargs"] == {"preserve_thinking": True, **said}
+
+
 async def test_a_default_that_contradicts_the_request_is_named_as_one(client, fake, alias, error_of) -> None:
     await alias(top_logprobs=3)
     error = error_of(response := await client.post(CHAT, json={"model": "mine", "messages": [HELLO]}))
