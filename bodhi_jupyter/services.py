@@ -93,7 +93,13 @@ class Services:
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
         defaults = [*(remote.name for remote in remotes), box.name]
-        catalog = Catalog(sources, defaults, app.default_model, absent=lambda: from_files.absent)
+        catalog = Catalog(
+            sources,
+            defaults,
+            app.default_model,
+            absent=lambda: from_files.absent,
+            limited=() if limits is None else limits.named,
+        )
         self.gateway = Gateway(
             catalog=catalog,
             aliases=aliases,

@@ -397,6 +397,20 @@ class TestCopies:
             assert "2 requests per minute for the model 'fake-model'" in error_of(refused)["message"]
         assert (await client.post(PATH, json={**BODY, "model": "own"})).status_code == 200
 
+    async def test_neither_renaming_nor_hiding_leads_around_it(self, client, error_of) -> None:
+        (model,) = [one for one in (await client.get("/v1/models")).json()["data"] if one["id"] == "fake-model"]
+        backend = model["meta"]["backend"]
+        real = {"backend": backend, "model": "fake-model"}
+        made = [{"alias": "copy", **real}, {"alias": "fake-model", "backend": backend, "model": "nobody"}]
+        for document in made:
+            assert (await client.post("/bodhi/v1/aliases", json=document)).status_code == 201
+        renamed = await client.put("/bodhi/v1/aliases/copy", json={"alias": "moved", **real})
+        assert renamed.status_code == 200
+        full_name = f"{backend}/fake-model"
+        answers = [await client.post(PATH, json={**BODY, "model": name}) for name in ("moved", full_name, "moved")]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert "for the model 'fake-model'" in error_of(answers[2])["message"]
+
 
 class TestStreams:
     @pytest.fixture
