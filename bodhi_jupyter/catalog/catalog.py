@@ -105,6 +105,15 @@ class Catalog:
         await self._look()
         return list(self._merge().listed)
 
+    def server_with(self, full_name: str) -> str | None:
+        """The configured server that has a model of this full name, as far as it has told; safe in threads."""
+        for shelf in self._shelves:
+            if full_name.startswith(f"{shelf.source.name}/") and any(
+                shelf.is_backend(alias) and shelf.full_name(alias) == full_name for alias in shelf.aliases
+            ):
+                return shelf.source.name
+        return None
+
     def last_listed(self) -> list[Alias]:
         """The same as it was when the sources were last asked; never waits."""
         return list(self._merge().listed)

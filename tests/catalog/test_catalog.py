@@ -88,6 +88,8 @@ def test_a_servers_full_name_is_no_aliass(others: list[Source]) -> None:
         assert (await catalog.resolve("aliases/gpu/llama")).name == "aliases/gpu/llama"
         listed = {alias.name: alias.target.backend for alias in await catalog.aliases()}
         assert listed.get("gpu/llama", "gpu") == "gpu"
+        assert catalog.server_with("gpu/llama") == "gpu"
+        assert (catalog.server_with("aliases/gpu/llama"), catalog.server_with("llama")) == (None, None)
 
     run(test)
 
