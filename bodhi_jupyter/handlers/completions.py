@@ -41,7 +41,7 @@ class CompletionsHandler(CountedHandler):
         request = await off_loop(len(body), parse_completion, body)
         alias = await self.resolve_writer(request.model)
         sent = await off_loop(len(body), parse_object, body)
-        request, data = await off_loop(len(body), _with_defaults, request, sent, alias)
+        request, data = await off_loop(len(body), _request_with_defaults, request, sent, alias)
         await self.count(alias)
         if request.stream:
             self.expect_stream()
@@ -133,7 +133,7 @@ class CompletionsHandler(CountedHandler):
         )
 
 
-def _with_defaults(
+def _request_with_defaults(
     request: CompletionRequest, sent: dict[str, Any], alias: Alias
 ) -> tuple[CompletionRequest, dict[str, Any]]:
     """The request and its body with the alias's defaults, which from here on are as if the caller had sent them.

@@ -111,7 +111,7 @@ class Outgoing:
         #: Of the caller's body, in bytes.
         self.size = len(body)
         if alias.request_params.model_fields_set:
-            request, body = _with_defaults(request, body, alias.request_params)
+            request, body = _request_with_defaults(request, body, alias.request_params)
         #: With the defaults.
         self.request = request
         self._body = body
@@ -164,7 +164,7 @@ class Outgoing:
         return lambda lease: off_loop(self.size, body, lease)
 
 
-def _with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:
+def _request_with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:
     data = without_nulls(parse_object(body))
     if request.reasoning_effort == "none":
         disable_thinking(data, request)  # before an alias's arguments for the template can say otherwise

@@ -88,7 +88,9 @@ class ResponseTokensHandler(GatewayHandler):
         body = self.body
         request, name = await _checked(self)
         alias = await self.resolve(name)
-        asked = await off_loop(len(body), lambda: _with_defaults(parse_object(body), request, alias.request_params))
+        asked = await off_loop(
+            len(body), lambda: _with_defaults(to_engine(parse_object(body), request), request, alias.request_params)
+        )
         counted = await leased_document(
             self.gateway,
             alias,
@@ -152,7 +154,7 @@ def _names(request: ResponsesRequest) -> dict[str, str]:
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:
     """The body to forward: the caller's own bytes where nothing has to change."""
     data = parse_object(body)
-    sent = {**_with_defaults(data, request, alias.request_params), "model": model}
+    sent = {**_with_defaults(to_engine(data, request), request, alias.request_params), "model": model}
     return body if sent == data else forwarded(sent)
 
 
@@ -164,9 +166,8 @@ def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRe
     return request if wanted is None else with_format(request, wanted)
 
 
-def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
-    """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
-    body = to_engine(data, request)
+def _with_defaults(body: dict[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
+    """The body for the engine with the alias's defaults, where the caller said nothing."""
     left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER.union(FORMATS)
     filled = body | unsaid_defaults(body, params, left_out)
     if params.token_limit is not None:
