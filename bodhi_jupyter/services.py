@@ -86,14 +86,26 @@ class Services:
         model_folders, caches = [*self._data_folders("models"), *map(Path, app.model_folders)], [hub_cache(os.environ)]
         folders = ModelFolders([*model_folders, *caches])
         from_files = AliasFileSource(
-            aliases, folders, [*model_folders, ROOT], caches, self._log_broken, [remote.name for remote in remotes]
+            aliases,
+            folders,
+            [*model_folders, ROOT],
+            caches,
+            self._log_broken,
+            [remote.name for remote in remotes],
+            lambda full_name: catalog.server_with(full_name),
         )
         from_disk = FileSource(folders, self._log_broken)
         box = BoxedModels()
         sources: list[ModelSource] = [from_files, from_disk, *remotes, box]
         backends: list[Backend] = [*remotes, pool]
         defaults = [*(remote.name for remote in remotes), box.name]
-        catalog = Catalog(sources, defaults, app.default_model, absent=lambda: from_files.absent)
+        catalog = Catalog(
+            sources,
+            defaults,
+            app.default_model,
+            absent=lambda: from_files.absent,
+            limited=() if limits is None else limits.named,
+        )
         self.gateway = Gateway(
             catalog=catalog,
             aliases=aliases,

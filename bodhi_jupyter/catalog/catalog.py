@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
 from .alias import Alias, LocalTarget, ModelSource, Target
 from .broken import Absence
+from .limited import LimitedNames
 from .names import DEFAULT, loose_name
 from .pull_names import find_pulled, pulled_as
 
@@ -72,6 +73,10 @@ class Catalog:
         default_model: the name of the default model, whatever the sources' order; "" for their own choice.
         fresh_seconds: how long a list is used without asking again.
         absent: what the aliases that cannot be used lack, by their names.
+        limited: names that have limits of their own.
+
+    Attributes:
+        limited: which models have had those names.
     """
 
     def __init__(
@@ -82,7 +87,9 @@ class Catalog:
         fresh_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         absent: Callable[[], Mapping[str, Absence]] = dict,
+        limited: Collection[str] = (),
     ) -> None:
+        self.limited = LimitedNames(limited)
         self._shelves = [_Shelf(source) for source in sources]
         by_name = {shelf.source.name: shelf for shelf in self._shelves}
         self._default_shelves = [by_name[name] for name in defaults] or self._shelves
@@ -98,15 +105,14 @@ class Catalog:
         await self._look()
         return list(self._merge().listed)
 
-    def name_among(self, names: Collection[str], alias: Alias) -> str:
-        """The first of `names` that is the alias's own or stands for the same model; its own where none does."""
-        if not names or alias.name in names:
-            return alias.name
-        by_name = self._merge().by_name
-        others = ((name, by_name.get(name)) for name in names)
-        return next(
-            (name for name, other in others if other and _is_same_model(other.target, alias.target)), alias.name
-        )
+    def server_with(self, full_name: str) -> str | None:
+        """The configured server that has a model of this full name, as far as it has told; safe in threads."""
+        for shelf in self._shelves:
+            if full_name.startswith(f"{shelf.source.name}/") and any(
+                shelf.is_backend(alias) and shelf.full_name(alias) == full_name for alias in shelf.aliases
+            ):
+                return shelf.source.name
+        return None
 
     def last_listed(self) -> list[Alias]:
         """The same as it was when the sources were last asked; never waits."""
@@ -251,7 +257,9 @@ class Catalog:
 
     async def _ask_one(self, shelf: _Shelf) -> None:
         try:
-            shelf.aliases = await shelf.source.aliases()
+            aliases = await shelf.source.aliases()
+            await self.limited.note(shelf.source.name, aliases)
+            shelf.aliases = aliases
             shelf.failure = None
         except BackendError as error:
             shelf.failure = error

@@ -10,7 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .patience import patiently
+
 _PREFIX = "models--"
+#: What a content is called while it comes.
+PARTIAL = ".incomplete"
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:
@@ -41,6 +45,45 @@ def snapshots(repo_folder: str) -> list[str]:
         main = _commit(Path(repo_folder), "main")
         found.sort(key=lambda entry: (entry.name != main, -entry.stat().st_mtime_ns, entry.name))
     return [entry.path for entry in found]
+
+
+def linked_blobs(snapshots_folder: Path) -> set[Path]:
+    """The contents that a repository's snapshots lead to."""
+    return {blob for path in snapshots_folder.rglob("*") if (blob := blob_of(path)) is not None}
+
+
+def blob_of(path: Path) -> Path | None:
+    """What a snapshot's link points to, one step; None where the file itself lies in the snapshot."""
+    if not path.is_symlink():
+        return None
+    return Path(os.path.normpath(path.parent / path.readlink()))
+
+
+def lies_in_snapshot(entry: Path, size: int) -> bool:
+    """Whether a snapshot has the file itself there, whole."""
+    return not entry.is_symlink() and entry.is_file() and entry.stat().st_size == size
+
+
+def keep_once(blob: Path, entry: Path, size: int, repo_folder: Path) -> None:
+    """Where the disk has no links, move a content to its place in a snapshot, which `huggingface_hub` would copy.
+
+    What lies in that place and has not this size is a copy that broke off: it goes, and so does the second of two.
+
+    Raises:
+        OSError: the cache cannot be written.
+    """
+    from huggingface_hub.file_download import are_symlinks_supported
+
+    is_whole = lies_in_snapshot(entry, size)
+    if not (is_whole or entry.is_symlink()):
+        entry.unlink(missing_ok=True)
+    if are_symlinks_supported(repo_folder) or Path(os.path.normpath(blob)) in linked_blobs(repo_folder / "snapshots"):
+        return
+    if is_whole:
+        blob.unlink(missing_ok=True)
+    elif blob.exists():
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        patiently(lambda: blob.replace(entry))
 
 
 def find_in_hub(caches: Sequence[Path], repo: str, filename: str, snapshot: str | None) -> Path | None:

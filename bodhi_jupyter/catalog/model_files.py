@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..wire.errors import InternalError, NotAllowed
 from .discovery import ModelFile
+from .hub import PARTIAL, blob_of, linked_blobs
 from .patience import patiently
 
 
@@ -74,29 +75,27 @@ def _snapshots_of(path: Path) -> Path | None:
 def _delete_from_cache(path: Path, snapshots: Path) -> None:
     relative = Path(*path.relative_to(snapshots).parts[1:])
     blobs: set[Path] = set()
+    own_sizes: set[int] = set()
     for snapshot in list(snapshots.iterdir()):
         same = snapshot / relative
         if not os.path.lexists(same):
             continue
-        if (blob := _blob_of(same)) is not None:
+        if (blob := blob_of(same)) is not None:
             blobs.add(blob)
+        else:
+            own_sizes.add(same.stat().st_size)
         patiently(same.unlink)
         _remove_empty(same.parent, snapshots)
-    still_used = {_blob_of(link) for link in _links(snapshots)} if blobs else set()
-    for blob in blobs - still_used:
+    if own_sizes:
+        blobs.update(_doubles(snapshots.with_name("blobs"), own_sizes))
+    for blob in blobs - linked_blobs(snapshots) if blobs else ():
         with suppress(FileNotFoundError):
             patiently(blob.unlink)
 
 
-def _blob_of(path: Path) -> Path | None:
-    """What a snapshot's link points to, one step; None where the file itself lies in the snapshot."""
-    if not path.is_symlink():
-        return None
-    return Path(os.path.normpath(path.parent / path.readlink()))
-
-
-def _links(snapshots: Path) -> Iterator[Path]:
-    return (path for path in snapshots.rglob("*") if path.is_symlink())
+def _doubles(folder: Path, sizes: set[int]) -> Iterator[Path]:
+    """What may be the content of a file that lies in a snapshot itself: on disks without links it was copied there."""
+    return (blob for blob in folder.glob("*") if blob.suffix != PARTIAL and blob.stat().st_size in sizes)
 
 
 def _remove_empty(folder: Path, up_to: Path) -> None:

@@ -48,7 +48,7 @@ class Source(Protocol):
     def verify(self, plan: Plan, file: HubFile, cancelled: threading.Event) -> None:
         """Check it."""
 
-    def link(self, plan: Plan) -> None:
+    def link(self, plan: Plan, cancelled: threading.Event) -> None:
         """Show all files."""
 
 
@@ -216,7 +216,7 @@ class Pulls:
                 self._source.verify(plan, file, pull.cancelled)
         _raise_if(pull.cancelled)
         say({"status": "writing manifest"})
-        self._source.link(plan)
+        self._source.link(plan, pull.cancelled)
 
 
 @dataclass(eq=False)

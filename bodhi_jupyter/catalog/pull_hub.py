@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .hub import PARTIAL, keep_once, lies_in_snapshot
 from .patience import patiently
 from .pull_errors import (
     CANCELLED,
@@ -133,7 +134,7 @@ class Hub:
         """
         blob = self._blob(plan, file)
         with self._lock(plan, file, cancelled):
-            if blob.exists():
+            if self._is_here(plan, file):
                 got(file.size)
                 return False
             try:
@@ -156,7 +157,7 @@ class Hub:
         with self._lock(plan, file, cancelled):
             partial = _partial(blob)
             if not partial.exists():  # another server was quicker
-                if blob.exists():
+                if self._is_here(plan, file):
                     return
                 raise DigestMismatch("digest mismatch, file must be downloaded again: another server deleted it")
             digest = _digest(partial, file, cancelled)
@@ -167,16 +168,19 @@ class Hub:
                 )
             patiently(lambda: partial.replace(blob))
 
-    def link(self, plan: Plan) -> None:
+    def link(self, plan: Plan, cancelled: threading.Event) -> None:
         """Show the files in the cache's snapshot, where every program looks for them.
 
         Raises:
             HubUnreachable: the hub cannot be asked.
+            PullCancelled: `cancelled` was set.
         """
         from huggingface_hub import hf_hub_download
 
         with hub_errors(plan.repo):
             for file in plan.files:
+                with self._lock(plan, file, cancelled):
+                    keep_once(self._blob(plan, file), self._entry(plan, file), file.size, self._folder(plan))
                 # Its content is in the cache already: this makes the link.
                 hf_hub_download(
                     plan.repo, file.path, revision=plan.commit, cache_dir=self._cache, endpoint=self._endpoint
@@ -212,9 +216,8 @@ class Hub:
     def _check_space(self, plan: Plan) -> None:
         missing = 0
         for file in plan.files:
-            blob = self._blob(plan, file)
-            if not blob.exists():
-                missing += max(0, file.size - _size(_partial(blob)))
+            if not self._is_here(plan, file):
+                missing += max(0, file.size - _size(_partial(self._blob(plan, file))))
         if missing == 0:
             return
         folder = next(folder for folder in (self._cache, *self._cache.parents) if folder.exists())
@@ -278,11 +281,17 @@ class Hub:
 
     # -- the cache -------------------------------------------------------------------------------------------
 
+    def _is_here(self, plan: Plan, file: HubFile) -> bool:
+        return self._blob(plan, file).exists() or lies_in_snapshot(self._entry(plan, file), file.size)
+
     def _folder(self, plan: Plan) -> Path:
         return self._cache / f"models--{plan.repo.replace('/', '--')}"
 
     def _blob(self, plan: Plan, file: HubFile) -> Path:
         return self._folder(plan) / "blobs" / file.etag
+
+    def _entry(self, plan: Plan, file: HubFile) -> Path:
+        return self._folder(plan) / "snapshots" / plan.commit / file.path
 
     @contextmanager
     def _lock(self, plan: Plan, file: HubFile, cancelled: threading.Event) -> Iterator[None]:
@@ -313,7 +322,7 @@ class Hub:
 
 
 def _partial(blob: Path) -> Path:
-    return blob.with_name(f"{blob.name}.incomplete")
+    return blob.with_name(blob.name + PARTIAL)
 
 
 def _size(path: Path) -> int:

@@ -206,7 +206,9 @@ def _rank(path: str) -> tuple[int, str]:
 
 def _is_gguf(path: str) -> bool:
     """A GGUF file in the repository, and not by a path that leads out of it."""
-    return path.lower().endswith(".gguf") and {"", ".", ".."}.isdisjoint(path.split("/"))
+    return (
+        path.lower().endswith(".gguf") and {"", ".", ".."}.isdisjoint(path.split("/")) and {"\\", ":"}.isdisjoint(path)
+    )
 
 
 def _name(path: str) -> FileName:

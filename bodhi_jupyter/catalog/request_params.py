@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -20,8 +20,12 @@ _MAX_DEPTH = 64
 
 #: One thing under three names: OpenAI's old and new one, and llama.cpp's.
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
-#: What else has one name of OpenAI's and one of llama.cpp's, which goes by its own where it gets both (measured).
-_OTHER_NAMES = {"n": "n_cmpl", "n_cmpl": "n", "logprobs": "n_probs", "n_probs": "logprobs"}
+#: What an answer has to fit. Of several the engine takes one, or refuses them.
+FORMATS = ("response_format", "json_schema", "grammar")
+_TEMPLATE = "chat_template_kwargs"
+#: What has one name of OpenAI's and another of llama.cpp's, which goes by its own where it gets both (measured).
+_ONE_THING = (("n", "n_cmpl"), ("logprobs", "n_probs"), FORMATS)
+_NAMES_OF = {name: names for names in _ONE_THING for name in names}
 
 
 class RequestParams(BaseModel):
@@ -72,10 +76,7 @@ class RequestParams(BaseModel):
 
         Put right as a caller's own fields are before they are forwarded.
         """
-        fields = self.model_dump(exclude_none=True, exclude={*_TOKEN_LIMITS, "system_prompt"})
-        if "n_cmpl" in fields:
-            fields["n"] = fields.pop("n_cmpl")
-        return tidied(fields)
+        return tidied(self.model_dump(exclude_none=True, exclude={*_TOKEN_LIMITS, "system_prompt"}))
 
 
 def apply_defaults(
@@ -88,7 +89,7 @@ def apply_defaults(
     """
     if not params.model_fields_set:
         return body
-    added = {key: value for key, value in params.plain_defaults.items() if key not in without and not _says(body, key)}
+    added = unsaid_defaults(body, params, without)
     if params.token_limit is not None and all(body.get(key) is None for key in _TOKEN_LIMITS):
         key = next((key for key in _TOKEN_LIMITS if key in body), _TOKEN_LIMITS[0])
         added[key] = params.token_limit
@@ -98,8 +99,22 @@ def apply_defaults(
     return {**body, **added} if added else body
 
 
-def _says(body: dict[str, Any], key: str) -> bool:
-    return any(body.get(name) is not None for name in (key, _OTHER_NAMES.get(key, key)))
+def unsaid_defaults(body: Mapping[str, Any], params: RequestParams, without: Collection[str] = ()) -> dict[str, Any]:
+    """Those of `plain_defaults` that `body` says nothing of, under any of their names; none that is in `without`.
+
+    The arguments of a template are filled in one by one, and come with those that `body` has.
+    """
+    defaults = {key: value for key, value in params.plain_defaults.items() if key not in without}
+    unsaid = {key: value for key, value in defaults.items() if not says_any(body, _NAMES_OF.get(key, (key,)))}
+    ours, said = defaults.get(_TEMPLATE), body.get(_TEMPLATE)
+    if isinstance(ours, dict) and isinstance(said, dict) and ours.keys() - said.keys():
+        unsaid[_TEMPLATE] = {**ours, **said}
+    return unsaid
+
+
+def says_any(body: Mapping[str, Any], names: Collection[str]) -> bool:
+    """Whether `body` has one of these fields, and not as null."""
+    return any(body.get(name) is not None for name in names)
 
 
 def _is_instruction(message: object) -> bool:

@@ -79,6 +79,7 @@ class AliasFileSource:
         model_folders: where a relative path begins.
         hub_caches: Hugging Face caches.
         backends: names of the configured servers; None where that is not known.
+        server_with: the configured server that has a model of this full name, if one has; it keeps the name.
     """
 
     name = "aliases"
@@ -91,12 +92,14 @@ class AliasFileSource:
         hub_caches: Sequence[Path],
         on_broken: OnBroken,
         backends: Collection[str] | None = None,
+        server_with: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._folders = folders
         self._model_folders = model_folders
         self._hub_caches = hub_caches
         self._backends = backends
+        self._server_with = server_with
         self.broken = Reported(on_broken)
         #: What the aliases that cannot be used lack, by their names, as it was last seen.
         self.absent: Mapping[str, Absence] = {}
@@ -108,9 +111,18 @@ class AliasFileSource:
         return aliases
 
     def absence(self, stored: StoredAlias) -> Absence | None:
-        """What the alias lacks now; None where it can be used. Looks on the disk: call it in a thread."""
+        """What the alias lacks now, its name included; None where it can be used by it.
+
+        Looks on the disk: call it in a thread.
+        """
         found = self._alias_or_absence(stored, {})
-        return found if isinstance(found, Absence) else None
+        if isinstance(found, Absence):
+            return found
+        server = self._server_with(found.name)
+        if server is None or is_model_called(found.name, stored.file.document):
+            return None
+        reason = f"the configured server {server!r} has a model of this name"
+        return Absence("alias", f"{reason}: the alias is asked for as '{self.name}/{found.name}'")
 
     def _read(self) -> tuple[list[Alias], list[BrokenFile], dict[str, Absence]]:
         listing = self._store.list()
@@ -178,6 +190,11 @@ class AliasFileSource:
 
     def _found(self, param: str, text: str) -> str:
         return str(_looked_for(param, f"the file {Path(text).name!r}", lambda: find_file(text, self._model_folders)))
+
+
+def is_model_called(full_name: str, document: Mapping[str, Any]) -> bool:
+    """Whether the alias that `document` says stands for the server's model that has this full name."""
+    return f"{document.get('backend')}/{document.get('model')}" == full_name
 
 
 def single_file(name: str, path: Path) -> ModelFile:

@@ -8,7 +8,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..catalog.alias import Alias
-from ..catalog.request_params import RequestParams
+from ..catalog.request_params import RequestParams, unsaid_defaults
 from ..wire.anthropic import CountTokensRequest, MessagesRequest, anthropic_envelope
 from ..wire.anthropic_outgoing import refuse_constraints, refuse_unsupported, to_engine
 from ..wire.anthropic_stream import MessageAssembler, events_for
@@ -109,7 +109,7 @@ class CountTokensHandler(AnthropicHandler):
         alias = await self.resolve(request.model)
         _refuse_constraining(alias)
         asked = await off_loop(
-            len(body), lambda: with_defaults(to_engine(parse_object(body), request), alias.request_params)
+            len(body), lambda: _with_defaults(to_engine(parse_object(body), request), alias.request_params)
         )
         counted = await leased_document(
             self.gateway,
@@ -155,14 +155,14 @@ def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) ->
     A non-streamed answer is asked for as a stream, too, so that a caller who leaves stops it.
     """
     data = parse_object(body)
-    sent = {**with_defaults(to_engine(data, request), alias.request_params), "model": model, "stream": True}
+    sent = {**_with_defaults(to_engine(data, request), alias.request_params), "model": model, "stream": True}
     return body if sent == data else forwarded(sent)
 
 
-def with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
+def _with_defaults(body: dict[str, Any], params: RequestParams) -> dict[str, Any]:
     """The body with those of the alias's defaults that the engine can be given, where the caller said nothing."""
-    defaults = params.plain_defaults
-    filled = {**{key: defaults[key] for key in _KNOWN_DEFAULTS if key in defaults}, **body}
+    defaults = unsaid_defaults(body, params)
+    filled = {**body, **{key: defaults[key] for key in _KNOWN_DEFAULTS if key in defaults}}
     if stop := defaults.get("stop"):
         filled.setdefault("stop_sequences", [stop] if isinstance(stop, str) else stop)
     if params.system_prompt:

@@ -40,11 +40,11 @@ class CompletionsHandler(CountedHandler):
         body = self.body
         request = await off_loop(len(body), parse_completion, body)
         alias = await self.resolve_writer(request.model)
+        sent = await off_loop(len(body), parse_object, body)
+        request, data = await off_loop(len(body), _request_with_defaults, request, sent, alias)
         await self.count(alias)
         if request.stream:
             self.expect_stream()
-        sent = await off_loop(len(body), parse_object, body)
-        request, data = await off_loop(len(body), _with_defaults, request, sent, alias)
         try:
             if request.suffix:
                 await self._infill(request, alias, data)
@@ -133,7 +133,7 @@ class CompletionsHandler(CountedHandler):
         )
 
 
-def _with_defaults(
+def _request_with_defaults(
     request: CompletionRequest, sent: dict[str, Any], alias: Alias
 ) -> tuple[CompletionRequest, dict[str, Any]]:
     """The request and its body with the alias's defaults, which from here on are as if the caller had sent them.

@@ -86,7 +86,7 @@ class CountedHandler(GatewayHandler):
         if limits is not None:
             assert self.record.person is not None
             # A limit is of the model: whoever may copy an alias would else have one without it.
-            name = self.gateway.catalog.name_among(limits.named, alias)
+            name = self.gateway.catalog.limited.name_of(alias)
             self._reservation = await limits.reserve(self.record.person, name)
         self.record.queue_seconds = await self.gateway.admission.enter()
         self._has_place = True

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from ..catalog.alias import Alias
-from ..catalog.request_params import apply_defaults
+from ..catalog.request_params import FORMATS, apply_defaults, says_any
 from ..wire.completions import PromptFormat
 from ..wire.errors import InvalidField
 from ..wire.json_text import forwarded
@@ -46,9 +46,8 @@ def with_prompt_defaults(body: dict[str, Any], alias: Alias, without: Collection
         InvalidField: as `default_format`; the same of a `json_schema`.
     """
     filled = apply_defaults(body, alias.request_params, without)
-    if body.get("json_schema") is None:
+    if not says_any(body, FORMATS):
         _checked(alias, "json_schema", PromptFormat)
-    if all(body.get(key) is None for key in ("response_format", "json_schema", "grammar")):
         wanted = default_format(alias)
         schema = None if wanted is None else schema_of(wanted)
         if schema is not None:

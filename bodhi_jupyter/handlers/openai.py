@@ -17,7 +17,7 @@ from ..catalog.request_params import RequestParams, apply_defaults
 from ..wire.errors import InvalidField, RejectedByBackend, RouteNotFound
 from ..wire.json_text import forwarded
 from ..wire.misread import without_nulls
-from ..wire.openai import ChatRequest, check_modalities, parse_chat, remote_images
+from ..wire.openai import ChatRequest, RemoteImage, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
 from ..wire.refusals import renamed
 from ..wire.repair import disable_thinking, must_not_stream, repair_chat
@@ -36,8 +36,8 @@ from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream,
 PATH = "/v1/chat/completions"
 _AS_STREAM = b',"stream":true'
 _WITH_USAGE = b',"stream_options":{"include_usage":true}'
-#: What llama.cpp calls the field in its refusal of more answers than it has slots (measured: both).
-_TOO_MANY_CHOICES = frozenset({"n", "n_cmpl"})
+#: How many answers there are to be; llama.cpp's refusal of more than it has slots names either (measured).
+_NAMES_OF_N = frozenset({"n", "n_cmpl"})
 
 
 class ChatCompletionsHandler(CountedHandler):
@@ -50,16 +50,17 @@ class ChatCompletionsHandler(CountedHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        body = self.body
-        images = self.gateway.images
-        request = await off_loop(len(body), parse_chat, body, image_hosts=images.hosts)
+        request = await checked_chat(self)
         alias = await self.resolve_writer(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
-        await self.count(alias)
-        if found := remote_images(request):
-            body = await with_images(body, found, images)
-        outgoing = await off_loop(len(body), Outgoing, request, body, alias)
+        found = remote_images(request)
+        if found:
+            # To fetch them is work, too.
+            await self.count(alias)
+        outgoing = await outgoing_chat(self, request, found, alias)
+        if not found:
+            await self.count(alias)
         try:
             if request.stream:
                 await self._stream(outgoing.request, alias, outgoing)
@@ -110,7 +111,7 @@ class Outgoing:
         #: Of the caller's body, in bytes.
         self.size = len(body)
         if alias.request_params.model_fields_set:
-            request, body = _with_defaults(request, body, alias.request_params)
+            request, body = _request_with_defaults(request, body, alias.request_params)
         #: With the defaults.
         self.request = request
         self._body = body
@@ -154,7 +155,8 @@ class Outgoing:
 
         def body(lease: Lease) -> bytes:
             data = {**as_stream(self.document(), lease), "model": lease.model}
-            data.pop("n", None)
+            for name in _NAMES_OF_N:
+                data.pop(name, None)
             if isinstance(data.get("seed"), int):
                 data["seed"] += index
             return forwarded(data)
@@ -162,7 +164,7 @@ class Outgoing:
         return lambda lease: off_loop(self.size, body, lease)
 
 
-def _with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:
+def _request_with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:
     data = without_nulls(parse_object(body))
     if request.reasoning_effort == "none":
         disable_thinking(data, request)  # before an alias's arguments for the template can say otherwise
@@ -200,7 +202,7 @@ async def _several_choices(
             yield answer
             return
     except RejectedByBackend as error:
-        if answering or error.param not in _TOO_MANY_CHOICES:
+        if answering or error.param not in _NAMES_OF_N:
             raise
     bodies = [outgoing.single(index) for index in range(request.choices)]
     yield MergedAnswer(gateway, alias, PATH, bodies, keep_alive=request.keep_alive_seconds)
@@ -216,7 +218,31 @@ class UnknownRouteHandler(GatewayHandler):
             raise RouteNotFound("There is no such route.")
 
 
-async def with_images(body: bytes, found: Sequence[tuple[int, int, str]], images: ImageFetcher) -> bytes:
+async def checked_chat(handler: GatewayHandler) -> ChatRequest:
+    """The chat that the handler got.
+
+    Raises:
+        RequestError: it is wrong.
+    """
+    body = handler.body
+    return await off_loop(len(body), parse_chat, body, image_hosts=handler.gateway.images.hosts)
+
+
+async def outgoing_chat(
+    handler: GatewayHandler, request: ChatRequest, images: Sequence[RemoteImage], alias: Alias
+) -> Outgoing:
+    """What is sent for it, with the images that it names.
+
+    Raises:
+        InvalidField: an image cannot be fetched, or as `Outgoing` does.
+    """
+    body = handler.body
+    if images:
+        body = await with_images(body, images, handler.gateway.images)
+    return await off_loop(len(body), Outgoing, request, body, alias)
+
+
+async def with_images(body: bytes, found: Sequence[RemoteImage], images: ImageFetcher) -> bytes:
     """The body with what its images' URLs lead to, in their places.
 
     Raises:

@@ -11,13 +11,13 @@ from tornado import web
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
 from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
-from ..wire.openai import parse_chat
+from ..wire.openai import remote_images
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .leased import leased_document
 from .off_loop import off_loop
-from .openai import Outgoing
+from .openai import checked_chat, outgoing_chat
 from .relay import note_tokens
 
 
@@ -58,17 +58,16 @@ class InputTokensHandler(GatewayHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        body = self.body
-        request = await off_loop(len(body), parse_chat, body)
+        request = await checked_chat(self)
         alias = await self.resolve(request.model)
-        outgoing = await off_loop(len(body), Outgoing, request, body, alias)
-        asked = await off_loop(len(body), outgoing.document)
+        outgoing = await outgoing_chat(self, request, remote_images(request), alias)
+        asked = await off_loop(outgoing.size, outgoing.document)
         counted = await leased_document(
             self.gateway,
             alias,
             "/v1/chat/completions/input_tokens",
             asked,
-            size=len(body),
+            size=outgoing.size,
             field="messages",
             feature="the counting of tokens",
             names={"response_format": outgoing.request.schema_field},

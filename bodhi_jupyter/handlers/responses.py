@@ -11,7 +11,7 @@ from tornado import web
 
 from ..catalog.alias import Alias
 from ..catalog.names import DEFAULT
-from ..catalog.request_params import RequestParams
+from ..catalog.request_params import FORMATS, RequestParams, says_any, unsaid_defaults
 from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
@@ -43,8 +43,8 @@ class ResponsesHandler(CountedHandler):
         body = self.body
         request, name = await _checked(self)
         alias = await self.resolve_writer(name)
-        await self.count(alias)
         formatted = _with_default_format(request, alias)
+        await self.count(alias)
         self.events = ResponseEvents(
             response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,
@@ -88,7 +88,9 @@ class ResponseTokensHandler(GatewayHandler):
         body = self.body
         request, name = await _checked(self)
         alias = await self.resolve(name)
-        asked = await off_loop(len(body), lambda: _with_defaults(parse_object(body), request, alias.request_params))
+        asked = await off_loop(
+            len(body), lambda: _with_defaults(to_engine(parse_object(body), request), request, alias.request_params)
+        )
         counted = await leased_document(
             self.gateway,
             alias,
@@ -152,23 +154,22 @@ def _names(request: ResponsesRequest) -> dict[str, str]:
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:
     """The body to forward: the caller's own bytes where nothing has to change."""
     data = parse_object(body)
-    sent = {**_with_defaults(data, request, alias.request_params), "model": model}
+    sent = {**_with_defaults(to_engine(data, request), request, alias.request_params), "model": model}
     return body if sent == data else forwarded(sent)
 
 
 def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRequest:
     """The request with the format that the alias gives the text, where the caller said nothing of one."""
-    if request.text_format is not None or (request.model_extra or {}).get("response_format") is not None:
+    if request.text_format is not None or says_any(request.model_extra or {}, FORMATS):
         return request
     wanted = default_format(alias)
     return request if wanted is None else with_format(request, wanted)
 
 
-def _with_defaults(data: Mapping[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
-    """The caller's body for the engine, with the alias's defaults where the caller said nothing."""
-    body = to_engine(data, request)
-    left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER | {"response_format"}
-    filled = {key: value for key, value in params.plain_defaults.items() if key not in left_out} | body
+def _with_defaults(body: dict[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
+    """The body for the engine with the alias's defaults, where the caller said nothing."""
+    left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER.union(FORMATS)
+    filled = body | unsaid_defaults(body, params, left_out)
     if params.token_limit is not None:
         filled.setdefault("max_output_tokens", params.token_limit)
     if params.system_prompt and not _has_instructions(body):

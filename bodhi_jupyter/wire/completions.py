@@ -12,7 +12,7 @@ from .errors import InvalidField
 from .inputs import Prompts, each
 from .lenient import Items, Lenient
 from .misread import tidied
-from .openai import INT64, LogitBias, Penalty, StreamOptions, TokenLimit
+from .openai import INT64, TWO_NUMBERS, Answers, LogitBias, Penalty, StreamOptions, TokenLimit
 from .schema import check_schema_field
 from .validation import parse_request
 
@@ -40,7 +40,8 @@ class CompletionRequest(PromptFormat):
     prompt: Prompts | None
     suffix: str | None = None
     echo: bool | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    n: Answers | None = None
+    n_cmpl: Answers | None = None
     best_of: Annotated[int, Field(ge=0, le=20)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     max_tokens: TokenLimit | None = None
@@ -63,7 +64,7 @@ class CompletionRequest(PromptFormat):
     @property
     def answers_per_prompt(self) -> int:
         """How many answers each prompt is given."""
-        return self.n or 1
+        return self.n or self.n_cmpl or 1
 
     @property
     def choices(self) -> int:
@@ -84,6 +85,8 @@ def parse_completion(body: bytes) -> CompletionRequest:
         InvalidField: a field is wrong, or two of them do not go together.
     """
     request = parse_request(CompletionRequest, body)
+    if request.n_cmpl is not None and request.n not in (None, request.n_cmpl):
+        raise InvalidField(f"Invalid 'n_cmpl': {TWO_NUMBERS}", param="n_cmpl")
     if request.best_of is not None and request.best_of < request.answers_per_prompt:
         raise InvalidField(
             f"Invalid 'best_of': expected a value >= 'n' ({request.answers_per_prompt}), but got {request.best_of} "
@@ -100,8 +103,8 @@ def parse_completion(body: bytes) -> CompletionRequest:
         raise InvalidField("Invalid 'prompt': with 'suffix' there can be only one prompt.", param="prompt")
     if request.choices > MAX_CHOICES:
         raise InvalidField(
-            f"Invalid 'n': {len(request.prompts)} prompts with {request.n} answers each are {request.choices} "
-            f"answers. Expected at most {MAX_CHOICES}.",
+            f"Invalid 'n': {len(request.prompts)} prompts with {request.answers_per_prompt} answers each are "
+            f"{request.choices} answers. Expected at most {MAX_CHOICES}.",
             param="n",
         )
     return request

@@ -17,8 +17,13 @@ def without_nulls(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tidied(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without nulls, without what is a hosted service's to do, and without what llama.cpp takes amiss."""
+    """The fields without nulls, without what is a hosted service's to do, and without what llama.cpp takes amiss.
+
+    How many answers there are to be has OpenAI's name; where both are said the engine goes by its own (measured).
+    """
     fields = {key: value for key, value in data.items() if value is not None and key not in OPENAI_HOSTED}
+    if "n_cmpl" in fields:
+        fields["n"] = fields.pop("n_cmpl")
     drop_empty_stops(fields)
     drop_text_biases(fields)
     return fields

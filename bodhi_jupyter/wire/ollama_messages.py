@@ -185,6 +185,22 @@ def tool_calls_from_openai(calls: Sequence[Mapping[str, Any]]) -> list[dict[str,
     return [_from_openai(index, call) for index, call in enumerate(calls)]
 
 
+def whole_tool_calls_from_openai(calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same of an answer that a limit cut: without the last call, where it was being written.
+
+    Raises:
+        BackendFailed: as `tool_calls_from_openai`, of a call before it.
+    """
+    *before, last = calls
+    whole = tool_calls_from_openai(before)
+    try:
+        written = _from_openai(len(before), last)
+    except BackendFailed:
+        return whole
+    # Without a text nobody knows whether one was to come.
+    return [*whole, written] if last["function"].get("arguments") else whole
+
+
 def _from_openai(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(name := function.get("name"), str):

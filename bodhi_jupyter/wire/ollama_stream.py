@@ -17,7 +17,7 @@ from .chunk_parts import MalformedChunk, as_objects
 from .events import EventReader, finite
 from .guard import Plain, token_counts
 from .json_text import compact
-from .ollama_messages import tool_calls_from_openai
+from .ollama_messages import tool_calls_from_openai, whole_tool_calls_from_openai
 from .ollama_pieces import Piece, PieceReader
 from .plain_events import PlainRun, behind_next, plain_events
 
@@ -212,7 +212,9 @@ class OllamaGuard:
         line = self._line("", "")
         choices = self._calls.result()["choices"]
         if choices and (calls := choices[0]["message"].get("tool_calls")):
-            self._envelope.call(line, tool_calls_from_openai(calls))
+            read = whole_tool_calls_from_openai if self._finish == "length" else tool_calls_from_openai
+            if whole := read(calls):
+                self._envelope.call(line, whole)
         reason = "length" if self._finish == "length" else "stop"
         return {**line, "done": True, "done_reason": reason, **self._timestamps.durations(), **self._counts()}
 

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from .errors import InvalidField
 
-#: Of a prompt: a template may repeat a long one thousands of times. No body is so long by default.
-MOST_CHARACTERS = 2**26
+#: Of a prompt, as a template may repeat a long one thousands of times: so many characters anyway, ...
+_ANY_CHARACTERS = 2**20
+#: ... and so many times what the caller sent.
+_MOST_GROWTH = 4
 #: Nobody nests deeper by hand.
 _MAX_DEPTH = 32
 _VARIABLE = re.compile(r"\.(System|Prompt|Response|Suffix)")
@@ -44,8 +46,8 @@ def render_template(template: str, *, system: str = "", prompt: str = "") -> str
     A template without ``.Response`` ends with it, as in Ollama.
 
     Raises:
-        InvalidField: the template uses more of Go's language than is offered here, or is not well-formed; `param`
-            is ``template``.
+        InvalidField: the template uses more of Go's language than is offered here, is not well-formed, or makes far
+            more of the prompt than came; `param` is ``template``.
     """
     return _Renderer({"System": system, "Prompt": prompt, "Suffix": "", "Response": ""}).render(template)
 
@@ -56,9 +58,11 @@ class _Renderer:
         self._open: list[_Branch] = []
         self._written: list[str] = []
         self._length = 0
+        self._most = 0
         self._over = False
 
     def render(self, template: str) -> str:
+        self._most = max(_ANY_CHARACTERS, _MOST_GROWTH * (len(template) + sum(map(len, self._values.values()))))
         for token in _tokens(template):
             if isinstance(token, _Action):
                 self._act(token.text)
@@ -76,8 +80,8 @@ class _Renderer:
         if self._active and not self._over:
             self._written.append(text)
             self._length += len(text)
-            if self._length > MOST_CHARACTERS:
-                raise _refused(f"it makes more than {MOST_CHARACTERS:,} characters")
+            if self._length > self._most:
+                raise _refused(f"it makes more than {self._most:,} characters")
 
     def _act(self, text: str) -> None:
         if variable := _VARIABLE.fullmatch(text):

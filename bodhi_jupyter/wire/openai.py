@@ -181,6 +181,9 @@ LogitBias = (
     Annotated[dict[str, Bias | Literal[False]], BeforeValidator(_until_first_wrong)]
     | Items[tuple[int | str, Bias | Literal[False]]]
 )
+#: How many there are to be to one prompt.
+Answers = Annotated[int, Field(ge=1, le=128)]
+TWO_NUMBERS = "it is another name of 'n': send one of them."
 #: -1 is llama.cpp's "no limit"; 0 is sent by real SDK calls and means one token there (measured).
 TokenLimit = Annotated[int, Field(ge=-1, lt=2**31)]
 
@@ -200,7 +203,9 @@ class ChatRequest(Lenient):
     messages: Annotated[Items[Message], Field(min_length=1)]
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    n: Answers | None = None
+    n_cmpl: Answers | None = None
+    """llama.cpp's name for `n`."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: str | Annotated[Items[str], Field(max_length=4)] | None = None
@@ -227,6 +232,8 @@ class ChatRequest(Lenient):
     def _fit_together(self) -> ChatRequest:
         if self.top_logprobs is not None and not self.logprobs:
             raise fault("top_logprobs", "it is only allowed where 'logprobs' is true.")
+        if self.n_cmpl is not None and self.n not in (None, self.n_cmpl):
+            raise fault("n_cmpl", TWO_NUMBERS)
         if self.modalities is not None and "audio" in self.modalities:
             raise fault("modalities", "audio answers are not available here, only ['text'].", code="unsupported")
         if self.functions is not None or self.function_call is not None:
@@ -238,7 +245,7 @@ class ChatRequest(Lenient):
     @property
     def choices(self) -> int:
         """How many answers are asked for."""
-        return self.n or 1
+        return self.n or self.n_cmpl or 1
 
     @property
     def reports_usage(self) -> bool:
@@ -314,8 +321,12 @@ def parse_chat(body: bytes, *, image_hosts: Collection[str] = ()) -> ChatRequest
     return parse_request(ChatRequest, body, context={IMAGE_HOSTS: image_hosts})
 
 
-def remote_images(request: ChatRequest) -> list[tuple[int, int, str]]:
-    """Images to be fetched: index of the message, index of its part, http(s) URL."""
+#: Index of its message, index of its part, http(s) URL.
+RemoteImage = tuple[int, int, str]
+
+
+def remote_images(request: ChatRequest) -> list[RemoteImage]:
+    """Images to be fetched."""
     return [
         (message, part, content.image_url.url)
         for message, part, content in _media(request)

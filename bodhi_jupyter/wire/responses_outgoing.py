@@ -40,8 +40,9 @@ def refuse_unsupported(request: ResponsesRequest) -> None:
     if request.top_logprobs or "message.output_text.logprobs" in (request.include or ()):
         field = "top_logprobs" if request.top_logprobs else "include"
         raise _unsupported(field, "log probabilities are available in /v1/chat/completions")
-    if (request.model_extra or {}).get("n") not in (None, 1):
-        raise _unsupported("n", "a response is one answer; /v1/chat/completions gives several")
+    for field in ("n", "n_cmpl"):
+        if (request.model_extra or {}).get(field) not in (None, 1):
+            raise _unsupported(field, "a response is one answer; /v1/chat/completions gives several")
     _check_arguments(request)
     _check_tool_choice(request)
 

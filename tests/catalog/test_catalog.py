@@ -10,6 +10,7 @@ import pytest
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget, RemoteTarget
 from bodhi_jupyter.catalog.catalog import AmbiguousName, Catalog
 from bodhi_jupyter.catalog.discovery import ModelFile
+from bodhi_jupyter.catalog.sources import model_at
 from bodhi_jupyter.wire.errors import BackendUnavailable, ModelNotFound
 
 
@@ -87,6 +88,8 @@ def test_a_servers_full_name_is_no_aliass(others: list[Source]) -> None:
         assert (await catalog.resolve("aliases/gpu/llama")).name == "aliases/gpu/llama"
         listed = {alias.name: alias.target.backend for alias in await catalog.aliases()}
         assert listed.get("gpu/llama", "gpu") == "gpu"
+        assert catalog.server_with("gpu/llama") == "gpu"
+        assert (catalog.server_with("aliases/gpu/llama"), catalog.server_with("llama")) == (None, None)
 
     run(test)
 
@@ -106,8 +109,53 @@ def test_a_copy_is_found_under_the_name_of_its_model(asked: str, names: list[str
     async def test() -> None:
         mine = Source("aliases")
         mine.aliases = lambda: asyncio.sleep(0, [Alias("copy", RemoteTarget("gpu", "big"), 0, "aliases")])
-        catalog = Catalog([mine, Source("gpu", "big", "other")])
-        assert catalog.name_among(names, await catalog.resolve(asked)) == found
+        catalog = Catalog([mine, Source("gpu", "big", "other")], limited=names)
+        assert catalog.limited.name_of(await catalog.resolve(asked)) == found
+
+    run(test)
+
+
+def test_a_model_is_found_under_a_name_that_another_source_hides() -> None:
+    async def test() -> None:
+        mine = Source("aliases")
+        mine.aliases = lambda: asyncio.sleep(0, [Alias("big", RemoteTarget("gpu", "small"), 0, "aliases")])
+        catalog = Catalog([mine, Source("gpu", "big", "small", "other")], limited=["big"])
+        counted = {name: catalog.limited.name_of(await catalog.resolve(name)) for name in ("big", "gpu/big", "other")}
+        assert counted == {"big": "big", "gpu/big": "big", "other": "other"}
+
+    run(test)
+
+
+def test_a_model_is_found_under_a_name_that_it_had() -> None:
+    async def test() -> None:
+        mine = Source("aliases", "big", backend="gpu")
+        catalog = Catalog([mine, Source("gpu", "of another name")], limited=["big"])
+        await catalog.resolve("big")
+        mine.models = []
+        renamed = Alias("other", RemoteTarget("gpu", "big"), 0, "aliases")
+        mine.aliases = lambda: asyncio.sleep(0, [renamed])
+        await catalog.refresh()
+        assert catalog.limited.name_of(await catalog.resolve("other")) == "big"
+        assert catalog.limited.name_of(await catalog.resolve("of another name")) == "of another name"
+
+    run(test)
+
+
+@pytest.mark.parametrize("spelling", ["sub/../big.gguf", "link.gguf", "small.gguf"])
+def test_a_file_is_the_same_however_it_is_reached(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("big.gguf", "small.gguf"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link.gguf").symlink_to("big.gguf")
+
+    async def test() -> None:
+        mine, files = Source("aliases"), Source("files")
+        for source, name, path in ((mine, "x", tmp_path / spelling), (files, "big", tmp_path / "big.gguf")):
+            found = [Alias(name, LocalTarget(model_at(name, path)), 0, source.name)]
+            source.aliases = lambda found=found: asyncio.sleep(0, found)
+        catalog = Catalog([mine, files], limited=["big"])
+        counted = catalog.limited.name_of(await catalog.resolve("x"))
+        assert counted == ("x" if spelling == "small.gguf" else "big")
 
     run(test)
 

@@ -261,7 +261,9 @@ def test_a_hub_that_answers_nonsense_is_none(hub, cache, told):
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("path", ["../../x.gguf", "a/../../../x.gguf", "/x.gguf", "./x.gguf", "a//x.gguf"])
+@pytest.mark.parametrize(
+    "path", ["../../x.gguf", "a/../../../x.gguf", "/x.gguf", "./x.gguf", "a//x.gguf", "a\\..\\x.gguf", "c:x.gguf"]
+)
 def test_a_file_whose_name_leads_elsewhere_is_not_there(hub, cache, path):
     hub.add("org/odd", {path: CONTENT})
     with pytest.raises(FileDoesNotExist, match="has no GGUF files"):

@@ -39,7 +39,7 @@ class HeldSource:
     def verify(self, plan: Plan, file: HubFile, cancelled: threading.Event) -> None:
         self._hold("verify")
 
-    def link(self, plan: Plan) -> None:
+    def link(self, plan: Plan, cancelled: threading.Event) -> None:
         pass
 
     def _hold(self, step: str) -> None:

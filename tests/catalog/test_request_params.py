@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from bodhi_jupyter.catalog.request_params import RequestParams, apply_defaults
 
 HELLO = {"role": "user", "content": "hello"}
+KWARGS = "chat_template_kwargs"
+TEXT = {"type": "text"}
 BRIEF = {"role": "system", "content": "Be brief."}
 
 
@@ -46,6 +48,16 @@ BRIEF = {"role": "system", "content": "Be brief."}
         ({"n_probs": 3}, {}, {"n_probs": 3}),
         ({"n_probs": 3}, {"logprobs": False}, {"logprobs": False}),
         ({"logprobs": 2}, {"n_probs": 3}, {"n_probs": 3}),
+        # the format of answers, under three
+        ({"grammar": "root ::= [a]"}, {"json_schema": {}}, {"json_schema": {}}),
+        ({"grammar": "root ::= [a]"}, {"response_format": TEXT}, {"response_format": TEXT}),
+        ({"json_schema": {}, "response_format": TEXT}, {"grammar": "x"}, {"grammar": "x"}),
+        ({"grammar": "x", "top_k": 7}, {"json_schema": None}, {"grammar": "x", "json_schema": None, "top_k": 7}),
+        # the template's arguments, one by one
+        ({KWARGS: {"a": 1}}, {KWARGS: {"b": 2}}, {KWARGS: {"a": 1, "b": 2}}),
+        ({KWARGS: {"a": 1, "b": 1}}, {KWARGS: {"b": 2}}, {KWARGS: {"a": 1, "b": 2}}),
+        ({KWARGS: {"a": 1}}, {KWARGS: "odd"}, {KWARGS: "odd"}),
+        ({KWARGS: "odd"}, {KWARGS: {"a": 1}}, {KWARGS: {"a": 1}}),
         # the system prompt
         ({"system_prompt": "Be brief."}, {"messages": [HELLO]}, {"messages": [BRIEF, HELLO]}),
         ({"system_prompt": "Be brief."}, {"messages": []}, {"messages": [BRIEF]}),

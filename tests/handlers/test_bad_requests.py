@@ -68,6 +68,8 @@ FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"n": 1.5}, "n", TYPE),
     ({"n": "2"}, "n", TYPE),
     ({"n": True}, "n", TYPE),
+    ({"n_cmpl": 0}, "n_cmpl", INT_LOW),
+    ({"n": 2, "n_cmpl": 3}, "n_cmpl", VALUE),
     ({"stream": "yes"}, "stream", TYPE),
     ({"stream": 1}, "stream", TYPE),
     ({"stream_options": True}, "stream_options", TYPE),

@@ -71,6 +71,23 @@ async def test_what_the_caller_says_of_thinking_wins(client, fake, alias) -> Non
         assert fake.requests[-1].body["chat_template_kwargs"] == {"enable_thinking": thinks}
 
 
+@pytest.mark.parametrize(
+    ("path", "more", "said"),
+    [
+        (CHAT, {"reasoning_effort": "none"}, {"enable_thinking": False}),
+        ("/api/chat", {"think": "low"}, {"enable_thinking": True, "reasoning_effort": "low"}),
+        ("/v1/messages", {"thinking": {"type": "disabled"}}, {"enable_thinking": False}),
+        (RESPONSES, {"chat_template_kwargs": {"b": 2}}, {"b": 2}),
+    ],
+)
+async def test_what_the_caller_says_to_a_template_leaves_an_aliass_other_words(
+    client, fake, alias, path, more, said
+) -> None:
+    await alias(chat_template_kwargs={"preserve_thinking": True})
+    await client.post(path, json={**GOOD.get(path, GOOD[CHAT]), "model": "mine", **more})
+    assert fake.requests[-1].body["chat_template_kwargs"] == {"preserve_thinking": True, **said}
+
+
 async def test_a_default_that_contradicts_the_request_is_named_as_one(client, fake, alias, error_of) -> None:
     await alias(top_logprobs=3)
     error = error_of(response := await client.post(CHAT, json={"model": "mine", "messages": [HELLO]}))
@@ -214,6 +231,37 @@ async def test_a_format_reaches_the_engine_in_words_that_it_obeys(
     await client.post(path, json={**body, "model": "mine"})
     sent = next(request.body for request in reversed(fake.requests) if request.path in GENERATING)
     assert {key: sent.get(key) for key in asked} == asked
+
+
+#: Requests that say a format in one of its names, and what is sent of all three.
+FORMATTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    (CHAT, {"messages": [HELLO], "response_format": FORMAT}, {"response_format": FORMAT}),
+    (CHAT, {"messages": [HELLO], "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
+    (COMPLETIONS, {"prompt": "x", "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
+    ("/api/chat", {"messages": [HELLO], "format": "json"}, {"response_format": {"type": "json_object"}}),
+    ("/api/generate", {"prompt": "x", "raw": True, "format": SCHEMA}, {"json_schema": SCHEMA}),
+    (RESPONSES, {"input": "x", "text": {"format": {"type": "text"}}}, {}),
+    (RESPONSES, {"input": "x", "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
+    (RESPONSES, {"input": "x", "response_format": FORMAT}, {"response_format": FORMAT}),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "asked"), FORMATTED)
+async def test_the_callers_format_stands_alone_beside_an_aliass_grammar(client, fake, alias, path, body, asked) -> None:
+    await alias(grammar="root ::= [a]", top_k=7)
+    await client.post(path, json={**body, "model": "mine"})
+    sent = next(request.body for request in reversed(fake.requests) if request.path in GENERATING)
+    assert sent["top_k"] == 7
+    assert {key: sent[key] for key in ("response_format", "json_schema", "grammar") if key in sent} == asked
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, COMPLETIONS])
+async def test_a_callers_grammar_stands_alone_beside_an_aliass_schema(client, fake, alias, path: str) -> None:
+    await alias(response_format=FORMAT, json_schema=SCHEMA)
+    await client.post(path, json={**GOOD[path], "model": "mine", "grammar": "root ::= [a]"})
+    sent = fake.requests[-1].body
+    assert sent["grammar"] == "root ::= [a]"
+    assert not {"response_format", "json_schema"} & sent.keys()
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,25 @@ async def test_equal_seeds_would_give_equal_answers(client, fake) -> None:
     assert sorted(body["seed"] for body in asked) == [7, 8, 9]
 
 
+async def test_llama_cpps_own_name_for_the_number_counts_as_well(client, fake) -> None:
+    body = {**{key: value for key, value in BODY.items() if key != "n"}, "n_cmpl": 2}
+    fake.script = [REFUSAL, behave.ok("one"), behave.ok("two")]
+    answer = (await client.post(PATH, json=body)).json()
+    assert {choice["message"]["content"] for choice in answer["choices"]} == {"one", "two"}
+    asked = [request.body for request in fake.requests if request.path == PATH]
+    assert [(one.get("n"), one.get("n_cmpl")) for one in asked] == [(None, 2), (None, None), (None, None)]
+
+
+async def test_half_of_the_answers_under_its_own_name_is_no_success(client, fake) -> None:
+    (first, last) = ({"delta": {"content": "x"}, "finish_reason": None}, {"delta": {}, "finish_reason": "stop"})
+    told = [{"index": 1, **first}, {"index": 0, **first}, {"index": 0, **last}]
+    fake.script = [behave.stream([behave.event({"choices": [choice]}) for choice in told])]
+    body = {**{key: value for key, value in BODY.items() if key != "n"}, "n_cmpl": 2, "stream": True}
+    text = (await client.post(PATH, json=body)).text
+    assert "[DONE]" not in text
+    assert set(chunks(text)[-1]) == {"error"}
+
+
 async def test_one_that_fails_fails_the_whole(client, fake, error_of) -> None:
     fake.script = [REFUSAL, behave.ok("one"), behave.die_mid_chunk(), behave.ok("three")]
     response = await client.post(PATH, json=BODY)

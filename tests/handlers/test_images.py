@@ -27,14 +27,15 @@ class TestAllowed:
     def bodhi_config(self, bodhi_config) -> dict[str, Any]:
         return {**bodhi_config, "image_hosts": ["pictures.example", "localhost"]}
 
-    async def test_the_backend_gets_the_image_and_not_its_address(self, client, fake, monkeypatch) -> None:
+    @pytest.mark.parametrize("path", [PATH, f"{PATH}/input_tokens"])
+    async def test_the_backend_gets_the_image_and_not_its_address(self, client, fake, monkeypatch, path) -> None:
         async def fetch(self: object, images: Sequence[NamedImage]) -> list[str]:
             assert images == [("messages[0].content[1].image_url.url", "http://pictures.example/a.png")]
             return ["data:image/png;base64,AAAA"]
 
         monkeypatch.setattr("bodhi_jupyter.backends.images.ImageFetcher.fetch", fetch)
-        response = await client.post(PATH, json=body("http://pictures.example/a.png"))
-        assert response.status_code == 200
+        response = await client.post(path, json=body("http://pictures.example/a.png"))
+        assert response.status_code == 200, response.text
         sent = fake.requests[-1].body["messages"][0]["content"][1]
         assert sent == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 

@@ -198,6 +198,24 @@ async def test_what_is_wrong_with_a_prompt_is_found_before_it_counts(client, fak
     assert [(one.status, one.field) for one in records] == [(200, None), (400, param), (200, None)]
 
 
+@pytest.mark.parametrize(
+    ("path", "params"),
+    [
+        (PATH, {"top_logprobs": 3}),
+        ("/v1/completions", {"n": 3, "best_of": 2}),
+        ("/v1/responses", {"response_format": {"type": "xml"}}),
+    ],
+)
+async def test_what_an_alias_brings_to_a_request_is_looked_at_before_it_counts(client, path, params) -> None:
+    (model,) = [one for one in (await client.get("/v1/models")).json()["data"] if one["id"] == "fake-model"]
+    alias = {"alias": "mine", "backend": model["meta"]["backend"], "model": "fake-model", "request_params": params}
+    assert (await client.post("/bodhi/v1/aliases", json=alias)).status_code == 201
+    refused = await client.post(path, json={**GOOD[path], "model": "mine"})
+    assert refused.status_code == 400
+    assert ratelimit_headers(refused) == {}
+    assert await remaining(client, "requests") == 50
+
+
 async def test_what_the_model_cannot_do_does_not_count(client, jp_data_dir) -> None:
     folder = jp_data_dir / "bodhi" / "models"
     folder.mkdir(parents=True)
@@ -378,6 +396,20 @@ class TestCopies:
             assert refused.status_code == 429
             assert "2 requests per minute for the model 'fake-model'" in error_of(refused)["message"]
         assert (await client.post(PATH, json={**BODY, "model": "own"})).status_code == 200
+
+    async def test_neither_renaming_nor_hiding_leads_around_it(self, client, error_of) -> None:
+        (model,) = [one for one in (await client.get("/v1/models")).json()["data"] if one["id"] == "fake-model"]
+        backend = model["meta"]["backend"]
+        real = {"backend": backend, "model": "fake-model"}
+        made = [{"alias": "copy", **real}, {"alias": "fake-model", "backend": backend, "model": "nobody"}]
+        for document in made:
+            assert (await client.post("/bodhi/v1/aliases", json=document)).status_code == 201
+        renamed = await client.put("/bodhi/v1/aliases/copy", json={"alias": "moved", **real})
+        assert renamed.status_code == 200
+        full_name = f"{backend}/fake-model"
+        answers = [await client.post(PATH, json={**BODY, "model": name}) for name in ("moved", full_name, "moved")]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert "for the model 'fake-model'" in error_of(answers[2])["message"]
 
 
 class TestStreams:

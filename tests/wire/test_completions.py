@@ -37,6 +37,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"n": 129}, "n", "integer_above_max_value"),
     ({"n": 2, "prompt": ["a"] * 1025}, "n", "invalid_value"),
     ({"n": 3, "best_of": 2}, "best_of", "invalid_value"),
+    ({"n_cmpl": 3, "best_of": 2}, "best_of", "invalid_value"),
+    ({"n_cmpl": 129}, "n_cmpl", "integer_above_max_value"),
+    ({"n_cmpl": 2, "n": 3}, "n_cmpl", "invalid_value"),
     ({"best_of": 0}, "best_of", "invalid_value"),
     ({"best_of": 21}, "best_of", "integer_above_max_value"),
     ({"logprobs": 6}, "logprobs", "integer_above_max_value"),
@@ -132,20 +135,22 @@ def test_what_the_engine_would_take_amiss_is_put_right(field: str, sent: Any, as
     assert infill_body(data, request(**data, suffix="s"), "m").get(field) == asked
 
 
+@pytest.mark.parametrize("name", ["n", "n_cmpl"])
 @pytest.mark.parametrize(
     ("prompt", "repeated"),
     [("a", ["a", "a"]), (["a", "b"], ["a", "a", "b", "b"]), ([1, 2], [[1, 2], [1, 2]])],
 )
-def test_several_answers_are_asked_for_by_repeated_prompts(prompt: Any, repeated: list[Any]) -> None:
-    data = {"prompt": prompt, "n": 2, "stream": True}
+def test_several_answers_are_asked_for_by_repeated_prompts(prompt: Any, repeated: list[Any], name: str) -> None:
+    data = {"prompt": prompt, name: 2, "stream": True}
     asked = completion_body(data, request(**data), "m")
     assert asked["prompt"] == repeated
-    assert "n" not in asked
-    assert data["n"] == 2  # what came in is left as it was
+    assert not {"n", "n_cmpl"} & asked.keys()
+    assert data[name] == 2  # what came in is left as it was
 
 
-def test_with_a_seed_the_engine_makes_the_answers_differ() -> None:
-    data = {"prompt": "a", "n": 2, "seed": 1, "stream": True}
+@pytest.mark.parametrize("name", ["n", "n_cmpl"])
+def test_with_a_seed_the_engine_makes_the_answers_differ(name: str) -> None:
+    data = {"prompt": "a", name: 2, "seed": 1, "stream": True}
     asked = completion_body(data, request(**data), "m")
     assert (asked["prompt"], asked["n"]) == ("a", 2)
 

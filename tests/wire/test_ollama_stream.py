@@ -157,3 +157,37 @@ def test_any_cut_gives_the_same_lines(data, texts) -> None:
     guard = guard_of()
     lines = b"".join(guard.feed(stream[start:end]) for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True))
     assert lines + guard.end() == told(stream)
+
+
+# -- calls that a limit cut ----------------------------------------------------------------------------------------
+
+
+def calling(finish: str, *arguments: str) -> bytes:
+    """A text, then as many calls, and the end."""
+    calls = [
+        {"index": index, "id": f"c{index}", "type": "function", "function": {"name": f"f{index}", "arguments": text}}
+        for index, text in enumerate(arguments)
+    ]
+    deltas = [{"content": "Wait."}, *({"tool_calls": [call]} for call in calls)]
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}
+    return b"".join([*map(chat_chunk, deltas), event(end), b"data: [DONE]\n\n"])
+
+
+@pytest.mark.parametrize("cut", ['{"a": "b', "", "{"])
+def test_a_call_that_the_limit_cut_is_left_out(cut) -> None:
+    message = whole_answer(told(calling("length", '{"a": 1}', cut)))
+    assert (message["done_reason"], message["message"]["content"]) == ("length", "Wait.")
+    assert [call["function"]["name"] for call in message["message"]["tool_calls"]] == ["f0"]
+    alone = whole_answer(told(calling("length", cut)))
+    assert (alone["done_reason"], "tool_calls" in alone["message"]) == ("length", False)
+
+
+def test_a_call_that_was_whole_at_the_limit_stays() -> None:
+    calls = whole_answer(told(calling("length", "", "{}")))["message"]["tool_calls"]
+    assert [call["function"]["arguments"] for call in calls] == [{}, {}]
+
+
+@pytest.mark.parametrize(("finish", "arguments"), [("tool_calls", ('{"a": "b',)), ("length", ('{"a": "b', "{}"))])
+def test_a_call_that_is_wrong_by_itself_is_a_failure(finish, arguments) -> None:
+    with pytest.raises(BackendFailed, match="JSON object"):
+        told(calling(finish, *arguments))

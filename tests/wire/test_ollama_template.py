@@ -74,6 +74,17 @@ def test_a_template_that_repeats_a_long_prompt_does_not_fill_the_memory() -> Non
         render_template("{{ .Prompt }}" * 10_000, prompt="x" * 2**20)
 
 
+@pytest.mark.parametrize(("times", "length"), [(100, 10_000), (3, 2**20)])
+def test_a_template_may_repeat_a_short_prompt_often_and_a_long_one_some_times(times, length) -> None:
+    assert render_template("{{ .Prompt }}" * times, prompt="x" * length) == "x" * length * times
+
+
+@pytest.mark.parametrize(("times", "length"), [(110, 10_000), (5, 2**20)])
+def test_what_it_makes_is_about_as_long_as_what_came(times, length) -> None:
+    with pytest.raises(InvalidField, match="characters"):
+        render_template("{{ .Prompt }}" * times, prompt="x" * length)
+
+
 def test_values_are_never_read_as_templates() -> None:
     assert render_template("{{ .Prompt }}{{ .Response }}", prompt="{{ .System }}") == "{{ .System }}"
 

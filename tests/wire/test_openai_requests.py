@@ -56,6 +56,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "stop": [],
         "logit_bias": {"5": -100},
     },
+    "one number under both its names": {"n": 2, "n_cmpl": 2},
     "limits, high": {
         "temperature": 2,
         "top_p": 1,

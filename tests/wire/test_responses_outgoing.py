@@ -112,6 +112,7 @@ BAD: dict[str, tuple[Body, str, str]] = {
     "top_logprobs": ({"input": "x", "top_logprobs": 2}, "top_logprobs", "unsupported_parameter"),
     "include": ({"input": "x", "include": ["message.output_text.logprobs"]}, "include", "unsupported_parameter"),
     "n": ({"input": "x", "n": 2}, "n", "unsupported_parameter"),
+    "n_cmpl": ({"input": "x", "n_cmpl": 2}, "n_cmpl", "unsupported_parameter"),
     "an odd n": ({"input": "x", "n": []}, "n", "unsupported_parameter"),
 }
 

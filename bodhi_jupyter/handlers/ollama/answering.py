@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Sized
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -114,7 +114,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             sent = {**body, "model": lease.model}
             if not lease.takes_stream_options:
                 sent.pop("stream_options", None)
-            return await off_loop(len(self._body), forwarded, sent)
+            return await off_loop(self._size_with(body.get("prompt", "")), forwarded, sent)
 
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
             yield answer
@@ -165,10 +165,14 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             alias.target.backend,
             path,
             body,
-            size=len(self._body),
+            size=self._size_with(body.get("content", "")),
             field="prompt",
             feature="the reading of prompts",
         )
+
+    def _size_with(self, text: Sized) -> int:
+        """Of what is sent for the request: a template or earlier tokens may make more of it than came."""
+        return max(len(self._body), len(text))
 
 
 def _refuse_unheard(filled: Mapping[str, Any], alias: Alias) -> None:

@@ -27,6 +27,7 @@ from ...wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ...wire.ollama_template import render_template
 from ...wire.refusals import about
 from ..leased import with_lease
+from ..off_loop import off_loop
 from ..openai import PATH
 from .answering import AnsweringHandler, Completion, capabilities_asked_by
 
@@ -103,7 +104,8 @@ class GenerateHandler(AnsweringHandler):
         """The prompt that the request's template makes, or else the model's own."""
         if request.template:
             system = request.system or alias.request_params.system_prompt or ""
-            return render_template(request.template, system=system, prompt=request.prompt)
+            size = len(self._body)
+            return await off_loop(size, render_template, request.template, system=system, prompt=request.prompt)
         body = template_body(apply_defaults(chat, alias.request_params))
         return text_of_prompt(await self.document(alias, "/apply-template", body))
 

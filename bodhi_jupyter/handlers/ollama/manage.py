@@ -16,7 +16,7 @@ from tornado import web
 from ...catalog.alias import Alias, LocalTarget
 from ...catalog.model_files import NotDeletable
 from ...catalog.names import DEFAULT, check_alias_name, loose_name
-from ...catalog.sources import AliasFileSource, FileSource, document_of
+from ...catalog.sources import AliasFileSource, FileSource, document_of, is_model_called
 from ...catalog.store import AliasExists, AliasNotFound, AliasStore
 from ...wire.errors import InvalidField, NotSupported, RequestError
 from ...wire.json_text import compact
@@ -90,7 +90,15 @@ class _ManageHandler(OllamaHandler):
         return bare if bare in same or not same else same[0]
 
     async def save(self, document: dict[str, Any]) -> None:
-        """Write an alias, over one of the same name: Ollama's create and copy replace."""
+        """Write an alias, over one of the same name: Ollama's create and copy replace.
+
+        Raises:
+            InvalidField: a configured server has a model of this name, which it would go on to stand for.
+        """
+        name = document["alias"]
+        server = self.gateway.catalog.server_with(name)
+        if server is not None and not is_model_called(name, document):
+            raise InvalidField(f"the configured server {server!r} has a model called {name!r}", param="model")
         await undivided(self._save(document))
 
     async def _save(self, document: dict[str, Any]) -> None:
@@ -202,7 +210,8 @@ class DeleteHandler(_ManageHandler):
         if not isinstance(target, LocalTarget):
             raise NotDeletable(f"the model '{alias.name}' belongs to the configured server {target.backend!r}")
         users = [other for other in await self.gateway.catalog.aliases() if _shares_files(other, target)]
-        self._refuse_used(users)
+        # It may run under its full name, which is in no list.
+        self._refuse_used([*users, alias])
         needing = [other.name for other in users if other.name != alias.name]
         if needing:
             raise ModelInUse(f"model '{alias.name}' is what these are made from, delete them first: {needing}")

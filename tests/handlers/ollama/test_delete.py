@@ -40,6 +40,19 @@ def test_a_model_is_not_deleted_from_under_a_request(client, jp_asyncio_loop, mo
     jp_asyncio_loop.run_until_complete(main())
 
 
+def test_a_model_that_runs_under_its_full_name_is_not_deleted_either(client, jp_asyncio_loop, model, extension):
+    async def main() -> None:
+        gateway = extension.gateway
+        # Another model has its short name, so that the full one alone leads to it.
+        await client.post("/api/copy", json={"source": "tiny-random", "destination": model})
+        full = f"files/{model}"
+        async with gateway.pool.lease(await gateway.catalog.resolve(full)):
+            assert "is in use" in error(await asyncio.wait_for(delete(client, full), 5), 409)
+        assert (await delete(client, full)).status_code == 200
+
+    jp_asyncio_loop.run_until_complete(main())
+
+
 def test_a_repository_of_which_several_models_are_here_is_not_deleted_one_by_one(client, jp_asyncio_loop, hub, content):
     hub.add("org/multi", {"tiny-Q4_K_M.gguf": content, "tiny-Q8_0.gguf": content + b"\0" * 32})
     several = {"org/multi:Q4_K_M", "org/multi:Q8_0"}

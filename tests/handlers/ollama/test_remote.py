@@ -280,6 +280,34 @@ async def test_a_servers_model_is_not_confused_with_an_alias_of_its_name(
         assert (await client.post(path, json={"model": "copied", "keep_alive": 0})).status_code == 200
 
 
+async def test_a_servers_model_keeps_its_full_name_and_whoever_wants_it_is_told(client, fake) -> None:
+    (listed,) = [one for one in (await client.get("/v1/models")).json()["data"] if one["id"] == "fake-model"]
+    server = listed["meta"]["backend"]
+    taken = f"{server}/fake-model"
+    assert (await client.post("/api/copy", json={"source": "fake-model", "destination": "mine"})).status_code == 200
+    document = {"backend": server, "model": "another"}
+    made = await client.post("/bodhi/v1/aliases", json={"alias": taken, **document})
+    assert (made.status_code, made.json()["problem_param"]) == (201, "alias")
+    assert f"the alias is asked for as 'aliases/{taken}'" in made.json()["problem"]
+    for name, model in ((taken, "fake-model"), (f"aliases/{taken}", "another")):
+        await client.post("/v1/chat/completions", json={**CHAT, "model": name})
+        assert fake.requests[-1].body["model"] == model
+    moved = await client.put("/bodhi/v1/aliases/mine", json={"alias": f"{server}/nobodys", **document})
+    assert "problem" not in moved.json()
+    await client.post("/bodhi/v1/aliases", json={"alias": "other", **document})
+    names: dict[str, dict[str, str]] = {
+        "copy": {"source": "other", "destination": taken},
+        "create": {"from": "other", "model": taken},
+    }
+    for path, body in names.items():
+        refused = await client.post(f"/api/{path}", json=body)
+        assert (refused.status_code, f"has a model called '{taken}'" in refused.json()["error"]) == (400, True)
+    # Of the server's own model it says more, and stands for the same.
+    created = await client.post("/api/create", json={"model": taken, "from": "fake-model", "system": "Be brief."})
+    assert created.status_code == 200
+    assert "problem" not in (await client.get(f"/bodhi/v1/aliases/{taken}")).json()
+
+
 async def test_texts_that_were_embedded_before_a_server_went_are_not_asked_and_counted_again(
     client, extension, monkeypatch
 ) -> None:
