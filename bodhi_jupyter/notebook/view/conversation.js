@@ -1,6 +1,8 @@
 // Messages as OpenAI has them: what is in them, and what is sent of them. No DOM, no network.
 
 const SENT = ["role", "content", "name", "tool_calls", "tool_call_id"];
+// Whose messages a model answers.
+export const ASKING = ["user", "tool"];
 export const NOT_RUN = "The user chose not to run this.";
 export const STOPPED = "The user stopped this; it may have run in part.";
 
@@ -47,6 +49,11 @@ export function titleOf(messages) {
   const first = messages.find((message) => message.role === "user");
   const text = first ? textOf(first).trim().split("\n")[0] : "";
   return text.length > 40 ? `${text.slice(0, 39)}…` : text || "New chat";
+}
+
+// Whether a conversation that ends with this message lacks its answer, or the rest of it.
+export function isOpen(message) {
+  return ASKING.includes(message?.role) || message?.stats?.finish_reason === "failed";
 }
 
 // The calls of the last answer that nobody has run or refused yet.
