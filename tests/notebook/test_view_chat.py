@@ -209,6 +209,21 @@ def test_a_file_that_is_still_being_read_goes_with_the_message(play):
     assert left == 0
 
 
+def test_nothing_is_sent_without_a_file_that_cannot_be_read(play):
+    sent, written, notice, after = play(
+        FILES,
+        "let found; const file = new File(['x'.repeat(600 * 1024)], 'long.txt', { type: 'text/plain' });",
+        "const other = photo(1); const data = other.arrayBuffer();",
+        "other.arrayBuffer = () => new Promise((resolve) => (found = () => resolve(data)));",
+        "chat.composer.attach([file, other]); await ask('what is in it?'); found(); await settle();",
+        "tell(model.asked().length); tell(area.value); tell(notice());",
+        # Whoever sends now has seen it.
+        "await ask('what is in it?'); tell(model.asked().length);",
+    )
+    assert (sent, written, after) == (0, "what is in it?", 1)
+    assert notice == "long.txt is larger than 512 KB."
+
+
 # -- copying ------------------------------------------------------------------------------------------------------
 
 
