@@ -224,6 +224,24 @@ def test_nothing_is_sent_without_a_file_that_cannot_be_read(play):
     assert notice == "long.txt is larger than 512 KB."
 
 
+@pytest.mark.parametrize(
+    ("fail", "way"),
+    [
+        ("await ask('one'); await refuse(503);", "Try again"),
+        ("model.hasServer = false; session.transport = null; await session.connect();", "Look again"),
+    ],
+    ids=["failed", "no server"],
+)
+def test_another_complaint_leaves_the_way_on(play, fail, way):
+    notice, ways = play(
+        FILES,
+        f"{fail} await chat.insert([{{ type: 'code', source: '1' }}]);",
+        f"tell(notice()); tell(Boolean(saying('{way}')));",
+    )
+    assert notice.startswith("This page does not let the chat add cells.")
+    assert ways is True
+
+
 # -- copying ------------------------------------------------------------------------------------------------------
 
 

@@ -123,7 +123,7 @@ class Chat {
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
     else if (what === "full") this.complain(FULL);
-    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`, ...this.wayOn());
+    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`);
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -231,7 +231,7 @@ class Chat {
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(this.session.isBusy);
-    if (["failed", "no server"].includes(state)) this.complain(detail, ...this.wayOn());
+    if (["failed", "no server"].includes(state)) this.complain(detail);
     else this.notice.hidden = true;
   }
 
@@ -252,8 +252,9 @@ class Chat {
     this.showCalls();
   }
 
-  complain(text, ...more) {
-    this.notice.replaceChildren(h("span", {}, text), ...more);
+  // What went wrong before may still be mended.
+  complain(text) {
+    this.notice.replaceChildren(h("span", {}, text), ...this.wayOn());
     this.notice.hidden = false;
   }
 
