@@ -135,22 +135,47 @@ def test_undo_brings_back_no_more_than_there_is_room_for(play, go):
     assert notice.startswith("All chats together hold 8 MB")
 
 
+#: Pictures of 4000 pixels; what is drawn of them is `made`, whatever its type.
+CANVAS = """
+const drawn = [];
+let made = "small";
+globalThis.createImageBitmap = async () => ({ width: 4000, height: 3000 });
+globalThis.OffscreenCanvas = class {
+  constructor(...size) { drawn.push(size); }
+  getContext() { return { drawImage() {}, fillRect() {} }; }
+  async convertToBlob({ type }) { return new Blob([made], { type }); }
+};
+"""
+
+
 def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):
     drawn, sizes = play(
         FILES,
-        "const drawn = [];",
-        "globalThis.createImageBitmap = async () => ({ width: 4000, height: 3000 });",
-        "globalThis.OffscreenCanvas = class {",
-        "  constructor(...size) { drawn.push(size); }",
-        "  getContext() { return { drawImage() {} }; }",
-        "  async convertToBlob({ type }) { return new Blob(['small'], { type }); }",
-        "};",
+        CANVAS,
         "await chat.composer.attach([photo(9), photo(1)]);",
         "tell(drawn); tell(session.get('attachments').map(({ url }) => url.length));",
     )
     assert drawn == [[2048, 1536]]
     assert sizes[0] < 100
     assert sizes[1] > 2**20
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("webp", "jpeg"), ("avif", "jpeg"), ("jpeg", "jpeg"), ("png", "png")], ids=lambda kind: kind
+)
+def test_a_picture_is_kept_as_what_it_takes_least_room_as(play, given, kept):
+    shrunk, large = play(
+        FILES,
+        CANVAS,
+        f"const file = new File([new Uint8Array(3 * 2 ** 19)], 'x', {{ type: 'image/{given}' }});",
+        "made = 'x'.repeat(2 ** 20); await chat.composer.attach([file]);",
+        "made = 'x'.repeat(2 ** 21); await chat.composer.attach([file]);",
+        "for (const { url } of session.get('attachments')) tell([url.split(';')[0], url.length]);",
+    )
+    assert shrunk[0] == f"data:image/{kept}"
+    # What would have grown stays as it was.
+    assert large[0] == f"data:image/{given}"
+    assert large[1] < 2**21 * 4 / 3
 
 
 # -- pasting ------------------------------------------------------------------------------------------------------
