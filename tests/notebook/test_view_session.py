@@ -430,6 +430,31 @@ def test_calls_are_whole_whatever_number_they_begin_with(play):
     assert (calls, names) == (2, ["a{", "bc{{"])
 
 
+@pytest.mark.parametrize("given", ["undefined", '""'])
+def test_calls_without_ids_are_run_one_by_one(play, given):
+    first, asked, sent = play(
+        ASK,
+        "const piece = (index) => event({ choices: [{ index: 0, delta: { tool_calls:",
+        f"  [{{ index, id: {given}, function: {{ name: `f${{index}}`, arguments: '{{}}' }} }}] }} }}] }});",
+        "model.chunk(last(), piece(0) + piece(1) + DONE); model.end(last()); await settle();",
+        "const run = async (call) => {",
+        "  session.runCall(call); await settle();",
+        "  model.answer(model.asked('run_tool').at(-1), { content: call.function.name }); await settle();",
+        "};",
+        "await run(openCalls(session.messages)[0]);",
+        "tell(openCalls(session.messages).map((call) => call.function.name)); tell(model.asked().length);",
+        "await run(openCalls(session.messages)[0]); tell(last().body.messages.slice(1));",
+    )
+    assert (first, asked) == (["f1"], 1)
+    calls, *results = sent
+    ids = [call["id"] for call in calls["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert all(ids)
+    assert [(result["tool_call_id"], result["content"]) for result in results] == list(
+        zip(ids, ["f0", "f1"], strict=True)
+    )
+
+
 def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):
     sent = play(
         CALL,

@@ -1,5 +1,7 @@
 // Messages as OpenAI has them: what is in them, and what is sent of them. No DOM, no network.
 
+import { newId } from "./ids.js";
+
 const SENT = ["role", "content", "name", "tool_calls", "tool_call_id"];
 // Whose messages a model answers.
 export const ASKING = ["user", "tool"];
@@ -124,6 +126,11 @@ export class Answer {
     call.id ||= id ?? "";
     call.function.name += part.name ?? "";
     call.function.arguments += part.arguments ?? "";
+  }
+
+  // It is whole. Results are matched to calls by their ids, which some servers leave out.
+  nameCalls() {
+    for (const call of this.calls.values()) call.id ||= newId("call");
   }
 
   get isEmpty() {
