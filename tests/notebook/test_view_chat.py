@@ -451,6 +451,17 @@ def test_messages_of_pythons_are_shown_whatever_they_lack(play, order):
     assert runs == 2
 
 
+def test_an_answer_to_nothing_cannot_be_made_anew(play):
+    first, second = play(
+        "const say = (role) => ({ role, content: role });",
+        "model.set('messages', [say('assistant'), say('user'), say('assistant')]);",
+        "const [first, , second] = chat.views;",
+        "for (const view of [first, second])",
+        "  tell(Boolean(view.element.querySelector(\"button[aria-label='Regenerate']\")));",
+    )
+    assert (first, second) == (False, True)
+
+
 def test_a_call_that_is_being_written_cannot_be_run(play):
     half, whole = play(
         "const runs = () => chat.element.querySelectorAll('button').filter((one) => one.textContent === 'Run').length;",

@@ -8,7 +8,7 @@ import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
 import { Settings } from "./settings.js";
-import { NOT_RUN, openCalls, titleOf } from "./conversation.js";
+import { NOT_RUN, askedBefore, openCalls, titleOf } from "./conversation.js";
 import { asCells, asMarkdown, insertCells } from "./cells.js";
 
 const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that counts the words of a text."];
@@ -155,6 +155,7 @@ class Chat {
 
   view(message) {
     const actions = {
+      canRegenerate: (other) => askedBefore(this.session.messages, other).length > 0,
       regenerate: (other) => this.maySend() && this.session.regenerate(other),
       resend: (other, text) => this.maySend() && this.session.resend(other, text),
       run: (call) => this.maySend() && this.session.runCall(call),

@@ -58,6 +58,12 @@ export function isOpen(message) {
   return ASKING.includes(message?.role) || message?.stats?.finish_reason === "failed";
 }
 
+// Up to what this message answers: a question, or what functions gave; nothing where it answers neither.
+export function askedBefore(messages, message) {
+  const before = messages.slice(0, messages.indexOf(message));
+  return before.slice(0, before.findLastIndex(({ role }) => ASKING.includes(role)) + 1);
+}
+
 // The calls of the last answer that nobody has run or refused yet.
 export function openCalls(messages) {
   const index = messages.findLastIndex((message) => message.role === "assistant");

@@ -6,7 +6,7 @@ import { History } from "./history.js";
 import { onKernelEnd } from "./kernel.js";
 import { receive } from "./receiving.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
-import { ASKING, Answer, STOPPED, isOpen, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
+import { ASKING, Answer, STOPPED, askedBefore, isOpen, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
 const KEPT_EVERY = 2000; // milliseconds
@@ -222,11 +222,9 @@ export class Session {
     await this.answer();
   }
 
-  // Another answer in place of this one, to what stands before it: a question, or what functions gave. These may have done
-  // something, and are not run again.
+  // Another answer in place of this one. Functions may have done something, and are not run again.
   async regenerate(message) {
-    const before = this.messages.slice(0, this.messages.indexOf(message));
-    this.change(before.slice(0, before.findLastIndex(({ role }) => ASKING.includes(role)) + 1));
+    this.change(askedBefore(this.messages, message));
     await this.answer();
   }
 
