@@ -86,6 +86,7 @@ def _many_table(tables: dict[str, Table]) -> Table:
 
 _ALONE, _TOGETHER, _LARGE = "1 KB, alone", "1 KB, 32 at once", "100 KB, 32 at once"
 _PACED, _FLOOD, _FIRST = "32 streams of 100/s", "32 streams, unpaced", "Time to the first chunk, alone"
+_MANY = "1000 streams of 20 chunks/s"
 _LEAVE, _START = "Clients that stop reading, and that leave", "Start of a Jupyter server"
 _ALL, _NONE = "all, scoped key", "none, scoped key"
 
@@ -100,7 +101,7 @@ GOALS = [
     Goal("unpaced chunk / nginx", 1.0, 0.6, _ratio(_FLOOD, _OPENAI, "nginx")),
     Goal("Ollama chunk / OpenAI chunk", 1.25, 1.1, _ratio(_PACED, _OLLAMA, _OPENAI)),
     Goal("added time to the first chunk / jupyter-server-proxy's", 0.55, 0.3, _ratio(_FIRST, _OPENAI, _PROXY, "added")),
-    Goal("1,000 streams of 20/s that finish", 1000, 1000, _many(_OPENAI, "finished"), True),
+    Goal("1,000 streams of 20/s that finish", 1000, 1000, _plain(_MANY, _OPENAI, "finished"), True),
     Goal("KB per open stream", 60, 30, _many(_OPENAI, "memory")),
     Goal("ms, p99 of their gaps, raised thresholds", 85, 67, _many(_OPENAI, "gaps")),
     Goal("ms, p99 of /api/status beside them, raised thresholds", 60, 28, _many(_OPENAI, "status")),

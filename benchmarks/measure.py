@@ -23,6 +23,8 @@ from .subjects import Subject
 _LONE_STREAMS, _ANEW = 60, 30
 #: A round of requests is so many short ones, in turns: what else a machine does comes and goes in seconds.
 _TURNS = 4
+#: Streams side by side, of servers that are compared.
+_COMPARED = 32
 
 #: What can be measured by itself.
 SCENARIOS = (
@@ -244,11 +246,15 @@ def _compare(bench: Bench, table: Table, subjects: list[Subject]) -> None:
         for subject in subjects:
             whole = subject.request(stream=False, chunks=1)
             asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds / _TURNS)
-            if turn:  # the first warms up
+            table.add(subject.name)
+            if turn and not asked["failures"]:  # the first warms up; what is refused is cheap
                 table.add(subject.name, request=1000 * asked["cpu"] / max(asked["count"], 1))
     for subject in subjects:
-        streamed = bench.load.run("streams", subject, subject.request(stream=True, chunks=150, rate=100), count=32)
-        table.add(subject.name, chunk=1e6 * streamed["cpu"] / max(streamed["chunks"], 1))
+        streamed = bench.load.run(
+            "streams", subject, subject.request(stream=True, chunks=150, rate=100), count=_COMPARED
+        )
+        if streamed["finished"] == _COMPARED and streamed["chunks"] > 0:
+            table.add(subject.name, chunk=1e6 * streamed["cpu"] / streamed["chunks"])
 
 
 def start_time(bench: Bench, folder: Path) -> Table:

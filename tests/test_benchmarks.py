@@ -50,6 +50,22 @@ def test_a_failure_is_no_result(bench) -> None:
     assert (streamed.rows, asked.rows) == ({"direct": {}}, {"direct": {}})
 
 
+def test_what_is_refused_is_not_compared(bench) -> None:
+    lost = replace(bench.direct, name="lost", path="/v1/nowhere")
+    table = Table("compared", {})
+    measure._compare(bench, table, [bench.direct, lost])
+    assert set(table.rows["direct"]) == {"request", "chunk"}
+    assert table.rows["lost"] == {}
+
+
+@pytest.mark.parametrize(("count", "word"), [(200, "not measured"), (1000, "aim met")])
+def test_fewer_streams_than_the_goal_names_say_nothing_of_it(count, word) -> None:
+    table = Table(f"{count} streams of 20 chunks/s", {})
+    table.add("bodhi OpenAI, scoped key", finished=count)
+    verdicts = {verdict.goal.name: verdict.word for verdict in judge([table])}
+    assert verdicts["1,000 streams of 20/s that finish"] == word
+
+
 def test_the_first_chunk_is_timed_over_kept_and_over_new_connections(bench) -> None:
     lost = replace(bench.direct, name="lost", path="/v1/nowhere")
     table = measure.first_token(bench, [bench.direct, lost])

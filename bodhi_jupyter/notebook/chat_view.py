@@ -22,7 +22,7 @@ class ChatView(anywidget.AnyWidget):
     """A chat in a notebook. What Python sets here the browser shows, and the other way round.
 
     The browser talks to the server itself, so that a chat goes on while a cell runs. While an answer streams the
-    browser holds the truth; what was said arrives here once the kernel is free.
+    browser holds the truth; what was said arrives here once the kernel is free, or before that on another thread.
 
     Args:
         tools: functions that the model may ask for; each call is shown, and runs when the person says so.

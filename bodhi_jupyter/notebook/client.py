@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,16 +150,37 @@ def _from_environment(env: Mapping[str, str]) -> Server | None:
 
 
 def _from_runtime_file(env: Mapping[str, str], folder: Path | None) -> Server | None:
-    """The file that Jupyter Server writes for its own process, which is the kernel's parent (``JPY_PARENT_PID``)."""
-    parent = env.get("JPY_PARENT_PID", "")
-    if not parent.isdecimal():
+    """The file that Jupyter Server writes for its own process, which started the kernel."""
+    parents = _parents(env)
+    if not parents:
         return None
     if folder is None:
         from jupyter_core.paths import jupyter_runtime_dir
 
         folder = Path(jupyter_runtime_dir())
+    return next((server for parent in parents if (server := _told_by(folder / f"jpserver-{parent}.json"))), None)
+
+
+def _parents(env: Mapping[str, str]) -> list[int]:
+    """The ids of processes that may be the kernel's server, the likeliest first; none where no Jupyter started it."""
+    told = env.get("JPY_PARENT_PID", "")
+    if not told.isdecimal():
+        return []
+    if sys.platform != "win32":
+        return [int(told)]
+    # It is a handle there, and no id. In a virtual environment `python.exe` only starts the one that runs.
+    import psutil
+
+    parent = os.getppid()
     try:
-        info = json.loads((folder / f"jpserver-{parent}.json").read_text(encoding="utf-8"))
+        return [parent, psutil.Process(parent).ppid()]
+    except psutil.Error:
+        return [parent]
+
+
+def _told_by(file: Path) -> Server | None:
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
         if info.get("sock"):
             return None  # no SDK speaks to a Unix socket
         scheme = "https" if info["secure"] else "http"

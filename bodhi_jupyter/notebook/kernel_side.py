@@ -49,7 +49,7 @@ class KernelSide:
         identity = str(message.get("id", ""))
         if message.get("kind") == "cancel":
             if task := self._running.get(identity):
-                task.cancel()
+                _cancel(task)
             return
         task = asyncio.get_running_loop().create_task(self._answer(identity, message))
         self._running[identity] = task
@@ -58,9 +58,7 @@ class KernelSide:
     def close(self) -> None:
         """End all that is being answered, from any thread; nobody hears of it."""
         for task in list(self._running.values()):
-            # Messages come on several threads, each with a loop of its own; one that is closed has ended its tasks.
-            with suppress(RuntimeError):
-                task.get_loop().call_soon_threadsafe(task.cancel)
+            _cancel(task)
 
     async def _answer(self, identity: str, message: dict[str, Any]) -> None:
         try:
@@ -101,6 +99,12 @@ class KernelSide:
                         yield text
             except httpx.TransportError as error:
                 raise unreachable(error, str(client.base_url).rstrip("/")) from None
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    # Messages come on several threads, each with a loop of its own; one that is closed has ended its tasks.
+    with suppress(RuntimeError):
+        task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def _rendered(message: dict[str, Any]) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
+import psutil
 import pytest
 
 from bodhi_jupyter.notebook import client
@@ -56,6 +58,12 @@ def test_the_environment_names_it(env, expected):
     assert (found, found.key) == (expected, expected.key)
 
 
+@pytest.fixture
+def posix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``JPY_PARENT_PID`` is an id."""
+    monkeypatch.setattr(sys, "platform", "linux")
+
+
 @pytest.mark.parametrize(
     "env",
     [
@@ -74,6 +82,7 @@ def test_where_nothing_names_it_the_error_says_what_to_do(env, tmp_path):
         assert words in str(raised.value)
 
 
+@pytest.mark.usefixtures("posix")
 @pytest.mark.parametrize(
     ("change", "url"),
     [
@@ -93,12 +102,42 @@ def test_the_runtime_file_of_the_parent_names_it(change, url, tmp_path):
     assert (found.url, found.key) == (url, "token")
 
 
+@pytest.mark.usefixtures("posix")
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({**INFO, "sock": "/run/x.sock"})])
 def test_a_runtime_file_that_leads_nowhere_is_passed_over(text, tmp_path):
     (tmp_path / "jpserver-17.json").write_text(text)
 
     with pytest.raises(ServerNotFound):
         find_server({"JPY_PARENT_PID": "17"}, tmp_path)
+
+
+class FakeProcess:
+    """On Windows: 20 was started by the server, which is 30; of 40 nobody may know."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def ppid(self) -> int:
+        if self.pid == 40:
+            raise psutil.AccessDenied(self.pid)
+        return {20: 30}.get(self.pid, 1)
+
+
+@pytest.mark.parametrize(
+    ("parent", "found"), [(30, True), (20, True), (40, False), (10, False)], ids=["direct", "venv", "denied", "other"]
+)
+def test_on_windows_the_server_is_found_by_the_processes_that_started_the_kernel(parent, found, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    monkeypatch.setattr(psutil, "Process", FakeProcess)
+    (tmp_path / "jpserver-30.json").write_text(json.dumps(INFO))
+    # What is told there is a handle: the file of that number is another server's.
+    (tmp_path / "jpserver-17.json").write_text(json.dumps({**INFO, "port": 9999}))
+    if found:
+        assert find_server({"JPY_PARENT_PID": "17"}, tmp_path).url == "http://127.0.0.1:8888"
+    else:
+        with pytest.raises(ServerNotFound):
+            find_server({"JPY_PARENT_PID": "17"}, tmp_path)
 
 
 def test_the_environment_comes_before_the_runtime_file(tmp_path):

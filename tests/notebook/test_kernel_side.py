@@ -136,6 +136,35 @@ async def test_cancelling_ends_the_request():
     assert browser.heard == []
 
 
+async def test_a_function_is_stopped_from_any_thread():
+    running, ended = threading.Event(), threading.Event()
+
+    async def waits() -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    browser = Browser(RuntimeError())
+    browser.tools.add(waits)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        message = {"id": "1", "kind": "run_tool", "name": "waits", "arguments": ""}
+        loop.call_soon_threadsafe(browser.side.receive, message)
+        assert await asyncio.to_thread(running.wait, 20)
+        # That loop sleeps until something wakes it.
+        browser.side.receive({"id": "1", "kind": "cancel"})
+        assert await asyncio.to_thread(ended.wait, 5)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
+    assert browser.heard == []
+
+
 async def test_closing_ends_all_requests_from_any_thread():
     waiting = asyncio.Barrier(3)
     ended: list[str] = []

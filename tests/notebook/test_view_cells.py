@@ -73,6 +73,42 @@ def test_a_question_stays_a_quotation(tmp_path):
     ]
 
 
+ATTACHED = [
+    {"type": "text", "text": "a.csv:\n\nx,y\r\n1,```\n"},
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+]
+
+
+@pytest.mark.parametrize("text", ["look", ""], ids=["with a question", "alone"])
+def test_what_is_attached_is_exported_too(tmp_path, text):
+    message = json.dumps({"role": "user", "content": [{"type": "text", "text": text}, *ATTACHED]})
+    made, markdown = run("cells.js", f"tell(asCells([{message}])); tell(asMarkdown([{message}]));", tmp_path)
+    parts = [text] * bool(text) + ["Attached: a.csv", "````text\nx,y\n1,```\n````", "Attached: picture"]
+    assert [cell["source"] for cell in made] == ["**You**", *("> " + part.replace("\n", "\n> ") for part in parts)]
+    assert {cell["type"] for cell in made} == {"markdown"}
+    assert markdown == "\n\n".join(["**You**", *parts]) + "\n"
+
+
+def test_nothing_said_and_nothing_attached_is_no_heading(tmp_path):
+    messages = json.dumps(
+        [{"role": "user", "content": [{"type": "text", "text": ""}]}, {"role": "user", "content": " "}]
+    )
+    assert run("cells.js", f"tell(asCells({messages}).length); tell(asMarkdown({messages}));", tmp_path) == [0, ""]
+
+
+@pytest.mark.parametrize("name", [HARM, "x [y]: javascript:alert(1)", "a\n\n# b"])
+def test_the_name_of_what_is_attached_is_text(tmp_path, name):
+    content = [{"type": "text", "text": "look"}, {"type": "text", "text": f"{name}:\n\n{HARM}"}]
+    for role in ("user", "assistant"):
+        message = json.dumps({"role": role, "content": content})
+        made, text = run("cells.js", f"tell(asCells([{message}])); tell(asMarkdown([{message}]));", tmp_path)
+        for source in [*(cell["source"] for cell in made), text]:
+            html = _rendered(source)
+            assert set(re.findall(r"<(\w+)", html)) <= HARMLESS
+            assert "<h1" not in html
+        assert {cell["type"] for cell in made} == {"markdown"}
+
+
 def test_a_name_is_text(tmp_path):
     message = json.dumps({"role": "assistant", "content": "yes", "model": HARM})
     (heading, answer), text = run("cells.js", f"tell(asCells([{message}])); tell(asMarkdown([{message}]));", tmp_path)

@@ -135,22 +135,47 @@ def test_undo_brings_back_no_more_than_there_is_room_for(play, go):
     assert notice.startswith("All chats together hold 8 MB")
 
 
+#: Pictures of 4000 pixels; what is drawn of them is `made`, whatever its type.
+CANVAS = """
+const drawn = [];
+let made = "small";
+globalThis.createImageBitmap = async () => ({ width: 4000, height: 3000 });
+globalThis.OffscreenCanvas = class {
+  constructor(...size) { drawn.push(size); }
+  getContext() { return { drawImage() {}, fillRect() {} }; }
+  async convertToBlob({ type }) { return new Blob([made], { type }); }
+};
+"""
+
+
 def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):
     drawn, sizes = play(
         FILES,
-        "const drawn = [];",
-        "globalThis.createImageBitmap = async () => ({ width: 4000, height: 3000 });",
-        "globalThis.OffscreenCanvas = class {",
-        "  constructor(...size) { drawn.push(size); }",
-        "  getContext() { return { drawImage() {} }; }",
-        "  async convertToBlob({ type }) { return new Blob(['small'], { type }); }",
-        "};",
+        CANVAS,
         "await chat.composer.attach([photo(9), photo(1)]);",
         "tell(drawn); tell(session.get('attachments').map(({ url }) => url.length));",
     )
     assert drawn == [[2048, 1536]]
     assert sizes[0] < 100
     assert sizes[1] > 2**20
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("webp", "jpeg"), ("avif", "jpeg"), ("jpeg", "jpeg"), ("png", "png")], ids=lambda kind: kind
+)
+def test_a_picture_is_kept_as_what_it_takes_least_room_as(play, given, kept):
+    shrunk, large = play(
+        FILES,
+        CANVAS,
+        f"const file = new File([new Uint8Array(3 * 2 ** 19)], 'x', {{ type: 'image/{given}' }});",
+        "made = 'x'.repeat(2 ** 20); await chat.composer.attach([file]);",
+        "made = 'x'.repeat(2 ** 21); await chat.composer.attach([file]);",
+        "for (const { url } of session.get('attachments')) tell([url.split(';')[0], url.length]);",
+    )
+    assert shrunk[0] == f"data:image/{kept}"
+    # What would have grown stays as it was.
+    assert large[0] == f"data:image/{given}"
+    assert large[1] < 2**21 * 4 / 3
 
 
 # -- pasting ------------------------------------------------------------------------------------------------------
@@ -207,6 +232,39 @@ def test_a_file_that_is_still_being_read_goes_with_the_message(play):
     )
     assert sent == [0, ["text", "image_url"]]
     assert left == 0
+
+
+def test_nothing_is_sent_without_a_file_that_cannot_be_read(play):
+    sent, written, notice, after = play(
+        FILES,
+        "let found; const file = new File(['x'.repeat(600 * 1024)], 'long.txt', { type: 'text/plain' });",
+        "const other = photo(1); const data = other.arrayBuffer();",
+        "other.arrayBuffer = () => new Promise((resolve) => (found = () => resolve(data)));",
+        "chat.composer.attach([file, other]); await ask('what is in it?'); found(); await settle();",
+        "tell(model.asked().length); tell(area.value); tell(notice());",
+        # Whoever sends now has seen it.
+        "await ask('what is in it?'); tell(model.asked().length);",
+    )
+    assert (sent, written, after) == (0, "what is in it?", 1)
+    assert notice == "long.txt is larger than 512 KB."
+
+
+@pytest.mark.parametrize(
+    ("fail", "way"),
+    [
+        ("await ask('one'); await refuse(503);", "Try again"),
+        ("model.hasServer = false; session.transport = null; await session.connect();", "Look again"),
+    ],
+    ids=["failed", "no server"],
+)
+def test_another_complaint_leaves_the_way_on(play, fail, way):
+    notice, ways = play(
+        FILES,
+        f"{fail} await chat.insert([{{ type: 'code', source: '1' }}]);",
+        f"tell(notice()); tell(Boolean(saying('{way}')));",
+    )
+    assert notice.startswith("This page does not let the chat add cells.")
+    assert ways is True
 
 
 # -- copying ------------------------------------------------------------------------------------------------------
@@ -391,6 +449,17 @@ def test_messages_of_pythons_are_shown_whatever_they_lack(play, order):
     assert stats == "7 tokens"
     assert cards == ["", "look"]
     assert runs == 2
+
+
+def test_an_answer_to_nothing_cannot_be_made_anew(play):
+    first, second = play(
+        "const say = (role) => ({ role, content: role });",
+        "model.set('messages', [say('assistant'), say('user'), say('assistant')]);",
+        "const [first, , second] = chat.views;",
+        "for (const view of [first, second])",
+        "  tell(Boolean(view.element.querySelector(\"button[aria-label='Regenerate']\")));",
+    )
+    assert (first, second) == (False, True)
 
 
 def test_a_call_that_is_being_written_cannot_be_run(play):

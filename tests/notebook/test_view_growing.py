@@ -64,6 +64,39 @@ def test_a_silent_answer_is_rendered_once(play):
     ]
 
 
+#: A server for which all but the last paragraph is finished; `shown` is what stands in the page.
+PARAGRAPHS = r"""
+answer = ({ text, growing }) => {
+  const rest = growing ? text.split("\n\n").at(-1) : "";
+  return { html: text.slice(0, text.length - rest.length), rest };
+};
+let shown = [];
+growing.finished.append = (piece) => shown.push(piece.innerHTML ?? piece.textContent);
+growing.finished.replaceChildren = () => { shown = []; };
+growing.append("See [docs][1].\n\nBye");
+await pass();
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["rendered", "no server"])
+def test_links_whose_references_come_at_the_end_are_links(play, fails):
+    before, shown, asked = play(
+        PARAGRAPHS,
+        r"growing.append('.\n\n[1]: https://example.com'); await pass(); tell([...shown]);",
+        f"if ({json.dumps(fails)}) answer = () => {{ throw new Error(); }};",
+        "growing.end(); await pass(); await growing.done; tell(shown); tell(asked.at(-1));",
+    )
+    whole = "See [docs][1].\n\nBye.\n\n[1]: https://example.com"
+    assert before == ["See [docs][1].\n\n", "Bye.\n\n"]
+    assert asked == {"text": whole, "growing": False}
+    assert shown == ([*before, "[1]: https://example.com"] if fails else [whole])
+
+
+def test_without_references_the_end_alone_is_rendered_at_the_end(play):
+    shown = play(PARAGRAPHS, "growing.end(); await pass(); await growing.done; tell(shown);")
+    assert shown == ["See [docs][1].\n\n", "Bye"]
+
+
 def test_what_comes_during_a_rendering_is_rendered_after_it(play):
     asked = play(
         "const first = answer;",

@@ -256,6 +256,49 @@ def test_what_broke_off_before_a_reload_can_be_asked_for_again_after_it(play):
     assert (status["state"], status["detail"]) == ("failed", "The answer broke off before its end.")
 
 
+#: Asked where there is no server.
+UNASKED = """
+session.transport = null; session.connecting = Promise.resolve(); model.hasServer = false;
+session.send("hello");
+await settle();
+"""
+
+
+def test_what_found_no_server_can_be_asked_for_after_a_reload(play):
+    before, status, sent, python = play(
+        UNASKED,
+        RELOAD,
+        "tell(session.status.state); tell(reloaded.status); reloaded.retry(); await settle();",
+        "tell(next.asked()[0].body.messages);",
+        "next.chunk(next.asked()[0], delta('here') + DONE); next.end(next.asked()[0]); await settle();",
+        "tell(next.saved.status.state);",
+    )
+    assert before == "no server"
+    assert status == {"state": "failed", "detail": "There was no server to ask.", "code": 0}
+    assert sent == [{"role": "user", "content": "hello"}]
+    assert python == "ready"
+
+
+def test_what_broke_off_without_a_server_can_be_asked_for_after_a_reload(play):
+    messages, state = play(
+        ASK,
+        "model.chunk(last(), delta('I look.')); model.end(last()); await settle();",
+        "session.transport = null; model.hasServer = false; await session.connect();",
+        RELOAD,
+        "tell(reloaded.messages.length); tell(reloaded.status.state);",
+    )
+    assert (messages, state) == (2, "failed")
+
+
+def test_a_reload_ends_that_there_is_no_server_where_nothing_was_asked(play):
+    before, after = play(
+        "session.transport = null; model.hasServer = false; await session.connect(); tell(model.saved.status.state);",
+        RELOAD,
+        "tell(next.saved.status.state);",
+    )
+    assert (before, after) == ("no server", "ready")
+
+
 def test_what_comes_of_an_answer_is_kept_every_few_seconds_and_not_with_every_word(play):
     saves, kept = play(
         "let now = 0; performance.now = () => now; let saves = 0;",
@@ -324,6 +367,25 @@ def test_a_question_that_found_no_server_is_asked_once_there_is_one(play):
     assert [message["content"] for message in messages] == ["hello", "here"]
 
 
+def test_who_looks_again_after_a_reload_asks_what_was_not_asked(play):
+    state, asked = play(
+        UNASKED,
+        RELOAD.replace("await reloaded", "next.hasServer = false; await reloaded"),
+        "tell(reloaded.status.state); next.hasServer = true; reloaded.lookAgain(); await settle();",
+        "tell(next.asked().length);",
+    )
+    assert (state, asked) == ("no server", 1)
+
+
+def test_what_was_not_asked_is_not_forgotten_when_the_server_is_found_by_the_way(play):
+    status, asked = play(
+        UNASKED,
+        "model.hasServer = true; await session.refreshModels(); tell(session.status.state);",
+        "session.retry(); await settle(); tell(model.asked().length);",
+    )
+    assert (status, asked) == ("failed", 1)
+
+
 def test_looking_again_asks_nothing_that_was_not_sent(play):
     state, asked = play(
         "session.transport = null; model.hasServer = false; await session.connect();",
@@ -366,6 +428,31 @@ def test_calls_are_whole_whatever_number_they_begin_with(play):
         "tell(session.messages[1].tool_calls.map((call) => call.function.name + call.function.arguments));",
     )
     assert (calls, names) == (2, ["a{", "bc{{"])
+
+
+@pytest.mark.parametrize("given", ["undefined", '""'])
+def test_calls_without_ids_are_run_one_by_one(play, given):
+    first, asked, sent = play(
+        ASK,
+        "const piece = (index) => event({ choices: [{ index: 0, delta: { tool_calls:",
+        f"  [{{ index, id: {given}, function: {{ name: `f${{index}}`, arguments: '{{}}' }} }}] }} }}] }});",
+        "model.chunk(last(), piece(0) + piece(1) + DONE); model.end(last()); await settle();",
+        "const run = async (call) => {",
+        "  session.runCall(call); await settle();",
+        "  model.answer(model.asked('run_tool').at(-1), { content: call.function.name }); await settle();",
+        "};",
+        "await run(openCalls(session.messages)[0]);",
+        "tell(openCalls(session.messages).map((call) => call.function.name)); tell(model.asked().length);",
+        "await run(openCalls(session.messages)[0]); tell(last().body.messages.slice(1));",
+    )
+    assert (first, asked) == (["f1"], 1)
+    calls, *results = sent
+    ids = [call["id"] for call in calls["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert all(ids)
+    assert [(result["tool_call_id"], result["content"]) for result in results] == list(
+        zip(ids, ["f0", "f1"], strict=True)
+    )
 
 
 def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):

@@ -45,6 +45,17 @@ def test_letters_look_for_a_name(play):
     assert unknown == ["guide", "guide"]
 
 
+def test_names_that_begin_with_a_doubled_letter_are_found(play):
+    llava, llama, lamini = play(
+        "model.set('rows', ['gemma', 'lamini', 'llama-3', 'llava', 'qwen'].map(row));",
+        "tell(press('l', 'l', 'a', 'v', 'a')); now += 5000; tell(press('l', 'l', 'a', 'm')); now += 5000;",
+        "tell(press('l', 'a', 'm'));",
+    )
+    assert llava == ["lamini", "llama-3", "llama-3", "llava", "llava"]
+    assert llama[-1] == "llama-3"
+    assert lamini[-1] == "lamini"
+
+
 @pytest.mark.parametrize(("key", "is_stopped"), [({}, True), ({"ctrlKey": True}, False)], ids=["x", "Control"])
 def test_no_letter_is_a_command_of_jupyterlabs(play, key, is_stopped):
     suppressed, stopped, prevented = play(

@@ -1,13 +1,14 @@
 // A conversation as text, and as cells of the notebook that the chat is in.
 
-import { textOf } from "./conversation.js";
+import { attachmentsOf, textOf } from "./conversation.js";
 import { fenceOf } from "./fences.js";
 
 const NAMES_OF = { user: "You", assistant: "Assistant" };
 
 export function asMarkdown(messages) {
   return spoken(messages)
-    .map((message) => `${heading(message)}\n\n${textOf(message).trim()}\n`)
+    .map((message) => [heading(message), textOf(message).trim(), ...attachedBlocks(message).map(asMarkdownBlock)])
+    .map((parts) => `${parts.filter(Boolean).join("\n\n")}\n`)
     .join("\n");
 }
 
@@ -15,12 +16,12 @@ export function asMarkdown(messages) {
 export function asCells(messages) {
   return spoken(messages).flatMap((message) => [
     markdownCell(heading(message)),
-    ...blocksOf(textOf(message)).map(message.role === "user" ? questionCell : answerCell),
+    ...[...blocksOf(textOf(message)), ...attachedBlocks(message)].map(message.role === "user" ? questionCell : answerCell),
   ]);
 }
 
 function spoken(messages) {
-  return messages.filter(({ role, content }) => role in NAMES_OF && content);
+  return messages.filter((message) => message.role in NAMES_OF && (textOf(message).trim() || attachmentsOf(message).length));
 }
 
 // The model's name comes from a server as its text does.
@@ -58,6 +59,14 @@ function blocksOf(text) {
   }
   put();
   return blocks;
+}
+
+// What is attached to a message: its name, and what a text holds.
+function attachedBlocks(message) {
+  return attachmentsOf(message).flatMap(({ name, text = "" }) => [
+    { text: `Attached: ${name.replace(/\s+/g, " ")}` },
+    ...(text.trim() ? [{ code: text.replace(/\r\n?/g, "\n").trimEnd(), language: "text" }] : []),
+  ]);
 }
 
 function markdownCell(source) {

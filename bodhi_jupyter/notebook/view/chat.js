@@ -8,7 +8,7 @@ import { Session } from "./session.js";
 import { MessageView } from "./message_view.js";
 import { Composer } from "./composer.js";
 import { Settings } from "./settings.js";
-import { NOT_RUN, openCalls, titleOf } from "./conversation.js";
+import { NOT_RUN, askedBefore, openCalls, titleOf } from "./conversation.js";
 import { asCells, asMarkdown, insertCells } from "./cells.js";
 
 const EXAMPLES = ["What is a Jupyter kernel?", "Write a Python function that counts the words of a text."];
@@ -123,7 +123,7 @@ class Chat {
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
     else if (what === "full") this.complain(FULL);
-    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`, ...this.wayOn());
+    else if (what === "gone") this.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`);
     else if (what === "attachments") this.composer.showAttachments();
     else if (what === "chats" || what === "chat") this.showChats();
     else if (what === "models" || what === "model") this.showModels();
@@ -155,6 +155,7 @@ class Chat {
 
   view(message) {
     const actions = {
+      canRegenerate: (other) => askedBefore(this.session.messages, other).length > 0,
       regenerate: (other) => this.maySend() && this.session.regenerate(other),
       resend: (other, text) => this.maySend() && this.session.resend(other, text),
       run: (call) => this.maySend() && this.session.runCall(call),
@@ -231,7 +232,7 @@ class Chat {
     this.element.dataset.state = state;
     this.log.setAttribute("aria-busy", String(isRunning));
     this.composer.showRunning(this.session.isBusy);
-    if (["failed", "no server"].includes(state)) this.complain(detail, ...this.wayOn());
+    if (["failed", "no server"].includes(state)) this.complain(detail);
     else this.notice.hidden = true;
   }
 
@@ -252,8 +253,9 @@ class Chat {
     this.showCalls();
   }
 
-  complain(text, ...more) {
-    this.notice.replaceChildren(h("span", {}, text), ...more);
+  // What went wrong before may still be mended.
+  complain(text) {
+    this.notice.replaceChildren(h("span", {}, text), ...this.wayOn());
     this.notice.hidden = false;
   }
 

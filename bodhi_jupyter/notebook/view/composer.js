@@ -11,7 +11,8 @@ export class Composer {
     this.maySend = maySend;
     this.send = send;
     this.complain = complain;
-    this.reading = null;
+    // Resolves to whether all that was picked is attached.
+    this.reading = Promise.resolve(true);
     this.area = h("textarea", {
       class: "bodhi-input",
       rows: 1,
@@ -46,8 +47,8 @@ export class Composer {
   }
 
   async submit() {
-    // What is still being read belongs to this message.
-    await this.reading;
+    // What is still being read belongs to this message: without it the message is not what the person means.
+    if (!(await this.reading)) return;
     const text = this.area.value;
     if (!text.trim() && !this.session.get("attachments").length) return;
     if (this.session.running || !this.maySend(text)) return;
@@ -136,11 +137,15 @@ export class Composer {
   }
 
   attach(files) {
-    this.reading = Promise.all([this.reading, this.read(files)]);
-    return this.reading;
+    const reading = Promise.all([this.reading, this.read(files)]).then((read) => read.every(Boolean));
+    this.reading = reading;
+    // Whoever sends afterwards has seen the complaint.
+    reading.then(() => this.reading === reading && (this.reading = Promise.resolve(true)));
+    return reading;
   }
 
   async read(files) {
+    let isWhole = true;
     for (const file of files) {
       try {
         const attachment = await readFile(file);
@@ -148,8 +153,10 @@ export class Composer {
         this.setAttachments([...this.session.get("attachments"), attachment]);
       } catch (error) {
         this.complain(error.message);
+        isWhole = false;
       }
     }
+    return isWhole;
   }
 }
 

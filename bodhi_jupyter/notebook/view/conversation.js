@@ -1,6 +1,10 @@
 // Messages as OpenAI has them: what is in them, and what is sent of them. No DOM, no network.
 
+import { newId } from "./ids.js";
+
 const SENT = ["role", "content", "name", "tool_calls", "tool_call_id"];
+// Whose messages a model answers.
+export const ASKING = ["user", "tool"];
 export const NOT_RUN = "The user chose not to run this.";
 export const STOPPED = "The user stopped this; it may have run in part.";
 
@@ -47,6 +51,17 @@ export function titleOf(messages) {
   const first = messages.find((message) => message.role === "user");
   const text = first ? textOf(first).trim().split("\n")[0] : "";
   return text.length > 40 ? `${text.slice(0, 39)}…` : text || "New chat";
+}
+
+// Whether a conversation that ends with this message lacks its answer, or the rest of it.
+export function isOpen(message) {
+  return ASKING.includes(message?.role) || message?.stats?.finish_reason === "failed";
+}
+
+// Up to what this message answers: a question, or what functions gave; nothing where it answers neither.
+export function askedBefore(messages, message) {
+  const before = messages.slice(0, messages.indexOf(message));
+  return before.slice(0, before.findLastIndex(({ role }) => ASKING.includes(role)) + 1);
 }
 
 // The calls of the last answer that nobody has run or refused yet.
@@ -117,6 +132,11 @@ export class Answer {
     call.id ||= id ?? "";
     call.function.name += part.name ?? "";
     call.function.arguments += part.arguments ?? "";
+  }
+
+  // It is whole. Results are matched to calls by their ids, which some servers leave out.
+  nameCalls() {
+    for (const call of this.calls.values()) call.id ||= newId("call");
   }
 
   get isEmpty() {

@@ -28,14 +28,19 @@ export async function readFile(file) {
   }
 }
 
-// The file itself where it is small enough, or no picture that this browser can draw.
+// The file itself where it is small enough, or no picture that this browser can draw, or would not become smaller.
 async function shrunk(file) {
   const picture = await createImageBitmap(file).catch(() => null);
   const scale = picture ? MAX_SIDE / Math.max(picture.width, picture.height) : 1;
   if (scale >= 1) return file;
   const canvas = new OffscreenCanvas(Math.ceil(picture.width * scale), Math.ceil(picture.height * scale));
-  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return canvas.convertToBlob({ type: file.type === "image/jpeg" ? file.type : "image/png", quality: 0.9 });
+  const context = canvas.getContext("2d");
+  // A photo as PNG is many times as large. JPEG knows nothing transparent, and would show it black.
+  const isPng = file.type === "image/png";
+  if (!isPng) Object.assign(context, { fillStyle: "white" }).fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const made = await canvas.convertToBlob({ type: isPng ? file.type : "image/jpeg", quality: 0.9 });
+  return made.size < file.size ? made : file;
 }
 
 function dataUrl(blob) {

@@ -5,13 +5,18 @@ import { openFence } from "./fences.js";
 const PAUSE = 250;
 // Of text in one request; the server takes 64 KB.
 const SLICE = 10_000;
+// Where a link of the text before leads, as models list their sources at the end.
+const REFERENCE = /^ {0,3}\[[^\]]+\]:/m;
 
 export class GrowingMarkdown {
   // `render` takes { text, growing }; `decorate` is given the elements of each finished piece.
   constructor(render, decorate) {
     this.render = render;
     this.decorate = decorate;
+    this.text = "";
     this.pending = "";
+    // What was pending when all of the text was taken up again; null where it was not.
+    this.left = null;
     this.ended = false;
     this.dropped = false;
     // Whether what is pending begins with the rest of a block of code that was cut.
@@ -32,6 +37,7 @@ export class GrowingMarkdown {
   }
 
   append(text) {
+    this.text += text;
     this.pending += text;
     this.tail.append(text);
     this.due = true;
@@ -56,6 +62,7 @@ export class GrowingMarkdown {
 
   schedule() {
     if (this.dropped || this.asking || this.timer !== null) return;
+    if (this.ended && this.left === null && this.lacksLinks()) this.beginAnew();
     if (!this.pending) {
       if (this.ended) this.resolve();
       return;
@@ -64,6 +71,17 @@ export class GrowingMarkdown {
     if (!this.due) return;
     const wait = this.ended ? 0 : Math.max(0, this.asked + PAUSE - performance.now());
     this.timer = setTimeout(() => this.ask(), wait);
+  }
+
+  // Of what was rendered before its references came.
+  lacksLinks() {
+    return this.pending !== this.text && this.text.length <= SLICE && REFERENCE.test(this.text);
+  }
+
+  beginAnew() {
+    this.left = this.pending;
+    this.pending = this.text;
+    this.due = true;
   }
 
   async ask() {
@@ -85,7 +103,7 @@ export class GrowingMarkdown {
       if (this.dropped) return;
       this.show(piece, text, opener);
     } catch {
-      this.showPlain(text);
+      this.showPlain(this.left ?? text);
     }
     this.asking = false;
     this.schedule();
@@ -105,6 +123,7 @@ export class GrowingMarkdown {
     const piece = parseFragment(html);
     if (html && this.isCut) this.join(piece);
     this.decorate(piece);
+    if (this.left !== null) this.finished.replaceChildren();
     this.finished.append(piece);
     this.pending = this.pending.slice(text.length - rest.length);
     this.showRest(parseFragment(restHtml), this.pending.slice(rest.length));
@@ -127,7 +146,7 @@ export class GrowingMarkdown {
     plain.textContent = text;
     this.finished.append(plain);
     this.isCut = false;
-    this.pending = this.pending.slice(text.length);
+    this.pending = this.left === null ? this.pending.slice(text.length) : "";
     this.showRest("", this.pending);
   }
 

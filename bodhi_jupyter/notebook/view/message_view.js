@@ -105,7 +105,7 @@ export class MessageView {
         { class: "bodhi-actions" },
         iconButton("copy", "Copy message", (event) => this.copy(textOf(message), event.currentTarget)),
         message.role === "user" ? iconButton("edit", "Edit message", (event) => this.edit(event.currentTarget)) : null,
-        message.role === "assistant" ? iconButton("again", "Regenerate", () => actions.regenerate(message)) : null,
+        message.role === "assistant" && actions.canRegenerate(message) ? iconButton("again", "Regenerate", () => actions.regenerate(message)) : null,
       ),
     );
   }

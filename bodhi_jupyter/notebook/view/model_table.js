@@ -113,13 +113,17 @@ function render({ model, el }) {
     elements.get(model.get("selected"))?.scrollIntoView({ block: "nearest" });
   };
 
-  // The place of the next name that begins with what was typed just now; the same letter again goes on from name to name.
+  // The place of the name that begins with all that was typed just now. Where none does and it is one letter again and
+  // again, that goes from name to name.
   const find = (key, names, at) => {
-    typed = performance.now() - typedAt > TYPED_TOGETHER || typed === key ? key : typed + key;
+    typed = performance.now() - typedAt > TYPED_TOGETHER ? key : typed + key;
     typedAt = performance.now();
-    const from = typed.length > 1 ? at : at + 1;
-    const places = names.map((_, step) => (Math.max(from, 0) + step) % names.length);
-    return places.find((place) => names[place].toLowerCase().startsWith(typed));
+    const next = (text, from) => {
+      const places = names.map((_, step) => (Math.max(from, 0) + step) % names.length);
+      return places.find((place) => names[place].toLowerCase().startsWith(text));
+    };
+    const place = next(typed, typed.length > 1 ? at : at + 1);
+    return place === undefined && typed === key.repeat(typed.length) ? next(key, at + 1) : place;
   };
   list.addEventListener("keydown", (event) => {
     const names = model.get("rows").map((row) => row.name);

@@ -12,7 +12,7 @@ export async function receive(chunks, answer, signal, grown) {
   for await (const chunk of chunks) {
     // Some may have come before it was stopped.
     signal.throwIfAborted();
-    if (take(answer, events.push(chunk), grown)) return;
+    if (take(answer, events.push(chunk), grown)) return answer.nameCalls();
     // However fast it comes: the page has to paint, and to hear of a click on Stop.
     if (performance.now() - rested > MAX_BUSY) {
       await new Promise((resolve) => setTimeout(resolve));

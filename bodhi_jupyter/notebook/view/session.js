@@ -6,12 +6,12 @@ import { History } from "./history.js";
 import { onKernelEnd } from "./kernel.js";
 import { receive } from "./receiving.js";
 import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
-import { Answer, STOPPED, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
+import { ASKING, Answer, STOPPED, askedBefore, isOpen, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
 
 const DEFAULT = "default";
-const ASKING = ["user", "tool"];
 const KEPT_EVERY = 2000; // milliseconds
 const LEFT = "The page was left before the answer ended.";
+const UNASKED = "There was no server to ask.";
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
 
 export class Session {
@@ -23,6 +23,7 @@ export class Session {
     this.history = new History();
     this.running = null;
     this.runningCalls = new Map();
+    // What has no answer yet because there was no server: { message, detail }.
     this.unasked = null;
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
@@ -40,10 +41,10 @@ export class Session {
     const { state, detail } = this.get("status");
     const growing = this.get("growing");
     if (growing.role && ASKING.includes(this.messages.at(-1)?.role)) this.messages = [...this.messages, growing];
-    const last = this.messages.at(-1);
-    const isOpen = ASKING.includes(last?.role) || last?.stats?.finish_reason === "failed";
-    if (isOpen && ["answering", "failed"].includes(state)) this.setStatus("failed", state === "failed" ? detail : LEFT);
-    else if (state === "answering") this.setStatus("ready");
+    const message = this.messages.at(-1);
+    const details = { answering: LEFT, failed: detail, "no server": UNASKED };
+    if (isOpen(message) && state in details) this.unasked = { message, detail: details[state] };
+    if (state !== "ready") this.setUnasked();
   }
 
   // The widget is closed: what it has begun ends, and nobody hears of it.
@@ -81,6 +82,16 @@ export class Session {
     this.tell("status");
   }
 
+  get isUnasked() {
+    return this.unasked !== null && this.messages.at(-1) === this.unasked.message;
+  }
+
+  // There is a server, as far as is known.
+  setUnasked() {
+    if (this.isUnasked) this.setStatus("failed", this.unasked.detail);
+    else this.setStatus("ready");
+  }
+
   // The page itself can still reach the server, if it could before; nothing else hears of it.
   endKernel() {
     this.kernel.end();
@@ -100,7 +111,7 @@ export class Session {
       this.transport = transport;
       this.tell("kernel");
       this.set({ models });
-      if (this.status.state === "no server") this.setStatus("ready");
+      if (this.status.state === "no server") this.setUnasked();
     } catch (error) {
       this.setStatus("no server", error.message);
     }
@@ -211,11 +222,9 @@ export class Session {
     await this.answer();
   }
 
-  // Another answer in place of this one, to what stands before it: a question, or what functions gave. These may have done
-  // something, and are not run again.
+  // Another answer in place of this one. Functions may have done something, and are not run again.
   async regenerate(message) {
-    const before = this.messages.slice(0, this.messages.indexOf(message));
-    this.change(before.slice(0, before.findLastIndex(({ role }) => ASKING.includes(role)) + 1));
+    this.change(askedBefore(this.messages, message));
     await this.answer();
   }
 
@@ -228,8 +237,7 @@ export class Session {
   // For a server; what nobody could be asked before is asked then.
   async lookAgain() {
     const transport = await this.connected();
-    const isUnasked = this.unasked !== null && this.messages.at(-1) === this.unasked;
-    if (transport && isUnasked && !this.running) await this.answer();
+    if (transport && this.isUnasked && !this.running) await this.retry();
   }
 
   get isBusy() {
@@ -307,7 +315,7 @@ export class Session {
     this.set({ messages: [...this.messages], last });
     // What was set is another list than ours, so that the model sees a change.
     this.messages = this.model.get("messages");
-    this.unasked = failure && !this.transport ? this.messages.at(-1) : null;
+    this.unasked = failure && !this.transport ? { message: this.messages.at(-1), detail: UNASKED } : null;
     if (failure) this.setStatus(this.transport ? "failed" : "no server", advised(failure), failure.status);
     else this.setStatus("ready");
     if (failure?.param) this.tell("refused", failure);

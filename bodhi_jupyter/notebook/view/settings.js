@@ -49,7 +49,8 @@ export class Settings {
       input.value = field.stored;
       this.complain(name, "");
     }
-    const others = Object.entries(parameters).filter(([name]) => !OWN.has(name));
+    // Of a format without a schema the field says nothing.
+    const others = Object.entries(parameters).filter(([name, value]) => !OWN.has(name) || (name === "response_format" && value && !value.json_schema));
     this.others.textContent = others.map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(" · ");
   }
 
