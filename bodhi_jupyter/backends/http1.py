@@ -9,6 +9,7 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterable, Callable
+from typing import cast
 
 import httptools
 import httpx
@@ -250,8 +251,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not asserted: uvloop's transports are no subclass.
+        self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio asks so
         """Where more of the answer goes."""
