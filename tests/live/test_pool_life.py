@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import httpx
 import psutil
 import pytest
 
+from tests.live.conftest import StartServer
 from tests.live.server import LiveServer, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+#: What each Python of a server does first: the engine's, once, stops itself, and loads nothing until it may go on.
+HOLD = """\
+import os, signal, sys
+from contextlib import suppress
+if "bodhi_jupyter.backends.engine" in sys.orig_argv:
+    with suppress(FileNotFoundError):
+        os.unlink({mark!r})
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture
+def start_server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> StartServer:
+    """As elsewhere; the first engine of the servers is held."""
+    folder = tmp_path_factory.mktemp("hold")
+    mark = folder / "mark"
+    mark.touch()
+    (folder / "sitecustomize.py").write_text(HOLD.format(mark=str(mark)))
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    return partial(start_server, env={"PYTHONPATH": path})
 
 
 @pytest.fixture
@@ -41,9 +65,12 @@ def engines(server: LiveServer) -> list[psutil.Process]:
 
 
 def held_while_it_loads(server: LiveServer) -> psutil.Process:
-    """The engine, stopped before it can have loaded anything: the load lasts until it may go on."""
-    (engine,) = eventually(lambda: engines(server), "an engine")
-    engine.suspend()
+    """The engine, stopped before it has loaded anything: the load lasts until it may go on."""
+
+    def held() -> list[psutil.Process]:
+        return [engine for engine in engines(server) if engine.status() == psutil.STATUS_STOPPED]
+
+    (engine,) = eventually(held, "an engine that is held")
     states = server.get("/bodhi/health").json()["models"]
     assert [state["state"] for state in states.values()] == ["loading"]
     return engine
