@@ -40,17 +40,18 @@ def statuses(servers: list[LiveServer], count: int) -> Counter[int]:
 def test_two_servers_count_together_and_alone_while_redis_is_down(
     start_server: StartServer, redis_server: RedisServer
 ) -> None:
-    limits = {"user": {"requests_per_minute": 60, "tokens_per_day": 10**6, "streams": 300}}
+    # The windows are of a minute, also where the machine is slow: no more chats than are judged well within it.
+    limits = {"user": {"requests_per_minute": 20, "tokens_per_day": 10**6, "streams": 300}}
     options: dict[str, Any] = {
         "config": {"BodhiExtension": {"limits": limits}},
         "env": {"BODHI_LIMITS_STORAGE": redis_server.url, "JUPYTERHUB_USER": "ann"},
     }
     servers = [start_server(**options) for _ in range(2)]
 
-    assert statuses(servers, 200) == {200: 60, 429: 140}
+    assert statuses(servers, 60) == {200: 20, 429: 40}
 
     redis_server.stop()
-    assert statuses(servers, 200) == {200: 120, 429: 80}
+    assert statuses(servers, 60) == {200: 40, 429: 20}
     for server in servers:
         log = server.log()
         assert log.count("The limits' Redis is silent") == 1
