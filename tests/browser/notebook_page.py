@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import nbformat
 
-from tests.live.server import LiveServer, eventually
+from tests.live.server import PATIENCE, LiveServer, eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -117,12 +118,18 @@ class NotebookPage:
             self.page.keyboard.press("Control+s")
 
     def value(self, index: int, expression: str) -> object:
-        """What an expression is in the kernel, by way of JSON; a cell of that index is overwritten."""
-        # Widgets say one thing at a time: what waits in the page is said when the kernel is done with the one before.
-        self.set_source(index, "pass")
-        self.run_to_end(index)
+        """What an expression is in the kernel, by way of JSON; a cell of that index is overwritten.
+
+        For what cannot change any more: the kernel may hear only after this cell of what the page did before.
+        """
         self.set_source(index, f"import json; print(json.dumps({expression}))")
         return json.loads(self.run_to_end(index))
+
+    def wait_for_value(self, index: int, expression: str, expected: object) -> None:
+        """Ask as `value` does until the answer is as expected; fails, telling the last one, if it never is."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.value(index, expression)) != expected:
+            assert time.monotonic() < deadline, f"{expression} stayed {found!r}, and never was {expected!r}"
 
 
 class BrowserPage(NotebookPage):

@@ -32,14 +32,14 @@ def test_an_answer_streams_and_python_sees_it(start, notebook, backend, module_v
     assert re.fullmatch(r"8 tokens · 41 tokens/s · first after \d\.\d\d s", answer.locator(".bodhi-stats").inner_text())
     assert chat.page.locator(".bodhi-meter").inner_text().strip() == "38 of 4,096 tokens of context"
 
-    last, messages, state = notebook.value(1, "[chat.last, chat.messages, chat.status['state']]")
+    notebook.wait_for_value(1, "[chat.status['state'], len(chat.messages)]", ["ready", 2])
+    last, messages = notebook.value(1, "[chat.last, chat.messages]")
     assert last["text"] == "**Bold** and `code`.\n\nThe end."
     assert (last["prompt_tokens"], last["completion_tokens"], last["finish_reason"]) == (30, 8, "stop")
     assert last["tokens_per_second"] == 41.3
     assert last["first_token_seconds"] > 0
     assert [message["role"] for message in messages] == ["user", "assistant"]
     assert messages[1]["reasoning"] == "First I think."
-    assert state == "ready"
     assert [message["role"] for message in backend.bodies[-1]["messages"]] == ["user"]
 
 
@@ -103,7 +103,7 @@ def test_stop_stops_the_generation(start, notebook, backend, by, endless):
 
     assert "stopped" in chat.answers.last.locator(".bodhi-stats").inner_text()
     assert chat.send.is_visible()
-    assert notebook.value(1, "chat.last['finish_reason']") == "stopped"
+    notebook.wait_for_value(1, "chat.last.get('finish_reason')", "stopped")
     backend.behave(says("again"))
     chat.ask("and now?")
     chat.answers.get_by_text("again").wait_for()
@@ -140,8 +140,9 @@ def test_regenerate_edit_undo_and_clear(start, notebook, backend):
 
     page.get_by_label("More", exact=True).click()
     page.get_by_role("button", name="Clear chat").click()
+    notebook.wait_for_value(1, "[message['content'] for message in chat.messages]", ["first", "one"])
     page.locator(".bodhi-message").first.wait_for(state="detached")
-    assert notebook.value(1, "chat.messages") == []
+    notebook.wait_for_value(1, "chat.messages", [])
     undo.click()
     chat.answers.get_by_text("one").wait_for()
     undo.click()
@@ -187,9 +188,8 @@ def test_settings_have_ranges_and_show_the_aliass_defaults(start, notebook, back
     sent = {name: body.get(name) for name in ("temperature", "max_tokens", "seed", "top_p", "stop")}
     assert sent == {"temperature": 0.5, "max_tokens": 7, "seed": 42, "top_p": 0.9, "stop": ["END", "FIN"]}
     assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    parameters, system, model = notebook.value(1, "[chat.parameters, chat.system, chat.model]")
-    assert parameters["temperature"] == 0.5
-    assert (system, model) == ("Be short.", "tutor")
+    told = "[chat.parameters.get('temperature'), chat.system, chat.model]"
+    notebook.wait_for_value(1, told, [0.5, "Be short.", "tutor"])
 
     page.get_by_role("button", name="Reset parameters").click()
     assert temperature.input_value() == ""
@@ -233,13 +233,14 @@ def test_several_chats(start, notebook, backend):
     picker.select_option(label="first chat")
     chat.answers.get_by_text("answer to the first").wait_for()
     assert chat.answers.count() == 1
-    ((aside,), shown) = notebook.value(1, "[chat.chats, chat.messages]")
-    assert aside["messages"][0]["content"] == "second chat"
-    assert shown[0]["content"] == "first chat"
+    beginnings = (
+        "[[one['messages'][0]['content'] for one in chat.chats], [one['content'] for one in chat.messages][:1]]"
+    )
+    notebook.wait_for_value(1, beginnings, [["second chat"], ["first chat"]])
     page.get_by_label("More", exact=True).click()
     page.get_by_role("button", name="Delete chat").click()
     chat.answers.get_by_text("answer to the second").wait_for()
-    assert notebook.value(1, "chat.chats") == []
+    notebook.wait_for_value(1, "chat.chats", [])
 
 
 def test_failures_are_told_and_can_be_tried_again(start, notebook, backend, module_visit):
@@ -250,8 +251,7 @@ def test_failures_are_told_and_can_be_tried_again(start, notebook, backend, modu
     notice.wait_for()
     assert "127.0.0.1" not in notice.inner_text()
     assert "broke off" in chat.answers.last.locator(".bodhi-stats").inner_text()
-    state, reason = notebook.value(1, "[chat.status['state'], chat.last['finish_reason']]")
-    assert (state, reason) == ("failed", "failed")
+    notebook.wait_for_value(1, "[chat.status['state'], chat.last.get('finish_reason')]", ["failed", "failed"])
     backend.behave(says("better"))
     notice.get_by_role("button", name="Try again").click()
     chat.answers.get_by_text("better").wait_for()

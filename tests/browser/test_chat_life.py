@@ -53,9 +53,8 @@ def test_it_keeps_working_while_a_cell_runs(start, notebook, backend):
     assert "[*]" in notebook.cell(1).locator(".jp-InputPrompt").inner_text()
     notebook.interrupt()
     # Once the kernel is free it hears of all that.
-    roles, reason = notebook.value(1, "[[message['role'] for message in chat.messages], chat.last['finish_reason']]")
-    assert roles == ["user", "assistant"] * 2
-    assert reason == "stopped"
+    told = "[[message['role'] for message in chat.messages], chat.last.get('finish_reason')]"
+    notebook.wait_for_value(1, told, [["user", "assistant"] * 2, "stopped"])
 
 
 def test_closing_it_in_python_ends_its_answer(start, notebook, backend):
@@ -74,7 +73,7 @@ def test_a_reload_brings_the_conversation_back(start, notebook, backend):
     backend.behave(says("I *stay*."))
     chat.ask("do you stay?")
     chat.wait_for_end()
-    assert notebook.value(1, "len(chat.messages)") == 2
+    notebook.wait_for_value(1, "len(chat.messages)", 2)
     notebook.save()
     notebook.page.reload()
     notebook.wait_for_kernel()
@@ -91,7 +90,7 @@ def test_a_reload_in_the_middle_of_an_answer_keeps_what_had_come(start, notebook
     backend.behave(ENDLESS)
     chat.ask("go on")
     chat.answers.get_by_text("xxxx").wait_for()
-    eventually(lambda: "xxxx" in notebook.value(1, "chat.growing.get('content', '')"), "the kernel to hear of it")
+    notebook.wait_for_value(1, "'xxxx' in chat.growing.get('content', '')", True)
     notebook.save()
     notebook.page.reload()
     notebook.wait_for_kernel()
@@ -129,7 +128,7 @@ def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend
         )
         notebook.run_to_end(0)
         notebook.page.locator(".bodhi-notice", has_text="Start one with `jupyter lab`.").wait_for()
-        assert notebook.value(1, "chat.status['state']") == "no server"
+        notebook.wait_for_value(1, "chat.status['state']", "no server")
     finally:
         notebook.page.evaluate("document.querySelector('#hidden').id = 'jupyter-config-data'")
 
@@ -144,6 +143,7 @@ def test_the_engine_in_the_box_answers(start, notebook):
     chat.ask("hello")
     chat.answers.last.locator(".bodhi-stats", has_text="tokens/s").wait_for()
     last, messages = notebook.value(1, "[chat.last, chat.messages]")
+    notebook.wait_for_value(1, "[chat.status['state'], len(chat.messages)]", ["ready", 2])
     assert last["model"] == names[-1]
     assert 0 < last["completion_tokens"] <= 24
     assert messages[-1]["content"] == last["text"] != ""

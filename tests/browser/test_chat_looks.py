@@ -104,6 +104,6 @@ def test_it_works_in_notebook_7(scripted_lab, module_visit, module_browser, back
         visit.page.get_by_role("button", name="Insert as cell below").click()
         visit.page.locator(".jp-Notebook .jp-CodeCell").nth(2).wait_for()
         assert "import numpy as np" in notebook.cell(1).inner_text()
-        assert notebook.value(2, "[message['role'] for message in chat.messages]") == ["user", "assistant"] * 2
+        notebook.wait_for_value(2, "[message['role'] for message in chat.messages]", ["user", "assistant"] * 2)
         assert visit.hosts == {"127.0.0.1"}
         assert visit.errors == []

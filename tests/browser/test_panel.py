@@ -334,8 +334,8 @@ def test_the_panel(lab, panel_visit, route, width, theme):
     # Beneath a whole answer stand its tokens.
     page.locator(".bodhi-message[data-role='assistant']").filter(has_text=re.compile(r"\d+ tokens")).wait_for()
 
-    state = notebook.value(2, "[panel.model, panel.messages[0]['content'], panel.last['model']]")
-    assert state == ["tutor", "hello", "tutor"]
+    told = "[panel.model, [message['content'] for message in panel.messages][:1], panel.last.get('model')]"
+    notebook.wait_for_value(2, told, ["tutor", ["hello"], "tutor"])
 
     page.get_by_role("tab", name="Activity", exact=True).click()
     chart = page.get_by_role("img", name=re.compile("^Seconds to the first token"))
@@ -374,7 +374,7 @@ def test_the_chats_menu_follows_the_models(lab, module_visit):
     wait_for("passing", "detached")
     page.get_by_role("tab", name="Chat", exact=True).click()
     page.get_by_role("alert").filter(has_text="The model “passing” is gone: “default” is asked from now on.").wait_for()
-    assert notebook.value(1, "panel.model") == "default"
+    notebook.wait_for_value(1, "panel.model", "default")
 
     # By somebody else, while nobody looks at the list.
     with lab.client() as client:
