@@ -319,7 +319,7 @@ def test_the_panel(lab, panel_visit, route, width, theme):
     if route.startswith("lab"):
         choose_theme(page, theme)
     page.set_viewport_size({"width": width, "height": 1400})
-    notebook.start()
+    notebook.run_to_end(0)
     notebook.run_to_end(1)
     page.get_by_role("textbox", name="Message", exact=True).wait_for()
     panel_visit.screenshot(f"{name}-chat")
