@@ -6,11 +6,16 @@ import base64
 import os
 import struct
 import zlib
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.scripted import calls, says
 from tests.fakes.behaviours import status
+from tests.live.server import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -105,12 +110,12 @@ def test_things_are_attached_from_python_and_by_hand(start, notebook, backend, m
     backend.behave(says("seen"))
     chat.ask("look")
     chat.wait_for_end()
+    notebook.wait_for_value(1, "len(chat.messages)", 2)
     message, _ = notebook.value(1, "chat.messages")
     texts = [part.get("text") for part in message["content"]]
     assert texts[0] == "look"
     assert texts[1:4] == ["numbers.csv:\n\na,b\n1,2\n", "the cell before:\n\n42", "notes.txt:\n\nremember"]
     assert message["content"][4]["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
-    notebook.wait_for_value(1, "len(chat.messages)", 2)
     assert "print('dropped.py')" in texts[-1]
     assert page.get_by_alt_text("Attached image").is_visible()
     assert page.locator(".bodhi-chip").count() == 0
@@ -155,7 +160,8 @@ def test_pictures_fit_into_what_the_kernel_is_told(start, notebook, backend):
     files = [{"name": f"{name}.png", "mimeType": "image/png", "buffer": noise(3000, 2250)} for name in ("one", "two")]
     page.get_by_label("Files", exact=True).set_input_files(files)
     picture = page.locator(".bodhi-chip img").first
-    picture.wait_for()
+    # Its place is there before it is.
+    picture.evaluate("image => image.decode()")
     assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [2048, 1536]
     page.get_by_text("two.png does not fit: all chats together hold 8 MB.").wait_for()
     backend.behave(says("I see noise."))
@@ -167,6 +173,14 @@ def test_pictures_fit_into_what_the_kernel_is_told(start, notebook, backend):
     assert 4 * 2**20 < notebook.value(1, "len(json.dumps(chat.messages))") < 10 * 2**20
 
 
+def wait_for_clipboard(page: Page, text: str) -> None:
+    # What is copied is there a little after the click.
+    def held() -> bool:
+        return bool(page.evaluate("navigator.clipboard.readText()") == text)
+
+    eventually(held, f"{text[:40]!r} in the clipboard", 30)
+
+
 def test_a_program_that_is_longer_than_a_rendering_is_copied_whole(start, notebook, backend):
     chat = start()
     code = "\n".join(f"# step {number}\n\nx = _f_({number}) * 2" for number in range(900))
@@ -176,8 +190,7 @@ def test_a_program_that_is_longer_than_a_rendering_is_copied_whole(start, notebo
     assert chat.answers.locator(".bodhi-code-block").count() == 1
     assert chat.answers.locator("h1").count() == 0
     chat.answers.get_by_role("button", name="Copy code").click()
-    chat.page.locator(".bodhi-code-header .bodhi-icon.bodhi-done").wait_for()
-    assert chat.page.evaluate("navigator.clipboard.readText()") == code
+    wait_for_clipboard(chat.page, code)
 
 
 def test_what_was_said_can_be_copied_and_made_into_cells(start, notebook, backend):
@@ -188,15 +201,17 @@ def test_what_was_said_can_be_copied_and_made_into_cells(start, notebook, backen
     chat.ask("code please")
     chat.answers.get_by_text("Done").wait_for()
     chat.answers.get_by_role("button", name="Copy message").click()
-    chat.page.locator(".bodhi-icon.bodhi-done").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == text
+    page.locator(".bodhi-chat").get_by_role("status").get_by_text("Copied", exact=True).wait_for(state="attached")
+    wait_for_clipboard(page, text)
     page.get_by_role("button", name="Copy code").click()
-    page.locator(".bodhi-code-header .bodhi-icon.bodhi-done").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == "x = [1,\n     2]"
+    wait_for_clipboard(page, "x = [1,\n     2]")
 
     page.get_by_role("button", name="Insert as cell below").click()
     page.locator(".jp-Notebook .jp-Cell").nth(3).wait_for()
-    assert notebook.cell(1).locator(".cm-line").all_inner_texts() == ["x = [1,", "     2]"]
+    lines = notebook.cell(1).locator(".cm-line")
+    # Cells are shown before what is in them.
+    lines.nth(1).wait_for()
+    assert lines.all_inner_texts() == ["x = [1,", "     2]"]
 
     page.get_by_label("More", exact=True).click()
     with page.expect_download() as download:
@@ -216,6 +231,5 @@ def test_what_was_said_can_be_copied_and_made_into_cells(start, notebook, backen
     # As the next test expects the notebook.
     for _ in range(7):
         page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".jp-InputPrompt").click()
-        page.keyboard.press("d")
-        page.keyboard.press("d")
+        page.keyboard.press("x")
     page.wait_for_function("document.querySelectorAll('.jp-Notebook .jp-Cell').length === 3")
