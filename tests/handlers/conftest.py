@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bodhi_jupyter.wire.record import RequestRecord
 from tests.fakes.hub import FakeHub
 from tests.fakes.llama import FakeLlama
 from tests.handlers.ollama.managing import FILE, REPO
@@ -51,6 +52,15 @@ def error(response: Any) -> dict[str, Any]:
 @pytest.fixture(name="error_of")
 def _error_of():
     return error
+
+
+@pytest.fixture
+def records(extension, monkeypatch: pytest.MonkeyPatch) -> list[RequestRecord]:
+    """The records of all requests, as they end."""
+    kept: list[RequestRecord] = []
+    record = extension.gateway.recorder.record
+    monkeypatch.setattr(extension.gateway.recorder, "record", lambda one: (record(one), kept.append(one)))
+    return kept
 
 
 @pytest.fixture(scope="module")

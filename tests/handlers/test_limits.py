@@ -1,4 +1,4 @@
-"""Limits as callers meet them: headers, refusals in each dialect, what is free, what is charged."""
+"""Limits as callers meet them: headers, refusals in each dialect, what is free, and who shares them."""
 
 import asyncio
 import re
@@ -7,13 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from bodhi_jupyter.wire.record import RequestRecord
 from tests.fakes import behaviours as behave
 from tests.fakes.bodies import GOOD, HELLO
+from tests.handlers.limiting import BODY, PATH, remaining
 from tests.tiny_random import write_tiny_random
 
-PATH = "/v1/chat/completions"
-BODY: dict[str, Any] = {"model": "fake-model", "messages": [HELLO]}
 OLLAMA = {
     "/api/chat": {"model": "fake-model", "messages": [HELLO]},
     "/api/generate": {"model": "fake-model", "prompt": "hello"},
@@ -42,22 +40,6 @@ def limits() -> dict[str, Any]:
 @pytest.fixture
 def bodhi_config(bodhi_config: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     return {**bodhi_config, "limits": limits, "read_timeout": 30.0}
-
-
-@pytest.fixture
-def records(extension, monkeypatch: pytest.MonkeyPatch) -> list[RequestRecord]:
-    """The records of all requests, as they end."""
-    kept: list[RequestRecord] = []
-    record = extension.gateway.recorder.record
-    monkeypatch.setattr(extension.gateway.recorder, "record", lambda one: (record(one), kept.append(one)))
-    return kept
-
-
-async def remaining(client: httpx.AsyncClient, what: str) -> int:
-    """What is left before one more request, which counts one itself."""
-    response = await client.post(PATH, json=BODY)
-    left = int(response.headers[f"x-ratelimit-remaining-{what}"])
-    return left + 1 if what == "requests" else left
 
 
 def ratelimit_headers(response: httpx.Response) -> dict[str, str]:
@@ -256,128 +238,6 @@ class TestThePerson:
         await client.post(PATH, json=BODY, headers={"Authorization": f"Bearer {key}"})
         await client.post(PATH, json=BODY)
         assert [(record.user == "kernel:1", record.person) for record in records] == [(True, "ann"), (False, "ann")]
-
-
-class TestTokens:
-    async def test_a_whole_answer_is_charged_what_the_engine_counted(self, client, records) -> None:
-        await client.post(PATH, json=BODY)
-        assert await remaining(client, "tokens") == 1000 - 35
-        assert not records[0].estimated
-
-    @pytest.mark.parametrize(
-        ("path", "stream", "tokens"),
-        [(PATH, True, 4), (PATH, False, 4), ("/api/chat", True, 3), ("/api/chat", False, 3)],
-    )
-    async def test_what_the_caller_left_is_charged_by_its_events(
-        self, client, fake, extension, records, eventually, path: str, stream: bool, tokens: int
-    ) -> None:
-        # The role, which is no line of Ollama's, and three words.
-        fake.script = [behave.stall_mid_stream(4)]
-        request = asyncio.create_task(client.post(path, json={**BODY, "stream": stream}))
-        await eventually(lambda: [record.chunks for record in extension.gateway.in_flight.values()] == [tokens])
-        request.cancel()
-        await eventually(lambda: records)
-        (record,) = records
-        assert (record.end, record.estimated, record.completion_tokens) == ("client left", True, tokens)
-        assert await remaining(client, "tokens") == 1000 - tokens
-
-    async def test_a_stream_that_failed_is_charged_too(self, client, fake, records) -> None:
-        fake.script = [behave.die_between_chunks(4)]
-        await client.post(PATH, json={**BODY, "stream": True})
-        assert (records[0].end, records[0].estimated) == ("failed", True)
-        assert await remaining(client, "tokens") == 1000 - 4
-
-    @pytest.mark.parametrize(
-        ("path", "stream", "tokens"),
-        [
-            # The role, five words and the finish; of Ollama's lines the words alone.
-            *((PATH, stream, 7) for stream in (True, False)),
-            *(("/v1/completions", stream, 7) for stream in (True, False)),
-            *(("/api/chat", stream, 5) for stream in (True, False)),
-        ],
-    )
-    async def test_the_end_of_a_stream_is_no_event_of_the_engines(
-        self, client, fake, records, path: str, stream: bool, tokens: int
-    ) -> None:
-        fake.script = [behave.stream([*behave.chat_events()[:-2], behave.DONE])]
-        body = {"prompt": "hello"} if path == "/v1/completions" else {}
-        assert (await client.post(path, json={**BODY, **body, "stream": stream})).status_code == 200
-        assert (records[0].chunks, records[0].completion_tokens, records[0].estimated) == (tokens, tokens, True)
-
-    async def test_the_last_token_came_with_the_last_event_before_the_end(
-        self, client, fake, extension, records, eventually
-    ) -> None:
-        go_on = asyncio.Event()
-
-        async def pausing(exchange) -> None:
-            *events, done = behave.chat_events(include_usage=False)
-            await exchange.send_stream_head()
-            for event in events:
-                await exchange.send_chunk(event)
-            await go_on.wait()
-            await exchange.send_chunk(done)
-            await exchange.send_chunk(b"")
-
-        fake.script = [pausing]
-        request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": True}))
-        in_flight = extension.gateway.in_flight
-        await eventually(lambda: [record.chunks for record in in_flight.values()] == [7])
-        (last,) = [record.last_token_seconds for record in in_flight.values()]
-        go_on.set()
-        await request
-        assert (records[0].chunks, records[0].last_token_seconds) == (7, last)
-
-    @pytest.mark.parametrize(
-        ("path", "body", "tokens"),
-        [
-            ("/v1/embeddings", {"input": ["x" * 40, "y"]}, 11),
-            ("/v1/embeddings", {"input": [[1, 2, 3], [4, 5]]}, 5),
-            ("/api/embed", {"input": ["x" * 40, "y"]}, 11),
-            ("/v1/rerank", {"query": "x" * 8, "documents": ["y" * 12, "z"]}, 6),
-        ],
-    )
-    async def test_vectors_of_a_server_that_tells_no_counts_are_charged_by_what_was_sent(
-        self, client, fake, records, path: str, body: dict[str, Any], tokens: int
-    ) -> None:
-        data = [{"object": "embedding", "index": index, "embedding": [3.0, 4.0]} for index in range(2)]
-        results = [{"index": index, "relevance_score": 0.5} for index in range(2)]
-        fake.script = [behave.status(200, {"object": "list", "data": data, "results": results})]
-        response = await client.post(path, json={"model": "fake-model", **body})
-        assert response.status_code == 200, response.text
-        assert (records[0].prompt_tokens, records[0].estimated) == (tokens, True)
-        assert await remaining(client, "tokens") == 1000 - tokens
-
-    async def test_one_that_never_ran_is_not(self, client, fake, records) -> None:
-        fake.script = [behave.status(400)]
-        assert (await client.post(PATH, json=BODY)).status_code == 400
-        assert await remaining(client, "tokens") == 1000
-        assert not records[0].estimated
-
-    async def test_lines_that_no_model_made_are_no_tokens(self, client, records) -> None:
-        made = await client.post("/api/create", json={"model": "mine", "from": "fake-model", "system": "Be brief."})
-        assert made.text.count("\n") > 1
-        assert (records[0].chunks > 1, records[0].estimated, records[0].tokens) == (True, False, 0)
-
-    async def test_tools_with_logprobs_are_charged_though_they_do_not_stream(self, client) -> None:
-        tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-        response = await client.post(PATH, json={**BODY, "tools": [tool], "logprobs": True})
-        assert response.status_code == 200
-        assert await remaining(client, "tokens") == 1000 - 35
-
-
-class TestSpentTokens:
-    @pytest.fixture
-    def limits(self) -> dict[str, Any]:
-        return {"alias": {"*": {"tokens_per_day": 30}}}
-
-    async def test_the_next_request_is_refused_until_tomorrow(self, client, error_of) -> None:
-        assert (await client.post(PATH, json=BODY)).status_code == 200
-        response = await client.post(PATH, json=BODY)
-        error = error_of(response)
-        assert (response.status_code, error["type"], error["code"]) == (429, "tokens", "rate_limit_exceeded")
-        assert "30 tokens per day for the model 'fake-model'" in error["message"]
-        assert response.headers["x-should-retry"] == "false"
-        assert int(response.headers["retry-after"]) > 80_000
 
 
 class TestCopies:

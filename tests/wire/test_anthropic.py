@@ -1,22 +1,12 @@
-"""``/v1/messages``: what is refused, what is sent, and the engine's events made Anthropic's."""
+"""``/v1/messages``: what is refused, what is sent, and errors in Anthropic's shape."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from bodhi_jupyter.wire.anthropic import MessagesRequest, anthropic_envelope
-from bodhi_jupyter.wire.anthropic_outgoing import refuse_unsupported, to_engine
-from bodhi_jupyter.wire.anthropic_stream import (
-    MessageAssembler,
-    MessageEvents,
-    OneCallEvents,
-    events_for,
-    repaired_message,
-)
+from bodhi_jupyter.wire.anthropic import anthropic_envelope
 from bodhi_jupyter.wire.errors import (
     BackendFailed,
     BackendTimeout,
@@ -33,35 +23,12 @@ from bodhi_jupyter.wire.errors import (
     NotSupported,
     RejectedByBackend,
 )
-from bodhi_jupyter.wire.guard_events import EventGuard
-from bodhi_jupyter.wire.validation import parse_request
-from tests.wire.native import BEGUN_CALL, CITY, assembled, event, running_engine, through
-
-if TYPE_CHECKING:
-    import httpx
-
-Body = dict[str, Any]
-HI = [{"role": "user", "content": "hi"}]
-BODY: Body = {"model": "m", "max_tokens": 9, "messages": HI}
-WEATHER = {"name": "weather", "description": "w", "input_schema": CITY}
-TIME = {"name": "time", "description": "t", "input_schema": CITY}
-
-
-def checked(body: Body) -> MessagesRequest:
-    request = parse_request(MessagesRequest, json.dumps(body).encode())
-    refuse_unsupported(request)
-    return request
-
-
-def sent(body: Body) -> Body:
-    return to_engine(body, checked(body))
+from tests.wire.anthropic_bodies import BODY, HI, TIME, WEATHER, Body, checked, sent
 
 
 def said(*blocks: Body) -> Body:
     return {"messages": [{"role": "user", "content": list(blocks)}]}
 
-
-# -- requests ------------------------------------------------------------------------------------------------------
 
 BLOCK = "messages[0].content[0]"
 BAD: dict[str, tuple[Body, str]] = {
@@ -210,215 +177,3 @@ def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_look_for() 
     error = RejectedByBackend("9 > 3", status=400, param="messages", code="context_length_exceeded")
     envelope: Any = anthropic_envelope(error, "req_1", endpoint="", model=None)
     assert envelope["error"]["message"] == "prompt is too long: 9 > 3"
-
-
-# -- against the engine --------------------------------------------------------------------------------------------
-
-CALL: Body = {
-    "messages": [*HI, {"role": "assistant", "content": BEGUN_CALL}],
-    "tools": [WEATHER],
-    "tool_choice": {"type": "any"},
-}
-THINKING = {"chat_template_kwargs": {"enable_thinking": True}}
-#: Body, reason to stop, and the types of the blocks.
-CASES: dict[str, tuple[Body, str, list[str]]] = {
-    "text": ({"max_tokens": 12}, "max_tokens", ["text"]),
-    "one token": ({"max_tokens": 1}, "max_tokens", ["text"]),
-    "a long text": ({"max_tokens": 300}, "max_tokens", ["text"]),
-    "stop sequence": ({"stop_sequences": [" a", " the", " and", " of", "e"]}, "stop_sequence", ["text"]),
-    "thoughts": ({**THINKING, "max_tokens": 20}, "max_tokens", ["thinking"]),
-    "calls": ({**CALL, "max_tokens": 200}, "max_tokens", ["tool_use", "tool_use"]),
-    "a call that is cut": ({**CALL, "max_tokens": 30}, "max_tokens", ["tool_use"]),
-}
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with running_engine(tmp_path_factory.mktemp("engine")) as client:
-        yield client
-
-
-def full(case: Body) -> Body:
-    defaults = {**BODY, "temperature": 0, "top_k": 1, "chat_template_kwargs": {"enable_thinking": False}}
-    return {**defaults, "max_tokens": 400, **case}
-
-
-def streamed(engine: httpx.Client, body: Body) -> bytes:
-    answer = engine.post("/v1/messages", json={**sent(body), "stream": True})
-    assert answer.status_code == 200, answer.text
-    return answer.content
-
-
-def comparable(message: Body) -> Body:
-    """Without what differs between two runs of one request: ids, and how much of the prompt was remembered."""
-    usage = dict(message["usage"])
-    usage["input_tokens"] += usage.pop("cache_read_input_tokens")
-    blocks = [{key: value for key, value in block.items() if key != "id"} for block in message["content"]]
-    return {**message, "id": message["id"][:4], "usage": usage, "content": blocks}
-
-
-@pytest.mark.parametrize(("case", "reason", "blocks"), CASES.values(), ids=CASES)
-def test_the_assembled_stream_is_the_engines_own_answer(
-    engine: httpx.Client, case: Body, reason: str, blocks: list[str]
-) -> None:
-    body = full(case)
-    whole = engine.post("/v1/messages", json=sent(body)).json()
-    message = assembled(through(EventGuard("b", MessageEvents()), streamed(engine, body)), MessageAssembler())
-    assert (message["stop_reason"], message["id"][:4]) == (reason, "msg_")
-    assert [block["type"] for block in message["content"]][: len(blocks)] == blocks
-    assert whole["content"]
-    assert comparable(message) == comparable(repaired_message(whole))
-    # The repair changes nothing but what it is for.
-    assert {**whole, "id": "", "usage": {}, "stop_reason": ""} == {
-        **repaired_message(whole),
-        "id": "",
-        "usage": {},
-        "stop_reason": "",
-    }
-    assert whole["usage"].items() <= repaired_message(whole)["usage"].items()
-
-
-@pytest.mark.parametrize(("case", "reason", "blocks"), CASES.values(), ids=CASES)
-def test_events_are_in_anthropics_order(engine: httpx.Client, case: Body, reason: str, blocks: list[str]) -> None:
-    events = through(EventGuard("b", MessageEvents()), streamed(engine, full(case)))
-    assert events[0]["type"] == "message_start"
-    assert events[0]["message"]["usage"]["input_tokens"] > 0
-    assert [one["type"] for one in events[-2:]] == ["message_delta", "message_stop"]
-    inside = events[1:-2]
-    open_block: int | None = None
-    begun = []
-    for one in inside:
-        if one["type"] == "content_block_start":
-            assert open_block is None
-            open_block = one["index"]
-            begun.append(one["content_block"])
-        assert one["index"] == open_block
-        if one["type"] == "content_block_stop":
-            open_block = None
-    assert open_block is None
-    for block in begun:
-        assert block["type"] != "tool_use" or block["input"] == {}
-        assert block["type"] != "thinking" or block["signature"] == ""
-
-
-def test_the_choice_of_one_tool_is_obeyed_by_the_engine(engine: httpx.Client) -> None:
-    body = full({**CALL, "tools": [WEATHER, TIME], "tool_choice": {"type": "tool", "name": "time"}, "max_tokens": 150})
-    message = assembled(through(EventGuard("b", MessageEvents()), streamed(engine, body)), MessageAssembler())
-    assert {block["name"] for block in message["content"]} == {"time"}
-
-
-def test_one_call_where_no_more_are_wanted(engine: httpx.Client) -> None:
-    for choice in ({"type": "any"}, {"type": "tool", "name": "weather"}):
-        body = full({**CALL, "tool_choice": {**choice, "disable_parallel_tool_use": True}, "max_tokens": 200})
-        events = events_for(checked(body))
-        assert isinstance(events, OneCallEvents)
-        message = assembled(through(EventGuard("b", events), streamed(engine, body)), MessageAssembler())
-        (call,) = message["content"]
-        assert (call["name"], call["input"]["city"] in {"Oslo", "Rome"}) == ("weather", True)
-        assert message["stop_reason"] == "tool_use"
-        assert message["usage"]["output_tokens"] > 30
-
-
-def test_thinking_that_is_switched_off_is_not_done(engine: httpx.Client) -> None:
-    body = {**BODY, "thinking": {"type": "disabled"}}
-    message = engine.post("/v1/messages", json=sent(body)).json()
-    assert [block["type"] for block in message["content"]] == ["text"]
-
-
-# -- streams that go wrong -----------------------------------------------------------------------------------------
-
-STARTED = {"type": "message_start", "message": {"id": "chatcmpl-1", "usage": {"input_tokens": 3}}}
-TEXT = {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}}
-DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 'é "error": x'}}
-STOPPED = {"type": "content_block_stop", "index": 0}
-ENDED = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}
-STOP = {"type": "message_stop"}
-GOOD = b"".join(map(event, (STARTED, TEXT, DELTA, DELTA, STOPPED, ENDED, STOP)))
-
-
-CALLED = [
-    {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "a", "name": "time"}},
-    {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
-]
-SECOND = [{**one, "index": 2} for one in CALLED]
-CUT = {**ENDED, "delta": {"stop_reason": "max_tokens"}}
-
-
-@pytest.mark.parametrize("size", [1, 7, 10_000])
-@pytest.mark.parametrize(("second", "reason"), [([], "max_tokens"), (SECOND, "tool_use")])
-def test_what_comes_behind_the_one_call_is_left_out(second: list[Body], reason: str, size: int) -> None:
-    closed = [{"type": "content_block_stop", "index": index} for index in (0, 1, *(2 for _ in second[:1]))]
-    raw = b"".join(map(event, (STARTED, TEXT, DELTA, *CALLED, *second, *second[1:], *closed, CUT, STOP)))
-    chunks = [raw[start : start + size] for start in range(0, len(raw), size)]
-    events = through(EventGuard("b", OneCallEvents()), *chunks)
-    assert [one["index"] for one in events if "index" in one] == [0, 0, 0, 1, 1, 1]
-    (end,) = [one for one in events if one["type"] == "message_delta"]
-    assert (end["delta"]["stop_reason"], end["usage"]) == (reason, {"output_tokens": 2})
-    assert events[-1]["type"] == "message_stop"
-
-
-@pytest.mark.parametrize(
-    ("choice", "kind"),
-    [
-        (None, MessageEvents),
-        ({"type": "auto"}, MessageEvents),
-        ({"type": "auto", "disable_parallel_tool_use": False}, MessageEvents),
-        ({"type": "auto", "disable_parallel_tool_use": True}, OneCallEvents),
-        ({"type": "tool", "name": "weather", "disable_parallel_tool_use": True}, OneCallEvents),
-    ],
-)
-def test_who_wants_one_call_says_so(choice: Body | None, kind: type) -> None:
-    assert type(events_for(checked({**BODY, "tools": [WEATHER], "tool_choice": choice}))) is kind
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 50, 100])
-def test_any_cut_of_the_bytes_gives_the_same_events(size: int) -> None:
-    chunks = [GOOD[start : start + size] for start in range(0, len(GOOD), size)]
-    guard = EventGuard("b", MessageEvents())
-    assert through(guard, *chunks) == through(EventGuard("b", MessageEvents()), GOOD)
-    assert (guard.over, guard.prompt_tokens, guard.completion_tokens) == (True, 3, 2)
-
-
-def test_deltas_pass_as_the_bytes_that_came() -> None:
-    guard = EventGuard("b", MessageEvents())
-    guard.feed(event(STARTED) + event(TEXT))
-    odd = event(DELTA).replace("é".encode(), b"\\u00e9")
-    assert guard.feed(odd * 3) == odd * 3
-
-
-def test_a_message_whose_stop_was_lost_is_whole() -> None:
-    events = through(EventGuard("b", MessageEvents()), GOOD[: GOOD.index(b"event: message_stop")])
-    assert events[-1] == STOP
-
-
-@pytest.mark.parametrize("text", ['{"city": "Os', '{"a":' * 100_000])
-def test_the_input_of_a_call_that_is_no_json_is_empty(text: str) -> None:
-    assembler = MessageAssembler()
-    assembler.add({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})
-    delta = {"type": "input_json_delta", "partial_json": text}
-    assembler.add({"type": "content_block_delta", "index": 0, "delta": delta})
-    assert assembler.result()["content"] == [{"type": "tool_use", "input": {}}]
-
-
-BEGUN = event(STARTED) + event(TEXT) + event(DELTA)
-WRONG: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "before the answer was finished"),
-    "no end": (BEGUN, "before the answer was finished"),
-    "half an event": (BEGUN + event(DELTA)[:-9], "before the answer was finished"),
-    "a stop without a reason": (BEGUN + event(STOPPED) + event(STOP), "before the answer was finished"),
-    "no JSON": (BEGUN + event(DELTA).replace(b'"}}', b"}}"), "is not JSON"),
-    "no object": (BEGUN + b"data: 3\n\n", "is not JSON"),
-    "a delta without a block": (event(STARTED) + event(DELTA), "no part of an answer"),
-    "a delta of another block": (BEGUN + event({**DELTA, "index": 1}), "no part of an answer"),
-    "a block without a message": (event(TEXT), "no part of an answer"),
-    "the engine's error": (BEGUN + b'data: {"error":{"code":500,"message":"boom"}}\n\n', "boom"),
-    "anthropic's error": (BEGUN + event({"type": "error", "error": {"type": "api_error", "message": "boom"}}), "boom"),
-}
-
-
-@pytest.mark.parametrize(("raw", "words"), WRONG.values(), ids=WRONG)
-def test_a_stream_that_fails_never_ends_well(raw: bytes, words: str) -> None:
-    guard = EventGuard("b", MessageEvents())
-    assert b"message_stop" not in guard.feed(raw)
-    with pytest.raises(BackendFailed, match=words):
-        guard.end()
