@@ -49,6 +49,8 @@ class NotebookPage:
         if self._is_lab:
             self.page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         else:
+            # Its indicator says "idle" also before there is a kernel.
+            self.page.locator(".jp-KernelName").get_by_text("Python 3 (ipykernel)").wait_for()
             self.page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
 
     def cell(self, index: int) -> Locator:
