@@ -12,7 +12,7 @@ from tools.embed.sections import labels, sections
 #: The documentation changes more often than the model.
 MARGIN = 0.05
 #: The table's shares: a right section is the first, or among three.
-EXPECTED = {"looked at": (0.961, 1.0), "not looked at": (0.939, 0.991)}
+EXPECTED = {"looked at": (0.961, 1.0), "not looked at": (0.948, 0.983)}
 
 
 def test_it_finds_the_right_section_as_often_as_it_did() -> None:
