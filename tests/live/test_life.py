@@ -70,12 +70,14 @@ def test_a_terminated_server_ends_cleanly_and_leaves_no_engine(start_server):
     server = start_server()
     engines = with_engine(server)
 
+    # Other extensions may warn of their own at the start.
+    begun = len(server.log())
     server.process.terminate()
 
     assert server.process.wait(60) == 0
     assert gone(engines)
     assert "Traceback" not in server.log()
-    assert "Warning" not in server.log()
+    assert "Warning" not in server.log()[begun:]
 
 
 def test_a_killed_engine_is_replaced_for_the_next_request(start_server):
