@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     )
     with live:
         yield live
-    assert "uvloop" in live.log()
+    assert "<uvloop." in live.log()
 
 
 def streamed(server: LiveServer) -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.notebook.node import run
+from tests.notebook.pages import PAGE, Play
 
-Play = Callable[..., Any]
-
-PAGE = Path(__file__).with_name("fake_page.js").read_text(encoding="utf-8")
 BEGIN = """
 const model = new FakeModel();
 const session = new Session(model);
