@@ -46,11 +46,16 @@ class EventReader:
 
     def parsed(self, block: bytes) -> list[dict[str, Any]]:
         """Whole events; comments are passed over. Ends early where the stream is `over`."""
+        line = self.parsed_line(block)
+        return [parsed for _, parsed in self.read(block) if parsed is not None] if line is None else line
+
+    def parsed_line(self, block: bytes) -> list[dict[str, Any]] | None:
+        """`parsed` of one event on one line, as nearly all are: nothing has to be put together. None for all else."""
         if block == DONE:
             self.over = True
             return []
         if not _is_one_object(block):
-            return [parsed for _, parsed in self.read(block) if parsed is not None]
+            return None
         parsed = self._understood(block[len(_DATA) :])
         return [] if parsed is None else [parsed]
 
@@ -102,7 +107,6 @@ def finite(value: object) -> float:
 
 
 def _is_one_object(block: bytes) -> bool:
-    """Whether it is one event on one line, as nearly all are: nothing has to be put together."""
     return block.startswith(b"data: {") and block.find(b"\n") == len(block) - 2 and b"\r" not in block
 
 

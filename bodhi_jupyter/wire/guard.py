@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from .events import EventReader
@@ -105,18 +105,28 @@ class StreamGuard:
             plain = self._plain.end_in(block, read)
             passed.append(block[read:plain])
             read = behind_next(block, plain)
-            passed += self._inspect(block[plain:read])
+            if plain < read:
+                passed += self._inspect(block[plain:read])
         return b"".join(passed)
 
-    def _inspect(self, block: bytes) -> Iterator[bytes]:
+    def _inspect(self, block: bytes) -> Iterable[bytes]:
+        """What may be passed on of one event that is not plain; of all, where their lines end otherwise than usual."""
+        line = self._events.parsed_line(block)
+        if line is None:
+            return self._inspect_each(block)
+        return [block for parsed in line if self._is_for_caller(parsed)]
+
+    def _inspect_each(self, block: bytes) -> Iterator[bytes]:
         for event, parsed in self._events.read(block):
             if event.data is None or parsed is None:
                 yield comment("waiting")
-            else:
-                self._note(parsed)
-                if self._hides_usage and parsed.get("choices") == [] and isinstance(parsed.get("usage"), dict):
-                    continue
+            elif self._is_for_caller(parsed):
                 yield data_event(event.data)
+
+    def _is_for_caller(self, chunk: Mapping[str, Any]) -> bool:
+        """Take note of the chunk; whether the caller is to have it."""
+        self._note(chunk)
+        return not (self._hides_usage and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict))
 
     def _note(self, chunk: Mapping[str, Any]) -> None:
         choices = chunk.get("choices")
