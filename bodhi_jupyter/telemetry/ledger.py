@@ -85,7 +85,8 @@ class Ledger:
         if record.dialect == "bodhi" or self._stopping.is_set():
             return
         self._waiting.append(record)
-        self._give_up_too_many()
+        if len(self._waiting) > MAX_WAITING:
+            self._give_up_too_many()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
             self._thread.start()
