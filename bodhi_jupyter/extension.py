@@ -137,8 +137,8 @@ class BodhiExtension(BodhiCommand):
         "user has set any of them.",
     ).tag(config=True)
     kernel_url = Unicode(
-        help="The address of this server for kernels, where the loopback address does not serve: remote kernels, "
-        "TLS, a Unix socket."
+        help="The address of this server for kernels, its base URL included, where the loopback address does not "
+        "serve: remote kernels, TLS, a Unix socket."
     ).tag(config=True)
 
     @default("backend_url")
