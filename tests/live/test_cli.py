@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 
 from tests.fakes.llama import nobody_listening
@@ -139,6 +140,19 @@ def test_the_exports_lead_a_terminals_programs_here(server: LiveServer):
 
     assert said.returncode == 0, said.stderr
     assert said.stdout == "answered by guide\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sh is not at home there")
+def test_a_notebook_that_no_server_runs_has_its_key_from_the_terminal(server: LiveServer):
+    asked = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ASK)])
+    nbformat.write(asked, server.root / "asked.ipynb")
+    script = 'eval "$(jupyter bodhi env)" && jupyter execute asked.ipynb --output answered.ipynb'
+
+    said = run(["sh", "-c", script], server.environment, server.root)
+
+    assert said.returncode == 0, said.stderr
+    (output,) = nbformat.read(server.root / "answered.ipynb", as_version=4).cells[0].outputs
+    assert output.text == "answered by guide\n"
 
 
 @pytest.mark.parametrize(
