@@ -85,8 +85,7 @@ class Ledger:
         if record.dialect == "bodhi" or self._stopping.is_set():
             return
         self._waiting.append(record)
-        if len(self._waiting) > MAX_WAITING:
-            self._give_up_too_many()
+        self._give_up_too_many()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
             self._thread.start()
