@@ -10,7 +10,7 @@ import pytest
 from bodhi_jupyter.wire.errors import BackendFailed
 from bodhi_jupyter.wire.openai import ChatRequest, parse_chat
 from bodhi_jupyter.wire.repair_answers import AnswerRepairs, ChatGuard
-from bodhi_jupyter.wire.sse import DONE
+from bodhi_jupyter.wire.sse import DONE, is_done, iter_events
 from tests.fakes.behaviours import chat_answer, chat_chunk, chat_events, event
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "number", "maximum": 1}}, "required": ["a"]}
@@ -137,6 +137,25 @@ class TestStream:
         guard.feed(chat_events()[0])
         block = chat_events()[1]
         assert guard.feed(block) is block
+
+    @pytest.mark.parametrize("cut", ["\n", "\r\n"])
+    def test_an_event_of_several_lines_says_the_same_as_on_one(self, cut: str) -> None:
+        end = chat_chunk({}, "stop")
+        several = end.decode().strip().replace(',"', f',{cut}data: "') + cut * 2
+        assert several.count("data: ") > 1
+        (passed, done) = iter_events(through(chat(), several.encode(), DONE))
+        assert json.loads(passed.data or b"") == parsed(end + DONE)[0]
+        assert is_done(done)
+
+    @pytest.mark.parametrize("wanted", [True, False])
+    @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+    def test_usage_alone_is_for_who_asked_for_it(self, wanted: bool, end: bytes) -> None:
+        counts = {"prompt_tokens": 7, "completion_tokens": 3}
+        usage = event({"choices": [], "usage": counts}).replace(b"\n\n", end)
+        guard = ChatGuard(chat(stream=True, stream_options={"include_usage": wanted}), "b")
+        guard.feed(chat_chunk({}, "stop"))
+        assert (b"usage" in guard.feed(usage)) is wanted
+        assert (guard.prompt_tokens, guard.completion_tokens) == (7, 3)
 
     def test_words_of_the_model_are_no_keys(self) -> None:
         text = '"role":"assistant","content":null "reasoning_content":"x" \\"reasoning_content\\":\\"x\\"'
