@@ -281,7 +281,12 @@ def _models(server: RunningServer) -> Iterator[Finding]:
             seconds=ANSWER_SECONDS,
         )
     except Unreachable as error:
-        yield Finding(Verdict.WRONG, f"The default model did not answer: {error}.", "A large model takes long to load")
+        yield Finding(
+            Verdict.WRONG,
+            f"The default model did not answer: {error}.",
+            "A large model takes long to load; one that hangs is ended by POST /bodhi/v1/models/NAME/stop, or by Stop "
+            "now in the panel",
+        )
         return
     yield Finding(Verdict.OK, f"Models: {', '.join(names) or 'none'}.")
     if answer.status != 200:

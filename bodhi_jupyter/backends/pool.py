@@ -94,7 +94,8 @@ class LocalPool:
             yield Lease(engine.address, alias.name)
         except (BackendFailed, BackendUnavailable) as error:
             if await _has_died(engine, error):
-                raise _meaning_of(error)(engine.why_it_died()) from None
+                why = f"The model {alias.name!r} was stopped." if resident.is_stopped else engine.why_it_died()
+                raise _meaning_of(error)(why) from None
             raise
         finally:
             self._release(resident, self._keep_alive_of(alias, keep_alive))
@@ -125,6 +126,23 @@ class LocalPool:
         """Unload the alias once its leases end, if it is loaded; does not wait."""
         self._residents.retire(name, reason)
 
+    async def stop(self, name: str) -> bool:
+        """End the alias's engine at once, with the requests that it answers, and wait for that; False if it had none.
+
+        It is for an engine that hangs. Whoever waits for a load that is stopped is refused; whoever waits for a
+        loaded one to end has the next.
+        """
+        resident = self._residents.by_name.get(name)
+        if resident is None:
+            return False
+        resident.is_stopped = True
+        if resident.state is State.LOADING:
+            refusal = BackendUnavailable(f"The model {name!r} was stopped while it was loaded.")
+            self._queue.refuse_all(resident, refusal)
+        self._residents.stop(resident, "stopped")
+        await resident.gone.wait()
+        return True
+
     @contextmanager
     def withheld(self, name: str) -> Iterator[None]:
         """Nobody is let to the alias while the context is open: its file is about to go."""
@@ -133,6 +151,10 @@ class LocalPool:
             yield
         finally:
             self._withheld.discard(name)
+
+    def holds(self, name: str) -> bool:
+        """Whether an engine of this alias is there, in whatever state."""
+        return name in self._residents.by_name
 
     def as_held(self, alias: Alias) -> Alias:
         """The alias with the context that its requests have now: the largest that was requested of its engine."""

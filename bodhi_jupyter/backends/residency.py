@@ -149,6 +149,8 @@ class Resident:
     retiring: str = ""
     #: It drains for a load that waits, and stays if nobody waits any more.
     makes_room: bool = False
+    #: Somebody ended it, whoever used it.
+    is_stopped: bool = False
 
     @property
     def name(self) -> str:

@@ -111,6 +111,7 @@ class Residents:
             resident.engine = await self._start(resident.name, resident.target)
         except asyncio.CancelledError:
             self._forget(resident)
+            self._on_change()
             raise
         except Exception as error:
             if not isinstance(error, GatewayError):

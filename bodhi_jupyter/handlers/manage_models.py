@@ -1,4 +1,4 @@
-"""``/bodhi/v1/models/{name}/load|unload``: local models by hand."""
+"""``/bodhi/v1/models/{name}/load|unload|stop``: local models by hand."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ class _LocalModelHandler(GatewayHandler):
                 param="name",
             )
         return alias
+
+    async def held_name(self, name: str) -> str:
+        """The name of the local alias; also of one whose file is gone, while it is in memory.
+
+        Raises:
+            GatewayError: as `local_alias`.
+        """
+        return name if self.gateway.pool.holds(name) else (await self.local_alias(name)).name
 
     def answer_state(self, name: str) -> None:
         state = self.gateway.pool.states().get(name, ModelState("idle"))
@@ -58,13 +66,29 @@ class UnloadHandler(_LocalModelHandler):
         await self.work(self._unload(name))
 
     async def _unload(self, name: str) -> None:
-        alias = await self.local_alias(name)
-        await self.gateway.pool.unload(alias.name)
-        self.answer_state(alias.name)
+        held = await self.held_name(name)
+        await self.gateway.pool.unload(held)
+        self.answer_state(held)
+
+
+class StopHandler(_LocalModelHandler):
+    """``POST /bodhi/v1/models/{name}/stop``."""
+
+    @web.authenticated
+    @authorized
+    async def post(self, name: str) -> None:
+        """End its engine at once, with the requests that it answers: for one that hangs."""
+        await self.work(self._stop(name))
+
+    async def _stop(self, name: str) -> None:
+        held = await self.held_name(name)
+        await self.gateway.pool.stop(held)
+        self.answer_state(held)
 
 
 default_handlers = [
     (r"/bodhi/v1/models", WatchedModelsHandler),
     (r"/bodhi/v1/models/(.+)/load", LoadHandler),
     (r"/bodhi/v1/models/(.+)/unload", UnloadHandler),
+    (r"/bodhi/v1/models/(.+)/stop", StopHandler),
 ]

@@ -60,6 +60,10 @@ class Management:
         """Unload a local model once nobody uses it."""
         return _object(await self._ask("POST", f"/bodhi/v1/models/{_path(name)}/unload"))
 
+    async def stop(self, name: str) -> Document:
+        """End a local model's engine at once, with the requests that it answers."""
+        return _object(await self._ask("POST", f"/bodhi/v1/models/{_path(name)}/stop"))
+
     async def alias(self, name: str) -> tuple[Document, str]:
         """An alias file and its entity tag."""
         answer = await self._ask("GET", f"/bodhi/v1/aliases/{_path(name)}")

@@ -81,6 +81,7 @@ class ModelBrowser(widgets.VBox):
                 "Use": self._use,
                 "Load": self._load,
                 "Unload": self._unload,
+                "Stop now": self._stop,
                 "Edit": self._edit,
                 "Copy": self._ask_for_copy,
                 "Delete": self._ask_for_deletion,
@@ -269,6 +270,10 @@ class ModelBrowser(widgets.VBox):
     def _unload(self) -> None:
         name = self.selected
         self._start(self._with(name, "Unloading", self._management.unload(name), "is unloaded"))
+
+    def _stop(self) -> None:
+        name = self.selected
+        self._start(self._with(name, "Stopping", self._management.stop(name), "is stopped"))
 
     # -- forms -----------------------------------------------------------------------------------------------
 

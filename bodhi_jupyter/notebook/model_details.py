@@ -13,7 +13,8 @@ from .text import element, markup
 _TOOLTIPS = {
     "Use": "Ask it in the chat and in cells",
     "Load": "Load it into memory now, and not with the first question",
-    "Unload": "Free its memory",
+    "Unload": "Free its memory when its requests have ended",
+    "Stop now": "End it with the requests that it answers: it hangs, or loads for too long",
     "Edit": "Change this alias",
     "Copy": "Make an alias of the same model",
     "Delete": "Remove this alias; its model stays",
@@ -39,7 +40,8 @@ class ModelDetails(widgets.VBox):
     """One model, and its buttons.
 
     Args:
-        actions: what each button does, by its label: Use, Load, Unload, Edit, Copy, Delete.
+        actions: what each button does, by its label: Use, Load, Unload, Stop now, Edit, Copy,
+            Delete.
     """
 
     def __init__(self, actions: dict[str, Callable[[], None]]) -> None:
@@ -72,6 +74,7 @@ class ModelDetails(widgets.VBox):
             "Use": row.state != MISSING and row.writes,
             "Load": rights.local and not loaded,
             "Unload": rights.local and loaded,
+            "Stop now": rights.local and row.state in {"loading", "finishing"},
             "Edit": rights.writable,
             "Delete": rights.writable,
         }

@@ -275,8 +275,18 @@ class TestByHand:
         loaded = await client.post(f"/bodhi/v1/models/{name}/load")
         assert loaded.json() == {"id": "org/mine:1", "state": "loaded", "expires_in": None}
 
+    async def test_what_is_loaded_can_be_unloaded_after_its_file_was_removed(self, client, models_folder) -> None:
+        for action in ("unload", "stop"):
+            write_tiny_random(models_folder / "mini.gguf", seed=1)
+            assert (await client.post("/bodhi/v1/models/mini/load")).status_code == 200
+            (models_folder / "mini.gguf").unlink()
+            assert "mini" not in await listed(client, "?refresh=true")
+            answer = await client.post(f"/bodhi/v1/models/mini/{action}")
+            assert (answer.status_code, answer.json()) == (200, {"id": "mini", "state": "idle", "expires_in": None})
+            assert "mini" not in (await client.get("/bodhi/health")).json()["models"]
+
     async def test_an_unknown_model(self, client, error_of) -> None:
-        for action in ("load", "unload"):
+        for action in ("load", "unload", "stop"):
             response = await client.post(f"/bodhi/v1/models/nope/{action}")
             assert response.status_code == 404
             assert error_of(response)["code"] == "model_not_found"
@@ -315,7 +325,7 @@ class TestRemote:
         return {"backend_url": fake.url, "backend_api_key": "backend-secret"}
 
     async def test_its_own_server_loads_it(self, client, error_of) -> None:
-        for action in ("load", "unload"):
+        for action in ("load", "unload", "stop"):
             response = await client.post(f"/bodhi/v1/models/fake-model/{action}")
             assert response.status_code == 400
             assert "'backend'" in error_of(response)["message"]

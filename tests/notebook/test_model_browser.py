@@ -187,6 +187,20 @@ def test_loading_says_how_it_went(browser, begun, api, server):
     assert not buttons(browser)["Load"].disabled
 
 
+@pytest.mark.parametrize(("state", "shown"), [("loading", True), ("loaded", False), ("draining", True)])
+def test_what_hangs_can_be_stopped(browser, begun, api, server, state, shown):
+    api.models = [model("found", "local", state=state)]
+    start(browser.look()).result(10)
+    browser.selected = "found"
+    finish(begun)
+    assert ("Stop now" in buttons(browser)) is shown
+    if shown:
+        buttons(browser)["Stop now"].click()
+        finish(begun)
+        assert "found is stopped." in browser.message.value
+        assert "POST /bodhi/v1/models/found/stop" in asked(server)
+
+
 def test_pulls_under_way_can_be_cancelled_and_stay_to_their_end(browser, begun, api, server):
     pull = {
         "id": "p1",

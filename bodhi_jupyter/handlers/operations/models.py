@@ -101,4 +101,15 @@ OPERATIONS = [
         replies={200: Reply("It is gone.", LocalModelState, {"id": "guide", "state": "idle", "expires_in": None})},
         errors=(400, 404, *ALWAYS),
     ),
+    Operation(
+        route="POST /bodhi/v1/models/{model}/stop",
+        tag=TAG,
+        summary="Stop a local model",
+        description="Ends its engine at once, and with it the requests that it answers: for an engine that hangs, or a "
+        "load that lasts too long.",
+        dialect=OPENAI,
+        parameters=[MODEL],
+        replies={200: Reply("It is gone.", LocalModelState, {"id": "guide", "state": "idle", "expires_in": None})},
+        errors=(400, 404, *ALWAYS),
+    ),
 ]
