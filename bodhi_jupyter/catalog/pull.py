@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,6 +41,9 @@ class Source(Protocol):
 
     def plan(self, wanted: PullName) -> Plan:
         """What is to be got."""
+
+    def check_space(self, plan: Plan, under_way: Iterable[Plan]) -> None:
+        """See that there is room for it beside those under way."""
 
     def fetch(self, plan: Plan, file: HubFile, got: Callable[[int], None], cancelled: threading.Event) -> bool:
         """Get one file; whether it is to be verified."""
@@ -109,6 +112,8 @@ class Pulls:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="bodhi-pull")
         self._running: dict[str, _Pull] = {}
         self._finished: deque[_Pull] = deque(maxlen=_REMEMBERED)
+        self._planned: dict[str, Plan] = {}
+        self._planning = threading.Lock()
         self._closing = False
 
     async def follow(self, name: str) -> AsyncGenerator[Line, None]:
@@ -199,6 +204,7 @@ class Pulls:
             _log.exception("The pull of %r failed", str(pull.wanted))
             failure = InternalError("the pull failed; the server's log says why")
         del self._running[pull.id]
+        self._planned.pop(pull.id, None)
         self._finished.append(pull)
         pull.end(failure)
 
@@ -206,6 +212,9 @@ class Pulls:
         """All of a pull that blocks, in its thread."""
         _raise_if(pull.cancelled)
         plan = self._source.plan(pull.wanted)
+        with self._planning:  # the room that is free now is also what the others are about to fill
+            self._source.check_space(plan, self._planned.copy().values())
+            self._planned[pull.id] = plan
         pull.total = sum(file.size for file in plan.files)
         say(_FIRST_LINE)
         for file in plan.files:

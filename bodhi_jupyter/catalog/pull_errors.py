@@ -73,10 +73,11 @@ class NotEnoughSpace(GatewayError):
     default_code = "disk_full"
 
     @classmethod
-    def measured(cls, needed: int, free: int) -> NotEnoughSpace:
-        """The error, with both sizes in bytes."""
+    def measured(cls, needed: int, free: int, promised: int = 0) -> NotEnoughSpace:
+        """The error, with all sizes in bytes: `promised` is what other pulls are going to take."""
+        beside = f" beside the {_gigabytes(promised)} of other pulls" if promised else ""
         return cls(
-            f"not enough disk space: {_gigabytes(needed)} are to be downloaded and some is to stay free, "
+            f"not enough disk space: {_gigabytes(needed)} are to be downloaded{beside} and some is to stay free, "
             f"but only {_gigabytes(free)} are free where the Hugging Face cache is"
         )
 

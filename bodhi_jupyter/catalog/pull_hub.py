@@ -12,7 +12,7 @@ import hashlib
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,20 +99,32 @@ class Hub:
         self._retry_seconds = retry_seconds
 
     def plan(self, wanted: PullName) -> Plan:
-        """What `wanted` stands for in the hub now, with the right to it and room on the disk checked.
+        """What `wanted` stands for in the hub now, with the right to it checked.
 
         Raises:
             FileDoesNotExist: there is no such repository or file.
             AccessRefused: it is gated or private, or the token is not valid.
             HubUnreachable: the hub does not answer, or the environment forbids to ask it.
-            NotEnoughSpace: the disk is too full.
         """
         if is_offline(self._environ):
             raise HubRefused.because("the environment forbids downloads (HF_HUB_OFFLINE)")
         with hub_errors(wanted.repo):
-            plan = self._plan(wanted)
-        self._check_space(plan)
-        return plan
+            return self._plan(wanted)
+
+    def check_space(self, plan: Plan, under_way: Iterable[Plan]) -> None:
+        """See that there is room on the disk for what `plan` lacks, beside what those under way still lack.
+
+        Raises:
+            NotEnoughSpace: there is not.
+        """
+        lacked = self._lacked(plan)
+        if not lacked:
+            return
+        others = {blob: size for other in under_way for blob, size in self._lacked(other).items() if blob not in lacked}
+        folder = next(folder for folder in (self._cache, *self._cache.parents) if folder.exists())
+        free, needed, promised = shutil.disk_usage(folder).free, sum(lacked.values()), sum(others.values())
+        if free < needed + promised + MARGIN_BYTES:
+            raise NotEnoughSpace.measured(needed, free, promised)
 
     def fetch(self, plan: Plan, file: HubFile, got: Callable[[int], None], cancelled: threading.Event) -> bool:
         """Bring the content of `file` into the cache, from where an earlier attempt ended; unchecked yet.
@@ -213,17 +225,10 @@ class Hub:
             files.append(HubFile(path, size, etag))
         return Plan(repo, commit, tuple(files))
 
-    def _check_space(self, plan: Plan) -> None:
-        missing = 0
-        for file in plan.files:
-            if not self._is_here(plan, file):
-                missing += max(0, file.size - _size(_partial(self._blob(plan, file))))
-        if missing == 0:
-            return
-        folder = next(folder for folder in (self._cache, *self._cache.parents) if folder.exists())
-        free = shutil.disk_usage(folder).free
-        if free < missing + MARGIN_BYTES:
-            raise NotEnoughSpace.measured(missing, free)
+    def _lacked(self, plan: Plan) -> dict[Path, int]:
+        """The contents that are still to come, and how many bytes of each."""
+        blobs = {self._blob(plan, file): file for file in plan.files if not self._is_here(plan, file)}
+        return {blob: max(0, file.size - _size(_partial(blob))) for blob, file in blobs.items()}
 
     # -- one file --------------------------------------------------------------------------------------------
 

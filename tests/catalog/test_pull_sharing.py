@@ -1,17 +1,20 @@
 """Several who want one model: they share its download, which ends with the last of them."""
 
 import asyncio
+import shutil
 import threading
+from collections import namedtuple
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from bodhi_jupyter.catalog.pull import PullNotFound, Pulls
-from bodhi_jupyter.catalog.pull_errors import DigestMismatch, PullCancelled
-from bodhi_jupyter.catalog.pull_hub import Hub
+from bodhi_jupyter.catalog.pull_errors import DigestMismatch, NotEnoughSpace, PullCancelled
+from bodhi_jupyter.catalog.pull_hub import MARGIN_BYTES, Hub
 from bodhi_jupyter.catalog.pull_names import parse_pull_name
 from tests.catalog.pulling import CONTENT, NAME, REPO, blobs, lines_of, pull, run
-from tests.fakes.hub import PIECE
+from tests.fakes.hub import PIECE, sha256
 
 
 def test_the_last_one_to_leave_stops_the_download(hub, cache):
@@ -61,6 +64,48 @@ def test_two_callers_share_one_download(hub, cache):
     assert first[-1] == second[-1] == {"status": "success"}
     assert second[0] == {"status": "pulling manifest"}
     assert hub.ranges() == [None]
+
+
+def test_pulls_under_way_leave_their_room_to_nobody_else(hub, cache, monkeypatch):
+    """One file fits on the disk, and nothing beside it: the second pull is refused before the first has all."""
+    hub.add("org/other-GGUF", {"other-Q4_K_M.gguf": CONTENT[::-1]})
+    hub.script.hold_after = 5 * PIECE
+    usage = namedtuple("usage", "total used free")
+
+    def measured(path: Path) -> usage:
+        return usage(10**12, 0, MARGIN_BYTES + len(CONTENT) + 1000 - sum(blobs(cache).values()))
+
+    monkeypatch.setattr(shutil, "disk_usage", measured)
+
+    async def main(pulls: Pulls) -> None:
+        first = asyncio.create_task(lines_of(pulls))
+        await asyncio.to_thread(hub.script.held.wait)
+        with pytest.raises(NotEnoughSpace, match=r"beside the 0\.0 GB of other pulls"):
+            async with asyncio.timeout(20):
+                await lines_of(pulls, "org/other-GGUF")
+        hub.script.release.set()
+        assert (await first)[-1] == {"status": "success"}
+
+    run(main, hub, cache)
+    assert blobs(cache) == {sha256(CONTENT): len(CONTENT)}
+
+
+def test_pulls_of_the_same_content_need_its_room_once(hub, cache, monkeypatch):
+    """A projector that two quantizations share, say."""
+    hub.repos[REPO].files["tiny-Q8_0.gguf"] = CONTENT
+    hub.script.hold_after = 5 * PIECE
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 0, MARGIN_BYTES + len(CONTENT)))
+
+    async def main(pulls: Pulls) -> None:
+        first = asyncio.create_task(lines_of(pulls))
+        await asyncio.to_thread(hub.script.held.wait)
+        second = asyncio.create_task(lines_of(pulls, f"{REPO}:Q8_0"))
+        await asyncio.to_thread(hub.script.release.wait, 0.2)
+        hub.script.release.set()
+        assert (await first)[-1] == (await second)[-1] == {"status": "success"}
+
+    run(main, hub, cache)
 
 
 def test_a_cancelled_pull_tells_those_who_follow(hub, cache):

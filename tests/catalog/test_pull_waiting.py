@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
@@ -30,6 +30,9 @@ class HeldSource:
     def plan(self, wanted: PullName) -> Plan:
         self._hold("plan")
         return Plan(wanted.repo, "c" * 40, (HubFile("x.gguf", 7, "e" * 64),))
+
+    def check_space(self, plan: Plan, under_way: Iterable[Plan]) -> None:
+        pass
 
     def fetch(self, plan: Plan, file: HubFile, got: Callable[[int], None], cancelled: threading.Event) -> bool:
         got(file.size)
