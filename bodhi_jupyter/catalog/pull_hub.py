@@ -287,7 +287,8 @@ class Hub:
     # -- the cache -------------------------------------------------------------------------------------------
 
     def _is_here(self, plan: Plan, file: HubFile) -> bool:
-        return self._blob(plan, file).exists() or lies_in_snapshot(self._entry(plan, file), file.size)
+        """Whether the cache has all of it: of a machine that lost its power it may have a part."""
+        return _size(self._blob(plan, file)) == file.size or lies_in_snapshot(self._entry(plan, file), file.size)
 
     def _folder(self, plan: Plan) -> Path:
         return self._cache / f"models--{plan.repo.replace('/', '--')}"

@@ -199,6 +199,18 @@ def test_what_is_here_needs_no_room(hub, cache, monkeypatch):
     assert pull(hub, cache)[-1] == {"status": "success"}
 
 
+@pytest.mark.parametrize("left", [0, 1000])
+def test_a_content_that_is_not_whole_is_brought_again(hub, cache, left):
+    """The machine lost its power before all was written, or somebody's copy broke off."""
+    pull(hub, cache)
+    (blob,) = cache.glob("models--*/blobs/*")
+    blob.write_bytes(CONTENT[:left])
+    assert pull(hub, cache)[-1] == {"status": "success"}
+    (model,) = ModelFolders([cache]).scan().models
+    assert model.path.read_bytes() == CONTENT
+    assert blobs(cache) == {sha256(CONTENT): len(CONTENT)}
+
+
 def test_parts_and_projector_come_together(hub, cache):
     parts = {f"Q8_0/big-Q8_0-0000{number}-of-00002.gguf": bytes([number]) * 9000 for number in (1, 2)}
     hub.add("org/big", {**parts, "mmproj-big-F16.gguf": b"projector" * 100})
