@@ -205,7 +205,7 @@ class EngineProcess:
         self._answer = answer
         if "port" in self._answer:
             self._tell_loop(self._answered.set)
-        self.returncode = popen.wait()
+        self.returncode = _signal_as_negative(popen.wait())
         _kill_group(popen.pid)
         log_reader.join(_LAST_LINES)
         assert popen.stdin is not None
@@ -256,6 +256,11 @@ def _kill_group(pid: int) -> None:
     if sys.platform != "win32":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+
+
+def _signal_as_negative(code: int) -> int:
+    """An exit code as `subprocess` has it, also where a watcher passed on that a signal ended what it watches."""
+    return 128 - code if code - 128 in set(signal.Signals) else code
 
 
 def _ending(returncode: int | None) -> str:

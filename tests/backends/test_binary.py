@@ -20,13 +20,16 @@ from bodhi_jupyter.wire.errors import BackendUnavailable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the script needs a shebang line")
 
-#: Loads (answering 503 on /health) until it was asked three times; its ways to fail are `--stuck`, `--mute`, `--crash`.
+#: Loads (answering 503 on /health) until it was asked three times; its ways to fail are `--stuck`, `--mute`,
+#: `--crash`, `--killed`.
 FAKE = """#!{python}
-import http.server, json, os, sys, time
+import http.server, json, os, signal, sys, time
 
 def option(name):
     return sys.argv[sys.argv.index(name) + 1]
 
+if "--killed" in sys.argv:
+    os.kill(os.getpid(), signal.SIGKILL)
 if "--crash" in sys.argv:
     print("llama_model_load: error loading model: cannot read " + option("--model"), file=sys.stderr)
     sys.exit(3)
@@ -134,8 +137,20 @@ def test_it_dies_with_its_watcher_and_the_watcher_with_it(binary: BinaryLauncher
         told = await facts(process)
         os.kill(told["pid"], signal.SIGKILL)
         await process.exited.wait()
-        assert process.returncode == 128 + signal.SIGKILL
+        assert process.returncode == -signal.SIGKILL
+        assert process.why_it_died() == (
+            "The engine of the model 'tiny' ended unexpectedly: its process was ended by SIGKILL, perhaps for lack of "
+            "memory."
+        )
         await process.stop()
+
+    asyncio.run(main())
+
+
+def test_a_load_that_is_killed_says_so(binary: BinaryLauncher, tiny_model: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(BackendUnavailable, match="was ended by SIGKILL, perhaps for lack of memory"):
+            await start(binary, tiny_model, extra_args=["--killed"])
 
     asyncio.run(main())
 
