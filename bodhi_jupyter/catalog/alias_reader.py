@@ -97,7 +97,9 @@ class AliasReader:
             try:
                 read = self._read_file(path)
             except FileNotFoundError:
-                continue  # gone since the folder was listed
+                if path.is_symlink():
+                    broken.append(BrokenFile(path.name, None, "it is a link to a file that is not there"))
+                continue  # or gone since the folder was listed
             except OSError as error:
                 broken.append(BrokenFile(path.name, None, f"the file cannot be read ({error.strerror})"))
                 continue

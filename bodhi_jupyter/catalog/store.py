@@ -215,7 +215,8 @@ class AliasStore:
             if problem := explain_unwritable(alias):
                 raise _invalid(problem)
             raise InternalError("The alias was not written: its file would not say the same.")
-        _replace(path, data)
+        # Where it is a link, its owner keeps the file elsewhere.
+        _replace(path.resolve() if path.is_symlink() else path, data)
         return StoredAlias(alias, etag_of(data), path.stat().st_mtime_ns / 1e9, path, writable=True)
 
     @contextmanager

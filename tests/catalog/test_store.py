@@ -130,7 +130,27 @@ def test_links_that_lead_nowhere_hide_nothing(store, folder):
     except OSError:
         pytest.skip("no links here")
     assert names(store) == ["b"]
-    assert [broken.name for broken in store.list().broken] == ["a.yaml"]
+    assert [broken.name for broken in store.list().broken] == ["a.yaml", "c.yaml"]
+    assert str(store.list().broken[1]) == "c.yaml: it is a link to a file that is not there"
+
+
+@pytest.mark.parametrize("new_name", ["a", "b"])
+def test_a_file_that_is_a_link_stays_one(store, folder, tmp_path, new_name):
+    """Its owner keeps it elsewhere, under version control say."""
+    kept = put(tmp_path, "kept.yaml", "# mine\nalias: a\npath: m\n")
+    folder.mkdir(exist_ok=True)
+    try:
+        (folder / "a.yaml").symlink_to(kept)
+    except OSError:
+        pytest.skip("no links here")
+    store.update("a", {"alias": new_name, "path": "n"})
+    assert kept.read_text() == f"# mine\nalias: {new_name}\npath: n\n"
+    assert [path.name for path in folder.glob("*.yaml")] == [f"{new_name}.yaml"]
+    assert (folder / f"{new_name}.yaml").readlink() == kept
+    assert store.get(new_name).file.path == "n"
+    store.delete(new_name)
+    assert kept.exists()
+    assert names(store) == []
 
 
 def test_an_unreadable_file_is_told(store, folder):
