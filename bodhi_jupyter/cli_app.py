@@ -14,8 +14,13 @@ class BodhiCommand(ExtensionApp):
     """What the command line adds to a server extension."""
 
     description = (
-        "Starts a server that answers OpenAI's, Ollama's and Anthropic's APIs, from llama.cpp, without JupyterLab."
+        "Starts a server that answers OpenAI's, Ollama's and Anthropic's APIs, from llama.cpp, without JupyterLab. "
+        "It takes Jupyter's own options, too, --port and --ip among them: `jupyter server --help` lists them."
     )
+    examples = """
+jupyter bodhi --port 8890
+jupyter bodhi --BodhiExtension.backend_url=http://127.0.0.1:8080
+"""
     subcommand_description = "`jupyter bodhi SUBCOMMAND --help` says more of each. Without one a server starts."
     subcommands = {  # noqa: RUF012 - traitlets reads a plain dict
         name: (f"bodhi_jupyter.{command}", description)  # by name: a server imports none of them
