@@ -84,11 +84,7 @@ def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterat
     for server in servers:
         yield Section(f"The server {server.url}, in {server.root}", list(_server(server)))
     if not servers:
-        where = f"on port {port} " if port else ""
-        nobody = Finding(
-            Verdict.NOTE, f"No Jupyter server of yours {where}is running.", "Start one: jupyter lab, or jupyter bodhi"
-        )
-        yield Section("Servers", [nobody])
+        yield Section("Servers", [_nobody(port)])
 
 
 def report(sections: Iterable[Section]) -> tuple[str, bool]:
@@ -218,7 +214,17 @@ def _place(url: str) -> str | None:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if is_address else None
 
 
-# -- a running server ----------------------------------------------------------------------------------------
+# -- running servers ----------------------------------------------------------------------------------------
+
+
+def _nobody(port: int) -> Finding:
+    if port:
+        return Finding(
+            Verdict.WRONG,
+            f"No Jupyter server of yours on port {port} is running.",
+            "`jupyter server list` shows those that do; a server that was killed is not among them",
+        )
+    return Finding(Verdict.NOTE, "No Jupyter server of yours is running.", "Start one: jupyter lab, or jupyter bodhi")
 
 
 def _server(server: RunningServer) -> Iterator[Finding]:

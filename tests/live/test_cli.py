@@ -239,6 +239,22 @@ def test_the_help_speaks_of_the_command_as_it_is_typed(tmp_path, command):
     assert "`bodhi_jupyter" not in said.stdout
 
 
+def test_the_help_names_the_options_that_are_the_servers(tmp_path):
+    said = run(jupyter("bodhi", "--help"), own_environment(tmp_path), tmp_path)
+
+    assert "--port" in said.stdout
+    assert "`jupyter server --help`" in " ".join(said.stdout.split())
+
+
+def test_a_port_that_is_named_and_has_no_server_is_wrong(server: LiveServer):
+    said = server.run("bodhi", "doctor", f"--port={str(server.port)[:-1]}")
+
+    assert said.returncode == 1
+    assert f"WRONG  No Jupyter server of yours on port {str(server.port)[:-1]} is running." in said.stdout
+    assert "`jupyter server list`" in said.stdout
+    assert "Start one" not in said.stdout
+
+
 def test_importing_the_package_imports_nothing_heavy():
     heavy = ("httpx", "aiohttp", "pydantic", "tornado", "jupyter_server", "numpy", "gguf", "xllamacpp", "openai")
     code = f"import sys, bodhi_jupyter; print([name for name in {heavy!r} if name in sys.modules])"
