@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
 from .alias import Alias, LocalTarget, ModelSource, Target
 from .broken import Absence
 from .limited import LimitedNames
-from .names import DEFAULT, loose_name
+from .names import DEFAULT, file_name_for, loose_name
 from .pull_names import find_pulled, pulled_as
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Catalog:
             all sources in theirs.
         default_model: the name of the default model, whatever the sources' order; "" for their own choice.
         fresh_seconds: how long a list is used without asking again.
-        absent: what the aliases that cannot be used lack, by their names.
+        absent: what the aliases that cannot be used lack, by their names, or those of their files.
         limited: names that have limits of their own.
 
     Attributes:
@@ -196,8 +197,9 @@ class Catalog:
         return None
 
     async def _not_found(self, name: str) -> ModelNotFound | BackendUnavailable:
+        called = {loose_name(name), Path(file_name_for(name, ())).stem.casefold()}
         for alias, absence in self._absent().items():
-            if loose_name(alias) == loose_name(name):
+            if loose_name(alias) in called:
                 return ModelAbsent(alias, reason=absence.reason)
         silent = self.failures()
         if silent:

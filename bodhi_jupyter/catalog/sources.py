@@ -129,7 +129,8 @@ class AliasFileSource:
         known = {model.path: model for model in self._folders.scan().models} if listing.aliases else {}
         aliases: list[Alias] = []
         broken = list(listing.broken)
-        absent: dict[str, Absence] = {}
+        # What such a file says is not known: most are called as their alias is.
+        absent = {Path(file.name).stem: Absence("alias", f"its file {file}") for file in listing.broken}
         for stored in listing.aliases:
             found = self._alias_or_absence(stored, known)
             if isinstance(found, Absence):

@@ -50,6 +50,21 @@ async def test_an_alias_of_what_is_not_here_is_made_and_its_problem_told(client,
         assert (answer["problem"], answer["problem_param"]) == (made.json()["problem"], param)
 
 
+@pytest.mark.parametrize("name", ["mine", "org/mine:q4"])
+async def test_who_asks_for_an_alias_that_was_edited_wrongly_is_told_where(
+    client, model, jp_data_dir, error_of, name
+) -> None:
+    assert (await client.post(PATH, json={"alias": name, "path": "found.gguf"})).status_code == 201
+    (file,) = (jp_data_dir / "bodhi" / "aliases").glob("*.yaml")
+    file.write_text(f"alias: {name}\npath: found.gguf\ncontext_params: {{n_ctx: many}}\n")
+    await client.get("/v1/models?refresh=true")
+    asked = {"model": name, "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    answer = await client.post(CHAT, json=asked)
+    assert answer.status_code == 404
+    said = f"cannot be used: its file {file.name}, line 3: context_params.n_ctx: expected an integer."
+    assert said in error_of(answer)["message"]
+
+
 async def test_who_asks_for_the_alias_is_told_what_is_missing(client, model, error_of) -> None:
     await client.post(PATH, json={"alias": "mine", "path": "later.gguf"})
     assert "mine" not in await models(client)
