@@ -97,7 +97,7 @@ class BodhiDoctor(ServerCommand):
 
         traits = self.config.BodhiExtension
         llama_server, kernel_url = (str(traits.get(name, "")) for name in ("llama_server", "kernel_url"))
-        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url)
+        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, list(self._folders()))
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)
@@ -116,6 +116,12 @@ class BodhiDoctor(ServerCommand):
                     f"c.BodhiExtension.backends[{name!r}]",
                     str(settings.get("url", "")) if isinstance(settings, dict) else "",
                 )
+
+    def _folders(self) -> Iterator[tuple[str, str]]:
+        for name in ("model_folders", "alias_folders"):
+            folders = self.config.BodhiExtension.get(name, [])
+            if isinstance(folders, list):
+                yield from ((f"c.BodhiExtension.{name}", str(folder)) for folder in folders)
 
     def _enabled(self) -> bool:
         """Decide as the server does at its start: its own configuration, then the files of the extensions."""

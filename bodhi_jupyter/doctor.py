@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,12 +64,14 @@ class Setup:
         backends: the configured servers: what configures one, and its address.
         llama_server: the binary that runs local models in place of the embedded engine, or "".
         kernel_url: the configured address of the server as kernels see it, or "".
+        folders: the configured folders of models and aliases, each behind the setting that names it.
     """
 
     enabled: bool
     backends: Mapping[str, str]
     llama_server: str
     kernel_url: str
+    folders: Sequence[tuple[str, str]] = ()
 
 
 def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
@@ -179,6 +182,9 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
         yield _backend(source, url)
     if not setup.backends:
         yield Finding(Verdict.OK, "No server is configured: models run on this machine.")
+    for source, folder in setup.folders:
+        if not Path(os.path.expanduser(folder)).is_dir():  # noqa: PTH111 - of a person unknown here a Path raises
+            yield Finding(Verdict.WRONG, f"{source}: there is no folder {folder}.", "Correct it, or make the folder")
     ours = [server.url for server in servers]
     if setup.kernel_url:
         ours.append(setup.kernel_url.rstrip("/"))

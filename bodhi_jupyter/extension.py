@@ -164,6 +164,10 @@ class BodhiExtension(BodhiCommand):
                 raise TraitError(str(error)) from None
         return proposal["value"]
 
+    @validate("model_folders", "alias_folders")
+    def _from_the_home_folder(self, proposal: Any) -> Any:
+        return [os.path.expanduser(folder) for folder in proposal["value"]]  # noqa: PTH111 - a Path may raise
+
     @validate("backend_url")
     def _check_backend_url(self, proposal: Any) -> Any:
         if proposal["value"] and not str(proposal["value"]).startswith(("http://", "https://")):

@@ -23,6 +23,20 @@ def of_backend(url: str) -> tuple[Verdict, str]:
     return finding.verdict, finding.text
 
 
+def test_a_folder_of_the_configuration_that_is_not_there_is_a_finding(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "models").mkdir()
+
+    def found(folder: str) -> list[tuple[Verdict, str]]:
+        setup = Setup(True, {}, "", "", folders=[("c.BodhiExtension.model_folders", folder)])
+        (configuration,) = (section for section in examine([], setup, 0) if section.title == "Configuration")
+        return [(one.verdict, one.text) for one in configuration.findings if "folder" in one.text]
+
+    assert found("~/models") == []
+    assert found("~/model") == [(Verdict.WRONG, "c.BodhiExtension.model_folders: there is no folder ~/model.")]
+
+
 @pytest.mark.parametrize(
     ("url", "place"),
     [

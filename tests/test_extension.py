@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,14 @@ from bodhi_jupyter.services import BACKEND
 def test_backends_that_make_no_sense_are_refused(backends: dict[str, Any], says: str) -> None:
     with pytest.raises(TraitError, match=says):
         BodhiExtension(backends=backends)
+
+
+def test_folders_may_begin_at_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    extension = BodhiExtension(model_folders=["~/models", "gguf"], alias_folders=["~/aliases"])
+    assert [Path(folder) for folder in extension.model_folders] == [tmp_path / "models", Path("gguf")]
+    assert [Path(folder) for folder in extension.alias_folders] == [tmp_path / "aliases"]
 
 
 def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

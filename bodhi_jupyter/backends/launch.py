@@ -139,14 +139,14 @@ class BinaryLauncher:
     """A `llama-server` binary, watched by a small Python child.
 
     Attributes:
-        binary: its path, or a name to look for on ``PATH``.
+        binary: its path, which may begin with ``~``, or a name to look for on ``PATH``.
     """
 
     binary: str
 
     def unavailable(self) -> str | None:
         """See `Launcher.unavailable`."""
-        if shutil.which(self.binary) is None:
+        if self._path is None:
             return "The configured llama-server binary is not there, or is not executable."
         return None
 
@@ -164,13 +164,17 @@ class BinaryLauncher:
                     param="model",
                 )
         command = [
-            shutil.which(self.binary) or self.binary,
+            self._path or self.binary,
             *spec.context.extra_args,
             *("--model", str(spec.model_path), "--alias", spec.alias, "--host", "127.0.0.1", "--port", "0"),
             *("--no-webui", "--metrics", "--jinja"),
             *Settings.of(spec.context, spec.own_pooling).arguments(),
         ]
         return {"command": command, "api_key": api_key, "environment": {"LLAMA_ARG_CORS_ORIGINS": _NO_ORIGIN}}
+
+    @property
+    def _path(self) -> str | None:
+        return shutil.which(os.path.expanduser(self.binary))  # noqa: PTH111 - a Path would take "./" away
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,17 @@ def test_what_an_alias_may_not_decide(argument: str) -> None:
         BinaryLauncher("llama-server").configuration(spec, "secret")
 
 
+def test_a_binary_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    binary = tmp_path / "llama-server.exe"
+    binary.touch(0o755)
+    launcher = BinaryLauncher("~/llama-server.exe")
+    assert launcher.unavailable() is None
+    command = launcher.configuration(EngineSpec("m", MODEL), "key")["command"]
+    assert Path(command[0]) == binary
+
+
 def test_why_an_engine_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert EmbeddedLauncher().unavailable() is None
     reason = BinaryLauncher("/nowhere/llama-server").unavailable()
