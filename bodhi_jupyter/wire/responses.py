@@ -15,6 +15,7 @@ from .errors import RequestError
 from .lenient import Items, Lenient
 from .messages import ImageAddress
 from .schema import check_schema_field
+from .validation import fault
 
 
 class ResponseNotFound(RequestError):
@@ -95,7 +96,23 @@ class ReasoningItem(Lenient):
     content: Items[ReasoningText] | None = None
 
 
-Item = Annotated[Message | FunctionCallItem | FunctionCallOutput | ReasoningItem, Field(discriminator="type")]
+class ItemReference(Lenient):
+    """An item of an earlier response by its id, as clients send it that take responses to be stored."""
+
+    type: Literal["item_reference"]
+
+    @model_validator(mode="after")
+    def _refuse(self) -> ItemReference:
+        raise fault(
+            "",
+            "responses are not stored here. Send the item itself, as clients do where 'store' is false.",
+            code="unsupported_parameter",
+        )
+
+
+Item = Annotated[
+    Message | FunctionCallItem | FunctionCallOutput | ReasoningItem | ItemReference, Field(discriminator="type")
+]
 
 
 def with_types(items: object) -> object:
