@@ -213,6 +213,9 @@ def _few(metadata: Any) -> Any:
     return metadata
 
 
+_LIMITS_OF_CHATS = ("max_completion_tokens", "max_tokens", "n_predict")
+
+
 class ResponsesRequest(Lenient):
     """``POST /v1/responses``; without a `model` the default one answers."""
 
@@ -239,6 +242,13 @@ class ResponsesRequest(Lenient):
     previous_response_id: str | None = None
     conversation: str | dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
+
+    @property
+    def token_limit(self) -> int | None:
+        """Tokens that the answer may have; the engine obeys a chat's names for it, too (measured)."""
+        extra = self.model_extra or {}
+        said = (self.max_output_tokens, *(extra.get(name) for name in _LIMITS_OF_CHATS))
+        return next((limit for limit in said if type(limit) is int and limit >= 0), None)
 
     @property
     def text_format(self) -> FormatOfText | None:
