@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
@@ -44,6 +45,7 @@ AUTH_RESOURCE = "bodhi"
 #: A refused body up to this size is read and dropped before the refusal is sent.
 MAX_DRAINED_BYTES = 16 * 2**20
 
+_ALLOWED_HEADERS = "Access-Control-Allow-Headers"
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 
@@ -263,6 +265,14 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             self.record = new_record(self.request, self.settings.get("base_url", "/"), self.gateway.routes)
         super().set_default_headers()
         self.set_header("x-request-id", self.record.request_id)
+
+    @allow_unauthenticated
+    def options(self, *args: Any, **kwargs: Any) -> None:
+        """Jupyter's answer; a page of an allowed origin may send the headers of its SDK, too (``x-stainless-*``)."""
+        super().options(*args, **kwargs)
+        asked = self.request.headers.get("Access-Control-Request-Headers", "")
+        if asked and _ALLOWED_HEADERS not in self.settings.get("headers", {}):
+            self.set_header(_ALLOWED_HEADERS, asked)
 
     def update_api_activity(self) -> None:
         """Jupyter's, by which a hub stops servers that nobody uses: handlers whom a panel asks again and again say no.

@@ -15,7 +15,7 @@ from ..wire.embeddings import EmbeddingRequest, batches, read_vectors, render_em
 from ..wire.errors import BackendFailed
 from ..wire.guard import token_counts
 from ..wire.hosted import OPENAI_HOSTED
-from ..wire.rerank import RerankRequest, with_documents
+from ..wire.rerank import RerankRequest, rerank_body, with_documents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
@@ -95,7 +95,7 @@ class RerankHandler(CountedHandler):
         sent = self.body
         request = await off_loop(len(sent), parse_request, RerankRequest, sent)
         alias = await self.resolve_to_run(request.model)
-        body = {**await off_loop(len(sent), parse_object, sent), "documents": request.texts}
+        body = rerank_body(await off_loop(len(sent), parse_object, sent), request)
         document = await leased_document(
             self.gateway, alias, "/v1/rerank", body, size=len(sent), field="documents", feature="reranking"
         )

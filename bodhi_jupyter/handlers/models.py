@@ -15,9 +15,10 @@ from ..backends.launch import Settings
 from ..backends.residency import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
+from ..wire.anthropic import anthropic_model, anthropic_page
 from ..wire.errors import InvalidField
 from ..wire.json_text import compact
-from .base import GatewayHandler
+from .anthropic import ApiKeyHandler
 
 _IDLE = ModelState("idle")
 #: What a model that has the capability takes in beside text.
@@ -48,7 +49,16 @@ class ModelFilter:
         )
 
 
-class ModelsHandler(GatewayHandler):
+class ModelAnswers(ApiKeyHandler):
+    """One address for two dialects: Anthropic's clients find their own fields beside OpenAI's."""
+
+    @property
+    def is_anthropics(self) -> bool:
+        """Whether one of its clients asks: they all say which version of the API they mean."""
+        return "anthropic-version" in self.request.headers
+
+
+class ModelsHandler(ModelAnswers):
     """``GET /v1/models``."""
 
     @web.authenticated
@@ -71,7 +81,8 @@ class ModelsHandler(GatewayHandler):
             await details.read_all(aliases)
         details.fill(aliases)
         # 60 ms for 2,000 models (measured): streams must not wait for that.
-        self.finish(await asyncio.to_thread(render_list, aliases, self.gateway.pool.states(), details, wanted))
+        render = render_anthropics if self.is_anthropics else render_list
+        self.finish(await asyncio.to_thread(render, aliases, self.gateway.pool.states(), details, wanted))
 
     def _filter(self) -> ModelFilter:
         capability, owned_by, text = (self.get_query_argument(name, "") for name in ("capability", "owned_by", "q"))
@@ -91,7 +102,7 @@ class WatchedModelsHandler(ModelsHandler):
     _track_activity = False
 
 
-class ModelHandler(GatewayHandler):
+class ModelHandler(ModelAnswers):
     """``GET /v1/models/{id}``."""
 
     @web.authenticated
@@ -101,7 +112,8 @@ class ModelHandler(GatewayHandler):
         alias = self.gateway.pool.as_held(await self.resolve(name))
         await self.gateway.details.read_all([alias])
         state = self.gateway.pool.states().get(alias.name, _IDLE)
-        self.answer_json(model_object(alias, state, self.gateway.details))
+        document = model_object(alias, state, self.gateway.details)
+        self.answer_json(anthropic_model(document) if self.is_anthropics else document)
 
 
 def render_list(
@@ -111,6 +123,15 @@ def render_list(
     documents = (model_object(alias, states.get(alias.name, _IDLE), details) for alias in aliases)
     models = b",".join(compact(document) for document in documents if wanted.matches(document))
     return b'{"object":"list","data":[%b]}' % models
+
+
+def render_anthropics(
+    aliases: Iterable[Alias], states: Mapping[str, ModelState], details: Details, wanted: ModelFilter
+) -> bytes:
+    """The same with Anthropic's fields beside OpenAI's."""
+    documents = (model_object(alias, states.get(alias.name, _IDLE), details) for alias in aliases)
+    models = [anthropic_model(document) for document in documents if wanted.matches(document)]
+    return compact({"object": "list", "data": models, **anthropic_page([model["id"] for model in models])})
 
 
 def model_object(alias: Alias, state: ModelState, details: Details) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class ResponsesHandler(CountedHandler):
         await self.count(alias)
         self.events = ResponseEvents(
             response_frame(formatted, alias.name, int(time.time())),
-            max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,
+            max_output_tokens=alias.request_params.token_limit if request.token_limit is None else request.token_limit,
             context_tokens=await context_tokens(self, alias),
             schema=formatted.strict_schema,
         )
@@ -170,8 +170,8 @@ def _with_defaults(body: dict[str, Any], request: ResponsesRequest, params: Requ
     """The body for the engine with the alias's defaults, where the caller said nothing."""
     left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER.union(FORMATS)
     filled = body | unsaid_defaults(body, params, left_out)
-    if params.token_limit is not None:
-        filled.setdefault("max_output_tokens", params.token_limit)
+    if params.token_limit is not None and request.token_limit is None:
+        filled["max_output_tokens"] = params.token_limit
     if params.system_prompt and not _has_instructions(body):
         filled["instructions"] = params.system_prompt
     return filled

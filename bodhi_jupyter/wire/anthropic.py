@@ -1,4 +1,4 @@
-"""Anthropic's ``/v1/messages``: requests, and the shape of its errors (Anthropic's API reference and SDK 2.12).
+"""Anthropic's ``/v1/messages``: requests, the shape of errors and of models (Anthropic's API reference and SDK 2.14).
 
 llama.cpp turns a request into a chat and takes over a handful of fields (its source, measured): what it would leave
 out without a word, and what would change the answer, is refused here.
@@ -7,6 +7,8 @@ out without a word, and what would change the answer, is refused here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -182,6 +184,24 @@ def anthropic_envelope(error: GatewayError, request_id: str, *, endpoint: str, m
     message = f"{_subject(error)}{error.message}" + (f" ({context})" if context else "")
     kind = _BY_STATUS.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+
+
+def anthropic_model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's model object of ours with what Anthropic's has beside it; both have ``id``, and no name in common."""
+    context = model["meta"].get("n_ctx")  # of a configured server's models whatever it tells
+    return {
+        **model,
+        "type": "model",
+        "display_name": model["id"],
+        "created_at": datetime.fromtimestamp(model["created"], UTC).isoformat().replace("+00:00", "Z"),
+        "lifecycle": "active",
+        "max_input_tokens": context if isinstance(context, int) else None,
+    }
+
+
+def anthropic_page(ids: Sequence[str]) -> dict[str, Any]:
+    """What Anthropic's list of models has beside ``data``: it is whole."""
+    return {"has_more": False, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
 
 
 def _subject(error: GatewayError) -> str:

@@ -9,6 +9,7 @@ from .anthropic import BudgetedThinking, CountTokensRequest, MessagesRequest, Na
 from .errors import InvalidField
 from .hosted import ANTHROPIC_HOSTED
 from .misread import drop_empty_stops
+from .schema import with_any
 
 #: The engine's ``/v1/messages`` drops these without a word (measured), and the text would be unconstrained.
 _CONSTRAINTS = ("output_format", "response_format", "grammar", "json_schema")
@@ -70,6 +71,8 @@ def to_engine(data: Mapping[str, Any], request: CountTokensRequest) -> dict[str,
     if isinstance(choice, NamedTool):
         # To the engine it means any of the tools (its source).
         body["tools"] = [tool for tool in body["tools"] if tool["name"] == choice.name]
+    if tools := body.get("tools"):
+        body["tools"] = [{**tool, "input_schema": with_any(tool["input_schema"])} for tool in tools]
     if request.thinking is not None and request.thinking.type == "disabled":
         # The engine does not look at it (measured), the model's template does.
         wishes = body.get("chat_template_kwargs", {})

@@ -13,7 +13,7 @@ whole answer).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from .chunk_parts import as_array, as_object, as_text, index_of
@@ -116,7 +116,7 @@ class _Choice:
         self._index = index
         self._role = "assistant"
         self._texts: dict[str, list[str]] = {"content": []}
-        self._calls: dict[int, ToolCall] = {}
+        self._calls = _ToolCalls()
         self._message_extras: dict[str, Any] = {}
         self._logprobs: dict[str, list[Any]] = {}
         self._extras: dict[str, Any] = {}
@@ -141,22 +141,45 @@ class _Choice:
             if (text := delta.get(key)) is not None:
                 self.add_text(key, as_text(text, key))
         if (calls := delta.get("tool_calls")) is not None:
-            for position, item in enumerate(as_array(calls, "tool_calls")):
-                call = as_object(item, "tool_calls[]")
-                index = index_of(call, default=position)
-                self._calls.setdefault(index, ToolCall()).add(call)
+            self._calls.add(as_array(calls, "tool_calls"))
         _update(self._message_extras, delta, without=_OF_A_DELTA)
 
     def result(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": self._role}
         message.update((key, "".join(pieces)) for key, pieces in self._texts.items())
         message.update(self._message_extras)
-        if self._calls:
-            message["tool_calls"] = [self._calls[index].result() for index in sorted(self._calls)]
+        if calls := self._calls.results():
+            message["tool_calls"] = calls
         choice: dict[str, Any] = {"finish_reason": self.finish_reason, "index": self._index, "message": message}
         if self._logprobs:
             choice["logprobs"] = {key: list(tokens) for key, tokens in self._logprobs.items()}
         return {**choice, **self._extras}
+
+
+class _ToolCalls:
+    """The calls of one answer.
+
+    Some servers (Gemini's OpenAI-compatible one) give all of them index 0, or none: a new id with a new name begins
+    another call. An id alone does not: older vLLM makes one up for every piece.
+    """
+
+    def __init__(self) -> None:
+        # By their index, and by how many had it before.
+        self._calls: dict[tuple[int, int], ToolCall] = {}
+        self._begun: dict[int, int] = {}
+
+    def add(self, pieces: Iterable[object]) -> None:
+        for position, item in enumerate(pieces):
+            piece = as_object(item, "tool_calls[]")
+            index = index_of(piece, default=position)
+            key = (index, self._begun.setdefault(index, 0))
+            if key in self._calls and self._calls[key].is_followed_by(piece):
+                self._begun[index] += 1
+                key = (index, self._begun[index])
+            self._calls.setdefault(key, ToolCall()).add(piece)
+
+    def results(self) -> list[dict[str, Any]]:
+        return [self._calls[key].result() for key in sorted(self._calls)]
 
 
 class ToolCall:
@@ -182,6 +205,11 @@ class ToolCall:
         if (arguments := function.get("arguments")) is not None:
             self._arguments.append(as_text(arguments, "arguments"))
         _update(self._extras, call, without={"index", "id", "type", "function"})
+
+    def is_followed_by(self, call: Mapping[str, Any]) -> bool:
+        """Whether a piece of the same index begins another call."""
+        is_named = bool(as_object(call.get("function"), "function").get("name"))
+        return is_named and bool(self._id) and call.get("id") not in (None, "", self._id)
 
     def result(self) -> dict[str, Any]:
         """The call as a whole message has it, from what has come so far."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import BackendFailed, InvalidField
-from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest
+from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest, Tool
 from .ollama_messages import content_of, to_openai_messages
 from .ollama_options import sampling_fields
+from .schema import with_any
 
 
 def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
@@ -22,8 +23,15 @@ def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict
     body = _chat_fields(request, context_length)
     body["messages"] = to_openai_messages(request.messages)
     if request.tools:
-        body["tools"] = [{**tool.model_dump(exclude_unset=True), "type": "function"} for tool in request.tools]
+        body["tools"] = [_offered(tool) for tool in request.tools]
     return body
+
+
+def _offered(tool: Tool) -> dict[str, Any]:
+    offered = {**tool.model_dump(exclude_unset=True), "type": "function"}
+    if tool.function.parameters:
+        offered["function"]["parameters"] = with_any(tool.function.parameters)
+    return offered
 
 
 def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def chat_piece(chunk: Mapping[str, Any]) -> Piece:
     choice = _choice(chunk)
     if choice is None:
         return NOTHING
-    delta = choice.get("delta")
-    if not isinstance(delta, dict):
-        raise MalformedChunk("delta is not an object")
+    delta = as_object(choice.get("delta"), "delta")
     thinking = delta.get("reasoning_content")
+    # Ollama has no place of its own for a refusal, which comes where the content would.
+    content = text_or_empty(delta.get("content"), "content") or text_or_empty(delta.get("refusal"), "refusal")
     return Piece(
-        text_or_empty(delta.get("content"), "content"),
+        content,
         text_or_empty(delta.get("reasoning") if thinking is None else thinking, "reasoning"),
         as_array(delta.get("tool_calls"), "tool_calls"),
         _tokens(choice.get("logprobs")),

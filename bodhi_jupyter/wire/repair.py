@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from .hosted import OPENAI_HOSTED
 from .misread import drop_empty_stops, drop_text_biases, has_empty_stop, has_text_bias, without_nulls
-from .openai import AllowedChoice, ChatRequest, FunctionName, NamedChoice
+from .openai import AllowedChoice, ChatRequest, FunctionName, FunctionTool, NamedChoice
 from .repair_messages import mend_messages, messages_need_repair
+from .schema import says_true, with_any
 from .validation import parse_object
 
 #: Most requests have no other fields: these never need a repair.
@@ -109,6 +110,13 @@ def functions_to_tools(data: dict[str, Any], request: ChatRequest) -> None:
     data["parallel_tool_calls"] = False
 
 
+def say_any(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
+    """``true`` in the schema of a tool; see `schema.with_any`."""
+    for tool in data.get("tools") or []:
+        if parameters := tool["function"].get("parameters"):
+            tool["function"]["parameters"] = with_any(parameters)
+
+
 # -- parameters ------------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +159,11 @@ def _has_hosted_only(request: ChatRequest) -> bool:
     return request.modalities is not None or bool(request.model_extra and OPENAI_HOSTED & request.model_extra.keys())
 
 
+def _has_true_for_any(request: ChatRequest) -> bool:
+    functions = [tool.function for tool in request.tools or [] if isinstance(tool, FunctionTool)]
+    return any(says_true(function.parameters) for function in (*functions, *(request.functions or [])))
+
+
 REPAIRS = (
     Repair(lambda request: request.functions is not None, functions_to_tools),
     Repair(lambda request: isinstance(request.tool_choice, NamedChoice | AllowedChoice), enforce_tool_choice),
@@ -159,6 +172,7 @@ REPAIRS = (
         lambda request: bool(request.tools) and request.parallel_tool_calls is None and request.calls_possible,
         say_parallel_tool_calls,
     ),
+    Repair(_has_true_for_any, say_any),
     Repair(lambda request: bool(request.logprobs) and not request.top_logprobs, ask_for_one_alternative),
     Repair(lambda request: has_text_bias(request.logit_bias), lambda data, _: drop_text_biases(data)),
     Repair(lambda request: has_empty_stop(request.stop), lambda data, _: drop_empty_stops(data)),

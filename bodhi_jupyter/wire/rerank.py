@@ -33,6 +33,12 @@ class RerankRequest(Lenient):
         return [one if isinstance(one, str) else one.text for one in self.documents]
 
 
+def rerank_body(data: Mapping[str, Any], request: RerankRequest) -> dict[str, Any]:
+    """The caller's body for the engine, which answers in another form where there are TEI's `texts` (measured)."""
+    body = {key: value for key, value in data.items() if key != "texts"}
+    return {**body, "documents": request.texts}
+
+
 def with_documents(results: object, texts: list[str]) -> list[dict[str, Any]]:
     """The results, each with the text that it ranks: llama.cpp ignores `return_documents` (measured).
 

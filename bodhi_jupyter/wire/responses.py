@@ -15,6 +15,7 @@ from .errors import RequestError
 from .lenient import Items, Lenient
 from .messages import ImageAddress
 from .schema import check_schema_field
+from .validation import fault
 
 
 class ResponseNotFound(RequestError):
@@ -95,7 +96,23 @@ class ReasoningItem(Lenient):
     content: Items[ReasoningText] | None = None
 
 
-Item = Annotated[Message | FunctionCallItem | FunctionCallOutput | ReasoningItem, Field(discriminator="type")]
+class ItemReference(Lenient):
+    """An item of an earlier response by its id, as clients send it that take responses to be stored."""
+
+    type: Literal["item_reference"]
+
+    @model_validator(mode="after")
+    def _refuse(self) -> ItemReference:
+        raise fault(
+            "",
+            "responses are not stored here. Send the item itself, as clients do where 'store' is false.",
+            code="unsupported_parameter",
+        )
+
+
+Item = Annotated[
+    Message | FunctionCallItem | FunctionCallOutput | ReasoningItem | ItemReference, Field(discriminator="type")
+]
 
 
 def with_types(items: object) -> object:
@@ -196,6 +213,9 @@ def _few(metadata: Any) -> Any:
     return metadata
 
 
+_LIMITS_OF_CHATS = ("max_completion_tokens", "max_tokens", "n_predict")
+
+
 class ResponsesRequest(Lenient):
     """``POST /v1/responses``; without a `model` the default one answers."""
 
@@ -222,6 +242,13 @@ class ResponsesRequest(Lenient):
     previous_response_id: str | None = None
     conversation: str | dict[str, Any] | None = None
     prompt: dict[str, Any] | None = None
+
+    @property
+    def token_limit(self) -> int | None:
+        """Tokens that the answer may have; the engine obeys a chat's names for it, too (measured)."""
+        extra = self.model_extra or {}
+        said = (self.max_output_tokens, *(extra.get(name) for name in _LIMITS_OF_CHATS))
+        return next((limit for limit in said if type(limit) is int and limit >= 0), None)
 
     @property
     def text_format(self) -> FormatOfText | None:

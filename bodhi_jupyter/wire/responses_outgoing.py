@@ -20,6 +20,7 @@ from .responses import (
     TextConfig,
     with_types,
 )
+from .schema import with_any
 
 
 def refuse_unsupported(request: ResponsesRequest) -> None:
@@ -118,7 +119,7 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     if not tools or choice == "none":
         return {}
     chosen = frozenset(_chosen(request))
-    offered = [without_nulls(tool) for tool in tools if not chosen or tool["name"] in chosen]
+    offered = [_offered(tool) for tool in tools if not chosen or tool["name"] in chosen]
     if isinstance(request.tool_choice, AllowedTools):
         choice = request.tool_choice.mode
     elif chosen:
@@ -126,6 +127,11 @@ def _tools(tools: Sequence[Mapping[str, Any]], choice: Any, request: ResponsesRe
     # Without it the template decides; OpenAI's default is true.
     parallel = request.parallel_tool_calls is not False
     return {"tools": offered, "tool_choice": choice or "auto", "parallel_tool_calls": parallel}
+
+
+def _offered(tool: Mapping[str, Any]) -> dict[str, Any]:
+    offered = without_nulls(tool)
+    return {**offered, "parameters": with_any(offered["parameters"])} if "parameters" in offered else offered
 
 
 def _items(items: Iterable[Any]) -> Iterable[dict[str, Any]]:

@@ -8,12 +8,13 @@ with the engine that we ship; llama.cpp#19051). So:
   too. What bears on a value alone (`CHECKED_AFTERWARDS`) passes, and `schema_answers` checks the answer;
 - without ``strict`` what can be enforced is, and a schema of which nothing can be is refused.
 
-What the engine itself refuses aloud is left to it: ``true`` and ``false`` as schemas, ``$ref`` to anchors, bounds of
-more than 2000 repetitions, unbalanced patterns.
+What the engine itself refuses aloud is left to it: ``true`` (but see `with_any`) and ``false`` as schemas, ``$ref`` to
+anchors, bounds of more than 2000 repetitions, unbalanced patterns.
 """
 
 from __future__ import annotations
 
+import copy
 import graphlib
 import re
 from collections.abc import Iterator, Mapping
@@ -216,6 +217,45 @@ def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
                 waiting += [(_below(where, key, index), inner) for index, inner in enumerate(value)]
             elif key in _ONE_SCHEMA:
                 waiting.append((_below(where, key), value))
+
+
+def says_true(schema: object) -> bool:
+    """Whether `with_any` would change it."""
+    return next(_trues(schema), None) is not None
+
+
+def with_any(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with ``{}`` for each ``true``, which says the same, and which the engine refuses (measured).
+
+    Go's library of JSON schemas writes ``true`` for ``any``: MCP servers offer tools of such schemas.
+    """
+    if not says_true(schema):
+        return schema
+    schema = copy.deepcopy(schema)
+    for holder, key in list(_trues(schema)):
+        holder[key] = {}
+    return schema
+
+
+def _trues(schema: object) -> Iterator[tuple[Any, Any]]:
+    """Where ``true`` stands for a schema and is refused: what holds it, and under which key."""
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        for key in node.keys() & _CONTAINERS if isinstance(node, dict) else ():
+            inner = node[key]
+            if key in _NAMED_SCHEMAS and isinstance(inner, dict):
+                places: list[tuple[Any, Any]] = [(inner, name) for name in inner]
+            elif key in _LISTS_OF_SCHEMAS and isinstance(inner, list):
+                places = [(inner, index) for index in range(len(inner))]
+            elif key == "items":
+                places = [(node, key)]
+            else:
+                # `additionalProperties` is understood, the others are not looked at.
+                waiting.append(inner)
+                continue
+            waiting += [holder[place] for holder, place in places]
+            yield from ((holder, place) for holder, place in places if holder[place] is True)
 
 
 def _below(where: str, *steps: str | int) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import anthropic
 import httpx
 import pytest
-from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types import Message, ModelInfo, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from tests.fakes import behaviours as behave
@@ -60,6 +60,25 @@ class TestEngine:
         assert (message.stop_reason, message.model, message.id[:4]) == ("max_tokens", "tiny-random", "msg_")
         assert message.usage.output_tokens == 8
         assert message._request_id.startswith("req_")
+
+    async def test_the_list_of_models(self, sdk) -> None:
+        page = await sdk.models.list()
+        models = {model.id: model async for model in page}
+        for model in models.values():
+            ModelInfo.model_validate(model.to_dict(), strict=False)
+        one = await sdk.models.retrieve("tiny-random")
+        assert (one.type, one.display_name, one.lifecycle) == ("model", "tiny-random", "active")
+        assert one.created_at.timestamp() == one.created
+        assert one.max_input_tokens == one.meta["n_ctx"] > 0
+        assert "tiny-random" in models
+        assert (page.has_more, [page.first_id, page.last_id]) == (False, [page.data[0].id, page.data[-1].id])
+
+    async def test_models_are_openais_for_all_others_and_take_the_key_of_both(self, server_url, token) -> None:
+        async with httpx.AsyncClient(base_url=server_url, headers={"x-api-key": token}, trust_env=False) as client:
+            for path in ("/v1/models", "/v1/models/tiny-random"):
+                answer = await client.get(path)
+                assert answer.status_code == 200
+                assert not {"has_more", "type", "display_name"} & set(answer.json())
 
     async def test_a_stream_says_the_same(self, sdk) -> None:
         body: dict[str, Any] = {"model": "tiny-random", "max_tokens": 8, "messages": HI, "extra_body": GREEDY}
@@ -202,7 +221,7 @@ async def test_a_bearer_key_wins_over_anthropics_header(stranger, token) -> None
 
 
 async def test_anthropics_header_opens_no_other_route(stranger, token) -> None:
-    for path, status in (("/v1/models", 401), ("/api/status", 403)):  # the other is Jupyter's
+    for path, status in (("/v1/responses/x", 401), ("/api/status", 403)):  # the other is Jupyter's
         assert (await stranger.get(path, headers={"x-api-key": token})).status_code == status
 
 

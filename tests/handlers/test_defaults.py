@@ -64,6 +64,13 @@ async def test_messages_are_given_the_defaults_that_are_documented(client, fake,
     assert fake.requests[-1].body == {**body, **known, **more}
 
 
+@pytest.mark.parametrize(("more", "limit"), [({}, 9), ({"max_output_tokens": 4}, 4), ({"max_tokens": 4}, None)])
+async def test_the_callers_limit_of_a_response_wins_under_any_name(client, fake, alias, more, limit) -> None:
+    await alias(max_tokens=9)
+    await client.post(RESPONSES, json={**GOOD[RESPONSES], "model": "mine", **more})
+    assert fake.requests[-1].body.get("max_output_tokens") == limit
+
+
 async def test_what_the_caller_says_of_thinking_wins(client, fake, alias) -> None:
     await alias(chat_template_kwargs={"enable_thinking": True})
     for more, thinks in (({}, True), ({"reasoning_effort": "none"}, False)):

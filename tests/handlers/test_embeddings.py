@@ -191,6 +191,13 @@ class TestReranker:
         assert first["index"] == ranked["results"][0]["index"]
         assert first["document"] == {"text": ["a ship", "the sea", "a hill"][first["index"]]}
 
+    async def test_the_documents_are_those_of_our_own_field(self, client) -> None:
+        """`texts` is TEI's name, and makes the engine answer in TEI's form."""
+        body = {"model": "tiny", "query": "sea", "documents": ["a ship", "the sea"], "texts": ["x"]}
+        response = await client.post("/v1/rerank", json=body)
+        assert response.status_code == 200, response.text
+        assert sorted(one["index"] for one in response.json()["results"]) == [0, 1]
+
     async def test_a_document_that_is_too_long(self, client, error_of) -> None:
         body = {"model": "tiny", "query": "sea", "documents": ["a", "hello " * 3000]}
         response = await client.post("/v1/rerank", json=body)

@@ -202,6 +202,31 @@ class TestOtherOrigins:
                 assert response.status_code == 200
                 assert response.headers["access-control-allow-origin"] == "https://tool.example"
 
+    @pytest.mark.parametrize("path", [PATH, "/v1/messages", "/api/chat"])
+    async def test_the_headers_of_sdks_in_pages_are_allowed(self, server_url, extension, path) -> None:
+        asked = "anthropic-version,authorization,content-type,x-api-key,x-stainless-lang,x-stainless-retry-count"
+        headers = {
+            "Origin": "https://tool.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": asked,
+        }
+        async with httpx.AsyncClient(base_url=server_url, trust_env=False) as client:
+            response = await client.options(path, headers=headers)
+        allowed = {name.strip() for name in response.headers["access-control-allow-headers"].split(",")}
+        assert set(asked.split(",")) <= allowed
+
+    async def test_headers_that_the_server_names_are_its_own_choice(self, jp_serverapp, server_url) -> None:
+        chosen = {"Access-Control-Allow-Headers": "authorization"}
+        jp_serverapp.web_app.settings["headers"] = chosen
+        headers = {
+            "Origin": "https://tool.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,x-stainless-lang",
+        }
+        async with httpx.AsyncClient(base_url=server_url, trust_env=False) as client:
+            response = await client.options(PATH, headers=headers)
+        assert response.headers["access-control-allow-headers"] == "authorization"
+
     async def test_errors_can_be_read_by_the_page(self, client) -> None:
         response = await client.post(PATH, json={}, headers={"Origin": "https://tool.example"})
         assert response.status_code == 400

@@ -55,3 +55,25 @@ async def test_the_schemas_own_field_is_named(client, fake, path: str, more: dic
     else:
         assert (error["param"], error["code"]) == (field, "invalid_json_schema")
         assert error["message"].startswith(said)
+
+
+_ANYTHING = {"type": "object", "properties": {"a": True}}
+_OF_ANYTHING = {"name": "weather", "parameters": _ANYTHING}
+
+
+@pytest.mark.parametrize(
+    ("path", "tool"),
+    [
+        (CHAT, {"type": "function", "function": _OF_ANYTHING}),
+        (RESPONSES, {"type": "function", **_OF_ANYTHING}),
+        (MESSAGES, {"name": "weather", "input_schema": _ANYTHING}),
+        ("/api/chat", {"type": "function", "function": _OF_ANYTHING}),
+    ],
+)
+async def test_tools_that_take_anything_reach_the_engine_as_it_reads_them(client, fake, path: str, tool: Any) -> None:
+    await client.get("/v1/models")
+    body = GOOD.get(path, GOOD[CHAT])
+    await client.post(path, json={**body, "model": "fake-model", "tools": [tool], "stream": True})
+    (sent,) = fake.requests[-1].body["tools"]
+    sent = sent.get("function", sent)
+    assert sent.get("parameters", sent.get("input_schema")) == {"type": "object", "properties": {"a": {}}}

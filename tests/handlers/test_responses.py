@@ -61,6 +61,12 @@ class TestEngine:
         assert answer.usage.output_tokens == 8
         assert answer.instructions == "Be brief."
 
+    @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n_predict"])
+    async def test_a_limit_in_the_words_of_chats_cuts_the_answer_too(self, sdk, name) -> None:
+        answer = await sdk.responses.create(model="tiny-random", input="hello", extra_body={name: 3})
+        assert answer.usage.output_tokens == 3
+        assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+
     async def test_without_a_model_the_default_answers(self, sdk) -> None:
         answer = await sdk.responses.create(input="hello", max_output_tokens=2)
         assert answer.model == "tiny-random"

@@ -45,6 +45,29 @@ def assemble(*chunks: dict[str, Any], choices: int = 1) -> dict[str, Any]:
     return assembler.result()
 
 
+@pytest.mark.parametrize("index", [{"index": 0}, {}], ids=["all of them 0", "none"])
+def test_calls_that_share_an_index_are_told_apart_by_id_and_name(index) -> None:
+    first = {**index, "id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":'}}
+    rest = {**index, "function": {"arguments": "1}"}}
+    second = {**index, "id": "b", "type": "function", "function": {"name": "f", "arguments": '{"x":2}'}}
+    deltas = [{"tool_calls": [piece]} for piece in (first, rest, second)]
+    calls = message(*map(chunk, deltas), chunk(finish="tool_calls"))["tool_calls"]
+    assert [(call["id"], call["function"]) for call in calls] == [
+        ("a", {"name": "f", "arguments": '{"x":1}'}),
+        ("b", {"name": "f", "arguments": '{"x":2}'}),
+    ]
+
+
+def test_an_id_or_a_name_alone_begins_no_other_call() -> None:
+    pieces = [
+        {"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}},
+        {"index": 0, "id": "made-up", "function": {"name": None, "arguments": ":"}},
+        {"index": 0, "id": "", "function": {"name": "f", "arguments": "1}"}},
+    ]
+    (made,) = message(*[chunk({"tool_calls": [piece]}) for piece in pieces], chunk(finish="tool_calls"))["tool_calls"]
+    assert made["function"] == {"name": "f", "arguments": '{"x":1}'}
+
+
 def message(*chunks: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = assemble(*chunks)["choices"][0]["message"]
     return result

@@ -96,6 +96,19 @@ def test_nothing_is_read_behind_the_end() -> None:
     assert guard.feed(chat_chunk({"content": "more"})) == b""
 
 
+@pytest.mark.parametrize("last", [{"delta": None}, {}], ids=["null", "none"])
+def test_a_last_chunk_may_have_no_delta(last) -> None:
+    end = {"choices": [{"index": 0, "finish_reason": "stop", **last}]}
+    answer = whole_answer(told(chat_chunk({"content": "a"}) + event(end) + b"data: [DONE]\n\n"))
+    assert (answer["message"]["content"], answer["done_reason"]) == ("a", "stop")
+
+
+def test_a_refusal_is_what_the_model_says() -> None:
+    stream = b"".join(chat_chunk({"role": "assistant", "content": None, "refusal": one}) for one in ("I ", "cannot."))
+    answer = whole_answer(told(b"".join([stream, *END])))
+    assert answer["message"]["content"] == "I cannot."
+
+
 # -- tokens --------------------------------------------------------------------------------------------------
 
 TOKEN = {"token": "a", "logprob": -1.0, "bytes": [97]}

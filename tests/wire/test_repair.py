@@ -18,6 +18,11 @@ def tool(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "zebra": 1}}
 
 
+def taking(name: str, **properties: Any) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": properties}
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
 F, G, H = tool("f"), tool("g"), tool("h")
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 
@@ -101,6 +106,14 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"tools": [G], "tool_choice": "required", "parallel_tool_calls": False},
     ),
     "no function": ({"functions": [F["function"]], "function_call": "none"}, {}),
+    "a tool for anything": (
+        {"tools": [taking("f", a=True)], "parallel_tool_calls": True},
+        {"tools": [taking("f", a={})], "parallel_tool_calls": True},
+    ),
+    "a function for anything": (
+        {"functions": [taking("f", a=True)["function"]]},
+        {"tools": [taking("f", a={})], "tool_choice": "auto", "parallel_tool_calls": False},
+    ),
     "logprobs alone": ({"logprobs": True}, {"logprobs": True, "top_logprobs": 1}),
     "logprobs without alternatives": ({"logprobs": True, "top_logprobs": 0}, {"logprobs": True, "top_logprobs": 1}),
     "a bias of text": ({"logit_bias": {"5": 1, "hello": 2, "": 3, "²": 4}}, {"logit_bias": {"5": 1}}),

@@ -117,6 +117,13 @@ def test_no_tools_are_shown_where_none_may_be_called(engine: httpx.Client) -> No
     assert raw(engine, tools=[tool("f")], tool_choice="none").json()["usage"]["prompt_tokens"] > plain
 
 
+def test_a_tool_that_takes_anything(engine: httpx.Client) -> None:
+    parameters = {"type": "object", "properties": {"a": True, "b": {"type": "array", "items": True}}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    assert refused(raw(engine, tools=tools)).code == "invalid_json_schema"
+    assert sent(engine, tools=tools).status_code == 200
+
+
 def test_logprobs_without_alternatives(engine: httpx.Client) -> None:
     assert len(raw(engine, logprobs=True).json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]) == 20
     assert "logprobs" not in raw(engine, logprobs=True, top_logprobs=0).json()["choices"][0]

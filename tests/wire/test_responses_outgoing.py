@@ -33,7 +33,8 @@ BAD: dict[str, tuple[Body, str, str]] = {
     "an empty input": ({"input": []}, "input", "empty_array"),
     "input of a wrong type": ({"input": 3}, "input", "invalid_type"),
     "a role": ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role", "invalid_value"),
-    "a kind of item": ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type", "invalid_value"),
+    "a kind of item": ({"input": [{"type": "web_search_call", "id": "x"}]}, "input[0].type", "invalid_value"),
+    "a stored item": ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0]", "unsupported_parameter"),
     "an item without a kind": ({"input": [{"id": "x"}]}, "input[0].type", "missing_required_parameter"),
     "a kind of part": (
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]},
@@ -122,6 +123,11 @@ def test_a_bad_request_names_its_field(body: Body, param: str, code: str) -> Non
     with pytest.raises(InvalidField) as caught:
         checked(body)
     assert (caught.value.param, caught.value.code) == (param, code)
+
+
+def test_who_refers_to_a_stored_item_is_told_how_to_send_it() -> None:
+    with pytest.raises(InvalidField, match=r"not stored.*'store' is false"):
+        checked({"input": [{"role": "user", "content": "x"}, {"type": "item_reference", "id": "msg_1"}]})
 
 
 def test_nulls_and_hosted_fields_are_left_out_and_unknown_ones_go_through() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import pytest
@@ -9,7 +10,15 @@ from openai.lib._parsing._completions import type_to_response_format_param
 from pydantic import BaseModel, Field
 
 from bodhi_jupyter.wire import schema as schemas
-from bodhi_jupyter.wire.schema import CHECKED_AFTERWARDS, LEFT_OUT, UnfitSchema, check_schema, subschemas
+from bodhi_jupyter.wire.schema import (
+    CHECKED_AFTERWARDS,
+    LEFT_OUT,
+    UnfitSchema,
+    check_schema,
+    says_true,
+    subschemas,
+    with_any,
+)
 from bodhi_jupyter.wire.schema_answers import conforms
 
 OBJECT: dict[str, Any] = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
@@ -211,6 +220,52 @@ def test_a_schema_too_large_to_remember_is_checked_all_the_same() -> None:
     assert code_of({"enum": enumeration, "type": "foo"}, strict=True) == "invalid_json_schema"
     assert conforms({"enum": enumeration}, '"word 9999"')
     assert not conforms({"enum": enumeration}, '"word"')
+
+
+ANY = {"type": "object", "properties": {"a": {}, "b": {"type": "array", "items": {}}}}
+TRUE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a property": (
+        {"properties": {"a": True, "b": {"type": "null"}}},
+        {"properties": {"a": {}, "b": {"type": "null"}}},
+    ),
+    "items": ({"items": True}, {"items": {}}),
+    "deep inside": (
+        {"items": {"items": {"properties": {"items": True}}}},
+        {"items": {"items": {"properties": {"items": {}}}}},
+    ),
+    "alternatives": ({"anyOf": [True, {"type": "null"}]}, {"anyOf": [{}, {"type": "null"}]}),
+    "definitions": ({"$defs": {"a": True}, "$ref": "#/$defs/a"}, {"$defs": {"a": {}}, "$ref": "#/$defs/a"}),
+}
+
+
+@pytest.mark.parametrize(("schema", "said"), TRUE.values(), ids=TRUE)
+def test_true_is_any(schema: dict[str, Any], said: dict[str, Any]) -> None:
+    before = json.dumps(schema)
+    assert says_true(schema)
+    assert with_any(schema) == said
+    assert json.dumps(schema) == before
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        ANY,
+        {"type": "object", "additionalProperties": True},
+        {"properties": {"a": {"default": True, "const": True, "enum": [True], "examples": [{"items": True}]}}},
+        {"properties": {"a": False}, "items": 1, "anyOf": None, "$defs": [True]},
+        {},
+    ],
+)
+def test_other_truths_stay(schema: dict[str, Any]) -> None:
+    assert not says_true(schema)
+    assert with_any(schema) is schema
+
+
+def test_each_part_of_a_schema_is_looked_at_once() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(150):
+        schema = {"items": schema, "additionalProperties": True}
+    assert not says_true(schema)
 
 
 class Leaf(BaseModel):

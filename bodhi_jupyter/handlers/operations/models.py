@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ...wire.openapi import Operation, Parameter, Reply
 from .common import ALWAYS, MODEL, OPENAI
 
 TAG = "Models"
+#: Anthropic's clients ask at the same address as OpenAI's.
+_OF_BOTH = replace(OPENAI, security=["x-api-key", *OPENAI.security])
 
 
 def example_of(path: Path) -> dict[str, Any]:
@@ -56,8 +59,8 @@ OPERATIONS = [
         tag=TAG,
         summary="List the models",
         description="Of a file that was not read yet only its name and size are known; a list by `capability` waits "
-        "until every file has been read.",
-        dialect=OPENAI,
+        "until every file has been read. Who sends `anthropic-version` finds Anthropic's fields beside OpenAI's.",
+        dialect=_OF_BOTH,
         parameters=_FILTERS,
         replies={200: Reply("The models.", ModelList, {"object": "list", "data": [_MODEL]})},
         errors=(400, *ALWAYS),
@@ -76,7 +79,7 @@ OPERATIONS = [
         route="GET /v1/models/{model}",
         tag=TAG,
         summary="Show a model",
-        dialect=OPENAI,
+        dialect=_OF_BOTH,
         parameters=[MODEL],
         replies={200: Reply("The model.", Model, _MODEL)},
         errors=(400, 404, *ALWAYS),

@@ -105,7 +105,8 @@ def test_every_security_scheme_is_used_and_there(described) -> None:
     changing = described["paths"]["/v1/messages"]["post"]["security"]
     assert {"cookie": [], "xsrf": []} in changing
     assert {"x-api-key": []} in changing
-    assert {"x-api-key": []} not in described["paths"]["/v1/models"]["get"]["security"]
+    assert {"x-api-key": []} in described["paths"]["/v1/models"]["get"]["security"]
+    assert {"x-api-key": []} not in described["paths"]["/v1/embeddings"]["post"]["security"]
 
 
 def test_nothing_in_it_is_of_python(described) -> None:
