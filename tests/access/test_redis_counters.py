@@ -94,6 +94,26 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
     await server.wait_closed()
 
 
+async def test_servers_with_different_limits_count_together(redis_server) -> None:
+    strict, generous = (
+        Limits(
+            parse_limits({"user": {"requests_per_minute": amount}}),
+            RedisCounters(redis_server.url, pytest.fail),
+            lambda *told: None,
+        )
+        for amount in (2, 4)
+    )
+    for limits in (strict, generous):
+        await limits.reserve("ann", "toy")
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            await strict.reserve("ann", "toy")
+    # What was refused there counts nowhere.
+    assert (await generous.reserve("ann", "toy")).headers["x-ratelimit-remaining-requests"] == "1"
+    await strict.close()
+    await generous.close()
+
+
 async def test_a_refusal_of_redis_counts_as_silence(redis_server, said: list[str]) -> None:
     counters = RedisCounters(f"redis://:secret@127.0.0.1:{redis_server.port}", said.append)
     assert (await counters.count(REQUESTS)).used == 1
