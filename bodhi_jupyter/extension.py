@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from tornado.ioloop import PeriodicCallback
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"backend", "local", "box", "files", "aliases"})
 #: A server that has just started is asked for its first page: what requests of ours need is loaded after it.
 SETTLE_SECONDS = 1.0
+#: So often a server that answers requests counts as active.
+ACTIVITY_SECONDS = 30.0
 
 
 class BodhiExtension(BodhiCommand):
@@ -50,6 +54,7 @@ class BodhiExtension(BodhiCommand):
     _is_default_provisioner = False
     _pause: asyncio.TimerHandle | None = None
     _warming_up: asyncio.Task[None] | None = None
+    _activity: PeriodicCallback | None = None
 
     backend_url = Unicode(
         help="URL of a running llama.cpp (or other OpenAI-compatible) server. Without one, the engine in the box "
@@ -235,6 +240,8 @@ class BodhiExtension(BodhiCommand):
             self.log.warning("New kernels are not told where OpenAI's API is. %s", reachable.reason)
         self._is_default_provisioner = provisioner.make_default(serverapp)
         self._pause = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
+        self._activity = PeriodicCallback(self._note_activity, ACTIVITY_SECONDS * 1000)
+        self._activity.start()
 
     def _begin_to_warm_up(self) -> None:
         self._warming_up = asyncio.create_task(self._warm_up())
@@ -251,6 +258,8 @@ class BodhiExtension(BodhiCommand):
         """Give everything back: kernels' provisioner, and what answered requests."""
         if self._is_default_provisioner:
             provisioner.restore_default()
+        if self._activity is not None:
+            self._activity.stop()
         if self._pause is not None:
             self._pause.cancel()
         if self._warming_up is not None:
@@ -259,9 +268,18 @@ class BodhiExtension(BodhiCommand):
             await self._services.close()
 
     def current_activity(self) -> dict[str, Any] | None:
-        """The requests in flight: a hub must not take a server that generates for idle."""
+        """The requests in flight: Jupyter must not take a server that generates for idle."""
         in_flight = len(self._services.gateway.in_flight) if self._services is not None else 0
         return {"requests": in_flight} if in_flight else None
+
+    def _note_activity(self) -> None:
+        """The same for a hub, which goes by times: Jupyter itself notes that of a request at its end."""
+        if self._services is None:
+            return
+        # A panel asks our own routes all the time.
+        if any(record.dialect != "bodhi" for record in self._services.gateway.in_flight.values()):
+            assert self.serverapp is not None
+            self.serverapp.web_app.settings["last_activity_times"][self.name] = datetime.now(UTC)
 
     def _configured_limits(self) -> Limits | None:
         if not self.limits:
