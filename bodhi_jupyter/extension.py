@@ -50,7 +50,9 @@ class BodhiExtension(BodhiCommand):
     load_other_extensions = False
     serverapp_config = {"open_browser": False}  # noqa: RUF012 - traitlets reads plain dicts
 
+    _routes: LateRoutes | None = None
     _services: Services | None = None
+    _fault: Exception | None = None
     _is_default_provisioner = False
     _pause: asyncio.TimerHandle | None = None
     _warming_up: asyncio.Task[None] | None = None
@@ -186,8 +188,23 @@ class BodhiExtension(BodhiCommand):
                 raise TraitError(f"The backend {name!r} has no 'url' that starts with http:// or https://.")
         return proposal["value"]
 
+    def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Read the configuration; remember what is wrong with it."""
+        try:
+            super()._link_jupyter_server_extension(serverapp)
+        except Exception as fault:
+            self._fault = fault
+            raise
+
     def initialize_settings(self) -> None:
-        """Prepare what kernels and events need from the start, and see that all settings make sense."""
+        """Prepare what kernels and events need from the start, and see that all settings make sense.
+
+        Raises:
+            ValueError: they do not; nothing is answered then.
+        """
+        if self._fault is not None:
+            # None of the settings holds then, and Jupyter would go on with the defaults: nothing would be limited.
+            raise ValueError(f"Nothing is answered, as the configuration is wrong: {self._fault}") from None
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
         self._making_services = threading.Lock()
@@ -227,6 +244,8 @@ class BodhiExtension(BodhiCommand):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell new kernels where we are, now that the port is known, and load soon what requests will need."""
+        if self._routes is None:
+            return  # it could not be loaded, and Jupyter has logged why
         reachable = kernel_base_url(
             ip=serverapp.ip,
             port=serverapp.port,
@@ -249,6 +268,7 @@ class BodhiExtension(BodhiCommand):
     async def _warm_up(self) -> None:
         """Load what requests need before one comes."""
         try:
+            assert self._routes is not None
             await self._routes.load()
             await self._made_services().warm_up()
         except Exception:

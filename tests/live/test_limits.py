@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.live.conftest import StartServer
 from tests.live.server import PATIENCE, LiveServer
@@ -58,3 +59,13 @@ def test_two_servers_count_together_and_alone_while_redis_is_down(
         assert f":{redis_server.port}" not in log
         assert "person='ann'" in log
         assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("command", ["server", "bodhi"])
+def test_with_a_wrong_limit_nobody_is_let_in_without(start_server: StartServer, command: str) -> None:
+    """One field that is wrong, and Jupyter sets none; what remains are the defaults, and those limit nothing."""
+    server = start_server(command, config={"BodhiExtension": {"limits": {"user": {"request_per_minute": 1}}}})
+    assert server.chat().status_code in {403, 404}
+    assert "limits.user.request_per_minute" in server.log()
+    assert "bodhi_jupyter | extension was successfully loaded" not in server.log()
+    assert "AttributeError" not in server.log()
