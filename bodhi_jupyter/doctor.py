@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+from .access.limit_settings import parse_limits
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
@@ -63,12 +64,14 @@ class Setup:
         backends: the configured servers: what configures one, and its address.
         llama_server: the binary that runs local models in place of the embedded engine, or "".
         kernel_url: the configured address of the server as kernels see it, or "".
+        limits: as they are configured, right or wrong; None without any.
     """
 
     enabled: bool
     backends: Mapping[str, str]
     llama_server: str
     kernel_url: str
+    limits: object = None
 
 
 def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
@@ -183,6 +186,8 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
         yield _backend(source, url)
     if not setup.backends:
         yield Finding(Verdict.OK, "No server is configured: models run on this machine.")
+    if setup.limits:
+        yield _limits(setup.limits)
     ours = [server.url for server in servers]
     if setup.kernel_url:
         ours.append(setup.kernel_url.rstrip("/"))
@@ -206,6 +211,16 @@ def _backend(source: str, url: str) -> Finding:
             "It has to look like http://127.0.0.1:8080",
         )
     return Finding(Verdict.OK, f"{source}: the server at {place}.")
+
+
+def _limits(value: object) -> Finding:
+    try:
+        parse_limits(value)
+    except ValueError as error:
+        return Finding(
+            Verdict.WRONG, f"c.BodhiExtension.{error} A server with that answers nothing.", "See docs/limits.md"
+        )
+    return Finding(Verdict.OK, "Requests are limited.")
 
 
 def _place(url: str) -> str | None:
