@@ -244,6 +244,8 @@ class BodhiExtension(BodhiCommand):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell new kernels where we are, now that the port is known, and load soon what requests will need."""
+        # Also where nothing is answered: it keeps secrets from kernels.
+        self._is_default_provisioner = provisioner.make_default(serverapp)
         if self._routes is None:
             return  # it could not be loaded, and Jupyter has logged why
         reachable = kernel_base_url(
@@ -257,7 +259,6 @@ class BodhiExtension(BodhiCommand):
         self.kernel_access.base_url = reachable.url
         if reachable.url is None and self.kernel_env != "never":
             self.log.warning("New kernels are not told where OpenAI's API is. %s", reachable.reason)
-        self._is_default_provisioner = provisioner.make_default(serverapp)
         self._pause = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
         self._activity = PeriodicCallback(self._note_activity, ACTIVITY_SECONDS * 1000)
         self._activity.start()
