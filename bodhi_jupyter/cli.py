@@ -13,6 +13,7 @@ from urllib.request import getproxies
 from jupyter_core.application import JupyterApp
 from jupyter_server.extension.config import ExtensionConfigManager
 from traitlets import Enum, Integer, Unicode, default
+from traitlets.config.loader import LazyConfigValue
 
 from .access.environment import Shell, has_proxy_variables, kernel_variables, shell_exports
 from .running import RunningServer, Unreachable, running_servers
@@ -97,7 +98,11 @@ class BodhiDoctor(ServerCommand):
 
         traits = self.config.BodhiExtension
         llama_server, kernel_url = (str(traits.get(name, "")) for name in ("llama_server", "kernel_url"))
-        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, list(self._folders()))
+        limits = traits.get("limits")
+        if isinstance(limits, LazyConfigValue):  # of `c.BodhiExtension.limits.update(...)`
+            limits = limits.get_value({})
+        folders = list(self._folders())
+        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, folders, limits)
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)

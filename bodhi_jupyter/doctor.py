@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .access.limit_settings import parse_limits
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
@@ -65,6 +66,7 @@ class Setup:
         llama_server: the binary that runs local models in place of the embedded engine, or "".
         kernel_url: the configured address of the server as kernels see it, or "".
         folders: the configured folders of models and aliases, each behind the setting that names it.
+        limits: as they are configured, right or wrong; None without any.
     """
 
     enabled: bool
@@ -72,6 +74,7 @@ class Setup:
     llama_server: str
     kernel_url: str
     folders: Sequence[tuple[str, str]] = ()
+    limits: object = None
 
 
 def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
@@ -185,6 +188,8 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
     for source, folder in setup.folders:
         if not Path(os.path.expanduser(folder)).is_dir():  # noqa: PTH111 - of a person unknown here a Path raises
             yield Finding(Verdict.WRONG, f"{source}: there is no folder {folder}.", "Correct it, or make the folder")
+    if setup.limits:
+        yield _limits(setup.limits)
     ours = [server.url for server in servers]
     if setup.kernel_url:
         ours.append(setup.kernel_url.rstrip("/"))
@@ -208,6 +213,16 @@ def _backend(source: str, url: str) -> Finding:
             "It has to look like http://127.0.0.1:8080",
         )
     return Finding(Verdict.OK, f"{source}: the server at {place}.")
+
+
+def _limits(value: object) -> Finding:
+    try:
+        parse_limits(value)
+    except ValueError as error:
+        return Finding(
+            Verdict.WRONG, f"c.BodhiExtension.{error} A server with that answers nothing.", "See docs/limits.md"
+        )
+    return Finding(Verdict.OK, "Requests are limited.")
 
 
 def _place(url: str) -> str | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from tornado.ioloop import PeriodicCallback
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
 
 from . import __version__
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"backend", "local", "box", "files", "aliases"})
 #: A server that has just started is asked for its first page: what requests of ours need is loaded after it.
 SETTLE_SECONDS = 1.0
+#: So often a server that answers requests counts as active.
+ACTIVITY_SECONDS = 30.0
 
 
 class BodhiExtension(BodhiCommand):
@@ -46,10 +50,13 @@ class BodhiExtension(BodhiCommand):
     load_other_extensions = False
     serverapp_config = {"open_browser": False}  # noqa: RUF012 - traitlets reads plain dicts
 
+    _routes: LateRoutes | None = None
     _services: Services | None = None
+    _fault: Exception | None = None
     _is_default_provisioner = False
     _pause: asyncio.TimerHandle | None = None
     _warming_up: asyncio.Task[None] | None = None
+    _activity: PeriodicCallback | None = None
 
     backend_url = Unicode(
         help="URL of a running llama.cpp (or other OpenAI-compatible) server. Without one, the engine in the box "
@@ -185,8 +192,23 @@ class BodhiExtension(BodhiCommand):
                 raise TraitError(f"The backend {name!r} has no 'url' that starts with http:// or https://.")
         return proposal["value"]
 
+    def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Read the configuration; remember what is wrong with it."""
+        try:
+            super()._link_jupyter_server_extension(serverapp)
+        except Exception as fault:
+            self._fault = fault
+            raise
+
     def initialize_settings(self) -> None:
-        """Prepare what kernels and events need from the start, and see that all settings make sense."""
+        """Prepare what kernels and events need from the start, and see that all settings make sense.
+
+        Raises:
+            ValueError: they do not; nothing is answered then.
+        """
+        if self._fault is not None:
+            # None of the settings holds then, and Jupyter would go on with the defaults: nothing would be limited.
+            raise ValueError(f"Nothing is answered, as the configuration is wrong: {self._fault}") from None
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
         self._making_services = threading.Lock()
@@ -226,6 +248,10 @@ class BodhiExtension(BodhiCommand):
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Tell new kernels where we are, now that the port is known, and load soon what requests will need."""
+        # Also where nothing is answered: it keeps secrets from kernels.
+        self._is_default_provisioner = provisioner.make_default(serverapp)
+        if self._routes is None:
+            return  # it could not be loaded, and Jupyter has logged why
         reachable = kernel_base_url(
             ip=serverapp.ip,
             port=serverapp.port,
@@ -237,8 +263,9 @@ class BodhiExtension(BodhiCommand):
         self.kernel_access.base_url = reachable.url
         if reachable.url is None and self.kernel_env != "never":
             self.log.warning("New kernels are not told where OpenAI's API is. %s", reachable.reason)
-        self._is_default_provisioner = provisioner.make_default(serverapp)
         self._pause = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
+        self._activity = PeriodicCallback(self._note_activity, ACTIVITY_SECONDS * 1000)
+        self._activity.start()
 
     def _begin_to_warm_up(self) -> None:
         self._warming_up = asyncio.create_task(self._warm_up())
@@ -246,6 +273,7 @@ class BodhiExtension(BodhiCommand):
     async def _warm_up(self) -> None:
         """Load what requests need before one comes."""
         try:
+            assert self._routes is not None
             await self._routes.load()
             await self._made_services().warm_up()
         except Exception:
@@ -255,6 +283,8 @@ class BodhiExtension(BodhiCommand):
         """Give everything back: kernels' provisioner, and what answered requests."""
         if self._is_default_provisioner:
             provisioner.restore_default()
+        if self._activity is not None:
+            self._activity.stop()
         if self._pause is not None:
             self._pause.cancel()
         if self._warming_up is not None:
@@ -263,9 +293,18 @@ class BodhiExtension(BodhiCommand):
             await self._services.close()
 
     def current_activity(self) -> dict[str, Any] | None:
-        """The requests in flight: a hub must not take a server that generates for idle."""
+        """The requests in flight: Jupyter must not take a server that generates for idle."""
         in_flight = len(self._services.gateway.in_flight) if self._services is not None else 0
         return {"requests": in_flight} if in_flight else None
+
+    def _note_activity(self) -> None:
+        """The same for a hub, which goes by times: Jupyter itself notes that of a request at its end."""
+        if self._services is None:
+            return
+        # A panel asks our own routes all the time.
+        if any(record.dialect != "bodhi" for record in self._services.gateway.in_flight.values()):
+            assert self.serverapp is not None
+            self.serverapp.web_app.settings["last_activity_times"][self.name] = datetime.now(UTC)
 
     def _configured_limits(self) -> Limits | None:
         if not self.limits:

@@ -133,6 +133,25 @@ def test_the_dashboard_shows_metrics_that_there_are():
     assert len(set(places)) == len(places)
 
 
+def test_the_dashboard_adds_up_many_servers_by_labels_that_there_are():
+    """A label that a metric has not makes one line of all; a line that is no sum is there once for each server."""
+    dashboard = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    labels = {
+        name: set(re.findall(r"`(\w+)`", of))
+        for names, of in re.findall(r"^\| (`(?:bodhi_|llamacpp:).*?) \| (.*?) \|", MONITORING, re.MULTILINE)
+        for name in re.findall(r"bodhi_\w+|llamacpp:", names)
+    }
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            expression = target["expr"]
+            (name,) = re.findall(r"bodhi_\w+|llamacpp:", expression)
+            name = re.sub(r"_(bucket|count|sum)$", "", name)
+            by = {label for group in re.findall(r"by \((.*?)\)", expression) for label in group.split(", ")} - {"le"}
+            assert "sum" in expression, expression
+            assert by <= labels[name], expression
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) == by, expression
+
+
 def test_every_event_is_documented():
     schemas = (ROOT / "bodhi_jupyter" / "telemetry" / "events").glob("*.yaml")
     names = {re.search(r'"\$id": (\S+)', schema.read_text(encoding="utf-8"))[1] for schema in schemas}

@@ -82,3 +82,19 @@ def test_what_one_of_our_servers_exported_is_not_the_users(
     (configuration,) = (section for section in islice(sections, 2) if section.title == "Configuration")
     notes = [finding.text for finding in configuration.findings if finding.verdict is Verdict.NOTE]
     assert [family.name in note for note in notes] == ([] if is_ours else [True])
+
+
+@pytest.mark.parametrize(
+    ("limits", "verdict", "says"),
+    [
+        ({"user": {"streams": 4}}, Verdict.OK, "limited"),
+        ({"user": {"request_per_minute": 4}}, Verdict.WRONG, "limits.user.request_per_minute"),
+        ('{"user": {"streams": true}}', Verdict.WRONG, "limits"),
+    ],
+)
+def test_limits_that_a_server_would_refuse_are_wrong(limits: object, verdict: Verdict, says: str) -> None:
+    sections = examine([], Setup(True, {}, "", "", limits), 0)
+    (configuration,) = (section for section in sections if section.title == "Configuration")
+    finding = configuration.findings[1]
+    assert finding.verdict is verdict
+    assert says in finding.text

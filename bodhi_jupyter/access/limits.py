@@ -198,12 +198,12 @@ class Limits:
         standings: list[Standing] = []
         for limit in reservation.limits.requests:
             standing = _standing(limit, await self._counters.count(limit))
+            standings.append(standing)
             if standing.left < 0:
                 for counted in standings:
                     await self._counters.take_back(counted.limit)
                 reservation.tell(_REQUESTS, [standing])
                 raise self._refusal(RateLimited, limit, standing.reset, reservation)
-            standings.append(standing)
         reservation.tell(_REQUESTS, standings)
 
     def _refusal(self, kind: type[RateLimited], limit: Limit, reset: float, reservation: Reservation) -> RateLimited:

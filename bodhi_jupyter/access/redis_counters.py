@@ -24,12 +24,14 @@ T = TypeVar("T")
 PREFIX = "bodhi"
 #: Questions at a time, as many connections as this server takes of Redis.
 CONNECTIONS = 16
-#: Seconds that Redis may take for an answer.
+#: Seconds that Redis may take for an answer, the wait for a connection included.
 PATIENCE = 3.0
 #: Seconds between two attempts while Redis is silent.
 PAUSE = 5.0
 #: Seconds after which a place of a server that died is free.
 PLACE_SECONDS = 60.0
+#: Seconds after which Redis forgets that it was looked at.
+_LOOK_SECONDS = 60
 #: Redis tells whole seconds, rounded.
 _ROUNDING = 0.5
 
@@ -59,7 +61,8 @@ class RedisCounters:
             connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but not in its types
         )
         self._windows = Windows(storage, _ROUNDING)
-        self._places = SharedPlaces(Redis(connection_pool=self._pool), PREFIX, place_seconds)
+        self._redis = Redis(connection_pool=self._pool)
+        self._places = SharedPlaces(self._redis, PREFIX, place_seconds)
         self._own = MemoryCounters()
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._warn = warn
@@ -122,15 +125,17 @@ class RedisCounters:
         await self._pool.aclose()
 
     async def _ask(self, shared: Callable[[], Awaitable[T]], own: Callable[[], Awaitable[T]]) -> T:
-        async with self._turns:
-            if self._may_ask():
-                try:
+        try:
+            async with asyncio.timeout(PATIENCE), self._turns:
+                if self._may_ask():
+                    if self._is_silent:
+                        # One that is full, or a copy, answers what is read and refuses what is written.
+                        await self._redis.set(f"{PREFIX}:look", 1, ex=_LOOK_SECONDS)
                     answer = await shared()
-                except SILENT as error:
-                    self._note_silence(error)
-                else:
                     self._note_answer()
                     return answer
+        except SILENT as error:
+            self._note_silence(error)
         return await own()
 
     def _may_ask(self) -> bool:

@@ -61,9 +61,9 @@ class Windows:
 
 @lru_cache(maxsize=4096)
 def key_of(limit: Limit) -> str:
-    """What the limit is called in a storage."""
+    """What the limit is called in a storage: the same whatever its amount, as servers may differ in that."""
     per: type[RateLimitItem] = RateLimitItemPerDay if limit.measure == "tokens_per_day" else RateLimitItemPerMinute
-    return per(limit.amount, namespace="window").key_for(limit.scope, limit.measure, limit.name)
+    return per(1, namespace="window").key_for(limit.scope, limit.measure, limit.name)
 
 
 def seconds_left(end: float, limit: Limit) -> float:

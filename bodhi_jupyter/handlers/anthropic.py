@@ -127,7 +127,6 @@ class CountTokensHandler(AnthropicHandler):
         )
         if not isinstance(counted.get("input_tokens"), int):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")
-        self.record.prompt_tokens = counted["input_tokens"]
         self.answer_json(counted)
 
 

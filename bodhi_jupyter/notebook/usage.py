@@ -23,7 +23,8 @@ def usage(
         by: what to split by: ``alias``, ``notebook``, ``client``, ``error`` ...; several as a list or with commas
             between, empty for none.
         bucket: the step, ``hour`` or ``day``.
-        since: seconds since the epoch, or an ISO 8601 date or time; a week before `until` unless given.
+        since: seconds since the epoch, or an ISO 8601 date or time, in UTC where it names no zone; a week before
+            `until` unless given.
         until: the same; now unless given.
         url: the server's base, or its ``/v1``; the server of `connect` unless given.
         key: goes with `url`: a key of ours, or the server's token.

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from redis.asyncio import Redis
 
 from bodhi_jupyter.access import redis_counters
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
@@ -13,6 +14,7 @@ from bodhi_jupyter.access.redis_counters import RedisCounters
 from bodhi_jupyter.wire.errors import RateLimited
 
 REQUESTS = Limit("requests_per_minute", "user", "ann", 50)
+TOKENS = Limit("tokens_per_day", "user", "ann", 1000)
 PLACES = Limit("streams", "user", "ann", 1)
 SETTINGS = {"user": {"requests_per_minute": 50, "tokens_per_minute": 1000, "streams": 40}}
 
@@ -92,6 +94,67 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
     await limits.close()
     server.close()
     await server.wait_closed()
+
+
+async def test_one_that_is_slow_is_not_waited_for_in_turn(monkeypatch, said: list[str]) -> None:
+    monkeypatch.setattr(redis_counters, "PATIENCE", 0.3)
+
+    answering = set()
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.current_task())
+        while await reader.read(65536):
+            await asyncio.sleep(0.2)
+            writer.write(b":1\r\n")  # each is in time
+        writer.close()
+
+    server = await asyncio.start_server(answer_late, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    counters = RedisCounters(url, said.append, pause=3600)
+    began = time.monotonic()
+    counts = await asyncio.gather(*(counters.count(REQUESTS) for _ in range(8 * redis_counters.CONNECTIONS)))
+    assert time.monotonic() - began < 2 * redis_counters.PATIENCE
+    assert max(count.used for count in counts) == len(counts)
+    assert len(said) == 1
+    await counters.close()
+    server.close()
+    await asyncio.wait(answering)
+
+
+async def test_one_that_only_reads_is_not_back(redis_server, said: list[str]) -> None:
+    redis = Redis.from_url(redis_server.url)
+    await redis.config_set("min-replicas-to-write", 1)
+    counters = RedisCounters(redis_server.url, said.append, pause=0)
+    for _ in range(3):
+        await counters.read(TOKENS)
+        await counters.count(REQUESTS)
+    assert len(said) == 1
+    await redis.config_set("min-replicas-to-write", 0)
+    await counters.read(TOKENS)
+    assert len(said) == 2
+    assert (await counters.count(REQUESTS)).used == 1
+    await counters.close()
+    await redis.aclose()
+
+
+async def test_servers_with_different_limits_count_together(redis_server) -> None:
+    strict, generous = (
+        Limits(
+            parse_limits({"user": {"requests_per_minute": amount}}),
+            RedisCounters(redis_server.url, pytest.fail),
+            lambda *told: None,
+        )
+        for amount in (2, 4)
+    )
+    for limits in (strict, generous):
+        await limits.reserve("ann", "toy")
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            await strict.reserve("ann", "toy")
+    # What was refused there counts nowhere.
+    assert (await generous.reserve("ann", "toy")).headers["x-ratelimit-remaining-requests"] == "1"
+    await strict.close()
+    await generous.close()
 
 
 async def test_a_refusal_of_redis_counts_as_silence(redis_server, said: list[str]) -> None:

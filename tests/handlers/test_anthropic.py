@@ -335,6 +335,12 @@ async def test_a_whole_answer_is_asked_for_as_a_stream_and_recorded(client, fake
     assert "prompt_tokens=2 completion_tokens=1" in caplog.text
 
 
+async def test_tokens_that_are_only_counted_are_not_used(client, fake, records) -> None:
+    fake.script = [lambda exchange: exchange.send_json(200, {"input_tokens": 5000})]
+    assert (await client.post(f"{PATH}/count_tokens", json=BODY)).json() == {"input_tokens": 5000}
+    assert [record.tokens for record in records] == [0]
+
+
 async def test_tokens_that_were_not_counted_are_a_failure(client, fake) -> None:
     async def no_count(exchange) -> None:
         await exchange.send_json(200, {"tokens": 3})

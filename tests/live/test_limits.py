@@ -7,8 +7,10 @@ from collections import Counter
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.live.conftest import StartServer
+from tests.live.kernel import Kernel
 from tests.live.server import PATIENCE, LiveServer
 from tests.redis_server import RedisServer
 
@@ -58,3 +60,20 @@ def test_two_servers_count_together_and_alone_while_redis_is_down(
         assert f":{redis_server.port}" not in log
         assert "person='ann'" in log
         assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("command", ["server", "bodhi"])
+def test_with_a_wrong_limit_nobody_is_let_in_without(start_server: StartServer, command: str) -> None:
+    """One field that is wrong, and Jupyter sets none; what remains are the defaults, and those limit nothing."""
+    server = start_server(
+        command,
+        config={"BodhiExtension": {"limits": {"user": {"request_per_minute": 1}}}},
+        env={"BODHI_BACKEND_API_KEY": "secret"},
+    )
+    assert server.chat().status_code in {403, 404}
+    assert "limits.user.request_per_minute" in server.log()
+    assert "bodhi_jupyter | extension was successfully loaded" not in server.log()
+    assert "AttributeError" not in server.log()
+    with Kernel(server) as kernel:
+        kernel.run("import os")
+        assert kernel.value("os.environ.get('BODHI_BACKEND_API_KEY')") is None
