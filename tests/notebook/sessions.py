@@ -13,7 +13,7 @@ Play = Callable[..., Any]
 BEGIN = """
 const model = new FakeModel();
 const session = new Session(model);
-await session.connecting;
+await session.connection.connecting;
 const last = () => model.asked().at(-1);
 const roles = (messages) => messages.map(({ role }) => role);
 """
