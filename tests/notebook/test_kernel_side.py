@@ -198,6 +198,15 @@ async def test_markdown_is_rendered_here():
     assert grown["rest"] == "b"
 
 
+@pytest.mark.parametrize("kind", ["who_writes", "stop_writing"])
+async def test_what_one_page_says_to_the_others_goes_to_all(kind):
+    browser = Browser(AssertionError("nobody is asked"))
+
+    browser.side.receive({"kind": kind, "page": "1-2"})
+
+    assert browser.heard == [{"kind": kind, "page": "1-2"}]
+
+
 async def test_what_is_not_known_is_refused():
     heard = await Browser(RuntimeError()).ask(kind="dance")
     assert heard[-1]["kind"] == "error"

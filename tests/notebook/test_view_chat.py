@@ -290,3 +290,17 @@ def test_chats_of_pythons_are_shown_in_their_order_and_opened(play):
     )
     assert names == ["New chat", "New chat", "nine", "ten"]
     assert (system, messages) == ("", [])
+
+
+def test_an_answer_that_another_page_writes_has_nothing_to_press_but_stop(play):
+    growing, ended = play(
+        "const tools = () => chat.log.views.at(-1).element.querySelectorAll('.bodhi-actions').length;",
+        "model.set('messages', [{ role: 'user', content: 'one' }]);",
+        "model.set('growing', { role: 'assistant', content: 'two', stats: {} }); await settle();",
+        "tell([tools(), button('Stop').hidden, chat.log.element.getAttribute('aria-busy')]);",
+        "model.set('messages', [{ role: 'user', content: 'one' }, { role: 'assistant', content: 'two' }]);",
+        "await settle(); tell([tools(), button('Stop').hidden, chat.log.element.getAttribute('aria-busy')]);",
+        "session.close();",
+    )
+    assert growing == [0, False, "true"]
+    assert ended == [1, True, "false"]

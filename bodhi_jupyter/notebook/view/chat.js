@@ -40,7 +40,7 @@ class Chat {
       suggest: (question) => this.composer.rewrite(question),
     });
     this.notices = new Notices(session, { maySend });
-    this.composer = new Composer(session, { maySend, complain, send: (text) => session.send(text), stop: () => session.stop() });
+    this.composer = new Composer(session, { maySend, complain, send: (text) => session.send(text), stop: () => session.interrupt() });
     this.meter = new Meter(session);
     this.element = h(
       "div",
@@ -75,7 +75,7 @@ class Chat {
     if (event.isComposing) return;
     if (event.key === "Escape" && this.session.isBusy) {
       event.preventDefault();
-      this.session.stop();
+      this.session.interrupt();
     }
     if (event.key === "Enter" && event.shiftKey && event.target.tagName === "TEXTAREA") {
       // JupyterLab swallows line breaks in outputs.

@@ -56,7 +56,7 @@ export class Log {
   view(message) {
     const view = new MessageView(message, this.actions, (request) => this.session.connection.render(request));
     // What is finished, or is Python's, needs no more of it.
-    if (message.role === "assistant" && message !== this.session.running?.answer.message) view.finish();
+    if (message.role === "assistant" && message !== this.session.unfinished) view.finish();
     view.markdown?.done.then(() => this.scroll());
     return view;
   }
@@ -76,7 +76,7 @@ export class Log {
     const open = openCalls(session.messages);
     const last = this.views.findLast(({ message }) => message.role === "assistant");
     // Half of a call must not be run.
-    const isWhole = last?.message !== session.running?.answer.message;
+    const isWhole = last?.message !== session.unfinished;
     for (const view of this.views) view.showCalls(view === last && isWhole ? open : [], session.toolRuns.running, !session.kernel.isOver);
   }
 

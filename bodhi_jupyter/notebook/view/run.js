@@ -30,12 +30,13 @@ export class Run {
   grow(added) {
     const { answer } = this;
     this.session.tell("delta", { message: answer.message, ...added });
-    if (!answer.isEmpty && performance.now() - this.kept >= KEPT_EVERY) this.keep();
+    if (answer.isEmpty || performance.now() - this.kept < KEPT_EVERY) return;
+    this.kept = performance.now();
+    this.keep();
   }
 
   // As it is if the page is left now.
   keep() {
-    this.kept = performance.now();
     const { tool_calls: _, ...message } = this.answer.message;
     this.session.set({ growing: { ...message, stats: this.answer.stats("failed") } });
   }

@@ -7,6 +7,7 @@ import { ASKING, askedBefore, isOpen, requestBody, userMessage, withRefusedCalls
 import { isTooMuch } from "./files.js";
 import { History } from "./history.js";
 import { onKernelEnd } from "./kernel.js";
+import { OtherPage } from "./other_page.js";
 import { Run } from "./run.js";
 import { ToolRuns } from "./tool_runs.js";
 import { KernelTransport } from "./transport.js";
@@ -24,11 +25,14 @@ export class Session {
     this.chats = new Chats(this);
     this.running = null;
     this.toolRuns = new ToolRuns(this);
+    this.otherPage = new OtherPage(this);
     // What has no answer yet because there was no server: { message, detail }.
     this.unasked = null;
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
+    model.on("change:status", () => this.followStatus());
+    model.on("change:growing", () => this.followGrowing());
     model.on("msg:custom", ({ kind }) => kind === "models" && this.connection.refreshModels());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     this.resume();
@@ -36,22 +40,30 @@ export class Session {
     this.connection = new Connection(this);
   }
 
-  // After a page that was left in the middle of an answer; its browser may have had time to say that it broke off. Perhaps
-  // another page shows the chat, and the answer still grows there: its messages are not touched.
+  // After a page that was left. One that was left in the middle of an answer may still be there, seen by somebody else.
   resume() {
     const { state, detail } = this.get("status");
+    if (state === "answering") return this.followAnswer();
     const growing = this.get("growing");
     if (growing.role && ASKING.includes(this.messages.at(-1)?.role)) this.messages = [...this.messages, growing];
     const message = this.messages.at(-1);
-    const details = { answering: LEFT, failed: detail, "no server": UNASKED };
+    const details = { failed: detail, "no server": UNASKED };
     if (isOpen(message) && state in details) this.unasked = { message, detail: details[state] };
     if (state !== "ready") this.setUnasked();
+  }
+
+  // The page that wrote the answer is gone; its messages in Python are not touched.
+  noteLeft() {
+    const message = this.messages.at(-1);
+    if (isOpen(message)) this.unasked = { message, detail: LEFT };
+    this.setUnasked();
   }
 
   // The widget is closed: what it has begun ends, and nobody hears of it.
   close() {
     this.forgetKernel();
     this.listeners.clear();
+    this.otherPage.leave();
     this.kernel.end();
     this.stop();
   }
@@ -88,6 +100,12 @@ export class Session {
     this.tell("status");
   }
 
+  // Of this page, while another one tells Python.
+  setOwnStatus(state, detail = "") {
+    this.status = { state, detail, code: 0 };
+    this.tell("status");
+  }
+
   get isUnasked() {
     return this.unasked !== null && this.messages.at(-1) === this.unasked.message;
   }
@@ -101,6 +119,7 @@ export class Session {
   // The page itself can still reach the server, if it could before; nothing else hears of it.
   endKernel() {
     this.kernel.end();
+    this.otherPage.lose();
     this.tell("kernel");
   }
 
@@ -114,13 +133,49 @@ export class Session {
   // Python's words win, also over an answer that is streaming.
   followMessages() {
     const messages = this.model.get("messages");
-    if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
-    this.history.push(this.messages);
+    const { isWriting } = this.otherPage;
+    if (messages === this.messages || (!isWriting && JSON.stringify(messages) === JSON.stringify(this.messages))) return;
+    // The end of another page's answer is no change that Undo takes back.
+    if (!isWriting) this.history.push(this.messages);
+    this.leaveOtherPage();
     this.messages = messages;
     this.stop();
     this.set({ growing: {} });
     if (this.status.state === "failed") this.setStatus("ready");
     this.tell("messages");
+  }
+
+  // Of another page, which knows more of its answer; each knows for itself whether it finds a server.
+  followStatus() {
+    const { state, detail } = this.get("status");
+    const isSame = state === this.status.state && detail === this.status.detail;
+    if (isSame || this.running || [state, this.status.state].includes("no server")) return;
+    if (state === "answering") return this.followAnswer();
+    if (this.otherPage.isWriting) this.showKept();
+    this.otherPage.leave();
+    this.setOwnStatus(state, detail);
+  }
+
+  followGrowing() {
+    if (this.running) return;
+    if (this.otherPage.isWriting) this.otherPage.take();
+    else if (this.get("growing").role) this.followAnswer();
+  }
+
+  followAnswer() {
+    this.setOwnStatus("answering");
+    this.otherPage.begin();
+  }
+
+  leaveOtherPage() {
+    if (!this.otherPage.isWriting) return;
+    this.otherPage.leave();
+    this.setOwnStatus("ready");
+  }
+
+  // As Python has them.
+  showKept() {
+    this.show(this.model.get("messages"));
   }
 
   show(messages) {
@@ -204,16 +259,32 @@ export class Session {
   // For a server; what nobody could be asked before is asked then.
   async lookAgain() {
     const transport = await this.connection.connected();
-    if (transport && this.isUnasked && !this.running) await this.retry();
+    if (transport && this.isUnasked && !this.isAnswering) await this.retry();
   }
 
   get isBusy() {
-    return Boolean(this.running) || this.toolRuns.running.size > 0;
+    return this.isAnswering || this.toolRuns.running.size > 0;
+  }
+
+  get isAnswering() {
+    return Boolean(this.running) || this.otherPage.isWriting;
+  }
+
+  // The answer that grows here or in another page, if one does.
+  get unfinished() {
+    return this.running?.answer.message ?? this.otherPage.message;
+  }
+
+  // What the person stops, whoever writes it.
+  interrupt() {
+    if (this.otherPage.isWriting) this.otherPage.stop();
+    else this.stop();
   }
 
   // At once: whoever takes `messages` afterwards has them as they stay.
   stop() {
     this.toolRuns.stop();
+    this.otherPage.cut();
     const { running } = this;
     running?.abort();
     if (running) this.finish(running.answer, null, true);
