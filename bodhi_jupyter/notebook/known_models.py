@@ -34,10 +34,12 @@ class KnownModels:
         self._backends: dict[str, Document] = {}
         # What was read of a model, and what the list said of it then.
         self._told: dict[str, tuple[Document, Row]] = {}
+        # Of those, the ones that may be others since something was changed.
+        self._unsure: set[str] = set()
         self._looked = float("-inf")
 
     async def look(self) -> set[str]:
-        """Ask for news; the models that were read and are others by now. Raises as `Management` does."""
+        """Ask for news; the models that were read, and have to be again. Raises as `Management` does."""
         seldom = time.monotonic() - self._looked > _SELDOM_SECONDS
         models = await self._management.models()
         if seldom:
@@ -55,6 +57,8 @@ class KnownModels:
         others = {row.name for row in self.rows if row.name in self._told and self._told[row.name][1] != row.lasting}
         for name in others:
             del self._told[name]
+        others |= self._unsure
+        self._unsure = set()
         return others
 
     async def read(self, name: str) -> None:
@@ -66,7 +70,7 @@ class KnownModels:
     def forget(self) -> None:
         """Let the next look ask for all of it: something was just changed."""
         self._looked = float("-inf")
-        self._told.clear()
+        self._unsure = set(self._told)
 
     def row(self, name: str) -> Row | None:
         """A model, with what its file says where that was read; None where there is none of this name."""
