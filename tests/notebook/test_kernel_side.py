@@ -295,6 +295,19 @@ async def test_functions_run_with_the_models_arguments(tools, name, arguments, r
     assert await tools.run(name, arguments) == result
 
 
+async def test_a_result_that_is_longer_than_a_text_may_be_is_cut(tools):
+    def table() -> str:
+        """All rows."""
+        return "ä" * 1_000_000
+
+    tools.add(table)
+    result = await tools.run("table", "{}")
+
+    assert len(result.encode()) < 525_000
+    assert result.startswith("äää")
+    assert result.endswith("ä\n… 737,856 characters more.")
+
+
 async def test_the_loop_goes_on_while_a_function_runs(tools):
     """What waits for the loop would wait for ever otherwise."""
     running, told = threading.Event(), threading.Event()
