@@ -46,6 +46,21 @@ def test_what_is_pressed_in_the_conversation_is_no_command_of_jupyterlabs(play):
     assert (letter, control) == (True, False)
 
 
+@pytest.mark.parametrize("key", ["{ key: 's', ctrlKey: true }", "{ key: 's', metaKey: true }"])
+def test_the_notebook_is_saved_from_within_the_chat(play, key):
+    saved, prevented, without, others = play(
+        "let saved = 0; const manager = { context: { save: () => (saved += 1) } };",
+        "const press = (one, key) => one.composer.area.dispatch('keydown', key).isPrevented;",
+        f"const there = new Chat(session, manager); const isPrevented = press(there, {key});",
+        f"tell(saved); tell(isPrevented); tell(press(chat, {key}));",
+        "press(there, { key: 's' }); press(there, { key: 's', ctrlKey: true, shiftKey: true }); tell(saved);",
+    )
+    assert (saved, prevented) == (1, True)
+    # A page that saves in another way, or not at all.
+    assert without is False
+    assert others == 1
+
+
 def test_escape_that_leaves_a_composition_does_not_stop_the_answer(play):
     during, after = play(
         "await ask('one'); area.dispatch('keydown', { key: 'Escape', isComposing: true }); tell(session.isBusy);",

@@ -54,7 +54,7 @@ class Chat {
       this.meter.element,
       this.announcer,
     );
-    keepKeys(this.element);
+    keepKeys(this.element, manager);
     this.unsubscribe = session.subscribe((what, detail) => this.follow(what, detail));
     this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.comeIntoSight());
     this.observer.observe(this.element);
