@@ -60,7 +60,7 @@ ROOT = _FOLDER.parents[1]
 #: Made by ``python -m tools.guide train``; docs/guide.md says how.
 GUIDE = Boxed(
     _FOLDER / "guide.gguf",
-    "A 1 MB model that knows bodhi-jupyter and nothing else: ask it how things are done.",
+    "A tiny model that knows bodhi-jupyter and nothing else: ask it how things are done.",
     ("completion", "tools"),
     ContextParams(),
     # It knows answers by heart: by chance another one might be chosen.
@@ -69,7 +69,7 @@ GUIDE = Boxed(
 #: Made by ``python -m tools.embed train``; docs/guide.md says how.
 EMBEDDER = Boxed(
     _FOLDER / "guide-embed.gguf",
-    "A 1 MB embedding model that finds which section of bodhi-jupyter's documentation answers a question.",
+    "A tiny embedding model that finds which section of bodhi-jupyter's documentation answers a question.",
     ("embedding",),
     # For texts as long as it takes.
     ContextParams(embeddings=True),

@@ -112,10 +112,15 @@ def _image(data: bytes | str, kind: str, name: str) -> dict[str, str]:
 
 def _text(text: str, name: str, rest: str = "") -> dict[str, str]:
     """A text, or its beginning; `rest` says what is left out, where `text` itself is not all."""
-    # No letter has less than a byte.
-    start = text[:MAX_TEXT].encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
+    start = beginning(text)
     if more := len(text) - len(start):
         # The name is what the person sees before it is sent.
         name = f"{name} (the first {MAX_TEXT // 2**10} KB)"
         text = f"{start}\n… {rest or f'{more:,} characters more'}."
     return {"kind": "text", "name": name, "text": text}
+
+
+def beginning(text: str) -> str:
+    """As much of a text as a message takes; all of it where that is not too long."""
+    # No letter has less than a byte.
+    return text[:MAX_TEXT].encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")

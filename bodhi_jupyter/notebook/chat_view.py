@@ -46,8 +46,8 @@ class ChatView(anywidget.AnyWidget):
             ``url``, a ``data:`` URL.
         last: the last answer: ``text``, ``model``, ``prompt_tokens``, ``completion_tokens``, ``tokens_per_second``,
             ``first_token_seconds``, ``seconds``, ``finish_reason`` (``stopped`` where the person stopped it).
-        growing: the answer that is being written, a message, as far as the browser told; ``{}`` where none is. Of a
-            page that was left it is what had come by then.
+        growing: the answer that is being written, a message, as far as the browser told; ``{}`` where none is. Other
+            pages that show the chat show that; of a page that was left it is what had come by then.
         status: ``state``, one of ``ready``, ``answering``, ``failed``, ``no server``; and ``detail``, a sentence.
     """
 

@@ -21,6 +21,8 @@ ROUTES = {
     ("GET", "bodhi/v1/aliases"),
     ("POST", "v1/chat/completions"),
 }
+#: What pages that show the same chat say to one another: only the kernel reaches all of them.
+BETWEEN_PAGES = {"who_writes", "stop_writing"}
 
 
 class KernelSide:
@@ -29,6 +31,8 @@ class KernelSide:
     A message has a ``kind`` (``request``, ``render``, ``run_tool``) and an ``id``; ``cancel`` ends the one of that id.
     The answer is any number of ``chunk`` with ``text``, and then ``end``, or ``error`` with ``message``, and with the
     ``status`` and ``param`` of a `RequestRefused`.
+
+    ``who_writes`` and ``stop_writing``, which one page says to the others with its name as ``page``, go to all of them.
 
     Args:
         send: gives a message to the browser.
@@ -50,6 +54,9 @@ class KernelSide:
         if message.get("kind") == "cancel":
             if task := self._running.get(identity):
                 _cancel(task)
+            return
+        if message.get("kind") in BETWEEN_PAGES:
+            self._send({"kind": message["kind"], "page": str(message.get("page", ""))})
             return
         task = asyncio.get_running_loop().create_task(self._answer(identity, message))
         self._running[identity] = task

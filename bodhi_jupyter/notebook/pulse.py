@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import anywidget
 from traitlets import Float
 
 from .background import start
-from .view import view_module
-
-_VIEW = Path(__file__).parent / "view"
+from .view import PANEL_STYLES, style, view_module
 
 
 class Pulse(anywidget.AnyWidget):
@@ -25,7 +22,7 @@ class Pulse(anywidget.AnyWidget):
     """
 
     _esm = view_module("pulse.js")
-    _css = (_VIEW / "panel.css").read_text(encoding="utf-8")
+    _css = style(PANEL_STYLES)
 
     seconds = Float(2.0).tag(sync=True)
 

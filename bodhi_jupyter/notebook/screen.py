@@ -17,6 +17,8 @@ Bundle = dict[str, str]
 
 #: Between two updates: often enough for the eye, seldom enough for a long answer.
 _UPDATE_SECONDS = 0.1
+#: The same for each character of it: each time all of it goes to the page, and is laid out there.
+_SECONDS_PER_CHARACTER = 1e-5
 #: All controls but tab and line feed.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
@@ -52,7 +54,8 @@ class NotebookScreen:
         if now >= self._next:
             self._put(_bundle(text, answer_html(self._growing.html(text), reasoning, "")))
             # A long answer takes longer to render; half the time is left for reading on.
-            self._next = time.monotonic() + max(_UPDATE_SECONDS, time.monotonic() - now)
+            took, length = time.monotonic() - now, len(text) + len(reasoning)
+            self._next = now + took + max(_UPDATE_SECONDS, took, length * _SECONDS_PER_CHARACTER)
 
     def finish(self, text: str, reasoning: str, note: str) -> None:
         """The whole answer."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from .attach import beginning
+
 
 class Tools:
     """Functions by name. Nothing runs by itself: whoever calls `run` has been asked by the person."""
@@ -35,8 +37,15 @@ class Tools:
     async def run(self, name: str, arguments: str) -> str:
         """Call a function with arguments as the model wrote them; what it returns, or why it did not, as text.
 
-        The event loop goes on meanwhile: cancellations come on it. A thread that is cancelled ends by itself only.
+        A long one is cut: a message to the browser has a limit, and so has what a model reads. The event loop goes on
+        meanwhile: cancellations come on it. A thread that is cancelled ends by itself only.
         """
+        text = await self._result(name, arguments)
+        start = beginning(text)
+        more = len(text) - len(start)
+        return f"{start}\n… {more:,} characters more." if more else text
+
+    async def _result(self, name: str, arguments: str) -> str:
         function = self._functions.get(name)
         if function is None:
             return f"Error: there is no function {name!r}."

@@ -15,12 +15,13 @@ import mistune
 import nh3
 from latex2mathml.converter import convert_to_element
 from mistune.plugins.formatting import strikethrough
-from mistune.plugins.table import table
 from mistune.plugins.url import url
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
+
+from .markdown_tables import tables
 
 #: Those that people ask models for. The model chooses the lexer, and not all of Pygments' 500 are safe from text
 #: that takes them for ever.
@@ -181,7 +182,7 @@ def _markdown() -> mistune.Markdown:
     for parser, names in ((block, ("raw_html", "block_html")), (inline, ("inline_html",))):
         parser.rules = [rule for rule in parser.rules if rule not in names]
     return mistune.Markdown(
-        _Renderer(escape=True), block=block, inline=inline, plugins=[table, strikethrough, url, _formulas]
+        _Renderer(escape=True), block=block, inline=inline, plugins=[tables, strikethrough, url, _formulas]
     )
 
 

@@ -18,7 +18,9 @@ import pytest
 
 from tests.browser.notebook_page import ChatPage, NotebookPage
 from tests.browser.scripted import ScriptedBackend
+from tests.fakes.hub import FakeHub
 from tests.live.server import LiveServer
+from tests.tiny_random import write_tiny_random
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
@@ -43,6 +45,14 @@ alias: tutor
 backend: backend
 model: fake-model
 request_params: {temperature: 0.25, system_prompt: Explain as to a beginner.}
+"""
+#: Of a model on the disk.
+TUTOR = """\
+alias: tutor
+path: qwen.Q8_0.gguf
+description: Explains as to a beginner
+tags: [teaching]
+context_params: {n_ctx: 2048}
 """
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 
@@ -163,6 +173,30 @@ def scripted_lab(
     aliases.mkdir(parents=True)
     (aliases / "tutor.yaml").write_text(ALIAS)
     with _lab(folder, backend_url=backend.url) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
+    model = tmp_path_factory.mktemp("hub") / "small.gguf"
+    write_tiny_random(model, seed=5)
+    with FakeHub() as hub:
+        hub.add("acme/small-GGUF", {"small.Q4_0.gguf": model.read_bytes()})
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def models_lab(tmp_path_factory: pytest.TempPathFactory, installed: None, hub: FakeHub) -> Iterator[LiveServer]:
+    """JupyterLab with a few models and an alias."""
+    folder = tmp_path_factory.mktemp("panel")
+    models, aliases = folder / "data" / "bodhi" / "models", folder / "data" / "bodhi" / "aliases"
+    models.mkdir(parents=True)
+    aliases.mkdir(parents=True)
+    for seed, name in enumerate(("gemma.Q4_0", "mistral.Q4_K_M", "qwen.Q8_0")):
+        write_tiny_random(models / f"{name}.gguf", seed=seed)
+    (models / "broken.Q4_0.gguf").write_bytes((models / "qwen.Q8_0.gguf").read_bytes()[:3000])
+    (aliases / "tutor.yaml").write_text(TUTOR)
+    with _lab(folder, env={"HF_ENDPOINT": hub.url}) as live:
         yield live
 
 

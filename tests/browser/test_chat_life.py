@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.browser.conftest import IMPORT
+from tests.browser.conftest import IMPORT, SCREENSHOTS
+from tests.browser.notebook_page import ChatPage
 from tests.browser.scripted import says, says_in_two
 from tests.live.server import eventually
 
@@ -101,6 +102,34 @@ def test_a_reload_in_the_middle_of_an_answer_keeps_what_had_come(start, notebook
     notebook.page.get_by_role("button", name="Try again").click()
     chat.answers.locator("em", has_text="start").wait_for()
     assert [message["role"] for message in backend.bodies[-1]["messages"]] == ["user"]
+
+
+def test_a_second_page_sees_the_answer_and_can_stop_it(start, notebook, module_visit, backend):
+    chat = start()
+    backend.behave(ENDLESS)
+    chat.ask("go on")
+    chat.answers.get_by_text("xxxx").wait_for()
+    # From within the chat.
+    notebook.save()
+    with module_visit.page.context.new_page() as page:
+        page.goto(notebook.page.url)
+        there = ChatPage(page)
+        there.answers.get_by_text("xxxx").wait_for()
+        words = len(there.answers.inner_text())
+        # Longer than it waits for a page that was left.
+        page.wait_for_function(
+            "words => document.querySelector('.bodhi-log').innerText.length > words + 100", arg=words
+        )
+        page.wait_for_timeout(4000)
+        page.screenshot(path=SCREENSHOTS / "second_page.png")
+        assert there.answers.get_by_text("broke off").count() == 0
+        assert page.get_by_role("button", name="Try again").count() == 0
+        there.stop.click()
+        eventually(backend.fake.client_left.is_set, "the generation to stop")
+        for one in (chat, there):
+            one.answers.get_by_text("stopped").wait_for()
+        # What the first page had by then.
+        assert there.answers.locator(".bodhi-body").inner_text() == chat.answers.locator(".bodhi-body").inner_text()
 
 
 def test_where_the_page_is_not_jupyters_the_kernel_asks(start, notebook, backend):

@@ -88,6 +88,42 @@ def test_it_fits_into_a_narrow_cell(start, notebook, backend, module_visit):
         page.set_viewport_size({"width": 1280, "height": 1400})
 
 
+TABLE = """\
+| Column | right | center | words | long |
+|---|--:|:-:|---|---|
+| 1 | 22 | 3 | some more words for a cell that is wide | WORD |
+| one cell
+
+שלום (python).
+""".replace("WORD", "word" * 40)
+
+
+def test_tables_and_paragraphs_begin_where_they_have_to(start, notebook, backend, module_visit):
+    chat = start()
+    backend.behave(says(TABLE))
+    chat.ask("As a table?")
+    chat.wait_for_end()
+    table = chat.answers.locator("table")
+    table.get_by_text("one cell").wait_for()
+    module_visit.screenshot("chat-table")
+    cells = table.locator("tbody tr").first.locator("td")
+    assert cells.evaluate_all("all => all.map(one => getComputedStyle(one).textAlign)") == [
+        *("start", "right", "center", "start", "start")
+    ]
+    # No word is cut: the table is scrolled, and the chat is as wide as before.
+    assert table.locator("th").first.evaluate("one => one.offsetHeight") < 40
+    assert table.evaluate("one => one.scrollWidth > one.clientWidth")
+    assert overflowing(notebook.page, ".bodhi-chat, .bodhi-log") == []
+    # What is written from the right begins there.
+    edges = chat.answers.locator("p", has_text="python").evaluate(
+        "one => { const range = document.createRange(); range.selectNodeContents(one);"
+        " const text = range.getBoundingClientRect(); const all = one.getBoundingClientRect();"
+        " return [text.left - all.left, all.right - text.right]; }"
+    )
+    assert edges[0] > 100
+    assert edges[1] < 1
+
+
 def test_it_works_in_notebook_7(scripted_lab, module_visit, module_browser, backend):
     with module_browser.new_context(viewport={"width": 1280, "height": 1200}) as context:
         context.set_default_timeout(60_000)

@@ -57,6 +57,25 @@ def test_texts_are_readable_in_both_themes(notebook, show, theme, width):
     notebook.submit("Cancel")
 
 
+def test_all_of_it_is_in_one_font(notebook, show):
+    show("Light", 1280)
+    texts = notebook.page.locator(
+        ".bodhi-ui-panel :is(label, input, select, textarea, button, h3, .lm-TabBar-tabLabel)"
+    )
+    fonts = texts.evaluate_all(
+        "all => all.filter(one => one.checkVisibility() && !one.closest('.bodhi-chat'))"
+        ".map(one => [one.tagName, getComputedStyle(one).fontFamily])"
+    )
+    assert {tag for tag, _ in fonts} >= {"LABEL", "INPUT", "SELECT", "TEXTAREA", "BUTTON", "H3", "DIV"}
+    assert len({font for _, font in fonts}) == 1, fonts
+    form = notebook.page.locator(".bodhi-ui-form")
+    lefts = form.locator(":is(input[placeholder='what callers ask for'], select)").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().left)"
+    )
+    assert lefts[0] == lefts[1]
+    notebook.submit("Cancel")
+
+
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_charts_are_readable_in_both_themes(notebook, module_visit, theme):
     page = notebook.page

@@ -36,7 +36,7 @@ def test_the_quickstart_in_jupyterlab(visit, lab):
     answer.wait_for()
     outputs = "\n".join(page.locator(".jp-CodeCell .jp-OutputArea-output").all_inner_texts())
     assert f"{lab.url}/v1/" in outputs
-    assert "guide - A 1 MB model" in outputs
+    assert "guide - A tiny model" in outputs
     assert "I answer questions about bodhi-jupyter" in outputs
     assert re.search(r"[1-9]\d* tokens read, [1-9]\d* written by guide", outputs)
     assert word in answer.inner_text()

@@ -34,7 +34,7 @@ def test_the_panel_in_voila(browser: Any, tmp_path):
         page.goto(f"{lab.url}/voila/render/panel.ipynb?token={lab.token}")
 
         page.get_by_role("tab", name="Models", exact=True).click()
-        page.get_by_role("option").filter(has_text="A 1 MB model that knows").click()
+        page.get_by_role("option").filter(has_text="A tiny model that knows").click()
         page.get_by_role("button", name="Use", exact=True).click()
         message = page.get_by_role("textbox", name="Message", exact=True)
         message.fill("hello")

@@ -44,7 +44,7 @@ def test_the_quickstart_runs_from_top_to_bottom(server, kernel):
     outputs = {name: kernel.run(source) for name, source in code_cells().items()}
 
     assert f"{server.url}/v1/" in outputs["connect"]
-    assert outputs["models"].startswith("guide - A 1 MB model")
+    assert outputs["models"].startswith("guide - A tiny model")
     assert outputs["ask"].startswith("I answer questions about bodhi-jupyter")
     assert "written by guide" in outputs["ask"]
     assert "ollama.pull(name)" in outputs["stream"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def test_it_is_small_and_says_what_it_is(model: Boxed) -> None:
     assert model.file.stat().st_size < 3_000_000
     assert reader.fields["general.name"].contents() == model.name
     assert reader.fields["general.description"].contents() == model.description
+    # Whoever lists models shows it beside the size of the file.
+    assert not re.search(r"\d [kMG]B", model.description)
 
 
 @BOTH

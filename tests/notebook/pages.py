@@ -14,7 +14,7 @@ PAGE = Path(__file__).with_name("fake_page.js").read_text(encoding="utf-8")
 BEGIN = """
 const model = new FakeModel();
 const session = new Session(model);
-await session.connecting;
+await session.connection.connecting;
 const open = () => {
   const chat = new Chat(session, null);
   document.body.append(chat.element);
@@ -56,7 +56,7 @@ globalThis.createImageBitmap = async () => { throw new Error("This is no picture
 const photo = (megabytes, name = "photo.jpg") =>
   new File([new Uint8Array(megabytes * 2 ** 20)], name, { type: "image/jpeg" });
 const attached = () => session.get("attachments").map(({ name }) => name);
-const notice = () => (chat.notice.hidden ? "" : chat.notice.textContent);
+const notice = () => (chat.notices.notice.hidden ? "" : chat.notices.notice.textContent);
 """
 
 

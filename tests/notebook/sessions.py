@@ -11,9 +11,27 @@ from tests.notebook.node import run
 Play = Callable[..., Any]
 
 BEGIN = """
+// What waits for seconds does so until the test lets them pass.
+const pass = (() => {
+  const waiting = new Map();
+  const [set, clear] = [setTimeout, clearTimeout];
+  let elapsed = 0;
+  globalThis.setTimeout = (task, delay = 0) => {
+    if (delay < 1500) return set(task, delay);
+    const id = Symbol();
+    waiting.set(id, { task, due: elapsed + delay });
+    return id;
+  };
+  globalThis.clearTimeout = (id) => waiting.delete(id) || clear(id);
+  return async (milliseconds) => {
+    elapsed += milliseconds;
+    for (const [id, { task, due }] of [...waiting]) if (due <= elapsed && waiting.delete(id)) task();
+    await settle();
+  };
+})();
 const model = new FakeModel();
 const session = new Session(model);
-await session.connecting;
+await session.connection.connecting;
 const last = () => model.asked().at(-1);
 const roles = (messages) => messages.map(({ role }) => role);
 """

@@ -225,6 +225,24 @@ def test_a_notebook_has_one_output_that_grows(displays):
     assert "a note" in displays.updates[1]["text/html"]
 
 
+def test_a_long_answer_is_shown_less_often_the_longer_it_is(displays, monkeypatch):
+    """Each time all of it goes to the page and is laid out there."""
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(
+        "bodhi_jupyter.notebook.screen.render_growing", lambda text: {"html": "", "rest": text, "rest_html": text}
+    )
+    screen = NotebookScreen(Shell())
+    text = ""
+    while len(text) < 100_000:
+        now, text = now + 0.02, text + "word "
+        screen.show(text, "")
+    # 20,000 tokens in 400 seconds.
+    assert 300 < len(displays.updates) < 1_500
+    assert sum(len(update["text/html"]) for update in displays.updates) < 40_000_000
+    assert sum(len(update["text/html"]) < 1_000 for update in displays.updates) > 30
+
+
 @pytest.mark.parametrize(("shown_in", "times"), [(4, 0), (3, 1), (None, 1)])
 def test_as_the_result_of_its_own_cell_it_is_not_shown_twice(displays, shown_in, times):
     answer = Answer("hello", shown_in=shown_in)

@@ -198,6 +198,15 @@ async def test_markdown_is_rendered_here():
     assert grown["rest"] == "b"
 
 
+@pytest.mark.parametrize("kind", ["who_writes", "stop_writing"])
+async def test_what_one_page_says_to_the_others_goes_to_all(kind):
+    browser = Browser(AssertionError("nobody is asked"))
+
+    browser.side.receive({"kind": kind, "page": "1-2"})
+
+    assert browser.heard == [{"kind": kind, "page": "1-2"}]
+
+
 async def test_what_is_not_known_is_refused():
     heard = await Browser(RuntimeError()).ask(kind="dance")
     assert heard[-1]["kind"] == "error"
@@ -284,6 +293,19 @@ def test_functions_are_described_as_openai_does(tools):
 )
 async def test_functions_run_with_the_models_arguments(tools, name, arguments, result):
     assert await tools.run(name, arguments) == result
+
+
+async def test_a_result_that_is_longer_than_a_text_may_be_is_cut(tools):
+    def table() -> str:
+        """All rows."""
+        return "ä" * 1_000_000
+
+    tools.add(table)
+    result = await tools.run("table", "{}")
+
+    assert len(result.encode()) < 525_000
+    assert result.startswith("äää")
+    assert result.endswith("ä\n… 737,856 characters more.")
 
 
 async def test_the_loop_goes_on_while_a_function_runs(tools):

@@ -122,6 +122,18 @@ def test_what_is_chosen_again_is_read_again(browser, begun, api):
     assert "5 GB" in browser.details._facts.value
 
 
+def test_what_was_read_of_a_model_stays_when_something_is_done_with_it(browser, begun, api):
+    told = model("found", "local", n_params=7_600_000_000)
+    api.wrong["GET /v1/models/found"] = httpx.Response(200, json=told)
+    browser.selected = "found"
+    finish(begun)
+    assert "7.6 B" in browser.details._facts.value
+    buttons(browser)["Load"].click()
+    finish(begun)
+    assert "found is loaded." in browser.message.value
+    assert "7.6 B" in browser.details._facts.value
+
+
 def test_an_alias_without_its_model_is_listed_with_the_reason(browser, begun, api, server):
     lost = {"alias": "lost", "path": "gone.gguf", "read_only": False, "problem": "the file is not on this machine"}
     api.aliases.append(lost)

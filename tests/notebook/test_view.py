@@ -42,6 +42,10 @@ def test_no_style_loads_anything(style):
     assert not re.search(r"url\(|@import", style)
 
 
+def test_every_style_sheet_is_given_to_a_widget_once():
+    assert sorted((*view.CHAT_STYLES, *view.PANEL_STYLES)) == sorted(path.name for path in FOLDER.glob("*.css"))
+
+
 def test_imports_come_first_and_once():
     sources = {
         "a.js": 'import { b } from "./b.js";\nimport { c } from "./c.js";\nexport default b + c;\n',

@@ -32,6 +32,16 @@ def cells(folder: Path, text: str, **more: Any) -> list[tuple[str, str]]:
         ("```\n1 + 1\n```", [("code", "1 + 1")]),
         ("~~~py\n1\n~~~", [("code", "1")]),
         ("1. One:\n   ```python\n   if x:\n       y\n   ```", [("markdown", "1. One:"), ("code", "if x:\n    y")]),
+        (
+            "- One:\n\n    ```python\n    if a <b:\n        y\n    ```\n- Two <b>",
+            [("markdown", "- One:"), ("code", "if a <b:\n    y"), ("markdown", "- Two &lt;b>")],
+        ),
+        (
+            "- One:\n\n    ```py\n    x\n    ```\n    and\n\n    ```py\n    y\n    ```",
+            [("markdown", "- One:"), ("code", "x"), ("markdown", "and"), ("code", "y")],
+        ),
+        ("- One\n\nOver:\n\n    ```\n    <b>", [("markdown", "- One\n\nOver:\n\n    ```\n    &lt;b>")]),
+        ("1. One:\n\t```py\n\tx\n\t```", [("markdown", "1. One:"), ("code", "x")]),
         # Of other languages code is shown as it is.
         ("```html\n<div>a[i](x)</div>\n```", [("markdown", "```html\n<div>a[i](x)</div>\n```")]),
         ("~~~html\n<b>\n```\n~~~", [("markdown", "````html\n<b>\n```\n````")]),
@@ -40,6 +50,7 @@ def cells(folder: Path, text: str, **more: Any) -> list[tuple[str, str]]:
         # Cut off in the middle.
         ("```python\nx = 1", [("code", "x = 1")]),
         # None of these is a fence, or the end of one.
+        ("No list:\n\n    ```\n    <b>", [("markdown", "No list:\n\n    ```\n    &lt;b>")]),
         ("a ```b``` <i>", [("markdown", "a ```b``` &lt;i>")]),
         ("```a`b\n<i>", [("markdown", "```a`b\n&lt;i>")]),
         ("````js\n1\n```\n2\n````", [("markdown", "````js\n1\n```\n2\n````")]),

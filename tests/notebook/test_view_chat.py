@@ -40,10 +40,25 @@ def test_what_is_refused_comes_back_into_an_empty_field_as_it_was(play):
 
 def test_what_is_pressed_in_the_conversation_is_no_command_of_jupyterlabs(play):
     letter, control = play(
-        "tell(chat.log.dispatch('keydown', { key: 'd' }).isStopped);",
-        "tell(chat.log.dispatch('keydown', { key: 's', ctrlKey: true }).isStopped);",
+        "tell(chat.log.element.dispatch('keydown', { key: 'd' }).isStopped);",
+        "tell(chat.log.element.dispatch('keydown', { key: 's', ctrlKey: true }).isStopped);",
     )
     assert (letter, control) == (True, False)
+
+
+@pytest.mark.parametrize("key", ["{ key: 's', ctrlKey: true }", "{ key: 's', metaKey: true }"])
+def test_the_notebook_is_saved_from_within_the_chat(play, key):
+    saved, prevented, without, others = play(
+        "let saved = 0; const manager = { context: { save: () => (saved += 1) } };",
+        "const press = (one, key) => one.composer.area.dispatch('keydown', key).isPrevented;",
+        f"const there = new Chat(session, manager); const isPrevented = press(there, {key});",
+        f"tell(saved); tell(isPrevented); tell(press(chat, {key}));",
+        "press(there, { key: 's' }); press(there, { key: 's', ctrlKey: true, shiftKey: true }); tell(saved);",
+    )
+    assert (saved, prevented) == (1, True)
+    # A page that saves in another way, or not at all.
+    assert without is False
+    assert others == 1
 
 
 def test_escape_that_leaves_a_composition_does_not_stop_the_answer(play):
@@ -58,7 +73,10 @@ def test_escape_that_leaves_a_composition_does_not_stop_the_answer(play):
     ("fail", "way"),
     [
         ("await ask('one'); await refuse(503);", "Try again"),
-        ("model.hasServer = false; session.transport = null; await session.connect();", "Look again"),
+        (
+            "model.hasServer = false; session.connection.transport = null; await session.connection.connect();",
+            "Look again",
+        ),
     ],
     ids=["failed", "no server"],
 )
@@ -88,7 +106,7 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
         f"document.execCommand = () => {{ if ({json.dumps(command)}) way = 'page'; return {json.dumps(command)}; }};",
         "await ask('one'); await answer('two');",
         "const copy = button('Copy message'); copy.focus(); copy.click(); await settle();",
-        "tell(way); tell(copy.classList.contains('bodhi-done')); tell(chat.notice.textContent);",
+        "tell(way); tell(copy.classList.contains('bodhi-done')); tell(chat.notices.notice.textContent);",
     )
     assert [way, is_done] == copied
     assert ("may not use the clipboard" in notice) is not is_done
@@ -166,9 +184,9 @@ def test_pythons_messages_are_not_lost_by_undo(play):
 
 def test_a_chat_that_was_deleted_can_be_brought_back(play):
     deleted, back, chats, shown = play(
-        "await ask('one'); await answer('yes'); session.set({ system: 'Be kind.' }); session.newChat();",
-        "await ask('two'); await answer('no'); session.openChat(session.get('chats')[0]);",
-        "session.removeChat(); tell(texts()); button('Undo').click(); tell(texts());",
+        "await ask('one'); await answer('yes'); session.set({ system: 'Be kind.' }); session.chats.begin();",
+        "await ask('two'); await answer('no'); session.chats.open(session.get('chats')[0]);",
+        "session.chats.remove(); tell(texts()); button('Undo').click(); tell(texts());",
         "tell(session.get('chats').map(({ messages }) => textOf(messages[0])));",
         "tell([session.get('chat'), session.get('system'), model.saved.chat]);",
     )
@@ -194,9 +212,9 @@ def test_the_keyboard_stays_in_the_chat_where_a_button_goes(play):
 def test_what_asked_a_model_that_is_gone_can_be_asked_again(play):
     notice, asked, hidden = play(
         "session.set({ model: 'lost', models: [...session.get('models'), { id: 'lost', capabilities: [] }] });",
-        "const words = () => (chat.notice.hidden ? '' : chat.notice.textContent);",
+        "const words = () => (chat.notices.notice.hidden ? '' : chat.notices.notice.textContent);",
         "await ask('one'); await refuse(404); await settle(); tell(words());",
-        "saying('Try again').click(); await settle(); tell(last().body.model); tell(chat.notice.hidden);",
+        "saying('Try again').click(); await settle(); tell(last().body.model); tell(chat.notices.notice.hidden);",
     )
     assert notice == "The model “lost” is gone: “default” is asked from now on.Try again"
     assert (asked, hidden) == ("default", True)
@@ -260,7 +278,7 @@ def test_an_answer_to_nothing_cannot_be_made_anew(play):
     first, second = play(
         "const say = (role) => ({ role, content: role });",
         "model.set('messages', [say('assistant'), say('user'), say('assistant')]);",
-        "const [first, , second] = chat.views;",
+        "const [first, , second] = chat.log.views;",
         "for (const view of [first, second])",
         "  tell(Boolean(view.element.querySelector(\"button[aria-label='Regenerate']\")));",
     )
@@ -281,9 +299,23 @@ def test_chats_of_pythons_are_shown_in_their_order_and_opened(play):
         "const said = (content) => [{ role: 'user', content }];",
         "const chats = [{ id: 'b10', messages: said('ten') }, { id: 'b9', messages: said('nine') }, { id: 'b8' }];",
         "session.set({ chats });",
-        "chat.showChats(); tell(chat.chats.children.map((one) => one.textContent));",
-        "chat.chats.value = 'b9'; chat.openChat(); tell(session.get('system'));",
-        "chat.chats.value = 'b8'; chat.openChat(); tell(session.messages);",
+        "chat.header.showChats(); tell(chat.header.chats.children.map((one) => one.textContent));",
+        "chat.header.chats.value = 'b9'; chat.header.openChat(); tell(session.get('system'));",
+        "chat.header.chats.value = 'b8'; chat.header.openChat(); tell(session.messages);",
     )
     assert names == ["New chat", "New chat", "nine", "ten"]
     assert (system, messages) == ("", [])
+
+
+def test_an_answer_that_another_page_writes_has_nothing_to_press_but_stop(play):
+    growing, ended = play(
+        "const tools = () => chat.log.views.at(-1).element.querySelectorAll('.bodhi-actions').length;",
+        "model.set('messages', [{ role: 'user', content: 'one' }]);",
+        "model.set('growing', { role: 'assistant', content: 'two', stats: {} }); await settle();",
+        "tell([tools(), button('Stop').hidden, chat.log.element.getAttribute('aria-busy')]);",
+        "model.set('messages', [{ role: 'user', content: 'one' }, { role: 'assistant', content: 'two' }]);",
+        "await settle(); tell([tools(), button('Stop').hidden, chat.log.element.getAttribute('aria-busy')]);",
+        "session.close();",
+    )
+    assert growing == [0, False, "true"]
+    assert ended == [1, True, "false"]

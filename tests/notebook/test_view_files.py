@@ -32,8 +32,8 @@ def test_more_than_a_message_to_the_kernel_can_hold_is_not_attached(play):
 def test_chats_that_are_put_aside_count_too(play):
     names = play(
         FILES,
-        "await chat.composer.attach([photo(4)]); await ask('look'); await answer('Yes.'); session.newChat();",
-        "await chat.composer.attach([photo(3)]); tell(attached()); session.removeChat(); session.removeChat();",
+        "await chat.composer.attach([photo(4)]); await ask('look'); await answer('Yes.'); session.chats.begin();",
+        "await chat.composer.attach([photo(3)]); tell(attached()); session.chats.remove(); session.chats.remove();",
         "await chat.composer.attach([photo(3)]); tell(attached());",
     )
     assert names == [[], ["photo.jpg"]]
@@ -49,7 +49,7 @@ def test_what_is_too_much_is_not_sent_and_stays_in_the_field(play):
     assert notice.startswith("Nothing was sent. All chats together hold 8 MB")
 
 
-@pytest.mark.parametrize("go", ["session.clear()", "session.removeChat()"], ids=["cleared", "deleted"])
+@pytest.mark.parametrize("go", ["session.clear()", "session.chats.remove()"], ids=["cleared", "deleted"])
 def test_undo_brings_back_no_more_than_there_is_room_for(play, go):
     full, notice, back = play(
         FILES,

@@ -17,7 +17,7 @@ def play(tmp_path: Path) -> Play:
 def test_a_function_that_runs_can_be_stopped_and_the_model_is_told_the_truth(play):
     busy, kinds, messages, asked, saved = play(
         CALL,
-        "session.runCall(call); await settle(); tell(session.isBusy); session.stop();",
+        "session.toolRuns.run(call); await settle(); tell(session.isBusy); session.stop();",
         "model.answer(model.asked('run_tool')[0], { content: 'too late' }); await settle();",
         "tell(model.sent.slice(-2).map(({ kind }) => kind)); tell(session.messages); tell(model.asked().length);",
         "tell(model.saved.messages);",
@@ -54,7 +54,7 @@ def test_calls_without_ids_are_run_one_by_one(play, given):
         f"  [{{ index, id: {given}, function: {{ name: `f${{index}}`, arguments: '{{}}' }} }}] }} }}] }});",
         "model.chunk(last(), piece(0) + piece(1) + DONE); model.end(last()); await settle();",
         "const run = async (call) => {",
-        "  session.runCall(call); await settle();",
+        "  session.toolRuns.run(call); await settle();",
         "  model.answer(model.asked('run_tool').at(-1), { content: call.function.name }); await settle();",
         "};",
         "await run(openCalls(session.messages)[0]);",
@@ -74,7 +74,7 @@ def test_calls_without_ids_are_run_one_by_one(play, given):
 def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):
     sent = play(
         CALL,
-        "session.runCall(call); await settle(); session.send('never mind'); await settle();",
+        "session.toolRuns.run(call); await settle(); session.send('never mind'); await settle();",
         "tell(last().body.messages.slice(2));",
     )
     assert sent == [
@@ -86,9 +86,9 @@ def test_who_writes_on_while_a_function_runs_has_not_refused_it(play):
 def test_what_a_function_gives_goes_back_to_the_model(play):
     busy, sent = play(
         CALL,
-        "session.runCall(call); await settle();",
+        "session.toolRuns.run(call); await settle();",
         "model.answer(model.asked('run_tool')[0], { content: 'found' }); await settle();",
-        "tell(session.runningCalls.size); tell(last().body.messages.at(-1));",
+        "tell(session.toolRuns.running.size); tell(last().body.messages.at(-1));",
     )
     assert busy == 0
     assert sent == {"role": "tool", "tool_call_id": "c1", "content": "found"}
@@ -98,7 +98,7 @@ def test_what_a_function_gives_goes_back_to_the_model(play):
 def test_another_answer_to_what_a_function_gave_needs_no_second_run_of_it(play, how):
     asked, sent, runs = play(
         CALL,
-        "session.runCall(call); await settle();",
+        "session.toolRuns.run(call); await settle();",
         "model.answer(model.asked('run_tool')[0], { content: 'found' }); await settle();",
         "model.chunk(last(), delta('It is')); model.end(last()); await settle();",
         f"{how}; await settle();",
@@ -112,7 +112,7 @@ def test_another_answer_to_what_a_function_gave_needs_no_second_run_of_it(play, 
 def test_another_answer_in_place_of_a_call_goes_back_to_the_question(play):
     sent = play(
         CALL,
-        "session.runCall(call); await settle();",
+        "session.toolRuns.run(call); await settle();",
         "model.answer(model.asked('run_tool')[0], { content: 'found' }); await settle();",
         "session.regenerate(session.messages[1]); await settle(); tell(roles(last().body.messages));",
     )

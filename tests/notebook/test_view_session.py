@@ -21,7 +21,7 @@ def play(tmp_path: Path) -> Play:
     ("leave", "come_back"),
     [
         ("session.stop()", "{}"),
-        ("session.newChat()", "session.openChat(session.get('chats')[0])"),
+        ("session.chats.begin()", "session.chats.open(session.get('chats')[0])"),
         ("session.clear()", "session.undo()"),
     ],
     ids=["stop", "new chat", "clear"],
@@ -43,8 +43,8 @@ def test_half_of_a_call_cannot_be_run_whoever_comes_back_to_it(play, leave, come
 def test_an_answer_that_was_left_before_it_began_is_not_kept(play):
     chats, messages = play(
         ASK,
-        "session.newChat(); await settle(); tell(session.get('chats')); session.openChat(session.get('chats')[0]);",
-        "tell(session.messages);",
+        "session.chats.begin(); await settle(); tell(session.get('chats'));",
+        "session.chats.open(session.get('chats')[0]); tell(session.messages);",
     )
     assert [[message["role"] for message in chat["messages"]] for chat in chats] == [["user"]]
     assert [message["role"] for message in messages] == ["user"]
@@ -73,10 +73,11 @@ def test_pythons_words_win_over_an_answer_that_streams(play):
 
 def test_stop_holds_while_the_chat_still_looks_for_the_server(play):
     asked, state, running = play(
-        "session.transport = null;",
-        "let found; session.connecting = new Promise((resolve) => (found = resolve));",
+        "session.connection.transport = null;",
+        "let found; session.connection.connecting = new Promise((resolve) => (found = resolve));",
         ASK,
-        "session.stop(); tell(session.status.state); session.transport = session.kernel; found(); await settle();",
+        "session.stop(); tell(session.status.state); session.connection.transport = session.kernel;",
+        "found(); await settle();",
         "given.unshift(model.asked().length); tell(session.running);",
     )
     assert (asked, state, running) == (0, "ready", None)

@@ -13,7 +13,7 @@ from tests.notebook.pages import PAGE, Play
 BEGIN = """
 const model = new FakeModel();
 const session = new Session(model);
-await session.connecting;
+await session.connection.connecting;
 const settings = new Settings(session);
 session.subscribe(() => settings.show());
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -135,6 +136,74 @@ def test_what_is_shown(text, html):
         assert "&lt;img" in shown
     else:
         assert shown == html
+
+
+def table(html: str) -> list[list[str]]:
+    """The rows of a table, the cells' own HTML in them."""
+    assert html.count("<table>") == 1
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)]
+
+
+HEAD = "| a | b |\n|---|---|\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        ("| 1 | 2 |", ["1", "2"]),
+        ("| 1 |", ["1", ""]),
+        ("| 1", ["1", ""]),
+        ("|", ["", ""]),
+        ("| 1 | 2 | 3 |", ["1", "2 | 3"]),
+        ("1 | 2", ["1", "2"]),
+        ("| `x | y` | 2 |", ["<code>x | y</code>", "2"]),
+        (r"| `x \| y` | 2 |", ["<code>x | y</code>", "2"]),
+        (r"| x \| y | 2 |", ["x | y", "2"]),
+        ("| ` | 2 |", ["`", "2"]),
+        ("| | 2 |", ["", "2"]),
+        ("| <b>x</b> | <i>y</i> |", ["&lt;b&gt;x&lt;/b&gt;", "&lt;i&gt;y&lt;/i&gt;"]),
+    ],
+)
+def test_a_table_stays_one_whatever_its_rows_have(rows, shown):
+    assert table(render_markdown(HEAD + rows)) == [["a", "b"], shown]
+
+
+def test_a_table_stays_one_while_it_grows():
+    text = HEAD + "| one | two |\n| three | four |"
+    for end in range(len(HEAD), len(text) + 1):
+        assert table(render_growing(text[:end])["rest_html"])[0] == ["a", "b"]
+
+
+@pytest.mark.parametrize("mark", ["- x\n\n  ", "> "])
+def test_tables_are_tables_in_lists_and_quotes(mark):
+    lines = "| a | b |\n|---|---|\n| 1 | 2 |".splitlines()
+    inner = mark.rpartition("\n")[2]
+    text = mark + f"\n{inner}".join(lines)
+    assert table(render_markdown(text)) == [["a", "b"], ["1", "2"]]
+
+
+def test_columns_are_aligned():
+    html = render_markdown("| a | b | c | d |\n|:--|--:|:-:|---|\n| 1 | 2 | 3 | 4 |")
+    assert re.findall(r'<td(?: align="(\w+)")?>', html) == ["left", "right", "center", ""]
+
+
+@pytest.mark.parametrize(
+    "text", ["a | b\nno line", "| a | b |\n|---|\n| 1 | 2 |", "| a | b |\n|---|-x-|", "a | b\n---\nc"]
+)
+def test_what_is_no_table_is_text(text):
+    assert "<table>" not in render_markdown(text)
+
+
+def test_a_hostile_row_takes_no_time():
+    row = "".join(f"{'`' * (1 + at % 300)}|" for at in range(400))
+    begun = time.perf_counter()
+    render_markdown(HEAD + row + "\n" + "|" * 60_000)
+    assert time.perf_counter() - begun < 5
+
+
+def test_a_few_letters_make_no_millions_of_cells():
+    html = render_markdown("a|" * 1_200 + "\n" + "-|" * 1_200 + "\n" + "|\n" * 2_400)
+    assert html.count("<td>") < 5_000
 
 
 def test_lines_of_equations_are_a_table():

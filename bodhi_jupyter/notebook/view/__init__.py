@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ENTRY = "chat.js"
-#: In this order: what is said of narrow cells comes last.
-STYLES = ("messages.css", "settings.css", "chat.css")
+#: The style sheets of the chat and of the panel beside it; of rules with the same weight the later one holds.
+CHAT_STYLES = ("messages.css", "settings.css", "chat.css", "controls.css", "header.css", "composer.css")
+PANEL_STYLES = ("panel.css", "browser.css", "model_table.css", "forms.css", "plots.css")
 _FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r'^import\s*\{[^}]*\}\s*from\s*"\./([\w-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default\b)", re.MULTILINE)
@@ -19,9 +20,9 @@ def view_module(entry: str = ENTRY) -> str:
     return join({path.name: path.read_text(encoding="utf-8") for path in _FOLDER.glob("*.js")}, entry)
 
 
-def style() -> str:
-    """The chat's style sheet."""
-    return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in STYLES)
+def style(sheets: Iterable[str] = CHAT_STYLES) -> str:
+    """The one style sheet that a widget is given."""
+    return "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in sheets)
 
 
 def join(sources: Mapping[str, str], entry: str) -> str:

@@ -1,7 +1,7 @@
 // A conversation as text, and as cells of the notebook that the chat is in.
 
 import { attachmentsOf, textOf } from "./conversation.js";
-import { fenceOf } from "./fences.js";
+import { fenceInList, fenceOf } from "./fences.js";
 
 const NAMES_OF = { user: "You", assistant: "Assistant" };
 
@@ -31,6 +31,7 @@ function heading({ role, model }) {
 
 // A line that may say where a link leads: its label begins here, or in a line before.
 const DEFINITION = /^(?:[\s>*+-]|\d+[.)])*(?:\[|(?:\\.|[^[])*\]:)/;
+const LIST_ITEM = /^[ \t]*(?:[-+*]|\d{1,9}[.)])[ \t]/;
 const PYTHON = new Set(["", "python", "py", "python3", "ipython"]);
 
 // A text's parts: { text }, and { code, language } of what is between fences, as CommonMark has them; those without an end
@@ -39,6 +40,7 @@ function blocksOf(text) {
   const blocks = [];
   let lines = [];
   let fence = null;
+  let isInList = false;
   const put = () => {
     const joined = lines.join("\n");
     lines = [];
@@ -46,7 +48,8 @@ function blocksOf(text) {
     blocks.push(fence ? { code: joined.trimEnd(), language: fence.language } : { text: joined.trim() });
   };
   for (const line of text.split(/\r?\n/)) {
-    const opening = fence ? null : fenceOf(line);
+    if (!fence) isInList = LIST_ITEM.test(line) || (isInList && /^\s|^$/.test(line));
+    const opening = fence ? null : isInList ? fenceInList(line) : fenceOf(line);
     if (opening) {
       put();
       fence = opening;

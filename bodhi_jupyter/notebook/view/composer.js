@@ -51,7 +51,7 @@ export class Composer {
     if (!(await this.reading)) return;
     const text = this.area.value;
     if (!text.trim() && !this.session.get("attachments").length) return;
-    if (this.session.running || !this.maySend(text)) return;
+    if (this.session.isAnswering || !this.maySend(text)) return;
     this.write("");
     this.send(text);
   }

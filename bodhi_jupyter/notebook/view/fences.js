@@ -11,6 +11,16 @@ export function fenceOf(line) {
   return { line, language, end, indent: new RegExp(`^ {0,${indent.length}}`) };
 }
 
+// The same within a list, whose items are indented as deep as they like.
+export function fenceInList(line) {
+  const text = line.trimStart();
+  const fence = fenceOf(text);
+  if (!fence) return null;
+  const depth = line.length - text.length;
+  const end = { test: (other) => fence.end.test(other.trimStart()) };
+  return { ...fence, line, end, indent: new RegExp(`^[ \\t]{0,${depth}}`) };
+}
+
 // The fence that is still open at the end of a text, or null.
 export function openFence(text) {
   let fence = null;

@@ -27,7 +27,8 @@ export class MessageView {
     else this.body.append(message.role === "user" ? h("div", { class: "bodhi-plain" }, textOf(message)) : folded(message));
     this.body.append(...attachedTo(message).map(attachment));
     this.showName();
-    this.showFooter();
+    // An answer's comes with its end.
+    if (message.role !== "assistant") this.showFooter();
   }
 
   showName() {

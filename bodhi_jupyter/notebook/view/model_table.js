@@ -60,7 +60,7 @@ function render({ model, el }) {
   let typedAt = -Infinity;
 
   el.classList.add("bodhi-ui-table");
-  keepKeys(el);
+  keepKeys(el, model.widget_manager);
   heads.className = "bodhi-ui-heads";
   heads.setAttribute("aria-hidden", "true");
   heads.append(...HEADS.map((head, at) => cell(CELLS[at], head)));

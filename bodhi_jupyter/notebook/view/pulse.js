@@ -26,7 +26,7 @@ function render({ model, el }) {
   const observer = new IntersectionObserver((entries) => {
     seen = entries[entries.length - 1].isIntersecting;
     // Of all that stands beside it.
-    if (el.parentElement && !el.parentElement.dataset.lmSuppressShortcuts) keepKeys(el.parentElement);
+    if (el.parentElement && !el.parentElement.dataset.lmSuppressShortcuts) keepKeys(el.parentElement, model.widget_manager);
     beat();
   });
   model.on("msg:custom", answered);

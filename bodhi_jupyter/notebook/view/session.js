@@ -1,15 +1,17 @@
 // The state of one chat widget, shared by all its views. While an answer streams it is the truth; Python is told after.
 
 import { advised } from "./advice.js";
+import { Chats } from "./chats.js";
+import { Connection } from "./connection.js";
+import { ASKING, askedBefore, isOpen, requestBody, userMessage, withRefusedCalls, withText } from "./conversation.js";
 import { isTooMuch } from "./files.js";
 import { History } from "./history.js";
 import { onKernelEnd } from "./kernel.js";
-import { receive } from "./receiving.js";
-import { KernelTransport, PageTransport, ServerError, findTransport, listModels } from "./transport.js";
-import { ASKING, Answer, STOPPED, askedBefore, isOpen, openCalls, requestBody, toolMessage, userMessage, withRefusedCalls, withText } from "./conversation.js";
+import { OtherPage } from "./other_page.js";
+import { Run } from "./run.js";
+import { ToolRuns } from "./tool_runs.js";
+import { KernelTransport } from "./transport.js";
 
-const DEFAULT = "default";
-const KEPT_EVERY = 2000; // milliseconds
 const LEFT = "The page was left before the answer ended.";
 const UNASKED = "There was no server to ask.";
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
@@ -18,39 +20,50 @@ export class Session {
   constructor(model) {
     this.model = model;
     this.kernel = new KernelTransport(model);
-    this.transport = null;
     this.messages = model.get("messages");
     this.history = new History();
+    this.chats = new Chats(this);
     this.running = null;
-    this.runningCalls = new Map();
+    this.toolRuns = new ToolRuns(this);
+    this.otherPage = new OtherPage(this);
     // What has no answer yet because there was no server: { message, detail }.
     this.unasked = null;
     this.status = { state: "ready", detail: "", code: 0 };
     this.listeners = new Set();
     model.on("change:messages", () => this.followMessages());
-    model.on("msg:custom", ({ kind }) => kind === "models" && this.refreshModels());
+    model.on("change:status", () => this.followStatus());
+    model.on("change:growing", () => this.followGrowing());
+    model.on("msg:custom", ({ kind }) => kind === "models" && this.connection.refreshModels());
     for (const name of SHARED) model.on(`change:${name}`, () => this.tell(name));
     this.resume();
     this.forgetKernel = onKernelEnd(model, () => this.endKernel());
-    this.connecting = this.connect();
+    this.connection = new Connection(this);
   }
 
-  // After a page that was left in the middle of an answer; its browser may have had time to say that it broke off. Perhaps
-  // another page shows the chat, and the answer still grows there: its messages are not touched.
+  // After a page that was left. One that was left in the middle of an answer may still be there, seen by somebody else.
   resume() {
     const { state, detail } = this.get("status");
+    if (state === "answering") return this.followAnswer();
     const growing = this.get("growing");
     if (growing.role && ASKING.includes(this.messages.at(-1)?.role)) this.messages = [...this.messages, growing];
     const message = this.messages.at(-1);
-    const details = { answering: LEFT, failed: detail, "no server": UNASKED };
+    const details = { failed: detail, "no server": UNASKED };
     if (isOpen(message) && state in details) this.unasked = { message, detail: details[state] };
     if (state !== "ready") this.setUnasked();
+  }
+
+  // The page that wrote the answer is gone; its messages in Python are not touched.
+  noteLeft() {
+    const message = this.messages.at(-1);
+    if (isOpen(message)) this.unasked = { message, detail: LEFT };
+    this.setUnasked();
   }
 
   // The widget is closed: what it has begun ends, and nobody hears of it.
   close() {
     this.forgetKernel();
     this.listeners.clear();
+    this.otherPage.leave();
     this.kernel.end();
     this.stop();
   }
@@ -69,6 +82,11 @@ export class Session {
     return this.model.get(name);
   }
 
+  // What is known of the model that answers; nothing where it is not listed.
+  get chosen() {
+    return this.get("models").find(({ id }) => id === this.get("model"));
+  }
+
   // Messages that are set hold all that there is of the answer.
   set(values) {
     const all = "messages" in values ? { growing: {}, ...values } : values;
@@ -79,6 +97,12 @@ export class Session {
   setStatus(state, detail = "", code = 0) {
     this.status = { state, detail, code };
     this.set({ status: { state, detail } });
+    this.tell("status");
+  }
+
+  // Of this page, while another one tells Python.
+  setOwnStatus(state, detail = "") {
+    this.status = { state, detail, code: 0 };
     this.tell("status");
   }
 
@@ -95,50 +119,8 @@ export class Session {
   // The page itself can still reach the server, if it could before; nothing else hears of it.
   endKernel() {
     this.kernel.end();
+    this.otherPage.lose();
     this.tell("kernel");
-  }
-
-  // Nobody can be asked any more.
-  get isCutOff() {
-    return this.kernel.isOver && !(this.transport instanceof PageTransport);
-  }
-
-  // -- the server ------------------------------------------------------------------------------------------
-
-  async connect() {
-    try {
-      const { transport, models } = await findTransport(this.kernel);
-      this.transport = transport;
-      this.tell("kernel");
-      this.set({ models });
-      if (this.status.state === "no server") this.setUnasked();
-    } catch (error) {
-      this.setStatus("no server", error.message);
-    }
-  }
-
-  async connected() {
-    if (!this.transport) await this.connecting;
-    if (!this.transport) await (this.connecting = this.connect());
-    return this.transport;
-  }
-
-  // What was chosen stays so, unless it was listed and is no more.
-  async refreshModels() {
-    const models = await listModels(await this.connected()).catch(() => null);
-    const before = this.get("models");
-    if (!models || JSON.stringify(models) === JSON.stringify(before)) return;
-    const chosen = this.get("model");
-    const isIn = (list) => list.some(({ id }) => id === chosen);
-    const isGone = chosen !== DEFAULT && isIn(before) && !isIn(models);
-    this.set(isGone ? { models, model: DEFAULT } : { models });
-    if (isGone) this.tell("gone", chosen);
-  }
-
-  async render(request) {
-    const transport = await this.connected();
-    if (!transport) throw new ServerError("There is no server.");
-    return transport.render(request);
   }
 
   // -- the conversation ------------------------------------------------------------------------------------
@@ -151,8 +133,11 @@ export class Session {
   // Python's words win, also over an answer that is streaming.
   followMessages() {
     const messages = this.model.get("messages");
-    if (messages === this.messages || JSON.stringify(messages) === JSON.stringify(this.messages)) return;
-    this.history.push(this.messages);
+    const { isWriting } = this.otherPage;
+    if (messages === this.messages || (!isWriting && JSON.stringify(messages) === JSON.stringify(this.messages))) return;
+    // The end of another page's answer is no change that Undo takes back.
+    if (!isWriting) this.history.push(this.messages);
+    this.leaveOtherPage();
     this.messages = messages;
     this.stop();
     this.set({ growing: {} });
@@ -160,16 +145,54 @@ export class Session {
     this.tell("messages");
   }
 
+  // Of another page, which knows more of its answer; each knows for itself whether it finds a server.
+  followStatus() {
+    const { state, detail } = this.get("status");
+    const isSame = state === this.status.state && detail === this.status.detail;
+    if (isSame || this.running || [state, this.status.state].includes("no server")) return;
+    if (state === "answering") return this.followAnswer();
+    if (this.otherPage.isWriting) this.showKept();
+    this.otherPage.leave();
+    this.setOwnStatus(state, detail);
+  }
+
+  followGrowing() {
+    if (this.running) return;
+    if (this.otherPage.isWriting) this.otherPage.take();
+    else if (this.get("growing").role) this.followAnswer();
+  }
+
+  followAnswer() {
+    this.setOwnStatus("answering");
+    this.otherPage.begin();
+  }
+
+  leaveOtherPage() {
+    if (!this.otherPage.isWriting) return;
+    this.otherPage.leave();
+    this.setOwnStatus("ready");
+  }
+
+  // As Python has them.
+  showKept() {
+    this.show(this.model.get("messages"));
+  }
+
   show(messages) {
     this.messages = messages;
     this.tell("messages");
   }
 
+  // Shown here, and kept in Python.
+  put(messages) {
+    this.show(messages);
+    this.set({ messages });
+  }
+
   change(messages) {
     this.stop();
     this.history.push(this.messages);
-    this.show(messages);
-    this.set({ messages });
+    this.put(messages);
   }
 
   undo() {
@@ -179,7 +202,7 @@ export class Session {
     // Other pictures may have taken its place.
     if (!(before.length ? this.hasRoomFor("", before.at(-1)) : this.hasRoomFor(removed))) this.tell("full");
     else if (before.length) this.restore(this.history.undo(this.messages));
-    else this.openChat(removed);
+    else this.chats.open(removed);
   }
 
   redo() {
@@ -190,8 +213,7 @@ export class Session {
   }
 
   restore(messages) {
-    this.show(messages);
-    this.set({ messages });
+    this.put(messages);
     this.setStatus("ready");
   }
 
@@ -236,19 +258,35 @@ export class Session {
 
   // For a server; what nobody could be asked before is asked then.
   async lookAgain() {
-    const transport = await this.connected();
-    if (transport && this.isUnasked && !this.running) await this.retry();
+    const transport = await this.connection.connected();
+    if (transport && this.isUnasked && !this.isAnswering) await this.retry();
   }
 
   get isBusy() {
-    return Boolean(this.running) || this.runningCalls.size > 0;
+    return this.isAnswering || this.toolRuns.running.size > 0;
+  }
+
+  get isAnswering() {
+    return Boolean(this.running) || this.otherPage.isWriting;
+  }
+
+  // The answer that grows here or in another page, if one does.
+  get unfinished() {
+    return this.running?.answer.message ?? this.otherPage.message;
+  }
+
+  // What the person stops, whoever writes it.
+  interrupt() {
+    if (this.otherPage.isWriting) this.otherPage.stop();
+    else this.stop();
   }
 
   // At once: whoever takes `messages` afterwards has them as they stay.
   stop() {
-    this.stopCalls();
+    this.toolRuns.stop();
+    this.otherPage.cut();
     const { running } = this;
-    running?.controller.abort();
+    running?.abort();
     if (running) this.finish(running.answer, null, true);
   }
 
@@ -260,20 +298,19 @@ export class Session {
   }
 
   async answer() {
-    const answer = new Answer(this.get("model"));
-    const run = { answer, controller: new AbortController(), kept: -Infinity };
+    const run = new Run(this);
     this.running = run;
     const asked = this.messages;
-    this.show([...asked, answer.message]);
+    this.show([...asked, run.answer.message]);
     this.setStatus("answering");
     let failure = null;
     try {
-      await this.stream(run, requestBody({ ...this.settings(), messages: asked }));
+      await run.read(requestBody({ ...this.settings(), messages: asked }));
     } catch (error) {
       failure = error;
     }
     // Who stopped it has finished it, too.
-    if (this.running === run) this.finish(answer, failure, false);
+    if (this.running === run) this.finish(run.answer, failure, false);
   }
 
   settings() {
@@ -281,23 +318,6 @@ export class Session {
     const settings = Object.fromEntries(names.map((name) => [name, this.get(name)]));
     // Where no function can be run the model must not ask for one.
     return this.kernel.isOver ? { ...settings, tools: [] } : settings;
-  }
-
-  async stream(run, body) {
-    const transport = await this.connected();
-    if (!transport) throw new ServerError(this.status.detail);
-    const { signal } = run.controller;
-    await receive(transport.stream("v1/chat/completions", body, signal), run.answer, signal, (added) => this.grow(run, added));
-  }
-
-  grow(run, added) {
-    const { answer } = run;
-    this.tell("delta", { message: answer.message, ...added });
-    if (answer.isEmpty || performance.now() - run.kept < KEPT_EVERY) return;
-    run.kept = performance.now();
-    // As it is if the page is left now.
-    const { tool_calls: _, ...message } = answer.message;
-    this.set({ growing: { ...message, stats: answer.stats("failed") } });
   }
 
   finish(answer, failure, isStopped) {
@@ -315,83 +335,11 @@ export class Session {
     this.set({ messages: [...this.messages], last });
     // What was set is another list than ours, so that the model sees a change.
     this.messages = this.model.get("messages");
-    this.unasked = failure && !this.transport ? { message: this.messages.at(-1), detail: UNASKED } : null;
-    if (failure) this.setStatus(this.transport ? "failed" : "no server", advised(failure), failure.status);
+    this.unasked = failure && !this.connection.transport ? { message: this.messages.at(-1), detail: UNASKED } : null;
+    if (failure) this.setStatus(this.connection.transport ? "failed" : "no server", advised(failure), failure.status);
     else this.setStatus("ready");
     if (failure?.param) this.tell("refused", failure);
     // Perhaps the model is gone.
-    if (failure?.status === 404) this.refreshModels();
-  }
-
-  // -- tools -----------------------------------------------------------------------------------------------
-
-  // What they have done is done: the model is told so, but not asked to go on.
-  stopCalls() {
-    const stopped = openCalls(this.messages).filter(({ id }) => this.runningCalls.has(id));
-    for (const controller of this.runningCalls.values()) controller.abort();
-    this.runningCalls.clear();
-    if (!stopped.length) return;
-    this.show([...this.messages, ...stopped.map((call) => toolMessage(call, STOPPED))]);
-    this.set({ messages: this.messages });
-  }
-
-  // Runs it in the kernel; when no call is left open, the model goes on.
-  async runCall(call) {
-    const controller = new AbortController();
-    this.runningCalls.set(call.id, controller);
-    this.tell("calls");
-    const { name = "", arguments: given = "" } = call.function ?? {};
-    let result;
-    try {
-      result = (await this.kernel.ask({ kind: "run_tool", name, arguments: given }, controller.signal)).content;
-    } catch (error) {
-      result = `Error: ${error.message}`;
-    }
-    // Who stopped it has answered it, too.
-    if (controller.signal.aborted) return;
-    this.runningCalls.delete(call.id);
-    this.tell("calls");
-    await this.answerCall(call, result);
-  }
-
-  async answerCall(call, content) {
-    if (!openCalls(this.messages).some(({ id }) => id === call.id)) return;
-    const messages = [...this.messages, toolMessage(call, content)];
-    this.show(messages);
-    this.set({ messages });
-    if (!openCalls(messages).length) await this.answer();
-  }
-
-  // -- several chats ---------------------------------------------------------------------------------------
-
-  newChat() {
-    if (this.messages.length) this.openChat({ id: String(Date.now()), messages: [], system: this.get("system") });
-  }
-
-  // The one that is shown is put aside, unless it is empty.
-  openChat({ id, messages = [], system = "" }) {
-    this.stop();
-    const { shown } = this;
-    const others = this.get("chats").filter((chat) => chat.id !== id);
-    this.history.begin();
-    this.show(messages);
-    this.set({ chats: shown.messages.length ? [...others, shown] : others, chat: id, messages, system });
-    this.setStatus("ready");
-  }
-
-  // Undo brings it back.
-  removeChat() {
-    this.stop();
-    const { shown } = this;
-    const [next = { id: String(Date.now()) }, ...others] = this.get("chats").toReversed();
-    const { messages = [], system = "" } = next;
-    this.history.begin(shown.messages.length ? shown : null);
-    this.show(messages);
-    this.set({ chats: others.toReversed(), chat: next.id, messages, system });
-    this.setStatus("ready");
-  }
-
-  get shown() {
-    return { id: this.get("chat"), messages: this.messages, system: this.get("system") };
+    if (failure?.status === 404) this.connection.refreshModels();
   }
 }

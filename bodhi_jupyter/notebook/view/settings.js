@@ -37,7 +37,7 @@ export class Settings {
   // What is being written stays, and so does what has to be corrected, unless another value was set meanwhile.
   show() {
     const parameters = this.session.get("parameters");
-    const defaults = this.session.get("models").find(({ id }) => id === this.session.get("model"))?.defaults ?? {};
+    const defaults = this.session.chosen?.defaults ?? {};
     if (this.system !== document.activeElement) this.system.value = this.session.get("system");
     this.system.placeholder = defaults.system_prompt ?? "None";
     for (const [name, field] of this.fields) {
