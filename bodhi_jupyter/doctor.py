@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+from .access.environment import kernel_base_url
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
@@ -63,12 +64,14 @@ class Setup:
         backends: the configured servers: what configures one, and its address.
         llama_server: the binary that runs local models in place of the embedded engine, or "".
         kernel_url: the configured address of the server as kernels see it, or "".
+        kernel_env: which variables kernels are given.
     """
 
     enabled: bool
     backends: Mapping[str, str]
     llama_server: str
     kernel_url: str
+    kernel_env: str = "auto"
 
 
 def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
@@ -82,7 +85,7 @@ def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterat
     yield Section("Installation", list(_installation(setup)))
     yield Section("Configuration", list(_configuration(setup, servers)))
     for server in servers:
-        yield Section(f"The server {server.url}, in {server.root}", list(_server(server)))
+        yield Section(f"The server {server.url}, in {server.root}", list(_server(server, setup)))
     if not servers:
         where = f"on port {port} " if port else ""
         nobody = Finding(
@@ -183,6 +186,18 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
         yield _backend(source, url)
     if not setup.backends:
         yield Finding(Verdict.OK, "No server is configured: models run on this machine.")
+    if setup.kernel_env == "never":
+        yield Finding(
+            Verdict.NOTE,
+            "c.BodhiExtension.kernel_env = 'never': new kernels are given neither addresses nor a key.",
+            "Remove it, and start Jupyter again, for SDKs in notebooks to reach us by themselves",
+        )
+    if setup.kernel_url and _place(setup.kernel_url) is None:
+        yield Finding(
+            Verdict.WRONG,
+            "c.BodhiExtension.kernel_url is not the address of a server.",
+            "It has to look like https://localhost:8888/, and new kernels are told nothing until it does",
+        )
     ours = [server.url for server in servers]
     if setup.kernel_url:
         ours.append(setup.kernel_url.rstrip("/"))
@@ -221,11 +236,11 @@ def _place(url: str) -> str | None:
 # -- a running server ----------------------------------------------------------------------------------------
 
 
-def _server(server: RunningServer) -> Iterator[Finding]:
+def _server(server: RunningServer, setup: Setup) -> Iterator[Finding]:
     try:
         answer = server.ask("GET", "/bodhi/health")
     except Unreachable as error:
-        yield Finding(Verdict.WRONG, f"It does not answer: {error}.", "If it hangs or was killed, start it again")
+        yield Finding(Verdict.WRONG, f"It does not answer: {error}.", error.advice)
         return
     backends = answer.document.get("backends")
     if not isinstance(backends, dict):
@@ -237,7 +252,24 @@ def _server(server: RunningServer) -> Iterator[Finding]:
     for file in answer.document.get("broken_files", []):
         place = f"{file['name']}, line {file['line']}" if file["line"] else file["name"]
         yield Finding(Verdict.NOTE, f"A file is not used: {place}: {file['reason']}")
+    if not setup.kernel_url and setup.kernel_env != "never":
+        yield from _kernels(server)
     yield from _models(server)
+
+
+def _kernels(server: RunningServer) -> Iterator[Finding]:
+    """Why its kernels may be told nothing, where no ``kernel_url`` is configured here."""
+    parts = urlsplit(server.url)
+    sock, certfile = server.socket, "a certificate" if parts.scheme == "https" else ""
+    reachable = kernel_base_url(
+        ip=parts.hostname or "", port=server.port or 0, base_url=parts.path, sock=sock, certfile=certfile
+    )
+    if reachable.url is None:
+        yield Finding(
+            Verdict.NOTE,
+            "New kernels are given no address, unless this server was started with a kernel_url.",
+            reachable.reason,
+        )
 
 
 def _refusal(server: RunningServer, status: int) -> Finding:
