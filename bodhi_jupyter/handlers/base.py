@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
@@ -45,6 +46,10 @@ AUTH_RESOURCE = "bodhi"
 MAX_DRAINED_BYTES = 16 * 2**20
 
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
+
+_HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)
+#: That a page may send in any case.
+_JUPYTERS_HEADERS = "accept, content-type, authorization, x-xsrftoken"
 
 
 @web.stream_request_body
@@ -273,6 +278,14 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             super().update_api_activity()
         except web.HTTPError:
             pass
+
+    @allow_unauthenticated
+    def options(self, *args: str, **kwargs: str) -> None:
+        """Jupyter's; the headers of the SDKs for JavaScript may be sent, too, from an origin that is allowed."""
+        super().options(*args, **kwargs)
+        asked = self.request.headers.get("Access-Control-Request-Headers", "")
+        if _HEADER_NAMES.fullmatch(asked) and "Access-Control-Allow-Headers" not in self.settings.get("headers", {}):
+            self.set_header("Access-Control-Allow-Headers", f"{_JUPYTERS_HEADERS}, {asked}")
 
     def compute_etag(self) -> None:
         """No entity tags: hashing an answer that is never asked for twice is wasted."""
