@@ -89,6 +89,11 @@ jupyter bodhi env | Out-String | iex   # PowerShell
             answer = server.ask("POST", "/bodhi/v1/keys", {"name": self.name_of_key})
         except Unreachable as error:
             self.complain(f"{server.url} does not answer: {error}.")
+        if answer.status in {401, 403}:
+            self.complain(
+                f"{server.url} is opened by a password or another login of its own, and gives no key here. "
+                "`jupyter bodhi key create` makes one without it."
+            )
         if answer.status != 201:
             self.complain(f"{server.url} gives no key. `jupyter bodhi doctor` says more: {answer.error}")
         system_proxies = {} if has_proxy_variables(os.environ) else getproxies()

@@ -244,7 +244,7 @@ def _server(server: RunningServer, setup: Setup) -> Iterator[Finding]:
         return
     backends = answer.document.get("backends")
     if not isinstance(backends, dict):
-        yield _refusal(server, answer.status)
+        yield _refusal(answer.status)
         return
     yield Finding(Verdict.OK, "It runs, and the extension in it.")
     for name, health in backends.items():
@@ -272,7 +272,7 @@ def _kernels(server: RunningServer) -> Iterator[Finding]:
         )
 
 
-def _refusal(server: RunningServer, status: int) -> Finding:
+def _refusal(status: int) -> Finding:
     if status == 404:
         return Finding(
             Verdict.WRONG,
@@ -280,8 +280,10 @@ def _refusal(server: RunningServer, status: int) -> Finding:
             "Start it again, if it was started before the installation; otherwise see Installation above: another "
             "environment's Jupyter may be running",
         )
-    if status in {401, 403} and not server.token:
-        return Finding(Verdict.NOTE, "It is protected by a password, so it cannot be examined from here.")
+    if status in {401, 403}:
+        return Finding(
+            Verdict.NOTE, "It is opened by a password or another login of its own, so it cannot be examined from here."
+        )
     return Finding(Verdict.WRONG, f"It does not say how it is (status {status}).", "Its log may say why")
 
 

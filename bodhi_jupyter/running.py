@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from jupyter_server.serverapp import list_running_servers
 
 from .access.environment import kernel_base_url
+from .wire.address import login_headers
 
 #: Seconds for what needs no model.
 QUESTION_SECONDS = 10.0
@@ -72,9 +73,8 @@ class RunningServer:
         """
         body = None if document is None else json.dumps(document).encode()
         base = f"http://localhost{urlsplit(self.url).path}" if self.socket else self.url
-        request = urllib.request.Request(base + path, body, method=method)  # noqa: S310 - from the runtime file
-        if self.token:
-            request.add_header("Authorization", f"Bearer {self.token}")
+        headers = login_headers(self.token)
+        request = urllib.request.Request(base + path, body, headers, method=method)  # noqa: S310 - from the runtime file
         # No proxy may see the token.
         handlers = [_SocketHandler(self.socket)] if self.socket else []
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)

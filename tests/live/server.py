@@ -111,7 +111,7 @@ class LiveServer:
         app["root_dir"] = str(self.root)
         if "sock" not in app:
             app.setdefault("port", 0)
-        sections["IdentityProvider"] = {"token": self.token}
+        self.token = sections.setdefault("IdentityProvider", {}).setdefault("token", self.token)
         (folder / "config" / "jupyter_server_config.json").write_text(json.dumps(sections))
         self._runtime = folder / "runtime"
 
@@ -202,7 +202,7 @@ class LiveServer:
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"the server ended:\n{self.log()}"
         with suppress(httpx.TransportError):
-            return self.get("/api/status").status_code == 200
+            return self.get("/api/status").status_code in {200, 403}  # with its token, or with a password
         return False
 
 
