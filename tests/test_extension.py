@@ -24,11 +24,21 @@ from bodhi_jupyter.services import BACKEND
         ({"gpu": {"api_key": "x"}}, "no 'url'"),
         ({"gpu": {"ur": "http://x"}}, "dict of 'url'"),
         ({"gpu": "http://x"}, "dict of 'url'"),
+        ({5: {"url": "http://x"}}, "cannot be called 5"),
+        ({"gpu": {"url": "http://x", "api_key": 5}}, "'api_key' of the backend 'gpu' has to be text"),
     ],
 )
 def test_backends_that_make_no_sense_are_refused(backends: dict[str, Any], says: str) -> None:
     with pytest.raises(TraitError, match=says):
         BodhiExtension(backends=backends)
+
+
+@pytest.mark.parametrize(
+    "name", ["read_timeout", "load_timeout", "queue_timeout", "admission_timeout", "max_body_bytes"]
+)
+def test_a_negative_limit_that_would_refuse_every_request_is_refused_itself(name: str) -> None:
+    with pytest.raises(TraitError, match=name):
+        BodhiExtension(**{name: -1})
 
 
 def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
