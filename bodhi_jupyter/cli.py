@@ -34,6 +34,12 @@ class ServerCommand(JupyterApp):
         """The user's servers on this machine, or the one that ``--port`` names."""
         return [server for server in running_servers() if self.port in {0, server.port}]
 
+    def address_of(self, server: RunningServer) -> str:
+        """Where programs reach it: of a Unix socket, which none of the SDKs can use, ``kernel_url``; "" without."""
+        if server.socket:
+            return str(self.config.BodhiExtension.get("kernel_url", "")).rstrip("/")
+        return server.url
+
     def complain(self, text: str) -> None:
         """Say on stderr what went wrong, and end with status 1: stdout is for what is asked for."""
         sys.stderr.write(text + "\n")
@@ -74,14 +80,25 @@ jupyter bodhi env | Out-String | iex   # PowerShell
         if len(servers) != 1:
             self.complain(_which_server(servers, self.port))
         (server,) = servers
+        address = self.address_of(server)
+        if not address:
+            self.complain(
+                f"{server.url} is a Unix socket, which SDKs cannot use. Where an http address leads to it, name that "
+                "as c.BodhiExtension.kernel_url in jupyter_server_config.py."
+            )
         try:
             answer = server.ask("POST", "/bodhi/v1/keys", {"name": self.name_of_key})
         except Unreachable as error:
             self.complain(f"{server.url} does not answer: {error}.")
+        if answer.status in {401, 403}:
+            self.complain(
+                f"{server.url} is opened by a password or another login of its own, and gives no key here. "
+                "`jupyter bodhi key create` makes one without it."
+            )
         if answer.status != 201:
             self.complain(f"{server.url} gives no key. `jupyter bodhi doctor` says more: {answer.error}")
         system_proxies = {} if has_proxy_variables(os.environ) else getproxies()
-        variables = kernel_variables(server.url, answer.document["key"], os.environ, "always", system_proxies)
+        variables = kernel_variables(address, answer.document["key"], os.environ, "always", system_proxies)
         sys.stdout.write(shell_exports(variables.additions, _shell(self.shell)))
 
 
@@ -102,7 +119,8 @@ class BodhiDoctor(ServerCommand):
         if isinstance(limits, LazyConfigValue):  # of `c.BodhiExtension.limits.update(...)`
             limits = limits.get_value({})
         folders = list(self._folders())
-        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, folders, limits)
+        kernel_env = str(traits.get("kernel_env", "auto"))
+        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, kernel_env, folders, limits)
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)

@@ -34,12 +34,18 @@ class BodhiKeyCreate(ServerCommand):
         except (KeyFileProblem, KeyNameRefused) as error:
             self.complain(str(error))
         servers = self.servers()
+        address = self.address_of(servers[0]) if len(servers) == 1 else ""
         if len(servers) != 1:
             sys.stderr.write(
                 f"{'No server' if not servers else 'More than one server'} of yours runs: put the address of the one "
                 f"that you mean in the place of {_USUAL_URL}. `jupyter server list` shows them.\n"
             )
-        sys.stdout.write(_instructions(new, servers[0].url if len(servers) == 1 else _USUAL_URL))
+        elif not address:
+            sys.stderr.write(
+                "Your server listens on a Unix socket: put an http address that leads there in the place of "
+                f"{_USUAL_URL}.\n"
+            )
+        sys.stdout.write(_instructions(new, address or _USUAL_URL))
 
 
 class BodhiKeyList(ServerCommand):

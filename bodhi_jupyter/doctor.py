@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from .access.environment import kernel_base_url
 from .access.limit_settings import parse_limits
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
@@ -65,6 +66,7 @@ class Setup:
         backends: the configured servers: what configures one, and its address.
         llama_server: the binary that runs local models in place of the embedded engine, or "".
         kernel_url: the configured address of the server as kernels see it, or "".
+        kernel_env: which variables kernels are given.
         folders: the configured folders of models and aliases, each behind the setting that names it.
         limits: as they are configured, right or wrong; None without any.
     """
@@ -73,6 +75,7 @@ class Setup:
     backends: Mapping[str, str]
     llama_server: str
     kernel_url: str
+    kernel_env: str = "auto"
     folders: Sequence[tuple[str, str]] = ()
     limits: object = None
 
@@ -88,7 +91,7 @@ def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterat
     yield Section("Installation", list(_installation(setup)))
     yield Section("Configuration", list(_configuration(setup, servers)))
     for server in servers:
-        yield Section(f"The server {server.url}, in {server.root}", list(_server(server)))
+        yield Section(f"The server {server.url}, in {server.root}", list(_server(server, setup)))
     if not servers:
         yield Section("Servers", [_nobody(port)])
 
@@ -190,6 +193,18 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
             yield Finding(Verdict.WRONG, f"{source}: there is no folder {folder}.", "Correct it, or make the folder")
     if setup.limits:
         yield _limits(setup.limits)
+    if setup.kernel_env == "never":
+        yield Finding(
+            Verdict.NOTE,
+            "c.BodhiExtension.kernel_env = 'never': new kernels are given neither addresses nor a key.",
+            "Remove it, and start Jupyter again, for SDKs in notebooks to reach us by themselves",
+        )
+    if setup.kernel_url and _place(setup.kernel_url) is None:
+        yield Finding(
+            Verdict.WRONG,
+            "c.BodhiExtension.kernel_url is not the address of a server.",
+            "It has to look like https://localhost:8888/, and new kernels are told nothing until it does",
+        )
     ours = [server.url for server in servers]
     if setup.kernel_url:
         ours.append(setup.kernel_url.rstrip("/"))
@@ -248,15 +263,15 @@ def _nobody(port: int) -> Finding:
     return Finding(Verdict.NOTE, "No Jupyter server of yours is running.", "Start one: jupyter lab, or jupyter bodhi")
 
 
-def _server(server: RunningServer) -> Iterator[Finding]:
+def _server(server: RunningServer, setup: Setup) -> Iterator[Finding]:
     try:
         answer = server.ask("GET", "/bodhi/health")
     except Unreachable as error:
-        yield Finding(Verdict.WRONG, f"It does not answer: {error}.", "If it hangs or was killed, start it again")
+        yield Finding(Verdict.WRONG, f"It does not answer: {error}.", error.advice)
         return
     backends = answer.document.get("backends")
     if not isinstance(backends, dict):
-        yield _refusal(server, answer.status)
+        yield _refusal(answer.status)
         return
     yield Finding(Verdict.OK, "It runs, and the extension in it.")
     for name, health in backends.items():
@@ -264,10 +279,27 @@ def _server(server: RunningServer) -> Iterator[Finding]:
     for file in answer.document.get("broken_files", []):
         place = f"{file['name']}, line {file['line']}" if file["line"] else file["name"]
         yield Finding(Verdict.NOTE, f"A file is not used: {place}: {file['reason']}")
+    if not setup.kernel_url and setup.kernel_env != "never":
+        yield from _kernels(server)
     yield from _models(server)
 
 
-def _refusal(server: RunningServer, status: int) -> Finding:
+def _kernels(server: RunningServer) -> Iterator[Finding]:
+    """Why its kernels may be told nothing, where no ``kernel_url`` is configured here."""
+    parts = urlsplit(server.url)
+    sock, certfile = server.socket, "a certificate" if parts.scheme == "https" else ""
+    reachable = kernel_base_url(
+        ip=parts.hostname or "", port=server.port or 0, base_url=parts.path, sock=sock, certfile=certfile
+    )
+    if reachable.url is None:
+        yield Finding(
+            Verdict.NOTE,
+            "New kernels are given no address, unless this server was started with a kernel_url.",
+            reachable.reason,
+        )
+
+
+def _refusal(status: int) -> Finding:
     if status == 404:
         return Finding(
             Verdict.WRONG,
@@ -275,8 +307,10 @@ def _refusal(server: RunningServer, status: int) -> Finding:
             "Start it again, if it was started before the installation; otherwise see Installation above: another "
             "environment's Jupyter may be running",
         )
-    if status in {401, 403} and not server.token:
-        return Finding(Verdict.NOTE, "It is protected by a password, so it cannot be examined from here.")
+    if status in {401, 403}:
+        return Finding(
+            Verdict.NOTE, "It is opened by a password or another login of its own, so it cannot be examined from here."
+        )
     return Finding(Verdict.WRONG, f"It does not say how it is (status {status}).", "Its log may say why")
 
 

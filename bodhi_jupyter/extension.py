@@ -74,9 +74,11 @@ class BodhiExtension(BodhiCommand):
         "configured server, or the guide in the box."
     ).tag(config=True)
     read_timeout = Float(
-        600.0, help="Seconds that a backend may stay silent, before the first byte and between two."
+        600.0, min=0, help="Seconds that a backend may stay silent, before the first byte and between two."
     ).tag(config=True)
-    max_body_bytes = Integer(64 * 2**20, help="A request with a larger body is refused with 413.").tag(config=True)
+    max_body_bytes = Integer(64 * 2**20, min=1, help="A request with a larger body is refused with 413.").tag(
+        config=True
+    )
 
     image_hosts = List(
         Unicode(),
@@ -102,8 +104,8 @@ class BodhiExtension(BodhiCommand):
         300.0, help="Seconds that a local model stays loaded after its last request; negative is for ever."
     ).tag(config=True)
     max_waiting_requests = Integer(512, min=1, help="Requests that may wait for local models to load.").tag(config=True)
-    queue_timeout = Float(600.0, help="Seconds that a request may wait for its local model.").tag(config=True)
-    load_timeout = Float(600.0, help="Seconds that loading a local model may take.").tag(config=True)
+    queue_timeout = Float(600.0, min=0, help="Seconds that a request may wait for its local model.").tag(config=True)
+    load_timeout = Float(600.0, min=0, help="Seconds that loading a local model may take.").tag(config=True)
     llama_server = Unicode(
         help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "
         "engine: a path, or a name on PATH."
@@ -113,7 +115,7 @@ class BodhiExtension(BodhiCommand):
         1000, min=1, help="Requests that may be answered at once, by all models; those that come then wait in order."
     ).tag(config=True)
     admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
-    admission_timeout = Float(60.0, help="Seconds that a request may wait for that.").tag(config=True)
+    admission_timeout = Float(60.0, min=0, help="Seconds that a request may wait for that.").tag(config=True)
     gc_threshold = Integer(
         10_000,
         min=0,
@@ -145,7 +147,7 @@ class BodhiExtension(BodhiCommand):
     ).tag(config=True)
     kernel_url = Unicode(
         help="The address of this server for kernels, its base URL included, where the loopback address does not "
-        "serve: remote kernels, TLS, a Unix socket."
+        "serve: TLS, a Unix socket."
     ).tag(config=True)
 
     @default("backend_url")
@@ -184,10 +186,12 @@ class BodhiExtension(BodhiCommand):
     @validate("backends")
     def _check_backends(self, proposal: Any) -> Any:
         for name, settings in proposal["value"].items():
-            if name in RESERVED or "/" in name:
+            if not isinstance(name, str) or name in RESERVED or "/" in name:
                 raise TraitError(f"A backend cannot be called {name!r}.")
             if not isinstance(settings, dict) or not set(settings) <= {"url", "api_key"}:
                 raise TraitError(f"The backend {name!r} has to be a dict of 'url' and perhaps 'api_key'.")
+            if not isinstance(settings.get("api_key", ""), str):
+                raise TraitError(f"The 'api_key' of the backend {name!r} has to be text.")
             if not str(settings.get("url", "")).startswith(("http://", "https://")):
                 raise TraitError(f"The backend {name!r} has no 'url' that starts with http:// or https://.")
         return proposal["value"]

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from jupyter_server.serverapp import list_running_servers
 
 from .access.environment import kernel_base_url
+from .wire.address import login_headers
 
 #: Seconds for what needs no model.
 QUESTION_SECONDS = 10.0
 
 
 class Unreachable(Exception):
-    """The server gave no answer that can be used; the text is a clause that says why."""
+    """The server gave no answer that can be used; the text is a clause that says why.
+
+    Attributes:
+        advice: what to do about it, or "" where the clause says it.
+    """
+
+    def __init__(self, clause: str, advice: str = "If it hangs or was killed, start it again") -> None:
+        super().__init__(clause)
+        self.advice = advice
 
 
 @dataclass(frozen=True)
@@ -60,21 +71,20 @@ class RunningServer:
         Raises:
             Unreachable: no answer came.
         """
-        if self.socket:
-            raise Unreachable("it listens on a Unix socket, which cannot be asked from here")
         body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310 - from the runtime file
-        if self.token:
-            request.add_header("Authorization", f"Bearer {self.token}")
+        base = f"http://localhost{urlsplit(self.url).path}" if self.socket else self.url
+        headers = login_headers(self.token)
+        request = urllib.request.Request(base + path, body, headers, method=method)  # noqa: S310 - from the runtime file
         # No proxy may see the token.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        handlers = [_SocketHandler(self.socket)] if self.socket else []
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
         try:
             return _answer(opener, request, seconds)
         except http.client.HTTPException:
             # The runtime file of a server that was killed stays, and its port may have become another program's.
             raise Unreachable("what answers there is no web server, or it broke off") from None
         except OSError as error:
-            raise Unreachable(_clause(error, seconds)) from None
+            raise _unreachable(error, seconds) from None
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,28 @@ def running_servers() -> list[RunningServer]:
     return [RunningServer.of(info) for info in infos]
 
 
+class _SocketHandler(urllib.request.HTTPHandler):
+    """Sends what is for http over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(partial(_SocketConnection, path=self._path), req)
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    def __init__(self, host: str, *, path: str, timeout: float) -> None:
+        super().__init__(host, timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, seconds: float) -> Answer:
     """The answer, whatever its status."""
     try:
@@ -117,10 +149,15 @@ def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Reque
             return Answer(error.code, error.read())
 
 
-def _clause(error: OSError, seconds: float) -> str:
+def _unreachable(error: OSError, seconds: float) -> Unreachable:
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return "its TLS certificate is not trusted here (set SSL_CERT_FILE to the certificate, or to its authority's)"
+        if "mismatch" in reason.verify_message:
+            return Unreachable("its TLS certificate is for another address than this one", advice="")
+        return Unreachable(
+            "its TLS certificate is not trusted here (set SSL_CERT_FILE to the certificate, or to its authority's)",
+            advice="",
+        )
     if isinstance(reason, TimeoutError):
-        return f"no answer within {seconds:g} seconds"
-    return getattr(reason, "strerror", None) or str(reason)
+        return Unreachable(f"no answer within {seconds:g} seconds")
+    return Unreachable(getattr(reason, "strerror", None) or str(reason))

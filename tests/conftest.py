@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jupyter_server.services.sessions.sessionmanager import SessionManager
 
 from bodhi_jupyter.models import box
 from tests.redis_server import RedisServer, need_redis
@@ -103,3 +104,17 @@ def redis_server(tmp_path) -> Iterator[RedisServer]:
     need_redis()
     with RedisServer(tmp_path) as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sessions_close_their_database() -> None:
+    """Jupyter's session manager closes its cursor alone (jupyter_server 2.21), of which Python 3.13 warns."""
+    close_cursor = SessionManager.close
+
+    def close(manager: SessionManager) -> None:
+        close_cursor(manager)
+        if manager._connection is not None:
+            manager._connection.close()
+            manager._connection = None
+
+    SessionManager.close = close

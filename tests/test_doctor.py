@@ -93,8 +93,29 @@ def test_what_one_of_our_servers_exported_is_not_the_users(
     ],
 )
 def test_limits_that_a_server_would_refuse_are_wrong(limits: object, verdict: Verdict, says: str) -> None:
-    sections = examine([], Setup(True, {}, "", "", limits), 0)
+    sections = examine([], Setup(True, {}, "", "", limits=limits), 0)
     (configuration,) = (section for section in sections if section.title == "Configuration")
     finding = configuration.findings[1]
     assert finding.verdict is verdict
     assert says in finding.text
+
+
+def of_setup(setup: Setup) -> list[tuple[Verdict, str]]:
+    """What is found of the configuration."""
+    (section,) = (section for section in examine([], setup, 0) if section.title == "Configuration")
+    return [(finding.verdict, finding.text) for finding in section.findings]
+
+
+@pytest.mark.parametrize("url", ["localhost:8888", "https:/localhost"])
+def test_a_kernel_url_that_is_no_address_is_wrong(url):
+    wrong = (Verdict.WRONG, "c.BodhiExtension.kernel_url is not the address of a server.")
+
+    assert wrong in of_setup(Setup(True, {}, "", url))
+    assert wrong not in of_setup(Setup(True, {}, "", "https://localhost:8888/"))
+
+
+def test_that_kernels_are_given_nothing_on_purpose_is_told():
+    note = (Verdict.NOTE, "c.BodhiExtension.kernel_env = 'never': new kernels are given neither addresses nor a key.")
+
+    assert note in of_setup(Setup(True, {}, "", "", "never"))
+    assert note not in of_setup(Setup(True, {}, "", ""))

@@ -25,6 +25,8 @@ from bodhi_jupyter.services import BACKEND
         ({"gpu": {"api_key": "x"}}, "no 'url'"),
         ({"gpu": {"ur": "http://x"}}, "dict of 'url'"),
         ({"gpu": "http://x"}, "dict of 'url'"),
+        ({5: {"url": "http://x"}}, "cannot be called 5"),
+        ({"gpu": {"url": "http://x", "api_key": 5}}, "'api_key' of the backend 'gpu' has to be text"),
     ],
 )
 def test_backends_that_make_no_sense_are_refused(backends: dict[str, Any], says: str) -> None:
@@ -38,6 +40,14 @@ def test_folders_may_begin_at_the_home_folder(monkeypatch: pytest.MonkeyPatch, t
     extension = BodhiExtension(model_folders=["~/models", "gguf"], alias_folders=["~/aliases"])
     assert [Path(folder) for folder in extension.model_folders] == [tmp_path / "models", Path("gguf")]
     assert [Path(folder) for folder in extension.alias_folders] == [tmp_path / "aliases"]
+
+
+@pytest.mark.parametrize(
+    "name", ["read_timeout", "load_timeout", "queue_timeout", "admission_timeout", "max_body_bytes"]
+)
+def test_a_negative_limit_that_would_refuse_every_request_is_refused_itself(name: str) -> None:
+    with pytest.raises(TraitError, match=name):
+        BodhiExtension(**{name: -1})
 
 
 def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

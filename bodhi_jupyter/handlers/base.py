@@ -48,6 +48,10 @@ MAX_DRAINED_BYTES = 16 * 2**20
 _ALLOWED_HEADERS = "Access-Control-Allow-Headers"
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
+_HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)
+#: That a page may send in any case.
+_JUPYTERS_HEADERS = "accept, content-type, authorization, x-xsrftoken"
+
 
 @web.stream_request_body
 class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
@@ -266,14 +270,6 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
         super().set_default_headers()
         self.set_header("x-request-id", self.record.request_id)
 
-    @allow_unauthenticated
-    def options(self, *args: Any, **kwargs: Any) -> None:
-        """Jupyter's answer; a page of an allowed origin may send the headers of its SDK, too (``x-stainless-*``)."""
-        super().options(*args, **kwargs)
-        asked = self.request.headers.get("Access-Control-Request-Headers", "")
-        if asked and _ALLOWED_HEADERS not in self.settings.get("headers", {}):
-            self.set_header(_ALLOWED_HEADERS, asked)
-
     def update_api_activity(self) -> None:
         """Jupyter's, by which a hub stops servers that nobody uses: handlers whom a panel asks again and again say no.
 
@@ -283,6 +279,14 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             super().update_api_activity()
         except web.HTTPError:
             pass
+
+    @allow_unauthenticated
+    def options(self, *args: str, **kwargs: str) -> None:
+        """Jupyter's; the headers of the SDKs for JavaScript may be sent, too, from an origin that is allowed."""
+        super().options(*args, **kwargs)
+        asked = self.request.headers.get("Access-Control-Request-Headers", "")
+        if _HEADER_NAMES.fullmatch(asked) and _ALLOWED_HEADERS not in self.settings.get("headers", {}):
+            self.set_header(_ALLOWED_HEADERS, f"{_JUPYTERS_HEADERS}, {asked}")
 
     def compute_etag(self) -> None:
         """No entity tags: hashing an answer that is never asked for twice is wasted."""

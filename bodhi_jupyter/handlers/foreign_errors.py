@@ -21,10 +21,10 @@ def error_for(status: int, method: str, *, is_known_host: bool, token_authentica
     if status == 403 and token_authenticated:
         return NotAllowed("The Jupyter server's authorizer does not allow this user to do that.")
     if status in {403, 404}:
-        # A cookie without the XSRF header, or a page of another origin.
+        # A cookie, or a server without a login, and no XSRF header; or a page of another origin.
         return NotAllowed(
-            "Requests that log in by cookie need the X-XSRFToken header and the server's own origin; "
-            "a bearer key needs neither."
+            "Requests without a key of this server need the X-XSRFToken header and the server's own origin. "
+            "A key needs neither: `jupyter bodhi key create` makes one."
         )
     if 400 <= status < 500:
         return RequestError("The request could not be understood.")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ..wire.address import connectable_host
+from ..wire.address import connectable_host, login_headers
 from ..wire.provider_variables import FAMILIES
 from ..wire.scoped_key import PREFIX
 from .errors import PackageMissing, ServerNotFound
@@ -85,12 +85,12 @@ class Server:
         return options
 
     def _our_options(self) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return {"base_url": self.url, "headers": headers, "timeout": TIMEOUT, **self.httpx_options()}
+        return {"base_url": self.url, "headers": login_headers(self.key), "timeout": TIMEOUT, **self.httpx_options()}
 
     def _openai_options(self) -> dict[str, Any]:
         # The SDK refuses to be made without a key; a server without a login asks for none.
-        return {"base_url": f"{self.url}/v1", "api_key": self.key or "none"}
+        headers = {} if self.key else login_headers("")
+        return {"base_url": f"{self.url}/v1", "api_key": self.key or "none", "default_headers": headers}
 
 
 def connect(url: str | None = None, key: str | None = None) -> Server:

@@ -113,6 +113,15 @@ def unreachable(error: httpx.TransportError, url: str) -> ServerUnreachable:
     """The sentence for what httpx raised."""
     if isinstance(error, httpx.TimeoutException):
         return ServerUnreachable(f"The server at {url} was silent for too long.")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        if "mismatch" in str(error):
+            return ServerUnreachable(
+                f"The certificate of the server at {url} is for another address: `connect` to that."
+            )
+        return ServerUnreachable(
+            f"The certificate of the server at {url} is not trusted in this kernel: set SSL_CERT_FILE to the "
+            "certificate, or to its authority's, before the kernel starts."
+        )
     if isinstance(error, httpx.ConnectError):
         return ServerUnreachable(f"Nobody answers at {url}. Is the Jupyter server still running?")
     return ServerUnreachable(f"The connection to the server at {url} broke off.")

@@ -1,6 +1,8 @@
-"""Where a server is reached."""
+"""Where a server is reached, and what opens it."""
 
 from __future__ import annotations
+
+import secrets
 
 _ANY_IPV4 = frozenset({"", "*", "0.0.0.0", "localhost"})  # noqa: S104 - compared with, never bound to
 
@@ -12,3 +14,14 @@ def connectable_host(bound: str) -> str:
     if bound == "::":
         return "[::1]"
     return f"[{bound}]" if ":" in bound else bound
+
+
+def login_headers(key: str) -> dict[str, str]:
+    """The headers that bring a key, or with none what opens a server that asks for no login.
+
+    Jupyter wants a cookie said twice there: a page of another origin cannot do that, and so is no caller.
+    """
+    if key:
+        return {"Authorization": f"Bearer {key}"}
+    twice = secrets.token_hex(16)
+    return {"Cookie": f"_xsrf={twice}", "X-XSRFToken": twice}

@@ -198,6 +198,37 @@ async def test_a_page_of_another_origin_is_refused_with_a_cookie(client, anonymo
     assert error_of(response)["code"] == "permission_denied"
 
 
+class TestAllowedOrigin:
+    ORIGIN = "http://page.example"
+
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config) -> Config:
+        jp_server_config["ServerApp"]["allow_origin"] = self.ORIGIN
+        return jp_server_config
+
+    @pytest.mark.parametrize("path", [PATH, "/v1/messages", "/api/chat"])
+    async def test_a_page_may_send_the_headers_of_the_sdks_for_javascript(self, anonymous, path) -> None:
+        asked = "authorization,content-type,x-stainless-lang,anthropic-version"
+        response = await anonymous.options(
+            path,
+            headers={
+                "Origin": self.ORIGIN,
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": asked,
+            },
+        )
+        assert response.status_code == 200
+        assert response.headers["access-control-allow-origin"] == self.ORIGIN
+        allowed = response.headers["access-control-allow-headers"].split(",")
+        assert set(asked.split(",")) <= {name.strip() for name in allowed}
+
+    @pytest.mark.parametrize("asked", ["a;b", "a\tb", "a," * 100, "*"])
+    async def test_what_is_no_list_of_headers_is_not_repeated(self, anonymous, asked) -> None:
+        headers = {"Origin": self.ORIGIN, "Access-Control-Request-Headers": asked}
+        response = await anonymous.options(PATH, headers=headers)
+        assert response.headers["access-control-allow-headers"].endswith("x-xsrftoken")
+
+
 async def test_a_rebound_host_name_is_refused(client, error_of) -> None:
     response = await client.get("/v1/models", headers={"Host": "evil.example"})
     assert response.status_code == 403

@@ -128,6 +128,7 @@ class HubServer:
     def __init__(self, url: str, token: str) -> None:
         self.url = url
         self.token = token
+        self.trusted = None
 
     def client(self, key: str | None = None) -> httpx.Client:
         """An HTTP client with the person's token, or with another key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import uuid
 from typing import Any, Protocol, Self
 
@@ -17,10 +18,11 @@ class CellFailed(Exception):
 
 
 class Server(Protocol):
-    """Where the kernel runs: an address, a token that opens it, and a client that has both."""
+    """Where the kernel runs: an address, a token that opens it, a client that has both; who is trusted."""
 
     url: str
     token: str
+    trusted: ssl.SSLContext | None
 
     def client(self) -> httpx.Client: ...
 
@@ -97,6 +99,7 @@ class Kernel:
             header={"Authorization": f"Bearer {self._server.token}"},
             timeout=PATIENCE,
             http_no_proxy=["*"],
+            sslopt={"context": self._server.trusted},
         )
 
     def _send(self, kind: str, content: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
 import sysconfig
 import time
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -80,7 +82,11 @@ class LiveServer:
         folder: everything that the server writes is in it; the notebooks are in its ``root``.
         command: which of them.
         config: sections of ``jupyter_server_config.json``, such as ``BodhiExtension``.
-        env: variables of whoever starts it.
+        env: variables of whoever starts it; the authority that ``SSL_CERT_FILE`` names is trusted by the tests, too.
+
+    Attributes:
+        url: without a trailing slash, with the base URL; its host means nothing where there is a socket.
+        socket: the Unix socket that it listens on, or "".
     """
 
     def __init__(
@@ -94,13 +100,18 @@ class LiveServer:
         self.environment = own_environment(folder, **(env or {}))
         self.root = folder / "root"
         self.url = ""
+        self.socket = ""
+        self.trusted = ssl.create_default_context(cafile=self.environment.get("SSL_CERT_FILE"))
         self._command = command
         self._log = folder / "server.log"
         for name in ("home", "root", "config", "data", "runtime"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         sections = {name: dict(section) for name, section in (config or {}).items()}
-        sections.setdefault("ServerApp", {}).update(root_dir=str(self.root), port=0)
-        sections["IdentityProvider"] = {"token": self.token}
+        app = sections.setdefault("ServerApp", {})
+        app["root_dir"] = str(self.root)
+        if "sock" not in app:
+            app.setdefault("port", 0)
+        self.token = sections.setdefault("IdentityProvider", {}).setdefault("token", self.token)
         (folder / "config" / "jupyter_server_config.json").write_text(json.dumps(sections))
         self._runtime = folder / "runtime"
 
@@ -116,7 +127,9 @@ class LiveServer:
             )
         try:
             info = eventually(self._info, "the server's runtime file")
-            self.url = f"http://127.0.0.1:{info['port']}"
+            self.socket = info["sock"]
+            scheme = "https" if info["secure"] else "http"
+            self.url = f"{scheme}://127.0.0.1:{info['port']}{info['base_url'].rstrip('/')}"
             eventually(self._answers, "the server")
         except BaseException:
             self.stop()
@@ -129,7 +142,9 @@ class LiveServer:
 
     @property
     def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -138,7 +153,8 @@ class LiveServer:
         """An HTTP client with the server's token, with another key, or with none if it is empty."""
         key = self.token if key is None else key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False)
+        transport = httpx.HTTPTransport(verify=self.trusted, uds=self.socket or None, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE, trust_env=False, transport=transport)
 
     def get(self, path: str, key: str | None = None) -> httpx.Response:
         with self.client(key) as client:
@@ -186,7 +202,7 @@ class LiveServer:
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"the server ended:\n{self.log()}"
         with suppress(httpx.TransportError):
-            return self.get("/api/status").status_code == 200
+            return self.get("/api/status").status_code in {200, 403}  # with its token, or with a password
         return False
 
 

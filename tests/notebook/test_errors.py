@@ -45,6 +45,17 @@ def test_a_route_that_is_not_there_means_an_old_server_or_none_of_ours():
 @pytest.mark.parametrize(
     ("error", "words"),
     [
+        (
+            httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate"),
+            "is not trusted in this kernel: set SSL_CERT_FILE",
+        ),
+        (
+            httpx.ConnectError(
+                "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: IP address mismatch, certificate is not "
+                "valid for '127.0.0.1'."
+            ),
+            "is for another address",
+        ),
         (httpx.ConnectError("[Errno 111]"), "Nobody answers at http://127.0.0.1:1."),
         (httpx.ReadTimeout(""), "silent for too long"),
         (httpx.RemoteProtocolError("peer closed"), "broke off"),
