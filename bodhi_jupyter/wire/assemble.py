@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .chunk_parts import as_array, as_object, as_text, index_of
+from .json_text import parsed_text
 from .usage_sum import summed_by_choice
 
 #: Parts of a delta that go on where the last one ended. ``reasoning`` is Ollama's name for ``reasoning_content``.
@@ -120,7 +121,7 @@ class _Choice:
         self._index = index
         self._role = "assistant"
         self._texts: dict[str, list[str]] = {"content": []}
-        self._calls: dict[int, ToolCall] = {}
+        self._calls: dict[int, list[ToolCall]] = {}
         self._message_extras: dict[str, Any] = {}
         self._logprobs: dict[str, list[Any]] = {}
         self._extras: dict[str, Any] = {}
@@ -148,7 +149,10 @@ class _Choice:
             for position, item in enumerate(as_array(calls, "tool_calls")):
                 call = as_object(item, "tool_calls[]")
                 index = index_of(call, default=position)
-                self._calls.setdefault(index, ToolCall()).add(call)
+                places = self._calls.setdefault(index, [])
+                if not places or places[-1].is_before(call):
+                    places.append(ToolCall())
+                places[-1].add(call)
         _update(self._message_extras, delta, without=_OF_A_DELTA)
 
     def result(self) -> dict[str, Any]:
@@ -156,7 +160,7 @@ class _Choice:
         message.update((key, "".join(pieces)) for key, pieces in self._texts.items())
         message.update(self._message_extras)
         if self._calls:
-            message["tool_calls"] = [self._calls[index].result() for index in sorted(self._calls)]
+            message["tool_calls"] = [call.result() for index in sorted(self._calls) for call in self._calls[index]]
         choice: dict[str, Any] = {"finish_reason": self.finish_reason, "index": self._index, "message": message}
         if self._logprobs:
             choice["logprobs"] = {key: list(tokens) for key, tokens in self._logprobs.items()}
@@ -172,6 +176,18 @@ class ToolCall:
         self._name = ""
         self._arguments: list[str] = []
         self._extras: dict[str, Any] = {}
+
+    def is_before(self, call: Mapping[str, Any]) -> bool:
+        """Whether this is a piece of another call: Gemini gives each whole, and all as the first.
+
+        An id alone does not tell: vLLM gives each piece one of its own.
+        """
+        if self._id is None or call.get("id") in (None, "", self._id):
+            return False
+        try:
+            return isinstance(parsed_text("".join(self._arguments)), dict)
+        except ValueError:
+            return False
 
     def add(self, call: Mapping[str, Any]) -> None:
         """Take in one piece.

@@ -216,6 +216,14 @@ class TestStreamsOfOthers:
         guard.feed(event_of(0, {"content": None, "tool_calls": [call]}, "stop"))
         assert guard.end() == DONE
 
+    def test_calls_in_one_piece_each_that_all_are_the_first(self) -> None:
+        guard = ChatGuard(chat_request(tools=TOOLS), "b")
+        for name in ("weather", "time"):
+            call = {"index": 0, "id": f"call_{name}", "function": {"name": name, "arguments": FITS}}
+            guard.feed(event_of(0, {"tool_calls": [call]}))
+        guard.feed(event_of(0, {}, "tool_calls"))
+        assert guard.end() == DONE
+
     def test_a_call_in_the_deprecated_form(self) -> None:
         repairs = AnswerRepairs(chat_request(functions=[function("weather")], function_call={"name": "weather"}), "b")
         call = {"name": "weather", "arguments": FITS}

@@ -258,6 +258,20 @@ def test_error_of(event: dict[str, Any], error: dict[str, Any] | None) -> None:
     assert error_of(event) == error
 
 
+def test_whole_calls_that_all_are_the_first_are_several() -> None:
+    pieces = [call(0, '{"town": "Rome"}', id=name, name=name) for name in ("a", "b")]
+    got = message(*(chunk(piece) for piece in pieces), chunk(finish="tool_calls"))
+    assert [one["function"] for one in got["tool_calls"]] == [
+        {"name": name, "arguments": '{"town": "Rome"}'} for name in ("a", "b")
+    ]
+
+
+def test_pieces_with_an_id_each_are_one_call() -> None:
+    pieces = [call(0, piece, id=piece, name="a") for piece in ('{"town', '": "Rome"', "}")]
+    (got,) = message(*(chunk(piece) for piece in pieces), chunk(finish="tool_calls"))["tool_calls"]
+    assert got["function"] == {"name": "a", "arguments": '{"town": "Rome"}'}
+
+
 def test_tool_calls_are_in_the_order_of_their_indexes() -> None:
     got = message(chunk(call(1, "{}", name="second")), chunk(call(0, "{}", name="first")), chunk(finish="tool_calls"))
     assert [one["function"]["name"] for one in got["tool_calls"]] == ["first", "second"]
