@@ -138,8 +138,8 @@ def _text_rule(wanted: str | Mapping[str, Any] | None, default: Any) -> TextRule
 
 
 def _call_rule(body: Mapping[str, Any]) -> CallRule | None:
-    choice, schemas = body.get("tool_choice"), {}
-    for tool in body.get("tools") or ():
+    choice, tools, schemas = body.get("tool_choice"), body.get("tools"), {}
+    for tool in tools if isinstance(tools, list) else ():
         match tool:
             case {"function": {"name": str(name)} as function}:
                 schema = function.get("parameters") if function.get("strict") is True else None

@@ -227,9 +227,9 @@ class OllamaGuard:
         return {**line, "done": True, "done_reason": reason, **self._timestamps.durations(), **self._counts()}
 
     def _check(self, rules: AnswerRules, calls: Sequence[Mapping[str, Any]]) -> None:
-        functions = [call["function"] for call in calls]
-        made = [Call(function["name"], function["arguments"]) for function in functions]
-        rules.check("".join(self._heard or ()), made)
+        made = [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+        named = [Call(name if isinstance(name, str) else None, arguments) for name, arguments in made]
+        rules.check("".join(self._heard or ()), named)
 
     def _take(self, event: Mapping[str, Any]) -> bytes | None:
         self._note_numbers(event)

@@ -434,6 +434,7 @@ OLLAMA: dict[str, tuple[Any, dict[str, Any], Said, str, str | None]] = {
     "an alias's choice": (None, {"tools": TOOLS, "tool_choice": "required"}, "Hi", "stop", "missing_tool_call"),
     "an alias's none": (None, {"tools": TOOLS, "tool_choice": "none"}, ROME, "stop", "unexpected_tool_call"),
     "an alias's broken tools": (None, {"tools": [5, {"function": 5}]}, "Hi", "stop", None),
+    "an alias's nonsense": (None, {"tools": 5, "response_format": 5}, "Hi", "stop", None),
     "strict": (None, {"tools": STRICT}, [("weather", "{}")], "tool_calls", "schema_mismatch"),
     "json": ("json", {}, "{}", "stop", None),
     "json, prose": ("json", {}, "Once upon", "stop", "schema_mismatch"),
@@ -467,3 +468,16 @@ def test_ollama(wanted: Any, body: dict[str, Any], said: Said, reason: str, code
         with pytest.raises(BackendFailed, match="The answer of the backend 'b'") as caught:
             guard.end()
         assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", [5, ["weather"], {"a": 1}])
+def test_a_call_whose_name_is_no_text(name: Any) -> None:
+    call = {"index": 0, "id": "1", "function": {"name": name, "arguments": "{}"}}
+    times = Timestamps(lambda: 0.0, lambda: "now", 0.0)
+    guard = OllamaGuard("b", "m", chat_piece, ChatEnvelope(), times, rules=answer_rules(None, {"tools": TOOLS}, "b"))
+    guard.feed(chat_chunk({"tool_calls": [call]}) + chat_chunk({}, "stop"))
+    with pytest.raises(BackendFailed):
+        guard.end()
+    chat = ChatGuard(chat_request(tools=TOOLS), "b")
+    with pytest.raises(BackendFailed):
+        chat.feed(chat_chunk({"tool_calls": [call]}) + chat_chunk({}, "stop"))
