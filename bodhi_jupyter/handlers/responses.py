@@ -16,7 +16,7 @@ from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
 from ..wire.responses import ResponseNotFound, ResponsesRequest
-from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine, with_format
+from ..wire.responses_outgoing import refuse_unsupported, response_frame, response_rules, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
@@ -49,7 +49,7 @@ class ResponsesHandler(CountedHandler):
             response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=alias.request_params.token_limit if request.token_limit is None else request.token_limit,
             context_tokens=await context_tokens(self, alias),
-            schema=formatted.strict_schema,
+            rules=response_rules(formatted),
         )
         if request.stream:
             self.expect_stream()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .anthropic import BudgetedThinking, CountTokensRequest, MessagesRequest, NamedTool
+from .answer_rules import AnswerRules, CallRule, rules_of
+from .anthropic import BudgetedThinking, CountTokensRequest, MessagesRequest, NamedTool, Tool
 from .errors import InvalidField
 from .hosted import ANTHROPIC_HOSTED
 from .misread import drop_empty_stops
 from .schema import with_any
+from .schema_answers import strictly
 
 #: The engine's ``/v1/messages`` drops these without a word (measured), and the text would be unconstrained.
 _CONSTRAINTS = ("output_format", "response_format", "grammar", "json_schema")
@@ -79,6 +81,25 @@ def to_engine(data: Mapping[str, Any], request: CountTokensRequest) -> dict[str,
         if isinstance(wishes, dict):
             body["chat_template_kwargs"] = {"enable_thinking": False, **wishes}
     return body
+
+
+def message_rules(request: CountTokensRequest) -> AnswerRules | None:
+    """What a finished message has to keep to; None for one without tools."""
+    choice, tools = request.tool_choice, request.tools or []
+    if choice is not None and choice.type == "none":
+        tools = []
+    elif not tools:
+        return None
+    # What `strict` promises at Anthropic was not looked at with the request: as far as it can be kept.
+    schemas = {tool.name: strictly(tool.input_schema) if _is_strict(tool) else None for tool in tools}
+    if isinstance(choice, NamedTool):
+        schemas = {choice.name: schemas[choice.name]}
+    is_due = choice is not None and choice.type in ("any", "tool")
+    return rules_of("The model's answer", CallRule(schemas, is_due), None)
+
+
+def _is_strict(tool: Tool) -> bool:
+    return (tool.model_extra or {}).get("strict") is True
 
 
 def _with_text_documents(message: Mapping[str, Any]) -> Mapping[str, Any]:

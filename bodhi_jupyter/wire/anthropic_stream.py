@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .answer_rules import AnswerRules, Call
 from .anthropic import MessagesRequest
-from .chunk_parts import MalformedChunk, as_object, as_text, index_of
+from .anthropic_outgoing import message_rules
+from .chunk_parts import MalformedChunk, as_object, as_text, index_of, text_or_empty
 
 #: What a block has from its beginning, where llama.cpp leaves it out.
 _BEGINNINGS: dict[str, dict[str, Any]] = {
@@ -23,6 +25,8 @@ _BEGINNINGS: dict[str, dict[str, Any]] = {
 }
 #: Each kind of delta, and the key of the block that it goes on with; ``input`` is JSON text until the block ends.
 _DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+#: Reasons to stop that say themselves that the answer is not what was asked for.
+_CUT = ("max_tokens", "model_context_window_exceeded", "refusal", "pause_turn")
 
 # Quotation marks inside JSON strings are escaped, so these are keys, and there is no line end inside JSON: model text
 # can fake neither.
@@ -30,9 +34,17 @@ _NOTABLE = re.compile(rb'"signature_delta"|"error"\s*:')
 
 
 class MessageEvents:
-    """The stream of one message."""
+    """The stream of one message.
 
-    def __init__(self) -> None:
+    Args:
+        rules: what the finished message has to keep to.
+    """
+
+    def __init__(self, rules: AnswerRules | None = None) -> None:
+        self._rules = rules
+        #: Names of the calls so far, and the pieces of their inputs.
+        self._calls: list[tuple[str, list[str]]] = []
+        self._hears_input = False
         self._open: int | None = None
         self._started = False
         self.finished = False
@@ -44,6 +56,7 @@ class MessageEvents:
         """Whether it is nothing but deltas of the open block, with no string left open."""
         return (
             self._open is not None
+            and not self._hears_input
             and _deltas_of(self._open).fullmatch(block) is not None
             and _NOTABLE.search(block) is None
             and (block.count(b'"') - block.count(b'\\"')) % 2 == 0
@@ -54,6 +67,7 @@ class MessageEvents:
 
         Raises:
             ValueError: it is no part of a message.
+            BackendFailed: `AnswerRules.check` refuses the message that ends here.
         """
         kind = event.get("type")
         if kind == "message_start":
@@ -95,6 +109,11 @@ class MessageEvents:
     def _begin_block(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         block = as_object(event.get("content_block"), "content_block")
         self._open = index_of(event)
+        self._hears_input = self._rules is not None and block.get("type") == "tool_use"
+        if self._hears_input:
+            given = as_object(block.get("input"), "input")
+            name = text_or_empty(block.get("name"), "name")
+            self._calls.append((name, [json.dumps(given)] if given else []))
         return {**event, "content_block": {**_BEGINNINGS.get(str(block.get("type")), {}), **block}}
 
     def _close_block(self) -> Iterator[Mapping[str, Any]]:
@@ -104,10 +123,16 @@ class MessageEvents:
 
     def _delta(self, event: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if index_of(event) == self._open:
+            if self._hears_input:
+                self._hear(as_object(event.get("delta"), "delta"))
             yield event
         elif as_object(event.get("delta"), "delta").get("type") != "signature_delta":
             # The signature of a thought comes late, and is empty; anything else has no place to go.
             raise MalformedChunk("a delta outside its block")
+
+    def _hear(self, delta: Mapping[str, Any]) -> None:
+        if delta.get("type") == "input_json_delta":
+            self._calls[-1][1].append(as_text(delta.get("partial_json"), "partial_json"))
 
     def _end(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         delta = _with_stop_reason(as_object(event.get("delta"), "delta"))
@@ -115,6 +140,8 @@ class MessageEvents:
         if isinstance(tokens, int):
             self.completion_tokens = tokens
         self.finished = delta.get("stop_reason") is not None
+        if self._rules is not None and self.finished and delta["stop_reason"] not in _CUT:
+            self._rules.check(None, [Call(name, "".join(pieces)) for name, pieces in self._calls])
         return {**event, "delta": delta}
 
 
@@ -124,8 +151,8 @@ class OneCallEvents(MessageEvents):
     llama.cpp takes no such wish with a message, neither in Anthropic's words nor in OpenAI's (measured).
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, rules: AnswerRules | None = None) -> None:
+        super().__init__(rules)
         self._has_called = False
         self._has_more = False
 
@@ -152,8 +179,8 @@ class OneCallEvents(MessageEvents):
 
 def events_for(request: MessagesRequest) -> MessageEvents:
     """The stream of one message, as its request wants it."""
-    choice = request.tool_choice
-    return OneCallEvents() if choice is not None and choice.disable_parallel_tool_use else MessageEvents()
+    choice, rules = request.tool_choice, message_rules(request)
+    return OneCallEvents(rules) if choice is not None and choice.disable_parallel_tool_use else MessageEvents(rules)
 
 
 class MessageAssembler:

@@ -82,6 +82,10 @@ class ChatAssembler:
         """Take in a text of the first choice, where a chunk says nothing else; `kind` is its key in the delta."""
         self._choice(0).add_text(kind, text)
 
+    def choice(self, index: int) -> dict[str, Any]:
+        """One of the answers, from what has come so far."""
+        return self._choice(index).result()
+
     def _choice(self, index: int) -> _Choice:
         if (choice := self._choices.get(index)) is None:
             choice = self._choices[index] = _Choice(index)

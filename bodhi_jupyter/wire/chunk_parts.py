@@ -56,7 +56,9 @@ def text_or_empty(value: object, name: str) -> str:
 
 def index_of(part: Mapping[str, Any], *, default: int | None = None) -> int:
     """Its ``index``; `default` where it has none."""
-    index = part.get("index", default)
+    index = part.get("index")
+    if index is None:
+        index = default
     if not isinstance(index, int):
         raise MalformedChunk("index is not an integer")
     return index

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .answer_rules import AnswerRules, CallRule, TextRule, rules_of
 from .errors import BackendFailed, InvalidField
 from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest, Tool
 from .ollama_messages import content_of, to_openai_messages
 from .ollama_options import sampling_fields
 from .schema import with_any
+from .schema_answers import strictly
 
 
 def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
@@ -108,6 +110,51 @@ def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
     if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
         raise BackendFailed(f"The backend {backend!r} sent what are no tokens.")
     return tokens
+
+
+#: Of a body, what bears on what its answers have to keep to.
+RULING = frozenset({"tools", "tool_choice", "response_format"})
+
+
+def answer_rules(wanted: str | Mapping[str, Any] | None, body: Mapping[str, Any], backend: str) -> AnswerRules | None:
+    """What a finished answer has to keep to; None for one without tools and formats.
+
+    Args:
+        wanted: the `format` of the request.
+        body: what is asked for it, with the alias's defaults, which nobody has checked.
+        backend: its name, for messages.
+    """
+    text = _text_rule(wanted, body.get("response_format"))
+    return rules_of(f"The answer of the backend {backend!r}", _call_rule(body), text)
+
+
+def _text_rule(wanted: str | Mapping[str, Any] | None, default: Any) -> TextRule | None:
+    """A schema is held as one of OpenAI's that is strict, where it can be: Ollama has no such word."""
+    if isinstance(wanted, Mapping):
+        return TextRule("'format'", strictly(wanted))
+    if wanted is not None:
+        return TextRule("'format'", is_object=True)
+    place = "the alias's 'response_format'"
+    match default:
+        case {"type": "json_schema", "json_schema": {"strict": True, "schema": dict(schema)}}:
+            return TextRule(place, strictly(schema))
+        case {"type": "json_schema"}:
+            return TextRule(place)
+        case {"type": "json_object"}:
+            return TextRule(place, is_object=not default.get("schema"))
+    return None
+
+
+def _call_rule(body: Mapping[str, Any]) -> CallRule | None:
+    choice, tools, schemas = body.get("tool_choice"), body.get("tools"), {}
+    for tool in tools if isinstance(tools, list) else ():
+        match tool:
+            case {"function": {"name": str(name)} as function}:
+                schema = function.get("parameters") if function.get("strict") is True else None
+                schemas[name] = strictly(schema) if isinstance(schema, dict) else None
+    if choice == "none":
+        return CallRule({})
+    return CallRule(schemas, is_due=choice == "required") if schemas else None
 
 
 def _chat_fields(request: Answering, context_length: int | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pydantic_core
 
+from .answer_rules import AnswerRules, Call
 from .assemble import ChatAssembler
 from .chunk_parts import MalformedChunk, as_objects
 from .events import EventReader, finite
@@ -113,6 +114,7 @@ class OllamaGuard:
         timestamps: the request's.
         alternatives: how many likelier tokens each of ``logprobs`` shows.
         heard: is given each text, for a caller who needs them all at the end.
+        rules: what the finished answer has to keep to.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class OllamaGuard:
         *,
         alternatives: int = 0,
         heard: list[str] | None = None,
+        rules: AnswerRules | None = None,
     ) -> None:
         self._events = EventReader(backend)
         self._backend = backend
@@ -136,7 +139,8 @@ class OllamaGuard:
         self._head = b'{"model":%b,"created_at":"' % compact(model)
         self._tail = b'"%b,"done":false}\n' % envelope.after
         self._alternatives = alternatives
-        self._heard = heard
+        self._rules = rules
+        self._heard = [] if heard is None and rules is not None and rules.text is not None else heard
         self._calls = ChatAssembler()
         self._finish: str | None = None
         self._timings: Mapping[str, Any] = {}
@@ -198,7 +202,8 @@ class OllamaGuard:
         """The final line.
 
         Raises:
-            GatewayError: the stream did not end in success, or a tool's arguments are no JSON object.
+            GatewayError: the stream did not end in success, a tool's arguments are no JSON object, or
+                `AnswerRules.check` refuses the answer.
         """
         return compact(self.final()) + b"\n"
 
@@ -211,12 +216,20 @@ class OllamaGuard:
         self._events.close(finished=self._finish is not None)
         line = self._line("", "")
         choices = self._calls.result()["choices"]
-        if choices and (calls := choices[0]["message"].get("tool_calls")):
+        calls = choices[0]["message"].get("tool_calls") if choices else None
+        if self._rules is not None and self._finish != "length":
+            self._check(self._rules, calls or ())
+        if calls:
             read = whole_tool_calls_from_openai if self._finish == "length" else tool_calls_from_openai
             if whole := read(calls):
                 self._envelope.call(line, whole)
         reason = "length" if self._finish == "length" else "stop"
         return {**line, "done": True, "done_reason": reason, **self._timestamps.durations(), **self._counts()}
+
+    def _check(self, rules: AnswerRules, calls: Sequence[Mapping[str, Any]]) -> None:
+        made = [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
+        named = [Call(name if isinstance(name, str) else None, arguments) for name, arguments in made]
+        rules.check("".join(self._heard or ()), named)
 
     def _take(self, event: Mapping[str, Any]) -> bytes | None:
         self._note_numbers(event)

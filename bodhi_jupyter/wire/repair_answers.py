@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .answer_rules import AnswerRules, Call, CallRule, TextRule, rules_of
+from .assemble import ChatAssembler
 from .errors import BackendFailed
 from .guard import Plain, StreamGuard
 from .json_text import compact
-from .openai import ChatRequest
+from .openai import (
+    AllowedChoice,
+    ChatRequest,
+    FunctionDefinition,
+    FunctionName,
+    FunctionTool,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    NamedChoice,
+)
 from .plain_events import Frame
 from .repair_messages import complete_arguments
-from .schema_answers import require_fit
 from .sse import comment, data_event, iter_events
 
 # As llama.cpp writes them; inside a JSON string the quotation marks would be escaped, so only keys can match.
@@ -26,36 +36,44 @@ _REASONING = b'"reasoning_content":"'
 _REASONING_TEXT = re.compile(rb'"reasoning_content":("(?:[^"\\]|\\.)*+")')
 _OTHER_NAME = b'"reasoning":'
 _TWICE = b'%b","reasoning":"%b'
+#: Finish reasons that say themselves that the answer is not what was asked for.
+_CUT = ("length", "content_filter")
 
 
 class AnswerRepairs:
-    """What one request's answer needs.
+    """What one request's answer needs, and has to keep to.
 
     Args:
         request: as the caller sent it, not as it was repaired.
         backend: its name, for messages.
+
+    Attributes:
+        mends_events: the events of a stream have to be mended one by one.
+        hears_events: they have to be heard, but for those of a text alone.
+        hears_texts: these, too.
     """
 
     def __init__(self, request: ChatRequest, backend: str) -> None:
         self._backend = backend
         self._trims = bool(request.logprobs) and not request.top_logprobs
         self._calls_functions = request.functions is not None
-        self._schema = request.strict_schema
-        self._texts: dict[int, list[str]] = {}
-
-    @property
-    def every_event(self) -> bool:
-        """Whether the events of a stream have to be read one by one."""
-        return self._trims or self._calls_functions or self._schema is not None
+        self._rules = chat_rules(request, backend)
+        #: A stream's answers, as far as they have come.
+        self._heard = None if self._rules is None else ChatAssembler(choices=request.choices)
+        self.mends_events = self._trims or self._calls_functions
+        self.hears_events = self._rules is not None
+        self.hears_texts = self._rules is not None and self._rules.text is not None
 
     def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The ``chat.completion``, mended in place.
 
         Raises:
-            BackendFailed: it is none, or `require_fit` refuses it.
+            BackendFailed: it is none, or `AnswerRules.check` refuses it.
         """
         try:
             for choice in answer["choices"]:
+                if self._rules is not None:
+                    self._check(self._rules, choice)
                 self._mend(choice, choice["message"])
         except (AttributeError, KeyError, TypeError):
             raise self._not_an_answer() from None
@@ -71,14 +89,34 @@ class AnswerRepairs:
         name_reasoning_twice(message)
         message.setdefault("refusal", None)
         choice.setdefault("logprobs", None)
-        if self._schema is not None and choice.get("finish_reason") == "stop":
-            self._check(message.get("content") or "")
 
-    def chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        """One ``chat.completion.chunk``, mended in place; for streams with `every_event`.
+    def hear(self, chunk: dict[str, Any]) -> None:
+        """Take note of one ``chat.completion.chunk``; for streams with `hears_events`.
 
         Raises:
-            BackendFailed: it is none, or `require_fit` refuses the answer that ends here.
+            BackendFailed: it is none, or `AnswerRules.check` refuses the answer that ends here.
+        """
+        assert self._rules is not None
+        assert self._heard is not None
+        try:
+            self._heard.add(chunk)
+            for choice in chunk.get("choices") or []:
+                if choice.get("finish_reason"):
+                    self._check(self._rules, self._heard.choice(choice.get("index") or 0))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise self._not_an_answer() from None
+
+    def hear_texts(self, texts: list[bytes]) -> None:
+        """The same of texts of the only answer, which are JSON without its quotation marks."""
+        assert self._heard is not None
+        for text in json.loads(b'["%b"]' % b'","'.join(texts)):
+            self._heard.add_text("content", text)
+
+    def chunk(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """One ``chat.completion.chunk``, mended in place; for streams with `mends_events`.
+
+        Raises:
+            BackendFailed: it is none.
         """
         try:
             for choice in chunk.get("choices") or []:
@@ -92,22 +130,16 @@ class AnswerRepairs:
             trim_alternatives(choice)
         if self._calls_functions:
             tool_call_to_function_call(choice, delta)
-        if self._schema is not None:
-            self._follow(choice, delta)
 
     def _not_an_answer(self) -> BackendFailed:
         return BackendFailed(f"The backend {self._backend!r} sent what is no part of an answer.")
 
-    def _follow(self, choice: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
-        text = self._texts.setdefault(choice.get("index", 0), [])
-        text.append(delta.get("content") or "")
-        if choice.get("finish_reason") == "stop":
-            self._check("".join(text))
-
-    def _check(self, text: str) -> None:
-        if self._schema is not None:
-            whose = f"The answer of the backend {self._backend!r}"
-            require_fit(self._schema, text, whose=whose, field="response_format")
+    @staticmethod
+    def _check(rules: AnswerRules, choice: Mapping[str, Any]) -> None:
+        if choice.get("finish_reason") not in _CUT:
+            message = choice["message"]
+            text = message.get("content") or ""
+            rules.check(None if message.get("refusal") and not text else text, list(_calls_in(message)))
 
 
 class ChatGuard(StreamGuard):
@@ -122,7 +154,9 @@ class ChatGuard(StreamGuard):
         super().__init__(backend, request.choices, hides_usage=not request.reports_usage)
         self._backend = backend
         self._repairs = AnswerRepairs(request, backend)
-        self._mends_every_event = self._repairs.every_event
+        self._mends_events = self._repairs.mends_events
+        self._hears_events = self._repairs.hears_events
+        self._hears_texts = self._repairs.hears_texts
         self._first_deltas = request.choices
         self._created: bytes | None = None
         #: Of several answers: what was told of their usage last.
@@ -146,9 +180,11 @@ class ChatGuard(StreamGuard):
 
     def _pass_plain(self, block: bytes) -> Plain | None:
         """Plain events, mended where their frame has to be: not one by one."""
-        if self._mends_every_event or (texts := self._plain.texts(block)) is None:
+        if self._mends_events or (texts := self._plain.texts(block)) is None:
             return None
         assert self._plain.frame is not None
+        if self._hears_texts and self._plain.frame.kind == b"content":
+            self._repairs.hear_texts(texts)
         if self._frames is None or self._frames[0] is not self._plain.frame:
             self._frames = self._plain.frame, self._mended(self._plain.frame)
         before, after = self._frames
@@ -168,7 +204,7 @@ class ChatGuard(StreamGuard):
         """Whatever came, mended.
 
         Raises:
-            BackendFailed: the answer does not fit the strict schema.
+            BackendFailed: the answer is not what was asked for.
         """
         block = super()._pass_mixed(block)
         if not block:
@@ -181,7 +217,11 @@ class ChatGuard(StreamGuard):
             block = block.replace(_NO_CONTENT, _EMPTY_CONTENT)
         if _REASONING in block:
             block = name_reasoning_twice_in(block)
-        return b"".join(self._read(block)) if self._mends_every_event else block
+        if self._hears_events:
+            for _, chunk in self._chunks(block):
+                if chunk is not None:
+                    self._repairs.hear(chunk)
+        return b"".join(self._read(block)) if self._mends_events else block
 
     def _of_one_moment(self, block: bytes) -> bytes:
         """All chunks have the first one's ``created``; llama.cpp writes the current second (measured)."""
@@ -218,6 +258,74 @@ class ChatGuard(StreamGuard):
                 yield event.data, json.loads(event.data)
             except ValueError:
                 raise BackendFailed(f"The backend {self._backend!r} sent an event that is not JSON.") from None
+
+
+def chat_rules(request: ChatRequest, backend: str) -> AnswerRules | None:
+    """What each finished answer to a chat has to keep to; None for one without tools and formats.
+
+    Args:
+        request: as the caller sent it.
+        backend: its name, for messages.
+    """
+    if not (request.tools or request.functions or request.response_format) and request.tool_choice is None:
+        return None
+    return rules_of(f"The answer of the backend {backend!r}", _call_rule(request), _text_rule(request))
+
+
+def _call_rule(request: ChatRequest) -> CallRule | None:
+    if request.functions is not None:
+        return _function_rule(request.functions, request.function_call)
+    definitions = [tool.function for tool in request.tools or () if isinstance(tool, FunctionTool)]
+    match request.tool_choice:
+        case "none":
+            return CallRule({})
+        case NamedChoice(function=function):
+            return CallRule(_schemas(definitions, {function.name}), is_due=True)
+        case AllowedChoice(allowed_tools=allowed):
+            names = {tool.function.name for tool in allowed.tools}
+            return CallRule(_schemas(definitions, names), is_due=allowed.mode == "required")
+    return CallRule(_schemas(definitions), is_due=request.tool_choice == "required") if definitions else None
+
+
+def _function_rule(definitions: Sequence[FunctionDefinition], choice: str | FunctionName | None) -> CallRule:
+    """Of the deprecated `functions` and `function_call`."""
+    field = "function_call"
+    if isinstance(choice, FunctionName):
+        return CallRule(_schemas(definitions, {choice.name}), is_due=True, field=field)
+    return CallRule({} if choice == "none" else _schemas(definitions), field=field)
+
+
+def _schemas(
+    definitions: Iterable[FunctionDefinition], chosen: Collection[str] | None = None
+) -> dict[str, dict[str, Any] | None]:
+    """Of all functions, or of the chosen ones; None where it is not ``strict``."""
+    return {
+        function.name: (function.parameters or {}) if function.strict else None
+        for function in definitions
+        if chosen is None or function.name in chosen
+    }
+
+
+def _text_rule(request: ChatRequest) -> TextRule | None:
+    wanted, place = request.response_format, "'response_format'"
+    if isinstance(wanted, JsonObjectFormat):
+        # With a schema it may be something else, as llama.cpp has it.
+        return TextRule(place, is_object=not wanted.schema_)
+    if isinstance(wanted, JsonSchemaFormat):
+        if (schema := request.strict_schema) is not None:
+            return TextRule(f"{place}, which is 'strict'", schema)
+        return TextRule(place)
+    return None
+
+
+def _calls_in(message: Mapping[str, Any]) -> Iterator[Call]:
+    """The calls of a whole message, those in the deprecated form as well."""
+    calls = message.get("tool_calls") or []
+    if not calls and message.get("function_call"):
+        calls = [{"function": message["function_call"]}]
+    for call in calls:
+        function = call.get("function") or {}
+        yield Call(function.get("name"), function.get("arguments"))
 
 
 def trim_alternatives(choice: Mapping[str, Any]) -> None:

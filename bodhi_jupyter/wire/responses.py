@@ -256,12 +256,6 @@ class ResponsesRequest(Lenient):
         return self.text.format if self.text else None
 
     @property
-    def strict_schema(self) -> dict[str, Any] | None:
-        """The JSON schema that the text must fit."""
-        wanted = self.text_format
-        return wanted.schema_ if isinstance(wanted, SchemaFormat) and wanted.strict else None
-
-    @property
     def schema_field(self) -> str:
         """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
         return "text.format" if isinstance(self.text_format, SchemaFormat) else "tools"

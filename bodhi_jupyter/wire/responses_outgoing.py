@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .answer_rules import AnswerRules, CallRule, TextRule, rules_of
 from .errors import InvalidField
 from .hosted import RESPONSES_HOSTED
 from .json_text import parsed_text
@@ -174,6 +175,34 @@ def with_format(request: ResponsesRequest, wanted: ResponseFormat) -> ResponsesR
     text = request.text or TextConfig()
     formatted = text.model_copy(update={"format": TextConfig.model_validate({"format": said}).format})
     return request.model_copy(update={"text": formatted})
+
+
+def response_rules(request: ResponsesRequest) -> AnswerRules | None:
+    """What a finished response has to keep to; None for one without tools and formats."""
+    return rules_of("The model's answer", _call_rule(request), _text_rule(request))
+
+
+def _call_rule(request: ResponsesRequest) -> CallRule | None:
+    tools, choice = request.tools or [], request.tool_choice
+    if choice == "none":
+        return CallRule({})
+    if not tools:
+        return None
+    chosen = _chosen(request)
+    mode = choice.mode if isinstance(choice, AllowedTools) else choice
+    schemas = {
+        tool.name: (tool.parameters or {}) if tool.strict else None
+        for tool in tools
+        if not chosen or tool.name in chosen
+    }
+    return CallRule(schemas, is_due=mode == "required" or isinstance(choice, NamedFunction))
+
+
+def _text_rule(request: ResponsesRequest) -> TextRule | None:
+    wanted, place = request.text_format, "'text.format'"
+    if isinstance(wanted, SchemaFormat):
+        return TextRule(f"{place}, which is 'strict'", wanted.schema_) if wanted.strict else TextRule(place)
+    return None if wanted is None or wanted.type == "text" else TextRule(place, is_object=True)
 
 
 def response_frame(request: ResponsesRequest, model: str, created_at: int) -> dict[str, Any]:

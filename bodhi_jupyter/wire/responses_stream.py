@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .chunk_parts import MalformedChunk, as_object, as_text
-from .schema_answers import require_fit
+from .answer_rules import AnswerRules, Call
+from .chunk_parts import MalformedChunk, as_array, as_object, as_objects, as_text, text_or_empty
 
 _TERMINAL = frozenset({"response.completed", "response.incomplete"})
 _OPENING = frozenset({"response.created", "response.in_progress", "response.queued"})
@@ -91,7 +91,7 @@ class ResponseEvents:
         frame: what a response object says of its request (`responses_outgoing.response_frame`).
         max_output_tokens: the request's limit; an answer that reaches it was cut off.
         context_tokens: tokens that prompt and answer may have together, where known.
-        schema: what a whole text must fit, the grammar of the engine leaving some things out.
+        rules: what a finished answer has to keep to.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class ResponseEvents:
         *,
         max_output_tokens: int | None = None,
         context_tokens: int | None = None,
-        schema: Mapping[str, Any] | None = None,
+        rules: AnswerRules | None = None,
     ) -> None:
         self._frame = frame
         self._max_output_tokens = max_output_tokens
         self._context_tokens = context_tokens
-        self._schema = schema
+        self._rules = rules
         self._opened: set[str] = set()
         self._item: _Item | None = None
         self._output: list[dict[str, Any]] = []
@@ -125,7 +125,7 @@ class ResponseEvents:
 
         Raises:
             ValueError: it is no part of a response.
-            BackendFailed: `require_fit` refuses the text that ends here.
+            BackendFailed: `AnswerRules.check` refuses the answer that ends here.
         """
         for repaired in self._repaired(event):
             yield self._numbered(repaired)
@@ -229,13 +229,14 @@ class ResponseEvents:
         cut = event.get("type") == "response.incomplete" or self._was_cut(usage)
         status = "incomplete" if cut else "completed"
         yield from self._close_item(status)
-        if not cut:
-            self._check_texts()
+        output = self._output or as_array(response.get("output"), "output")
+        if not cut and self._rules is not None:
+            _check(self._rules, as_objects(output, "output"))
         whole = {
             **self._frame,
             **response,
             "created_at": self._frame["created_at"],
-            "output": self._output or response.get("output") or [],
+            "output": output,
             "usage": usage,
             "status": status,
             # When it was made is told at its end, as the time of its creation (measured).
@@ -245,12 +246,6 @@ class ResponseEvents:
             whole["incomplete_details"] = response.get("incomplete_details") or {"reason": "max_output_tokens"}
         self._end = {**event, "type": f"response.{status}", "response": whole}
         self.finished = self.over = True
-
-    def _check_texts(self) -> None:
-        for item in self._output if self._schema is not None else []:
-            text = "".join(part.get("text", "") for part in item.get("content", []))
-            if item.get("type") == "message":
-                require_fit(self._schema or {}, text, whose="The model's answer", field="text.format")
 
     def _was_cut(self, usage: Mapping[str, Any]) -> bool:
         """Whether a limit ended the answer; one whose own end falls on the limit cannot be told from that."""
@@ -273,6 +268,27 @@ class ResponseAssembler:
     def result(self) -> dict[str, Any]:
         """The response, once the stream has ended in success."""
         return self._response
+
+
+def _check(rules: AnswerRules, output: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse an output that does not keep to the rules.
+
+    Raises:
+        BackendFailed: see `AnswerRules.check`.
+    """
+    texts: list[str] = []
+    calls: list[Call] = []
+    is_refusal = False
+    for item in output:
+        if item.get("type") == "function_call":
+            name, arguments = (text_or_empty(item.get(key), key) for key in ("name", "arguments"))
+            calls.append(Call(name, arguments))
+        elif item.get("type") == "message":
+            parts = as_objects(item.get("content"), "content")
+            texts.append("".join(text_or_empty(part.get("text"), "text") for part in parts))
+            is_refusal = is_refusal or any(part.get("type") == "refusal" for part in parts)
+    for text in texts or [""]:
+        rules.check(None if is_refusal and not text else text, calls)
 
 
 def _part(kind: str, text: str) -> dict[str, Any]:

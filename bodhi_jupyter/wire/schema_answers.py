@@ -16,7 +16,7 @@ from typing import Any
 import pydantic_core
 
 from .errors import BackendFailed
-from .schema import CACHED, MAX_CACHED, is_pointer, subschemas, target_of
+from .schema import CACHED, MAX_CACHED, UnfitSchema, check_schema, is_pointer, subschemas, target_of
 
 #: What the check of one answer may cost; a step is a keyword held against a value: 2 to 5 microseconds (measured).
 MOST_STEPS = 100_000
@@ -44,14 +44,14 @@ class _Work:
 _WORK: ContextVar[_Work] = ContextVar("work")
 
 
-def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, field: str) -> None:
-    """Refuse an answer that does not fit its strict schema.
+def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, place: str) -> None:
+    """Refuse an answer that does not fit its schema.
 
     Args:
         schema: has passed `check_schema`.
         text: the whole answer.
         whose: the answer in words, which begin the message.
-        field: of the request, where the schema stands.
+        place: where the schema stands, in words.
 
     Raises:
         BackendFailed: it does not fit (``schema_mismatch``), or it cannot be told (``schema_unchecked``).
@@ -60,15 +60,24 @@ def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, field: str)
         fits = conforms(schema, text)
     except TooMuchWork:
         raise BackendFailed(
-            f"{whose} cannot be checked against the schema of '{field}', which is 'strict': it takes more than "
+            f"{whose} cannot be checked against the schema of {place}: it takes more than "
             f"{MOST_STEPS:,} steps. A schema with fewer alternatives takes fewer.",
             code="schema_unchecked",
         ) from None
     if not fits:
         raise BackendFailed(
-            f"{whose} does not fit the schema of '{field}', which is 'strict'.",
+            f"{whose} does not fit the schema of {place}.",
             code="schema_mismatch",
         )
+
+
+def strictly(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The schema, where it can be held against answers as one that is ``strict``; else None."""
+    try:
+        check_schema(schema or {}, strict=True)
+    except UnfitSchema:
+        return None
+    return schema or {}
 
 
 def conforms(schema: Mapping[str, Any], text: str) -> bool:

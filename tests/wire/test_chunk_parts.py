@@ -55,7 +55,7 @@ def test_a_part_of_another_type_is_refused(narrowed: Narrowing, value: Any, says
 
 def test_an_index_is_an_integer_or_the_default() -> None:
     assert index_of({"index": 2}) == 2
-    assert index_of({}, default=1) == 1
+    assert index_of({}, default=1) == index_of({"index": None}, default=1) == 1
     for part in ({}, {"index": None}, {"index": "0"}):
         with pytest.raises(MalformedChunk, match="index is not an integer"):
             index_of(part)

@@ -178,12 +178,12 @@ class TestStream:
 
     def test_a_function_call(self) -> None:
         pieces = [
-            chat_chunk({"tool_calls": [CALL]}),
+            chat_chunk({"tool_calls": [{**CALL, "function": {"name": "f", "arguments": "{"}}]}),
             chat_chunk({"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}),
             chat_chunk({}, "tool_calls"),
         ]
         first, second, last = parsed(through(chat(functions=[{"name": "f"}]), *pieces, DONE))
-        assert first["choices"][0]["delta"] == {"function_call": {"name": "f", "arguments": "{}"}}
+        assert first["choices"][0]["delta"] == {"function_call": {"name": "f", "arguments": "{"}}
         assert second["choices"][0]["delta"] == {"function_call": {"arguments": "}"}}
         assert last["choices"][0]["finish_reason"] == "function_call"
 

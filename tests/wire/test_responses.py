@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from bodhi_jupyter.wire.errors import BackendFailed, GatewayError
 from bodhi_jupyter.wire.guard_events import EventGuard
-from bodhi_jupyter.wire.responses_outgoing import response_frame
+from bodhi_jupyter.wire.responses_outgoing import response_frame, response_rules
 from bodhi_jupyter.wire.responses_stream import ResponseAssembler, ResponseEvents
 from tests.wire.native import BEGUN_CALL, CITY, assembled, event, running_engine, through
 from tests.wire.test_responses_outgoing import TIME, WEATHER, checked, sent
@@ -226,7 +226,7 @@ STRICT: Body = {"text": {"format": {"type": "json_schema", "name": "a", "schema"
 @pytest.mark.parametrize(("text", "fits"), [('{"n": 10}', True), ('{"n": 3}', False), ("no JSON", False)])
 def test_what_the_grammar_cannot_say_of_a_strict_schema_is_checked(text: str, fits: bool) -> None:
     request = checked({"input": "x", **STRICT})
-    guard = EventGuard("b", ResponseEvents(response_frame(request, "tiny", 0), schema=request.strict_schema))
+    guard = EventGuard("b", ResponseEvents(response_frame(request, "tiny", 0), rules=response_rules(request)))
     guard.feed(b"".join(map(event, (STARTED, ADDED, {**DELTA, "delta": text}, DONE))))
     if fits:
         assert b"response.completed" in guard.end()

@@ -94,9 +94,9 @@ def test_large_answers_to_usual_schemas_can_be_checked() -> None:
 )
 def test_a_refusal_says_why(schema: dict[str, Any], text: str, code: str, told: str) -> None:
     with pytest.raises(BackendFailed, match=told) as caught:
-        require_fit(schema, text, whose="An answer", field="f")
+        require_fit(schema, text, whose="An answer", place="'f', which is 'strict'")
     assert caught.value.code == code
 
 
 def test_what_fits_is_not_refused() -> None:
-    require_fit({"const": 1}, "1", whose="An answer", field="f")
+    require_fit({"const": 1}, "1", whose="An answer", place="'f', which is 'strict'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...wire.answers_anthropic import CountedTokens, MessageAnswer, MessageEvent
 from ...wire.anthropic import CountTokensRequest, MessagesRequest
 from ...wire.openapi import Events, Operation, Reply
-from .common import ANTHROPIC, OF_A_MODEL
+from .common import ANTHROPIC, OF_A_MODEL, OWED
 
 TAG = "Anthropic's Messages"
 
@@ -60,7 +60,7 @@ OPERATIONS = [
         route="POST /v1/messages",
         tag=TAG,
         summary="Answer a message",
-        description="`anthropic-version` may be anything. Images are sent along, never fetched.",
+        description=f"`anthropic-version` may be anything. Images are sent along, never fetched. {OWED}",
         dialect=ANTHROPIC,
         request=MessagesRequest,
         examples=_EXAMPLES,

@@ -85,6 +85,12 @@ OPENAI = Dialect("Error", Error, _openai, ["bearer", "token"])
 ANTHROPIC = Dialect("AnthropicError", AnthropicError, _anthropic, ["x-api-key", "bearer", "token"])
 OLLAMA = Dialect("OllamaError", OllamaError, _ollama, ["bearer", "token"])
 
+#: Of what may call functions or give JSON.
+OWED = (
+    "An answer that ends by itself without the call or the JSON that was asked for, or that calls a function that was "
+    "not offered, is an error."
+)
+
 #: Errors of every operation; of those that read a body; of those that work with a model.
 ALWAYS = (401, 403, 500)
 WITH_BODY = (400, 413, *ALWAYS)

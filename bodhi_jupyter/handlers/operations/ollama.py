@@ -7,7 +7,7 @@ from typing import Any
 from ...wire.answers_ollama import OllamaChatLine, OllamaEmbedding, OllamaEmbeddings, OllamaGenerateLine
 from ...wire.ollama import OllamaChatRequest, OllamaEmbeddingsRequest, OllamaEmbedRequest, OllamaGenerateRequest
 from ...wire.openapi import Lines, Operation, Reply
-from .common import OLLAMA, WITH_BODY
+from .common import OLLAMA, OWED, WITH_BODY
 
 TAG = "Ollama"
 
@@ -51,7 +51,8 @@ OPERATIONS = [
         tag=TAG,
         summary="Answer a chat",
         description="Streams unless `stream` is false. Without messages the model is loaded, with a `keep_alive` of 0 "
-        "unloaded. A chat that does not fit is refused; with `truncate` true its oldest messages are left out.",
+        "unloaded. A chat that does not fit is refused; with `truncate` true its oldest messages are left out. "
+        f"{OWED}",
         dialect=OLLAMA,
         request=OllamaChatRequest,
         examples=_CHATS,
@@ -69,7 +70,8 @@ OPERATIONS = [
         route="POST /api/generate",
         tag=TAG,
         summary="Go on with a text",
-        description="Through the model's template, or as it is with `raw`; `context` goes on where an answer ended.",
+        description="Through the model's template, or as it is with `raw`; `context` goes on where an answer ended. "
+        f"{OWED}",
         dialect=OLLAMA,
         request=OllamaGenerateRequest,
         examples=_TEXTS,

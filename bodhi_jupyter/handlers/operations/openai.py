@@ -20,7 +20,7 @@ from ...wire.openai import ChatRequest
 from ...wire.openapi import Events, Operation, Reply
 from ...wire.rerank import RerankRequest
 from ..passthrough import NativeRequest
-from .common import OF_A_MODEL, OPENAI
+from .common import OF_A_MODEL, OPENAI, OWED
 
 CHAT = "Chat"
 TEXT = "Completions, embeddings, reranking"
@@ -120,7 +120,7 @@ OPERATIONS = [
         tag=CHAT,
         summary="Answer a chat",
         description="With `stream` the answer comes in pieces. While a model loads the request waits; after ten "
-        "seconds, comments keep a stream alive.",
+        f"seconds, comments keep a stream alive. {OWED}",
         dialect=OPENAI,
         request=ChatRequest,
         examples=_CHAT_EXAMPLES,

@@ -8,7 +8,7 @@ from ...wire.answers import InputTokens
 from ...wire.answers_responses import Response, ResponseEvent
 from ...wire.openapi import Events, Operation, Parameter, Reply
 from ...wire.responses import ResponsesRequest
-from .common import ALWAYS, OF_A_MODEL, OPENAI
+from .common import ALWAYS, OF_A_MODEL, OPENAI, OWED
 
 TAG = "Responses"
 
@@ -89,7 +89,7 @@ OPERATIONS = [
         tag=TAG,
         summary="Make a response",
         description="Without a `model` the default one answers. A message in `input` may leave its `type` out. What "
-        "needs a memory (`previous_response_id`, `conversation`, `background`) is refused with 400.",
+        f"needs a memory (`previous_response_id`, `conversation`, `background`) is refused with 400. {OWED}",
         dialect=OPENAI,
         request=ResponsesRequest,
         examples=_EXAMPLES,
