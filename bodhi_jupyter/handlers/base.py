@@ -6,10 +6,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
@@ -44,7 +45,18 @@ AUTH_RESOURCE = "bodhi"
 #: A refused body up to this size is read and dropped before the refusal is sent.
 MAX_DRAINED_BYTES = 16 * 2**20
 
+Method = Callable[..., Awaitable[None] | None]
+
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
+
+
+def for_one_verb(method: Method) -> Method:
+    """A method behind authentication and authorization, where several verbs have the same: each needs its own of these.
+
+    Jupyter's decorator works out once whether it stands before a read or a write, and keeps to it.
+    """
+    guarded: Method = web.authenticated(authorized(method))
+    return guarded
 
 
 @web.stream_request_body

@@ -13,7 +13,7 @@ from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
 from ..wire.openai import remote_images
 from ..wire.validation import parse_object, parse_request
-from .base import GatewayHandler
+from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
 from .leased import leased_document
 from .off_loop import off_loop
@@ -101,13 +101,15 @@ class NativeRouteHandler(CountedHandler):
 class HostedRouteHandler(GatewayHandler):
     """Any method of OpenAI's routes that are not here."""
 
-    @web.authenticated
-    @authorized
-    async def refuse(self, route: str) -> None:
-        """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
+    async def _say_so(self, route: str) -> None:
+        # After the body has been read, so that a client in mid-upload gets the answer.
         raise hosted_route_error(route)
 
-    get = post = put = patch = delete = refuse
+    get = for_one_verb(_say_so)
+    post = for_one_verb(_say_so)
+    put = for_one_verb(_say_so)
+    patch = for_one_verb(_say_so)
+    delete = for_one_verb(_say_so)
 
 
 def _passed_on(body: bytes) -> dict[str, Any]:

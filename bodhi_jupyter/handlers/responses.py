@@ -19,7 +19,7 @@ from ..wire.responses import ResponseNotFound, ResponsesRequest
 from ..wire.responses_outgoing import refuse_unsupported, response_frame, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
-from .base import GatewayHandler
+from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
 from .defaults import SINGLE_ANSWER, default_format
 from .leased import leased_document
@@ -104,32 +104,28 @@ class ResponseTokensHandler(GatewayHandler):
         self.answer_json(counted)
 
 
-class StoredResponseHandler(GatewayHandler):
-    """``/v1/responses/{id}`` and below: responses are not stored."""
-
-    @web.authenticated
-    @authorized
-    async def refuse(self, response_id: str) -> None:
-        """404, as OpenAI answers for a response with ``store: false``."""
-        raise ResponseNotFound(f"Response with id '{response_id}' not found: responses are not stored here.")
+async def _refuse_stored(handler: GatewayHandler, response_id: str) -> None:  # noqa: ARG001
+    """404, as OpenAI answers for a response with ``store: false``."""
+    raise ResponseNotFound(f"Response with id '{response_id}' not found: responses are not stored here.")
 
 
-class RetrievedResponseHandler(StoredResponseHandler):
-    """``GET`` and ``DELETE /v1/responses/{id}``."""
+class RetrievedResponseHandler(GatewayHandler):
+    """``GET`` and ``DELETE /v1/responses/{id}``: responses are not stored."""
 
-    get = delete = StoredResponseHandler.refuse
+    get = for_one_verb(_refuse_stored)
+    delete = for_one_verb(_refuse_stored)
 
 
-class InputItemsHandler(StoredResponseHandler):
+class InputItemsHandler(GatewayHandler):
     """``GET /v1/responses/{id}/input_items``."""
 
-    get = StoredResponseHandler.refuse
+    get = for_one_verb(_refuse_stored)
 
 
-class CancelledResponseHandler(StoredResponseHandler):
+class CancelledResponseHandler(GatewayHandler):
     """``POST /v1/responses/{id}/cancel``."""
 
-    post = StoredResponseHandler.refuse
+    post = for_one_verb(_refuse_stored)
 
 
 async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:
