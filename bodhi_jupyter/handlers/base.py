@@ -26,6 +26,7 @@ from ..wire.errors import (
     GatewayError,
     InternalError,
     NotAuthenticated,
+    StillLoading,
     openai_envelope,
     response_headers,
 )
@@ -193,9 +194,20 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             GatewayError: there is none, or its backend is silent.
         """
         self.record.note_model(name)
-        alias = await self.gateway.catalog.resolve(name)
+        try:
+            alias = await self.gateway.catalog.resolve(name)
+        except StillLoading as error:
+            alias = await self.resolve_later(name, error)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
+
+    async def resolve_later(self, name: str, error: StillLoading) -> Alias:  # noqa: ARG002
+        """The alias where a server cannot tell of it yet; who only asks about models does not wait.
+
+        Raises:
+            GatewayError: `error`, or as `resolve` does.
+        """
+        raise error
 
     # -- the work --------------------------------------------------------------------------------------------
 

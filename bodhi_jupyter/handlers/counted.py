@@ -8,7 +8,7 @@ from ..access.limits import Reservation
 from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.names import DEFAULT, loose_name
-from ..wire.errors import InvalidField
+from ..wire.errors import InvalidField, StillLoading
 from .base import GatewayHandler
 
 
@@ -17,6 +17,14 @@ class CountedHandler(GatewayHandler):
 
     _reservation: Reservation | None = None
     _has_place = False
+
+    async def resolve_later(self, name: str, error: StillLoading) -> Alias:  # noqa: ARG002
+        """Wait for it, as for a model of our own that is being loaded.
+
+        Raises:
+            GatewayError: as `resolve` does.
+        """
+        return await self.gateway.upstream.once_loaded(lambda: self.gateway.catalog.resolve(name))
 
     async def resolve_to_run(self, name: str) -> Alias:
         """`resolve`, then `count`, where nothing of the request can be wrong any more.

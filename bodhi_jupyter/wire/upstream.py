@@ -102,12 +102,14 @@ _MISTAKES = (
 
 def refusal(status: int, body: bytes, backend: str, retry_after: float | None = None) -> GatewayError:
     """The error for an answer with an HTTP status of 400 or above, and the wait in seconds that it asks for."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    error = _error_object(document)
+    error = _error_object(_parsed(body))
     return _mistake(_ADDRESS_OR_KEY.sub("", _words(error))) or _from_error(status, error, backend, retry_after)
+
+
+def is_loading(body: bytes) -> bool:
+    """Whether an answer with status 503 is llama.cpp's of a model that is being loaded (its sources)."""
+    error = _error_object(_parsed(body))
+    return error.get("type") == "unavailable_error" and error.get("message") == "Loading model"
 
 
 def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
@@ -123,6 +125,13 @@ def _mistake(message: str) -> RejectedByBackend | None:
             param = found.expand(mistake.param) or None
             return RejectedByBackend(found.expand(mistake.message), status=400, param=param, code=mistake.code)
     return None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def _error_object(document: Any) -> Mapping[str, Any]:
