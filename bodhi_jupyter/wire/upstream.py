@@ -14,6 +14,7 @@ from .errors import (
     Busy,
     ContextExceeded,
     GatewayError,
+    ModelNotFound,
     RejectedByBackend,
 )
 
@@ -23,6 +24,8 @@ _MOST_RETRY_AFTER = 86_400.0
 _MOST_CHARACTERS = 4000
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
+# Of llama.cpp's router, which says it with 400 (llama.cpp#17968).
+_NO_SUCH_MODEL = re.compile(r"model(?: '[^'\n]*+')? not found\.?", re.IGNORECASE)
 # What is logged as it is must be a word.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
@@ -103,6 +106,8 @@ _MISTAKES = (
 def refusal(status: int, body: bytes, backend: str, retry_after: float | None = None) -> GatewayError:
     """The error for an answer with an HTTP status of 400 or above, and the wait in seconds that it asks for."""
     error = _error_object(_parsed(body))
+    if status in {400, 404} and _NO_SUCH_MODEL.fullmatch(_words(error)):
+        return ModelNotFound(f"The backend {backend!r} does not have this model (any more).", param="model")
     return _mistake(_ADDRESS_OR_KEY.sub("", _words(error))) or _from_error(status, error, backend, retry_after)
 
 
