@@ -45,6 +45,7 @@ class ResponsesHandler(CountedHandler):
         alias = await self.resolve_writer(name)
         formatted = _with_default_format(request, alias)
         await self.count(alias)
+        alias = await self.with_context(alias, request.num_ctx)
         self.events = ResponseEvents(
             response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=request.max_output_tokens or alias.request_params.token_limit,
@@ -61,6 +62,7 @@ class ResponsesHandler(CountedHandler):
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
             names=_names(formatted),
             feature="OpenAI's Responses API",
+            keep_alive=request.keep_alive_seconds,
         ) as answer:
             if request.stream:
                 await pass_stream(self, answer, guard)
@@ -100,6 +102,7 @@ class ResponseTokensHandler(GatewayHandler):
             field="input",
             feature="the counting of tokens",
             names=_names(_with_default_format(request, alias)),
+            keep_alive=request.keep_alive_seconds,
         )
         self.answer_json(counted)
 
