@@ -43,7 +43,7 @@ class RequestRecord:
         seconds: from the request's headers to the last byte of the answer.
         queue_seconds: how long it waited to be admitted.
         lease_seconds: how long it waited for its model, loading included; of several leases the sum. None
-            where a configured server answers that did not load it.
+            where a configured server answered at once.
         first_token_seconds: from the request's headers to the first event of a stream.
         last_token_seconds: the same, to the last event.
         prompt_tokens: as counted by the engine.
