@@ -104,7 +104,11 @@ class BodhiExtension(BodhiCommand):
         300.0, help="Seconds that a local model stays loaded after its last request; negative is for ever."
     ).tag(config=True)
     max_waiting_requests = Integer(512, min=1, help="Requests that may wait for local models to load.").tag(config=True)
-    queue_timeout = Float(600.0, min=0, help="Seconds that a request may wait for its local model.").tag(config=True)
+    queue_timeout = Float(
+        600.0,
+        min=0,
+        help="Seconds that a request may wait for its model, also where a configured llama.cpp server still loads it.",
+    ).tag(config=True)
     load_timeout = Float(600.0, min=0, help="Seconds that loading a local model may take.").tag(config=True)
     llama_server = Unicode(
         help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "

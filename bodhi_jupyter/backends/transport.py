@@ -1,15 +1,15 @@
-"""The HTTP client of the data path: one pool for all backends, and its failures as our errors."""
+"""The HTTP client of the data path: one pool for all backends, its failures as our errors, and servers that load."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..wire.errors import (
     STOPPING,
@@ -19,17 +19,27 @@ from ..wire.errors import (
     BackendTimeout,
     BackendUnavailable,
     BackendUnreachable,
+    StillLoading,
 )
+from ..wire.record import note_wait_for_model
+from ..wire.upstream import is_loading
 from .base import Address
 from .sending import SLICE_BYTES, Incoming, Request, Slices, Transports
 
 if TYPE_CHECKING:
     from .http1 import Take
 
+T = TypeVar("T")
+
 #: A body that is read whole (an error, a list of models) is never larger than this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 #: Of a number of seconds; nobody waits for longer than what they can say.
 _MOST_DIGITS = 9
+#: Seconds between two looks at a server that loads its model: the first, and the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
+#: For whom the wait was too long.
+_TRY_AGAIN_SECONDS = 5.0
+_HEALTH_SECONDS = 5.0
 
 
 class Answer:
@@ -102,6 +112,18 @@ class Answer:
         return bytes(body)
 
 
+class _ReadAnswer(Answer):
+    """An answer whose body was read."""
+
+    def __init__(self, incoming: Incoming, backend: str, body: bytes) -> None:
+        super().__init__(incoming, backend)
+        self._body = body
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return self._body
+
+
 class Upstream:
     """Sends requests to backends over one connection pool.
 
@@ -110,13 +132,15 @@ class Upstream:
 
     Args:
         read_timeout: seconds that a server may stay silent, before the first byte and between two.
+        loading_timeout: seconds that a server is waited for that still loads its model.
     """
 
-    def __init__(self, read_timeout: float = 600.0) -> None:
+    def __init__(self, read_timeout: float = 600.0, loading_timeout: float = 600.0) -> None:
         self.read_timeout = read_timeout
+        self.loading_timeout = loading_timeout
         self._transports: Transports | None = None
         self._making: asyncio.Lock | None = None
-        self._closed = False
+        self._closing = asyncio.Event()
 
     async def warm_up(self) -> Transports:
         """Make the transports before the first request needs them.
@@ -124,14 +148,14 @@ class Upstream:
         Raises:
             BackendUnavailable: the server is stopping.
         """
-        if self._closed:
+        if self._closing.is_set():
             raise BackendUnavailable(STOPPING)
         if self._transports is None:
             self._making = self._making or asyncio.Lock()
             async with self._making:
                 if self._transports is None:
                     made = await asyncio.to_thread(Transports)
-                    if self._closed:  # meanwhile: nobody would close what is sent over it
+                    if self._closing.is_set():  # meanwhile: nobody would close what is sent over it
                         raise BackendUnavailable(STOPPING)
                     self._transports = made
         return self._transports
@@ -139,7 +163,10 @@ class Upstream:
     def post(self, address: Address, path: str, body: bytes, *, backend: str) -> AbstractAsyncContextManager[Answer]:
         """Post JSON and give the answer; leaving the context closes the connection unless all was read.
 
+        A server that still loads its model is waited for.
+
         Raises, on entering:
+            StillLoading: it does so for longer than the loading timeout.
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began within the read timeout.
             BackendDied: the connection broke before an answer began.
@@ -147,7 +174,8 @@ class Upstream:
         """
         headers = {**address.headers, "content-type": "application/json"}
         content = body if len(body) <= SLICE_BYTES else Slices(body)
-        return _Exchange(self, Request("POST", address.url + path, headers, content, self.read_timeout), backend)
+        request = Request("POST", address.url + path, headers, content, self.read_timeout)
+        return _PatientExchange(self, address, request, backend)
 
     def get(
         self, address: Address, path: str, *, backend: str, timeout: float | None = None
@@ -155,13 +183,14 @@ class Upstream:
         """Get a document; `timeout` in seconds replaces the read timeout.
 
         Raises, on entering:
+            StillLoading: the server loads its model.
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began in time.
             BackendDied: the connection broke before an answer began.
             BackendFailed: what answers is no HTTP server.
         """
         seconds = self.read_timeout if timeout is None else timeout
-        return _Exchange(self, Request("GET", address.url + path, address.headers, None, seconds), backend)
+        return _Exchange(self, address, Request("GET", address.url + path, address.headers, None, seconds), backend)
 
     async def send(self, request: Request, backend: str) -> Incoming:
         """Send, and once more where a connection that was kept turned out to be closed before any byte came back.
@@ -179,7 +208,7 @@ class Upstream:
             first = _translate(error, backend, answering=False)
             if not _was_kept_too_long(error):
                 raise first from None
-        if self._closed:
+        if self._closing.is_set():
             raise BackendUnavailable(STOPPING)
         try:
             return await transports.send(request, afresh=True)
@@ -188,9 +217,36 @@ class Upstream:
         # Nobody there any more: what ended the first attempt is then the news.
         raise first if isinstance(second, BackendUnavailable) else second
 
+    async def once_loaded(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` gives once it does not raise `StillLoading` any more; the wait goes into the request's record.
+
+        Raises:
+            StillLoading: it still does after the loading timeout.
+            BackendUnavailable: this server is stopping.
+            GatewayError: whatever else `attempt` raises.
+        """
+        began = time.perf_counter()
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                left = self.loading_timeout - (time.perf_counter() - began)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(pause, left)):
+                        await self._closing.wait()
+                if self._closing.is_set():
+                    raise BackendUnavailable(STOPPING)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                try:
+                    return await attempt()
+                except StillLoading:
+                    if time.perf_counter() - began >= self.loading_timeout:
+                        raise
+        finally:
+            note_wait_for_model(time.perf_counter() - began)
+
     async def close(self) -> None:
         """Close every connection, for good; who waits for an answer is told. Idempotent."""
-        self._closed = True
+        self._closing.set()
         transports, self._transports = self._transports, None
         if transports is not None:
             await transports.close()
@@ -199,19 +255,59 @@ class Upstream:
 class _Exchange(AbstractAsyncContextManager[Answer]):
     """A request, and its answer for as long as the context is open."""
 
-    def __init__(self, upstream: Upstream, request: Request, backend: str) -> None:
+    def __init__(self, upstream: Upstream, address: Address, request: Request, backend: str) -> None:
         self._upstream = upstream
+        self._address = address
         self._request = request
         self._backend = backend
 
     async def __aenter__(self) -> Answer:
         self._incoming = await self._upstream.send(self._request, self._backend)
+        if self._incoming.status == 503:
+            return await self._not_ready()
         return Answer(self._incoming, self._backend)
+
+    async def _not_ready(self) -> Answer:
+        """The answer, unless it is that the server loads its model.
+
+        Raises:
+            StillLoading: it is.
+        """
+        try:
+            body = await Answer(self._incoming, self._backend).read()
+        finally:
+            await self._incoming.close()
+        if is_loading(body):
+            raise StillLoading(f"The backend {self._backend!r} still loads its model.", retry_after=_TRY_AGAIN_SECONDS)
+        return _ReadAnswer(self._incoming, self._backend, body)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._incoming.close()
+
+
+class _PatientExchange(_Exchange):
+    """The same, where a server that still loads its model is waited for."""
+
+    async def _not_ready(self) -> Answer:
+        try:
+            return await super()._not_ready()
+        except StillLoading:
+            pass  # outside of this, or what comes of the wait would name it as its cause
+        return await self._upstream.once_loaded(self._again)
+
+    async def _again(self) -> Answer:
+        """Send the request again, but not while ``/health`` says that it would be in vain: it may be large."""
+        try:
+            async with self._upstream.get(self._address, "/health", backend=self._backend, timeout=_HEALTH_SECONDS):
+                pass
+        except StillLoading:
+            raise
+        except BackendError:
+            pass  # what the request itself meets is the news
+        self._incoming = await self._upstream.send(self._request, self._backend)
+        return await super()._not_ready() if self._incoming.status == 503 else Answer(self._incoming, self._backend)
 
 
 @cache

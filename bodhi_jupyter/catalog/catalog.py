@@ -11,7 +11,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..wire.errors import BackendError, BackendFailed, BackendUnavailable, ModelAbsent, ModelNotFound, RequestError
+from ..wire.errors import (
+    BackendError,
+    BackendFailed,
+    BackendUnavailable,
+    ModelAbsent,
+    ModelNotFound,
+    RequestError,
+    StillLoading,
+)
 from .alias import Alias, LocalTarget, ModelSource, Target
 from .broken import Absence
 from .limited import LimitedNames
@@ -132,6 +140,7 @@ class Catalog:
 
         Raises:
             ModelNotFound: no source has it; close names are in the message.
+            StillLoading: it is not known, and a server that may have it loads its model.
             BackendUnavailable: it is not known, and a source that may have it does not answer.
         """
         await self._look()
@@ -202,6 +211,10 @@ class Catalog:
             if loose_name(alias) in called:
                 return ModelAbsent(alias, reason=absence.reason)
         silent = self.failures()
+        loading = [source for source, failure in silent.items() if isinstance(failure, StillLoading)]
+        if loading:
+            reason = f"{_listed(loading)} cannot tell of it while a model is being loaded there"
+            return StillLoading(f"The model {name!r} is not known, and {reason}.", retry_after=5.0)
         if silent:
             return BackendUnavailable(
                 f"The model {name!r} is not known, and {_listed(list(silent))} cannot be asked for it now.",

@@ -78,6 +78,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         alias = await self.resolve_writer(request.model)
         _refuse_constraining(alias)
         await self.count(alias)
+        alias = await self.with_context(alias, request.num_ctx)
         if request.stream:
             self.expect_stream()
         guard = EventGuard(alias.target.backend, events_for(request))
@@ -88,6 +89,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
             names=NAMES,
             feature="Anthropic's Messages API",
+            keep_alive=request.keep_alive_seconds,
         ) as answer:
             if request.stream:
                 await pass_stream(self, answer, guard)
@@ -124,6 +126,7 @@ class CountTokensHandler(AnthropicHandler):
             field="messages",
             feature="Anthropic's counting of tokens",
             names=NAMES,
+            keep_alive=request.keep_alive_seconds,
         )
         if not isinstance(counted.get("input_tokens"), int):
             raise BackendFailed(f"The backend {alias.target.backend!r} did not count the tokens.")

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
-from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
@@ -26,6 +26,7 @@ from ..wire.errors import (
     GatewayError,
     InternalError,
     NotAuthenticated,
+    StillLoading,
     openai_envelope,
     response_headers,
 )
@@ -45,12 +46,23 @@ AUTH_RESOURCE = "bodhi"
 #: A refused body up to this size is read and dropped before the refusal is sent.
 MAX_DRAINED_BYTES = 16 * 2**20
 
+Method = Callable[..., Awaitable[None] | None]
+
 _ALLOWED_HEADERS = "Access-Control-Allow-Headers"
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
 
 _HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)
 #: That a page may send in any case.
 _JUPYTERS_HEADERS = "accept, content-type, authorization, x-xsrftoken"
+
+
+def for_one_verb(method: Method) -> Method:
+    """A method behind authentication and authorization, where several verbs have the same: each needs its own of these.
+
+    Jupyter's decorator works out once whether it stands before a read or a write, and keeps to it.
+    """
+    guarded: Method = web.authenticated(authorized(method))
+    return guarded
 
 
 @web.stream_request_body
@@ -187,9 +199,20 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             GatewayError: there is none, or its backend is silent.
         """
         self.record.note_model(name)
-        alias = await self.gateway.catalog.resolve(name)
+        try:
+            alias = await self.gateway.catalog.resolve(name)
+        except StillLoading as error:
+            alias = await self.resolve_later(name, error)
         self.record.alias, self.record.backend = alias.name, alias.target.backend
         return alias
+
+    async def resolve_later(self, name: str, error: StillLoading) -> Alias:  # noqa: ARG002
+        """The alias where a server cannot tell of it yet; who only asks about models does not wait.
+
+        Raises:
+            GatewayError: `error`, or as `resolve` does.
+        """
+        raise error
 
     # -- the work --------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class CompletionsHandler(CountedHandler):
         sent = await off_loop(len(body), parse_object, body)
         request, data = await off_loop(len(body), _request_with_defaults, request, sent, alias)
         await self.count(alias)
+        alias = await self.with_context(alias, request.num_ctx)
         if request.stream:
             self.expect_stream()
         try:
@@ -74,7 +75,7 @@ class CompletionsHandler(CountedHandler):
             echo[:] = await self._echo(request, alias, lease)
             return await off_loop(len(self._body), body, lease)
 
-        async with leased_stream(self.gateway, alias, "/v1/completions", made) as answer:
+        async with leased_stream(self.gateway, alias, "/v1/completions", made, request.keep_alive_seconds) as answer:
             await self._relay(request, answer, CompletionGuard(alias.target.backend, request, echo))
 
     async def _infill(self, request: CompletionRequest, alias: Alias, data: dict[str, Any]) -> None:
@@ -86,7 +87,7 @@ class CompletionsHandler(CountedHandler):
             echo[:] = await self._echo(request, alias, lease)
             return await off_loop(len(self._body), lambda: forwarded(infill_body(data, request, lease.model)))
 
-        async with leased_stream(self.gateway, alias, "/infill", made) as answer:
+        async with leased_stream(self.gateway, alias, "/infill", made, request.keep_alive_seconds) as answer:
             identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
             guard = CompletionGuard(alias.target.backend, request, echo)
             await self._relay(request, answer, InfillGuard(alias.target.backend, guard, identity))

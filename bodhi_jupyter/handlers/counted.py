@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..access.limits import Reservation
+from ..backends.context_sizes import with_requested_context
 from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.names import DEFAULT, loose_name
-from ..wire.errors import InvalidField
+from ..wire.errors import InvalidField, StillLoading
 from .base import GatewayHandler
 
 
@@ -17,6 +18,14 @@ class CountedHandler(GatewayHandler):
 
     _reservation: Reservation | None = None
     _has_place = False
+
+    async def resolve_later(self, name: str, error: StillLoading) -> Alias:  # noqa: ARG002
+        """Wait for it, as for a model of our own that is being loaded.
+
+        Raises:
+            GatewayError: as `resolve` does.
+        """
+        return await self.gateway.upstream.once_loaded(lambda: self.gateway.catalog.resolve(name))
 
     async def resolve_to_run(self, name: str) -> Alias:
         """`resolve`, then `count`, where nothing of the request can be wrong any more.
@@ -69,6 +78,13 @@ class CountedHandler(GatewayHandler):
         """How an engine holds the model, by its file and its alias."""
         metadata = await self.gateway.details.read(target.file)
         return Settings.of(target.context, metadata.pooling if metadata else None)
+
+    async def with_context(self, alias: Alias, tokens: int | None) -> Alias:
+        """The alias with the context that the caller requests, if that is more than it has; a server's is its own."""
+        if tokens is None or not isinstance(alias.target, LocalTarget):
+            return alias
+        metadata = await self.gateway.details.read(alias.target.file)
+        return with_requested_context(alias, tokens, metadata.context_length if metadata else None)
 
     async def _only_ranks(self, alias: Alias) -> bool:
         target = alias.target

@@ -49,6 +49,7 @@ class EmbeddingsHandler(CountedHandler):
         request = await off_loop(len(sent), parse_request, EmbeddingRequest, sent)
         alias = await self.resolve_embedder(request.model)
         await self.count(alias)
+        alias = await self.with_context(alias, request.num_ctx)
         # `dimensions` is ours to do; base64 is a quarter of the digits, and exact.
         fields = await off_loop(len(sent), parse_object, sent)
         body = {key: value for key, value in fields.items() if key not in _NOT_FORWARDED}
@@ -70,7 +71,8 @@ class EmbeddingsHandler(CountedHandler):
             model = str(document.get("model") or model)
             return document
 
-        vectors = await embed(self, alias, request.inputs, ask, dimensions=request.dimensions)
+        keep_alive = request.keep_alive_seconds
+        vectors = await embed(self, alias, request.inputs, ask, dimensions=request.dimensions, keep_alive=keep_alive)
         self.finish(
             await asyncio.to_thread(
                 render_embeddings,
@@ -94,10 +96,17 @@ class RerankHandler(CountedHandler):
     async def _answer(self) -> None:
         sent = self.body
         request = await off_loop(len(sent), parse_request, RerankRequest, sent)
-        alias = await self.resolve_to_run(request.model)
+        alias = await self.with_context(await self.resolve_to_run(request.model), request.num_ctx)
         body = rerank_body(await off_loop(len(sent), parse_object, sent), request)
         document = await leased_document(
-            self.gateway, alias, "/v1/rerank", body, size=len(sent), field="documents", feature="reranking"
+            self.gateway,
+            alias,
+            "/v1/rerank",
+            body,
+            size=len(sent),
+            field="documents",
+            feature="reranking",
+            keep_alive=request.keep_alive_seconds,
         )
         _note_prompt_tokens(self, document, [request.query, *request.texts])
         if request.return_documents:

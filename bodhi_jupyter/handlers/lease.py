@@ -13,7 +13,7 @@ from ..backends.base import Backend, Lease
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import EngineGone
 from ..wire.openai import asked_for_usage
-from ..wire.record import CURRENT
+from ..wire.record import note_wait_for_model
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,9 +33,8 @@ class TimedLease(AbstractAsyncContextManager[Lease]):
     async def __aenter__(self) -> Lease:
         began = time.perf_counter()
         lease = await self._lease.__aenter__()
-        record = CURRENT.get()
-        if record is not None and self._may_wait:
-            record.lease_seconds = (record.lease_seconds or 0.0) + time.perf_counter() - began
+        if self._may_wait:
+            note_wait_for_model(time.perf_counter() - began)
         return lease
 
     async def __aexit__(

@@ -17,19 +17,26 @@ from .relay import BodyMaker, leased_stream
 
 @asynccontextmanager
 async def native_stream(
-    gateway: Gateway, alias: Alias, path: str, body: BodyMaker, *, names: Mapping[str, str], feature: str
+    gateway: Gateway,
+    alias: Alias,
+    path: str,
+    body: BodyMaker,
+    *,
+    names: Mapping[str, str],
+    feature: str,
+    keep_alive: float | None = None,
 ) -> AsyncIterator[Answer]:
     """`relay.leased_stream`, its refusals in the words of the endpoint.
 
     `names` are the caller's for a chat's fields, ``messages`` above all; `feature` is what is asked for, as in
-    "Anthropic's Messages API".
+    "Anthropic's Messages API"; `keep_alive` is in seconds, in place of the alias's.
 
     Raises:
         NotSupported: the backend has no such route.
         GatewayError: as `relay.leased_stream`.
     """
     try:
-        async with leased_stream(gateway, alias, path, body) as answer:
+        async with leased_stream(gateway, alias, path, body, keep_alive) as answer:
             yield answer
     except GatewayError as error:
         raise renamed(about(error, field=names["messages"], feature=feature), names) from None

@@ -61,6 +61,8 @@ class ChatCompletionsHandler(CountedHandler):
         outgoing = await outgoing_chat(self, request, found, alias)
         if not found:
             await self.count(alias)
+        if outgoing.request.num_ctx is not None:  # asked here, as each call is a part of what every chat costs
+            alias = await self.with_context(alias, outgoing.request.num_ctx)
         try:
             if request.stream:
                 await self._stream(outgoing.request, alias, outgoing)

@@ -8,12 +8,12 @@ from jupyter_server.auth.decorator import authorized
 from pydantic import Field
 from tornado import web
 
+from ..wire.held import HeldModel
 from ..wire.hosted_routes import HOSTED_ROUTES, hosted_route_error
-from ..wire.lenient import Lenient
 from ..wire.messages import refuse_fetching
 from ..wire.openai import remote_images
 from ..wire.validation import parse_object, parse_request
-from .base import GatewayHandler
+from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
 from .leased import leased_document
 from .off_loop import off_loop
@@ -42,7 +42,7 @@ NATIVE_ROUTES = {
 }
 
 
-class NativeRequest(Lenient):
+class NativeRequest(HeldModel):
     """Whatever the engine's route takes."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -71,6 +71,7 @@ class InputTokensHandler(GatewayHandler):
             field="messages",
             feature="the counting of tokens",
             names={"response_format": outgoing.request.schema_field},
+            keep_alive=request.keep_alive_seconds,
         )
         self.answer_json(counted)
 
@@ -89,10 +90,17 @@ class NativeRouteHandler(CountedHandler):
         body = self.body
         request = await off_loop(len(body), parse_request, NativeRequest, body)
         resolve = self.resolve_to_run if route.runs_model else self.resolve
-        alias = await resolve(request.model)
+        alias = await self.with_context(await resolve(request.model), request.num_ctx)
         asked = await off_loop(len(body), _passed_on, body)
         document = await leased_document(
-            self.gateway, alias, f"/v1/{path}", asked, size=len(body), field=route.field, feature=route.feature
+            self.gateway,
+            alias,
+            f"/v1/{path}",
+            asked,
+            size=len(body),
+            field=route.field,
+            feature=route.feature,
+            keep_alive=request.keep_alive_seconds,
         )
         note_tokens(self, document)
         self.answer_json(document)
@@ -101,13 +109,15 @@ class NativeRouteHandler(CountedHandler):
 class HostedRouteHandler(GatewayHandler):
     """Any method of OpenAI's routes that are not here."""
 
-    @web.authenticated
-    @authorized
-    async def refuse(self, route: str) -> None:
-        """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
+    async def _say_so(self, route: str) -> None:
+        # After the body has been read, so that a client in mid-upload gets the answer.
         raise hosted_route_error(route)
 
-    get = post = put = patch = delete = refuse
+    get = for_one_verb(_say_so)
+    post = for_one_verb(_say_so)
+    put = for_one_verb(_say_so)
+    patch = for_one_verb(_say_so)
+    delete = for_one_verb(_say_so)
 
 
 def _passed_on(body: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ..wire.responses import ResponseNotFound, ResponsesRequest
 from ..wire.responses_outgoing import refuse_unsupported, response_frame, response_rules, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
 from ..wire.validation import parse_object, parse_request
-from .base import GatewayHandler
+from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
 from .defaults import SINGLE_ANSWER, default_format
 from .leased import leased_document
@@ -45,6 +45,7 @@ class ResponsesHandler(CountedHandler):
         alias = await self.resolve_writer(name)
         formatted = _with_default_format(request, alias)
         await self.count(alias)
+        alias = await self.with_context(alias, request.num_ctx)
         self.events = ResponseEvents(
             response_frame(formatted, alias.name, int(time.time())),
             max_output_tokens=alias.request_params.token_limit if request.token_limit is None else request.token_limit,
@@ -61,6 +62,7 @@ class ResponsesHandler(CountedHandler):
             lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
             names=_names(formatted),
             feature="OpenAI's Responses API",
+            keep_alive=request.keep_alive_seconds,
         ) as answer:
             if request.stream:
                 await pass_stream(self, answer, guard)
@@ -100,36 +102,33 @@ class ResponseTokensHandler(GatewayHandler):
             field="input",
             feature="the counting of tokens",
             names=_names(_with_default_format(request, alias)),
+            keep_alive=request.keep_alive_seconds,
         )
         self.answer_json(counted)
 
 
-class StoredResponseHandler(GatewayHandler):
-    """``/v1/responses/{id}`` and below: responses are not stored."""
-
-    @web.authenticated
-    @authorized
-    async def refuse(self, response_id: str) -> None:
-        """404, as OpenAI answers for a response with ``store: false``."""
-        raise ResponseNotFound(f"Response with id '{response_id}' not found: responses are not stored here.")
+async def _refuse_stored(handler: GatewayHandler, response_id: str) -> None:  # noqa: ARG001
+    """404, as OpenAI answers for a response with ``store: false``."""
+    raise ResponseNotFound(f"Response with id '{response_id}' not found: responses are not stored here.")
 
 
-class RetrievedResponseHandler(StoredResponseHandler):
-    """``GET`` and ``DELETE /v1/responses/{id}``."""
+class RetrievedResponseHandler(GatewayHandler):
+    """``GET`` and ``DELETE /v1/responses/{id}``: responses are not stored."""
 
-    get = delete = StoredResponseHandler.refuse
+    get = for_one_verb(_refuse_stored)
+    delete = for_one_verb(_refuse_stored)
 
 
-class InputItemsHandler(StoredResponseHandler):
+class InputItemsHandler(GatewayHandler):
     """``GET /v1/responses/{id}/input_items``."""
 
-    get = StoredResponseHandler.refuse
+    get = for_one_verb(_refuse_stored)
 
 
-class CancelledResponseHandler(StoredResponseHandler):
+class CancelledResponseHandler(GatewayHandler):
     """``POST /v1/responses/{id}/cancel``."""
 
-    post = StoredResponseHandler.refuse
+    post = for_one_verb(_refuse_stored)
 
 
 async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:

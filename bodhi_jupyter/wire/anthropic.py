@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from .errors import GatewayError
+from .held import HeldModel
 from .lenient import Items, Lenient
 
 
@@ -142,7 +143,7 @@ class BudgetedThinking(Lenient):
     budget_tokens: Annotated[int, Field(ge=1024)]
 
 
-class CountTokensRequest(Lenient):
+class CountTokensRequest(HeldModel):
     """``POST /v1/messages/count_tokens``."""
 
     model: Annotated[str, Field(min_length=1)]

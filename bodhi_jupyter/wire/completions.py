@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
+from .held import HeldModel
 from .inputs import Prompts, each
 from .lenient import Items, Lenient
 from .misread import tidied
@@ -33,7 +34,7 @@ class PromptFormat(Lenient):
     json_schema: Annotated[dict[str, Any], AfterValidator(_enforceable)] | None = None
 
 
-class CompletionRequest(PromptFormat):
+class CompletionRequest(PromptFormat, HeldModel):
     """``POST /v1/completions``; a prompt of null is OpenAI's default, the beginning of a document."""
 
     model: Annotated[str, Field(min_length=1)]

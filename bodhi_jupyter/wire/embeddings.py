@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from .errors import InvalidField
+from .held import HeldModel
 from .inputs import Inputs, each
 from .json_text import compact
-from .lenient import Lenient
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Vector: TypeAlias = NDArray[np.float32]
 
 
-class EmbeddingRequest(Lenient):
+class EmbeddingRequest(HeldModel):
     """``POST /v1/embeddings``."""
 
     model: Annotated[str, Field(min_length=1)]

@@ -21,6 +21,7 @@ GatewayError
 │   ├── BackendUnavailable       503  not ready, or not known to be there
 │   │   ├── BackendUnreachable   503  nobody listens: nothing was begun
 │   │   │   └── EngineGone       503  for its engine has died: a new lease starts another
+│   │   ├── StillLoading         503  a configured server loads its model
 │   │   └── ModelNotLoadable     503  and will not be without a change
 │   ├── BackendTimeout           504  silent for too long
 │   └── BackendFailed            502  failed, or answered what is not an answer
@@ -224,6 +225,10 @@ class BackendUnreachable(BackendUnavailable):
 
 class EngineGone(BackendUnreachable):
     """The engine that was to listen there has died unnoticed: a new lease starts another. No configured server does."""
+
+
+class StillLoading(BackendUnavailable):
+    """A configured server is there, and still loads its model."""
 
 
 class ModelNotLoadable(BackendUnavailable):

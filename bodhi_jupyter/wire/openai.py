@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from .duration import parse_duration
 from .errors import InvalidField
+from .held import HeldModel
 from .lenient import Items, Lenient
 from .messages import IMAGE_HOSTS, AudioPart, ImagePart, Message, UserMessage, image_host
 from .schema import check_schema_field
@@ -188,15 +188,7 @@ TWO_NUMBERS = "it is another name of 'n': send one of them."
 TokenLimit = Annotated[int, Field(ge=-1, lt=2**31)]
 
 
-def _check_duration(value: float | str) -> float | str:
-    try:
-        parse_duration(value)
-    except ValueError as error:
-        raise fault("", f"{error}.") from None
-    return value
-
-
-class ChatRequest(Lenient):
+class ChatRequest(HeldModel):
     """``POST /v1/chat/completions``."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -225,8 +217,6 @@ class ChatRequest(Lenient):
     function_call: Literal["none", "auto"] | FunctionName | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     modalities: Items[Literal["text", "audio"]] | None = None
-    keep_alive: Annotated[float | str, AfterValidator(_check_duration)] | None = None
-    """A field of ours, as Ollama has one: how long the model is to stay loaded afterwards."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> ChatRequest:
@@ -251,11 +241,6 @@ class ChatRequest(Lenient):
     def reports_usage(self) -> bool:
         """Whether the answer carries `usage`: a whole one always, a stream when asked."""
         return not self.stream or bool(self.stream_options and self.stream_options.include_usage)
-
-    @property
-    def keep_alive_seconds(self) -> float | None:
-        """The seconds that `keep_alive` means, infinity for ever; None where the alias's own hold."""
-        return None if self.keep_alive is None else parse_duration(self.keep_alive)
 
     @property
     def calls_possible(self) -> bool:

@@ -42,8 +42,8 @@ class RequestRecord:
         chunks: events of a stream that came from the engine; about one for each token.
         seconds: from the request's headers to the last byte of the answer.
         queue_seconds: how long it waited to be admitted.
-        lease_seconds: how long it waited for its local model, loading included; of several leases the sum. None
-            where a configured server answers.
+        lease_seconds: how long it waited for its model, loading included; of several leases the sum. None
+            where a configured server answered at once.
         first_token_seconds: from the request's headers to the first event of a stream.
         last_token_seconds: the same, to the last event.
         prompt_tokens: as counted by the engine.
@@ -134,6 +134,13 @@ class RequestRecord:
 
 #: The record of the request that the running task works for: what waits deep inside notes there how long.
 CURRENT: ContextVar[RequestRecord | None] = ContextVar("CURRENT", default=None)
+
+
+def note_wait_for_model(seconds: float) -> None:
+    """Add to how long the current request waited for its model."""
+    record = CURRENT.get()
+    if record is not None:
+        record.lease_seconds = (record.lease_seconds or 0.0) + seconds
 
 
 class Recorder(Protocol):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from .held import HeldModel
 from .lenient import Items, Lenient
 
 MAX_DOCUMENTS = 2048
@@ -18,7 +19,7 @@ class TextDocument(Lenient):
     text: str
 
 
-class RerankRequest(Lenient):
+class RerankRequest(HeldModel):
     """``POST /v1/rerank``."""
 
     model: Annotated[str, Field(min_length=1)]

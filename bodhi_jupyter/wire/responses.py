@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticKnownError
 
 from .errors import RequestError
+from .held import HeldModel
 from .lenient import Items, Lenient
 from .messages import ImageAddress
 from .schema import check_schema_field
@@ -216,7 +217,7 @@ def _few(metadata: Any) -> Any:
 _LIMITS_OF_CHATS = ("max_completion_tokens", "max_tokens", "n_predict")
 
 
-class ResponsesRequest(Lenient):
+class ResponsesRequest(HeldModel):
     """``POST /v1/responses``; without a `model` the default one answers."""
 
     model: Annotated[str, Field(min_length=1)] | None = None

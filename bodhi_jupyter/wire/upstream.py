@@ -14,6 +14,7 @@ from .errors import (
     Busy,
     ContextExceeded,
     GatewayError,
+    ModelNotFound,
     RejectedByBackend,
 )
 
@@ -23,6 +24,8 @@ _MOST_RETRY_AFTER = 86_400.0
 _MOST_CHARACTERS = 4000
 # llama.cpp names a field only inside its message (measured: "Field 'n': Value must be between ...").
 _FIELD = re.compile(r"[Ff]ield '([^']+)'")
+# Of llama.cpp's router, which says it with 400 (llama.cpp#17968).
+_NO_SUCH_MODEL = re.compile(r"model(?: '[^'\n]*+')? not found\.?", re.IGNORECASE)
 # What is logged as it is must be a word.
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _INTERNALS = re.compile(r"\[json\.exception\.[^\]]*\]\s*|(?<![\w/])(?:/[\w.+-]+){2,}/?|[A-Za-z]:\\\S+")
@@ -102,12 +105,16 @@ _MISTAKES = (
 
 def refusal(status: int, body: bytes, backend: str, retry_after: float | None = None) -> GatewayError:
     """The error for an answer with an HTTP status of 400 or above, and the wait in seconds that it asks for."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    error = _error_object(document)
+    error = _error_object(_parsed(body))
+    if status in {400, 404} and _NO_SUCH_MODEL.fullmatch(_words(error)):
+        return ModelNotFound(f"The backend {backend!r} does not have this model (any more).", param="model")
     return _mistake(_ADDRESS_OR_KEY.sub("", _words(error))) or _from_error(status, error, backend, retry_after)
+
+
+def is_loading(body: bytes) -> bool:
+    """Whether an answer with status 503 is llama.cpp's of a model that is being loaded (its sources)."""
+    error = _error_object(_parsed(body))
+    return error.get("type") == "unavailable_error" and error.get("message") == "Loading model"
 
 
 def stream_failure(error: Mapping[str, Any], backend: str) -> GatewayError:
@@ -123,6 +130,13 @@ def _mistake(message: str) -> RejectedByBackend | None:
             param = found.expand(mistake.param) or None
             return RejectedByBackend(found.expand(mistake.message), status=400, param=param, code=mistake.code)
     return None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def _error_object(document: Any) -> Mapping[str, Any]:

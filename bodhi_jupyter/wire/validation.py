@@ -147,7 +147,8 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
 
 def _out_of_range(kind: str, limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     """The words and the code for a value of the right type that breaks a limit."""
-    number = "integer" if isinstance(value, int) else "decimal"
+    # By the field, as OpenAI does: a temperature of 3 is a decimal too large. Fields of numbers have such limits.
+    number = "decimal" if any(isinstance(limit, float) for limit in limits.values()) else "integer"
     match kind:
         case "greater_than_equal":
             return (

@@ -216,6 +216,45 @@ def test_every_field_reaches_the_engine(engine, tiny_model: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_only_a_stream_can_be_stopped_by_leaving(engine, tiny_model: Path, stream: bool) -> None:
+    """Why whole answers are asked for as streams, and put together here (`wire.assemble`).
+
+    For as long as somebody else streams, the engine does not look whether anybody waits for a whole answer.
+    """
+    streamed, left = 2000, 1500
+    begun = asyncio.Event()
+
+    async def ask(client: httpx.AsyncClient, tokens: int, *, stream: bool) -> None:
+        asked = question(ignore_eos=True, stream=stream, max_tokens=tokens)
+        async with client.stream("POST", CHAT, json=asked) as answer:
+            async for _ in answer.aiter_lines():
+                begun.set()
+
+    async def predicted(client: httpx.AsyncClient) -> int:
+        lines = (await client.get("/metrics")).text.splitlines()
+        return int(next(line for line in lines if line.startswith("llamacpp:tokens_predicted_total")).split()[1])
+
+    async def main() -> None:
+        spec = EngineSpec("tiny", tiny_model, ContextParams(n_parallel=2))
+        async with asyncio.timeout(60), engine(spec) as (_, client):
+            other = asyncio.create_task(ask(client, streamed, stream=True))
+            await begun.wait()
+            leaving = asyncio.create_task(ask(client, left, stream=stream))
+            while sum(slot["is_processing"] for slot in (await client.get("/slots")).json()) < 2:
+                await asyncio.sleep(0.001)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            assert leaving.cancelled()
+            await other
+            if stream:
+                assert streamed < await predicted(client) < streamed + left
+            else:
+                assert await predicted(client) == streamed + left
+
+    asyncio.run(main())
+
+
 def test_nobody_else_is_let_in(engine, tiny_model: Path) -> None:
     async def main() -> None:
         async with (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +15,8 @@ from bodhi_jupyter.backends.http1 import Disconnected, KeptTooLong
 from bodhi_jupyter.backends.tls import TlsTransport
 from bodhi_jupyter.backends.transport import Upstream
 from bodhi_jupyter.wire.errors import STOPPING, BackendDied, BackendUnavailable
-from tests.backends.scripted_http import OK, Server, answer_to, request, serving
+from tests.backends.scripted_http import OK, Server, answer_to, listening, request, serving
+from tests.fakes.certificate import of_server, trust
 
 #: Closes without a byte.
 NOTHING = b""
@@ -40,6 +42,34 @@ async def test_what_a_new_connection_brought_is_not_sent_again() -> None:
         with pytest.raises(BackendDied, match="without an answer"):
             await ask(upstream, address)
     assert [number for number, _ in server.requests] == [1]
+
+
+@pytest.fixture
+def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the environment can say of proxies; nobody listens there."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for spelling in (name, name.lower()):
+            monkeypatch.setenv(spelling, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("proxies")
+async def test_a_proxy_that_the_environment_names_sees_nothing() -> None:
+    async with asking(OK) as (server, upstream, address):
+        assert await ask(upstream, address) == b"ok"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("proxies")
+async def test_nor_what_is_sent_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trust(monkeypatch, tmp_path)
+    async with asyncio.timeout(20), listening(OK, tls=of_server()) as (_, port):
+        upstream = Upstream()
+        try:
+            assert await ask(upstream, Address(f"https://127.0.0.1:{port}", {})) == b"ok"
+        finally:
+            await upstream.close()
 
 
 async def test_a_connection_that_was_kept_too_long_is_not_the_requests_fault() -> None:

@@ -1,6 +1,7 @@
 """Who may call, with what, and what a refusal looks like."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ from tornado import web
 from traitlets.config import Config
 
 from bodhi_jupyter.handlers.base import GatewayHandler
-from bodhi_jupyter.routes import ROUTES
+from bodhi_jupyter.routes import KEYED_ROUTES, ROUTES
 
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"
@@ -245,6 +246,39 @@ class TestAuthorizer:
         response = await client.get("/v1/models")
         assert response.status_code == 403
         assert "authorizer" in error_of(response)["message"]
+
+
+#: As Jupyter's own table has them.
+ACTIONS = {"get": "read", "head": "read", "post": "write", "put": "write", "patch": "write", "delete": "write"}
+
+
+class Caller(SimpleNamespace):
+    """What Jupyter's decorators see of a handler; its authorizer writes down what it is asked, and says no."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__(current_user="somebody", request=SimpleNamespace(method=verb.upper()))
+        self.asked: list[tuple[str, str]] = []
+        self.authorizer, self.auth_resource = self, "bodhi"
+
+    def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+        self.asked.append((action, resource))
+        return False
+
+
+async def test_the_authorizer_is_asked_for_what_each_verb_does_whatever_was_asked_before() -> None:
+    served = [
+        (handler, verb)
+        for handler in dict.fromkeys(handler for _, handler in (*ROUTES, *KEYED_ROUTES))
+        for verb in ACTIONS
+        if getattr(handler, verb) is not web.RequestHandler._unimplemented_method
+    ]
+    assert len(served) > 100
+    # In the other order, too: a decorator that remembers its first action is right for whoever came first.
+    for handler, verb in (*served, *reversed(served)):
+        caller = Caller(verb)
+        with pytest.raises(web.HTTPError, match="not authorized"):
+            await getattr(handler, verb)(caller)
+        assert caller.asked == [(ACTIONS[verb], "bodhi")], (handler, verb)
 
 
 async def test_core_routes_answer_as_ever(client) -> None:

@@ -346,3 +346,28 @@ class TestLongWait:
 
         fake.script = [slow]
         assert (await client.post(PATH, json=BODY)).json() == whole_answer()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind"),
+    [
+        (PATH, BODY, "invalid_request_error"),
+        ("/v1/completions", {"prompt": "hello"}, "invalid_request_error"),
+        ("/v1/responses", {"input": "hello"}, "invalid_request_error"),
+        ("/v1/embeddings", {"input": "hello"}, "invalid_request_error"),
+        ("/v1/messages", {**BODY, "max_tokens": 5}, "not_found_error"),
+        ("/api/chat", BODY, None),
+    ],
+)
+async def test_a_model_that_the_server_does_not_have_is_not_found(client, fake, path, body, kind) -> None:
+    error = {"code": 400, "message": "model 'fake-model' not found", "type": "invalid_request_error"}
+    fake.behave(behave.status(400, {"error": error}))
+    response = await client.post(path, json={"model": "fake-model", **body})
+    assert response.status_code == 404
+    told = response.json()["error"]
+    if kind is None:
+        assert told == "model 'fake-model' not found"
+    else:
+        assert told["type"] == kind
+        assert told.get("code", "model_not_found") == "model_not_found"
+        assert "The backend 'backend' does not have this model (any more)." in told["message"]

@@ -51,10 +51,10 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"suffix": "x", "prompt": ["a", "b"]}, "prompt", "invalid_value"),
     ({"temperature": 2.5}, "temperature", "decimal_above_max_value"),
     ({"top_p": -0.1}, "top_p", "decimal_below_min_value"),
-    ({"presence_penalty": 3}, "presence_penalty", "integer_above_max_value"),
+    ({"presence_penalty": 3}, "presence_penalty", "decimal_above_max_value"),
     ({"stop": ["a"] * 5}, "stop", "array_above_max_length"),
     ({"max_tokens": 1.5}, "max_tokens", "invalid_type"),
-    ({"logit_bias": {"5": 101}}, "logit_bias.5", "integer_above_max_value"),
+    ({"logit_bias": {"5": 101}}, "logit_bias.5", "decimal_above_max_value"),
     ({"stream": "no"}, "stream", "invalid_type"),
     ({"model": ""}, "model", "empty_string"),
     # The engine would answer all of these with free text and 200 (measured).

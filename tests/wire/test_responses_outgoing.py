@@ -72,7 +72,7 @@ BAD: dict[str, tuple[Body, str, str]] = {
         "missing_required_parameter",
     ),
     "temperature": ({"input": "x", "temperature": 2.1}, "temperature", "decimal_above_max_value"),
-    "top_p": ({"input": "x", "top_p": -1}, "top_p", "integer_below_min_value"),
+    "top_p": ({"input": "x", "top_p": -1}, "top_p", "decimal_below_min_value"),
     "max_output_tokens": ({"input": "x", "max_output_tokens": 0}, "max_output_tokens", "integer_below_min_value"),
     "model": ({"input": "x", "model": ""}, "model", "empty_string"),
     "stream": ({"input": "x", "stream": "yes"}, "stream", "invalid_type"),

@@ -99,3 +99,19 @@ def test_a_backends_code_is_a_word_or_not_told(told: object, kept: str | None) -
     error = refusal(400, json.dumps({"error": {"message": "no", "code": told}}).encode(), "b")
     assert error.code == (kept or error.default_code)
     assert stream_failure({"message": "no", "code": told}, "b").code.isascii()
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("said", ["model not found", "model 'gone' not found", "Model 'a b/c.gguf' not found."])
+def test_a_model_that_a_server_has_not_is_not_found(said: str, status: int) -> None:
+    # As llama.cpp's router says it, with 400 (llama.cpp#17968).
+    body = {"error": {"code": status, "message": said, "type": "invalid_request_error"}}
+    error = refusal(status, json.dumps(body).encode(), "box")
+    assert (error.status, error.code, error.param, error.retryable) == (404, "model_not_found", "model", False)
+    assert error.message == "The backend 'box' does not have this model (any more)."
+
+
+@pytest.mark.parametrize("said", ["draft model not found", "model 'a' not found in the cache, or broken: row 3"])
+def test_what_else_is_not_found_stays_as_it_is_said(said: str) -> None:
+    error = refusal(400, json.dumps({"error": {"message": said}}).encode(), "box")
+    assert (error.status, error.message) == (400, said)

@@ -64,8 +64,8 @@ def refused(body: Any, **more: Any) -> InvalidField:
         (
             {"size": -1},
             "size",
-            "integer_below_min_value",
-            "Invalid 'size': integer below minimum value. Expected a value >= 0, but got -1 instead.",
+            "decimal_below_min_value",
+            "Invalid 'size': decimal below minimum value. Expected a value >= 0, but got -1 instead.",
         ),
         (
             {"size": "big"},

@@ -13,7 +13,7 @@ from ...catalog.request_params import apply_defaults
 from ...wire.errors import InvalidField
 from ...wire.json_text import compact, forwarded
 from ...wire.ollama import OllamaChatRequest, OllamaGenerateRequest
-from ...wire.ollama_options import ollama_defaults
+from ...wire.ollama_options import context_length_asked, ollama_defaults
 from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
 from ...wire.sse import event_count
 from ..counted import CountedHandler
@@ -59,7 +59,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         alias = await self.resolve(request.model)
         self._check_capabilities(request, await self.capabilities(alias), needed)
         await self.count(alias)
-        alias = await self.with_context(alias, request.options)
+        alias = await self.with_context(alias, context_length_asked(request.options))
         return alias, await context_tokens(self, alias)
 
     def _check_capabilities(

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ...backends.context_sizes import with_requested_context
 from ...catalog.alias import Alias, LocalTarget
 from ...wire.errors import GatewayError
 from ...wire.json_text import compact
 from ...wire.ollama_errors import ollama_status, ollama_text
-from ...wire.ollama_options import context_length_asked
 from ...wire.ollama_stream import Timestamps
 from ..base import GatewayHandler
 from ..lease import TimedLease
@@ -68,14 +66,6 @@ class OllamaHandler(GatewayHandler):
     def timestamps(self) -> Timestamps:
         """The request's clock."""
         return Timestamps(time.perf_counter, timestamp, self._arrived)
-
-    async def with_context(self, alias: Alias, options: Mapping[str, Any]) -> Alias:
-        """The alias with the context that the caller's `num_ctx` requests, if that is more than it has."""
-        asked = context_length_asked(options)
-        if asked is None or not isinstance(alias.target, LocalTarget):
-            return alias
-        metadata = await self.gateway.details.read(alias.target.file)
-        return with_requested_context(alias, asked, metadata.context_length if metadata else None)
 
     async def load_or_unload(self, alias: Alias, keep_alive: float | None) -> str:
         """What a request is for that asks nothing: load the model, or with a `keep_alive` of 0 unload it.

@@ -15,6 +15,7 @@ from ...wire.errors import GatewayError, InvalidField
 from ...wire.json_text import compact
 from ...wire.ollama import OllamaEmbeddingsRequest, OllamaEmbedRequest, parse_ollama
 from ...wire.ollama_bodies import tokens_of
+from ...wire.ollama_options import context_length_asked
 from ...wire.ollama_shortening import is_overflow
 from ...wire.ollama_stream import Timestamps
 from ..counted import CountedHandler
@@ -72,7 +73,7 @@ class _EmbeddingHandler(CountedHandler, OllamaHandler):
     async def _alias_for(self, request: Request) -> Alias:
         alias = await self.resolve_embedder(request.model)
         await self.count(alias)
-        return await self.with_context(alias, request.options)
+        return await self.with_context(alias, context_length_asked(request.options))
 
     async def _document(self, alias: Alias, lease: Lease, batch: Batch, *, truncate: bool) -> dict[str, Any]:
         try:

@@ -12,13 +12,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from jupyter_server.auth.authorizer import Authorizer
-from jupyter_server.auth.decorator import authorized
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import httputil, web
 
 from ...access.keys import PREFIX, KeyHolder
 from ...wire.errors import GatewayError, NotAuthenticated, RouteNotFound
-from ..base import GatewayHandler
+from ..base import GatewayHandler, for_one_verb
 from ..identity import SCOPED_AUTHORIZER, ScopedIdentity
 
 
@@ -96,29 +95,30 @@ class _OllamaShaped(GatewayHandler):
 class GreetingHandler(_OllamaShaped):
     """``GET|HEAD /bodhi/ollama/<key>/``: what Ollama's own command line asks first."""
 
-    @web.authenticated
-    @authorized
-    async def get(self) -> None:
-        """Ollama's own words, as text."""
+    async def _greet(self) -> None:
         self.finish("Ollama is running", set_content_type="text/plain; charset=utf-8")
 
-    head = get
+    get = for_one_verb(_greet)
+    head = for_one_verb(_greet)
 
 
 class UnknownRouteHandler(_OllamaShaped):
     """Any other path below a key; Jupyter's own answer would log it."""
 
-    @web.authenticated
-    @authorized
-    async def refuse(self) -> None:
-        """Say so; after the body has been read, so that a client in mid-upload gets the answer."""
+    async def _say_so(self) -> None:
+        # After the body has been read, so that a client in mid-upload gets the answer.
         raise RouteNotFound(self.complaint())
 
     def complaint(self) -> str:
         """What is not there."""
         return f"There is no {self.request.path.partition(_MARK)[2]} here."
 
-    get = head = post = put = patch = delete = refuse
+    get = for_one_verb(_say_so)
+    head = for_one_verb(_say_so)
+    post = for_one_verb(_say_so)
+    put = for_one_verb(_say_so)
+    patch = for_one_verb(_say_so)
+    delete = for_one_verb(_say_so)
 
 
 class MisspeltHandler(UnknownRouteHandler):
