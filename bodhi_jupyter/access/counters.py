@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
 
-from .limits import Count
+from .limits import NOTHING_YET, Count
 from .windows import key_of, seconds_left
 
 if TYPE_CHECKING:
     from .limit_settings import Limit
+    from .limits import Admitted, LimitsByKind
 
 
 class _AlwaysComing(threading.Timer):
@@ -37,19 +38,33 @@ class MemoryCounters:
         self._storage.timer = _AlwaysComing(0, lambda: None)
         self._places: defaultdict[Limit, set[str]] = defaultdict(set)
 
+    async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
+        """Look, take and count, as `Counters` has it."""
+        tokens, is_spent = [], False
+        for limit in limits.tokens:
+            tokens.append(count := self._read(limit))
+            is_spent |= count[0] >= limit.amount
+        if is_spent:
+            return tokens, None, []
+        for limit in limits.places:
+            if not self._take(limit, place):
+                return tokens, limit, []
+        requests = []
+        for limit in limits.requests:
+            requests.append(count := self._add(limit, 1))
+            if count[0] > limit.amount:
+                for counted in limits.requests[: len(requests)]:
+                    self._take_back(counted)
+                break
+        return tokens, None, requests
+
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
         return self._read(limit)
 
-    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
-        """The same of several."""
-        return [self._read(limit) for limit in limits]
-
     async def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""
-        key = key_of(limit)
-        used = self._storage.incr(key, limit.seconds)
-        return Count(used, seconds_left(self._storage.get_expiry(key), limit))
+        return self._add(limit, 1)
 
     async def charge(self, limit: Limit, amount: int) -> None:
         """Count `amount` more."""
@@ -57,18 +72,11 @@ class MemoryCounters:
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less."""
-        key = key_of(limit)
-        if self._storage.incr(key, limit.seconds, -1) < 0:
-            # The window ended meanwhile, and the next one does not owe a request.
-            self._storage.clear(key)
+        self._take_back(limit)
 
     async def take_place(self, limit: Limit, place: str) -> bool:
         """Whether `place` could be taken, as one of `limit.amount`."""
-        taken = self._places[limit]
-        if len(taken) >= limit.amount:
-            return False
-        taken.add(place)
-        return True
+        return self._take(limit, place)
 
     async def free_place(self, limit: Limit, place: str) -> None:
         """Give it back."""
@@ -91,7 +99,25 @@ class MemoryCounters:
     def _read(self, limit: Limit) -> Count:
         key = key_of(limit)
         used = self._storage.get(key)
-        return Count(used, seconds_left(self._storage.get_expiry(key), limit)) if used else Count(0, 0.0)
+        return (used, seconds_left(self._storage.get_expiry(key), limit)) if used else NOTHING_YET
+
+    def _add(self, limit: Limit, amount: int) -> Count:
+        key = key_of(limit)
+        used = self._storage.incr(key, limit.seconds, amount)
+        return used, seconds_left(self._storage.get_expiry(key), limit)
+
+    def _take_back(self, limit: Limit) -> None:
+        key = key_of(limit)
+        if self._storage.incr(key, limit.seconds, -1) < 0:
+            # The window ended meanwhile, and the next one does not owe a request.
+            self._storage.clear(key)
+
+    def _take(self, limit: Limit, place: str) -> bool:
+        taken = self._places[limit]
+        if len(taken) >= limit.amount:
+            return False
+        taken.add(place)
+        return True
 
     def _free(self, limit: Limit, place: str) -> None:
         taken = self._places[limit]

@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from operator import attrgetter
-from typing import NamedTuple, Protocol
+from operator import itemgetter
+from typing import NamedTuple, NoReturn, Protocol
 
 from ..wire.duration import format_duration
 from ..wire.errors import RateLimited, TokensSpent
@@ -27,32 +27,35 @@ _QUIET_SECONDS = 60
 _PROCESS, _PLACES = os.urandom(16).hex() + "-", itertools.count()
 
 
-class Count(NamedTuple):
-    """What was used in the running window.
+#: What was used in the running window, requests or tokens, and the seconds until it ends; 0 where none has begun.
+Count = tuple[int, float]
+NOTHING_YET: Count = (0, 0.0)
+#: How a limit stands: what is left in the running window, below 0 once more was used; the seconds until it ends; which.
+#: Plain tuples: each request makes several, and to make a named one takes 25 times as long (measured).
+Standing = tuple[int, float, Limit]
 
-    Attributes:
-        used: requests or tokens.
-        reset: seconds until the window ends; 0 where none has begun.
-    """
 
-    used: int
-    reset: float
+class LimitsByKind(NamedTuple):
+    """All that apply to a request, by what they limit."""
+
+    places: list[Limit]
+    requests: list[Limit]
+    tokens: list[Limit]
+
+
+#: What was used so far of each limit of tokens; the limit of places that has none left; what was used of each limit of
+#: requests, this one included. Nothing behind the limit that refused.
+Admitted = tuple[Sequence[Count], Limit | None, Sequence[Count]]
 
 
 class Counters(Protocol):
     """Where it is counted, for this server or for many. None of the methods raises."""
 
-    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
-        """What was used so far of each."""
+    async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
+        """Look at the tokens, take `place` of the answers at once, and count the request; up to the limit that refuses.
 
-    async def count(self, limit: Limit) -> Count:
-        """Count one more, and what was used with it; the first one begins the window."""
-
-    async def take_back(self, limit: Limit) -> None:
-        """Count one less, for a request that another limit refused."""
-
-    async def take_place(self, limit: Limit, place: str) -> bool:
-        """Whether `place` could be taken, as one of `limit.amount`."""
+        A refused request is counted at none; its places are given back by `settle`.
+        """
 
     def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
         """Give back `place` at each of `places`, and count `tokens` at each of `charged`; nobody waits for it.
@@ -67,19 +70,6 @@ class Counters(Protocol):
         """Give back connections."""
 
 
-class Standing(NamedTuple):
-    """A limit, and how it stands.
-
-    Attributes:
-        left: of its amount in the running window; below 0 once more was used.
-        reset: seconds until the window ends.
-    """
-
-    limit: Limit
-    left: int
-    reset: float
-
-
 class HeaderNames(NamedTuple):
     """Of the headers that tell of one kind of limit."""
 
@@ -92,14 +82,6 @@ _REQUESTS, _TOKENS = (
     HeaderNames(f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
     for what in ("requests", "tokens")
 )
-
-
-class LimitsByKind(NamedTuple):
-    """All that apply to a request, by what they limit."""
-
-    places: list[Limit]
-    requests: list[Limit]
-    tokens: list[Limit]
 
 
 #: Told of a limit that is reached: which one, the person, the alias, the seconds until it makes sense to ask again.
@@ -119,6 +101,8 @@ class Reservation:
         headers: OpenAI's ``x-ratelimit-*``: of several limits on the same, the one of which least is left.
     """
 
+    __slots__ = ("_counters", "alias", "headers", "limits", "person", "place")
+
     def __init__(self, person: str, alias: str, limits: LimitsByKind, counters: Counters) -> None:
         self.person = person
         self.alias = alias
@@ -131,13 +115,12 @@ class Reservation:
         """The request is over, and used so many tokens."""
         self._counters.settle(self.place, self.limits.places, tokens, self.limits.tokens)
 
-    def tell(self, names: HeaderNames, standings: Sequence[Standing]) -> None:
-        """Have the headers tell of the limits of one kind; of none where there are none."""
-        if standings:
-            nearest = standings[0] if len(standings) == 1 else min(standings, key=attrgetter("left"))
-            self.headers[names.limit] = str(nearest.limit.amount)
-            self.headers[names.remaining] = str(max(0, nearest.left))
-            self.headers[names.reset] = format_duration(nearest.reset)
+    def tell(self, names: HeaderNames, standing: Standing) -> None:
+        """Have the headers tell of a limit of one kind."""
+        left, reset, limit = standing
+        self.headers[names.limit] = str(limit.amount)
+        self.headers[names.remaining] = str(left) if left > 0 else "0"
+        self.headers[names.reset] = format_duration(reset)
 
 
 class Limits:
@@ -165,11 +148,16 @@ class Limits:
         Raises:
             RateLimited: a limit is reached.
         """
-        reservation = Reservation(person, alias, self._limits_of(person, alias), self._counters)
+        limits = self._limits_of(person, alias)
+        reservation = Reservation(person, alias, limits, self._counters)
         try:
-            await self._look_at_tokens(reservation)
-            await self._take_places(reservation)
-            await self._count_request(reservation)
+            tokens, full, requests = await self._counters.admit(limits, reservation.place)
+            if tokens:
+                self._tell_tokens(reservation, tokens)
+            if full is not None:
+                self._refuse(RateLimited, full, _PLACE_RETRY_SECONDS, reservation)
+            if requests:
+                self._tell_requests(reservation, requests)
         except BaseException:  # refused, or the caller left meanwhile: no place may stay taken
             reservation.end(0)
             raise
@@ -180,36 +168,25 @@ class Limits:
         await self._counters.settled()
         await self._counters.close()
 
-    async def _look_at_tokens(self, reservation: Reservation) -> None:
-        limits = reservation.limits.tokens
-        standings = list(map(_standing, limits, await self._counters.read_all(limits)))
-        reservation.tell(_TOKENS, standings)
-        spent = [standing for standing in standings if standing.left <= 0]
-        if spent:
-            last = max(spent, key=attrgetter("reset"))
-            raise self._refusal(TokensSpent, last.limit, last.reset, reservation)
+    def _tell_tokens(self, reservation: Reservation, counts: Sequence[Count]) -> None:
+        standings = list(map(_standing, reservation.limits.tokens, counts))
+        nearest = _nearest(standings)
+        reservation.tell(_TOKENS, nearest)
+        if nearest[0] <= 0:
+            _, reset, limit = max((standing for standing in standings if standing[0] <= 0), key=itemgetter(1))
+            self._refuse(TokensSpent, limit, reset, reservation)
 
-    async def _take_places(self, reservation: Reservation) -> None:
-        for limit in reservation.limits.places:
-            if not await self._counters.take_place(limit, reservation.place):
-                raise self._refusal(RateLimited, limit, _PLACE_RETRY_SECONDS, reservation)
+    def _tell_requests(self, reservation: Reservation, counts: Sequence[Count]) -> None:
+        nearest = _nearest(list(map(_standing, reservation.limits.requests, counts)))
+        reservation.tell(_REQUESTS, nearest)
+        left, reset, limit = nearest
+        if left < 0:
+            self._refuse(RateLimited, limit, reset, reservation)
 
-    async def _count_request(self, reservation: Reservation) -> None:
-        standings: list[Standing] = []
-        for limit in reservation.limits.requests:
-            standing = _standing(limit, await self._counters.count(limit))
-            standings.append(standing)
-            if standing.left < 0:
-                for counted in standings:
-                    await self._counters.take_back(counted.limit)
-                reservation.tell(_REQUESTS, [standing])
-                raise self._refusal(RateLimited, limit, standing.reset, reservation)
-        reservation.tell(_REQUESTS, standings)
-
-    def _refusal(self, kind: type[RateLimited], limit: Limit, reset: float, reservation: Reservation) -> RateLimited:
+    def _refuse(self, kind: type[RateLimited], limit: Limit, reset: float, reservation: Reservation) -> NoReturn:
         retry_after = max(1, math.ceil(reset))
         self._tell_once(limit, reservation, retry_after)
-        return kind(
+        raise kind(
             f"Rate limit reached: {limit.amount} {limit.words}. Try again in {format_duration(retry_after)}.",
             retry_after=retry_after,
             headers=reservation.headers,
@@ -233,4 +210,10 @@ def _by_kind(limits: Iterable[Limit]) -> LimitsByKind:
 
 
 def _standing(limit: Limit, count: Count) -> Standing:
-    return Standing(limit, limit.amount - count.used, count.reset)
+    used, reset = count
+    return limit.amount - used, reset, limit
+
+
+def _nearest(standings: list[Standing]) -> Standing:
+    """The one of which least is left."""
+    return standings[0] if len(standings) == 1 else min(standings, key=itemgetter(0))

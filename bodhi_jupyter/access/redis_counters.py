@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 
 from .counters import MemoryCounters
 from .limit_settings import Limit
-from .limits import Count
+from .limits import Admitted, Count, LimitsByKind
 from .redis_places import SILENT, SharedPlaces
 from .windows import Windows
 
@@ -71,13 +71,26 @@ class RedisCounters:
         self._next_attempt = 0.0
         self._settling: set[asyncio.Task[None]] = set()
 
+    async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
+        """Look, take and count, as `Counters` has it."""
+        tokens = await asyncio.gather(*map(self.read, limits.tokens))
+        if any(used >= limit.amount for limit, (used, _) in zip(limits.tokens, tokens, strict=True)):
+            return tokens, None, []
+        for limit in limits.places:
+            if not await self.take_place(limit, place):
+                return tokens, limit, []
+        requests: list[Count] = []
+        for limit in limits.requests:
+            requests.append(await self.count(limit))
+            if requests[-1][0] > limit.amount:
+                for counted in limits.requests[: len(requests)]:
+                    await self.take_back(counted)
+                break
+        return tokens, None, requests
+
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
         return await self._ask(lambda: self._windows.read(limit), lambda: self._own.read(limit))
-
-    async def read_all(self, limits: Sequence[Limit]) -> list[Count]:
-        """The same of several, asked for at the same time."""
-        return await asyncio.gather(*map(self.read, limits))
 
     async def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 
-from .limits import Count
+from .limits import NOTHING_YET, Count
 
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
     from .limit_settings import Limit
+
+_SHORTEST_SECONDS = 60
 
 
 class Windows:
@@ -36,13 +38,13 @@ class Windows:
         """What was used so far."""
         key = key_of(limit)
         used = await self._storage.get(key)
-        return Count(used, await self._reset(key, limit)) if used else Count(0, 0.0)
+        return (used, await self._reset(key, limit)) if used else NOTHING_YET
 
     async def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""
         key = key_of(limit)
         used = await self._storage.incr(key, limit.seconds)
-        return Count(used, await self._reset(key, limit))
+        return used, await self._reset(key, limit)
 
     async def charge(self, limit: Limit, amount: int) -> None:
         """Count `amount` more."""
@@ -68,4 +70,6 @@ def key_of(limit: Limit) -> str:
 
 def seconds_left(end: float, limit: Limit) -> float:
     """Seconds until the window ends, by the clock; `end` is in seconds since the epoch."""
-    return min(max(0.0, end - time.time()), limit.seconds)
+    left = end - time.time()
+    # A clock that was set back tells of more than a window; looked at only then, as each request asks several times.
+    return left if 0.0 <= left <= _SHORTEST_SECONDS else min(max(0.0, left), limit.seconds)

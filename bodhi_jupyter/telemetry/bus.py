@@ -28,22 +28,27 @@ class EventBus:
         """Tell of a request that is over; those for management are nobody's news."""
         if record.dialect == "bodhi":
             return
-        known = {
+        data: dict[str, Any] = {
             "request_id": record.request_id,
             "dialect": record.dialect,
             "endpoint": record.route,
-            "alias": record.alias,
             "client": record.client,
             "status": record.status,
             "end": record.end,
-            "error": record.error,
-            "field": record.field,
             "seconds": record.seconds,
-            "first_token_seconds": record.first_token_seconds,
-            "prompt_tokens": record.prompt_tokens,
-            "completion_tokens": record.completion_tokens,
         }
-        data = {key: value for key, value in known.items() if value is not None}
+        if record.alias is not None:
+            data["alias"] = record.alias
+        if record.first_token_seconds is not None:
+            data["first_token_seconds"] = record.first_token_seconds
+        if record.prompt_tokens is not None:
+            data["prompt_tokens"] = record.prompt_tokens
+        if record.completion_tokens is not None:
+            data["completion_tokens"] = record.completion_tokens
+        if record.error is not None:
+            data["error"] = record.error
+        if record.field is not None:
+            data["field"] = record.field
         self._event_logger.emit(schema_id=REQUEST, data=data)
 
     def model(self, action: str, alias: str, *, seconds: float | None = None, reason: str = "") -> None:

@@ -33,8 +33,9 @@ _LONGEST = 200
 _OTHER_NAMES = {"endpoint": "route", "path": "endpoint", "between_tokens_seconds": "seconds_between_tokens"}
 _AS_IT_IS = attrgetter(*(_OTHER_NAMES.get(name, name) for name in COLUMNS))
 #: Places in a row of what is not written as it is.
-_PATH, _USER, _ERROR, _FIELD, _PROMPT_TOKENS, _COMPLETION_TOKENS = map(
-    list(COLUMNS).index, ("path", "user", "error", "field", "prompt_tokens", "completion_tokens")
+_PATH, _USER, _ERROR, _FIELD, _STREAMED, _PROMPT_TOKENS, _COMPLETION_TOKENS, _ESTIMATED = map(
+    list(COLUMNS).index,
+    ("path", "user", "error", "field", "streamed", "prompt_tokens", "completion_tokens", "estimated"),
 )
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
 _INDEX = re.compile(r"\[\d+\]")
@@ -85,7 +86,8 @@ class Ledger:
         if record.dialect == "bodhi" or self._stopping.is_set():
             return
         self._waiting.append(record)
-        self._give_up_too_many()
+        if len(self._waiting) > MAX_WAITING:
+            self._give_up_too_many()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
             self._thread.start()
@@ -125,7 +127,7 @@ class Ledger:
         if not batch and not self._failing:
             return
         try:
-            self._file.write([_row(record) for record in batch])
+            self._write_rows([_row(record) for record in batch])
             self._untrimmed += len(batch)
             batch = []
             if time.monotonic() >= self._next_trim or self._untrimmed >= TRIM_ROWS:
@@ -141,6 +143,12 @@ class Ledger:
                 self._log.exception("%d requests are not in the ledger", len(batch))
         else:
             self._note_success()
+
+    def _write_rows(self, rows: list[Row]) -> None:
+        try:
+            self._file.write(rows)
+        except UnicodeEncodeError:
+            self._file.write([tuple(map(_storable, row)) for row in rows])
 
     def _put_back(self, batch: list[RequestRecord]) -> None:
         self._waiting.extendleft(reversed(batch))
@@ -186,9 +194,11 @@ def _is_damage(error: Exception) -> bool:
 def _row(record: RequestRecord) -> Row:
     """The record as a row, in the order of `COLUMNS`."""
     row = list(_AS_IT_IS(record))
-    row[_PATH] = record.endpoint[:_LONGEST]
+    if len(record.endpoint) > _LONGEST:
+        row[_PATH] = record.endpoint[:_LONGEST]
     # Whoever comes with Jupyter's token has a new name each time: the person lasts.
-    row[_USER] = record.person or record.user
+    if record.person:
+        row[_USER] = record.person
     if record.error:
         row[_ERROR] = record.error[:_LONGEST]
     if record.field:
@@ -197,9 +207,11 @@ def _row(record: RequestRecord) -> Row:
         row[_PROMPT_TOKENS] = countable(record.prompt_tokens)
     if record.completion_tokens is not None:
         row[_COMPLETION_TOKENS] = countable(record.completion_tokens)
-    return tuple([_storable(value) if isinstance(value, str) else value for value in row])
+    # For a bool, as for None, `sqlite3` looks for an adapter: it costs as much as ten texts (measured).
+    row[_STREAMED], row[_ESTIMATED] = 1 if record.streamed else 0, 1 if record.estimated else 0
+    return tuple(row)
 
 
-def _storable(text: str) -> str:
+def _storable(value: object) -> object:
     """A lone surrogate, which JSON can spell, is no text for SQLite."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from ..wire.record import RequestRecord, countable
+from .families import CounterFamily, HistogramFamily
 from .labels import Labels, is_upstream_error, is_validation_failure
 
 #: Seconds, from an error at once to a long answer of a slow machine.
@@ -19,62 +20,79 @@ _ANSWER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _LOAD_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
-REQUESTS = Counter(
-    "bodhi_requests", "Requests that are over, however they ended.", ["dialect", "endpoint", "model", "status", "error"]
+REQUESTS = CounterFamily(
+    "bodhi_requests",
+    "Requests that are over, however they ended.",
+    ["dialect", "endpoint", "model", "status", "error"],
 )
-DURATION = Histogram(
+DURATION = HistogramFamily(
     "bodhi_request_duration_seconds",
     "From a request's headers to the last byte of its answer.",
     ["dialect", "endpoint"],
-    buckets=_ANSWER_BUCKETS,
+    _ANSWER_BUCKETS,
 )
-FIRST_TOKEN = Histogram(
+FIRST_TOKEN = HistogramFamily(
     "bodhi_time_to_first_token_seconds",
     "From a request's headers to the first event of its stream.",
     ["model"],
-    buckets=_ANSWER_BUCKETS,
+    _ANSWER_BUCKETS,
 )
-BETWEEN_TOKENS = Histogram(
+BETWEEN_TOKENS = HistogramFamily(
     "bodhi_time_between_tokens_seconds",
     "Mean time between two tokens of a stream; one observation for each stream.",
     ["model"],
-    buckets=_TOKEN_BUCKETS,
+    _TOKEN_BUCKETS,
 )
-PROMPT_TOKENS = Counter("bodhi_prompt_tokens", "Tokens taken in.", ["dialect", "model"])
-COMPLETION_TOKENS = Counter("bodhi_completion_tokens", "Tokens given out.", ["dialect", "model"])
-STREAM_DURATION = Histogram(
+PROMPT_TOKENS = CounterFamily("bodhi_prompt_tokens", "Tokens taken in.", ["dialect", "model"])
+COMPLETION_TOKENS = CounterFamily("bodhi_completion_tokens", "Tokens given out.", ["dialect", "model"])
+STREAM_DURATION = HistogramFamily(
     "bodhi_stream_duration_seconds",
     "From the first event of a stream to its end, by how it ended: finished, client_left or failed.",
     ["dialect", "end"],
-    buckets=_ANSWER_BUCKETS,
+    _ANSWER_BUCKETS,
 )
-DISCONNECTS = Counter(
+DISCONNECTS = CounterFamily(
     "bodhi_client_disconnects",
     "Clients that left before their answer was whole: before it began, or in mid_stream.",
     ["dialect", "phase"],
 )
-QUEUE_WAIT = Histogram(
+QUEUE_WAIT = HistogramFamily(
     "bodhi_queue_wait_seconds",
     "How long requests waited to be admitted (admission), or for their local model, loading included (model).",
     ["queue"],
-    buckets=_ANSWER_BUCKETS,
+    _ANSWER_BUCKETS,
 )
-VALIDATION_FAILURES = Counter(
+VALIDATION_FAILURES = CounterFamily(
     "bodhi_validation_failures", "Requests that were wrong, by the field of the body.", ["dialect", "field"]
 )
-UPSTREAM_ERRORS = Counter("bodhi_upstream_errors", "What backends did wrong.", ["backend", "kind"])
-ENGINE_LOADS = Histogram(
-    "bodhi_engine_load_seconds", "How long loading a local model took.", ["model"], buckets=_LOAD_BUCKETS
+UPSTREAM_ERRORS = CounterFamily("bodhi_upstream_errors", "What backends did wrong.", ["backend", "kind"])
+ENGINE_LOADS = HistogramFamily(
+    "bodhi_engine_load_seconds", "How long loading a local model took.", ["model"], _LOAD_BUCKETS
 )
-ENGINE_UNLOADS = Counter("bodhi_engine_unloads", "Local models that were unloaded.", ["model"])
-ENGINE_EVICTIONS = Counter(
+ENGINE_UNLOADS = CounterFamily("bodhi_engine_unloads", "Local models that were unloaded.", ["model"])
+ENGINE_EVICTIONS = CounterFamily(
     "bodhi_engine_evictions", "Local models that were unloaded to make room for another.", ["model"]
 )
-ENGINE_FAILURES = Counter(
+ENGINE_FAILURES = CounterFamily(
     "bodhi_engine_failures", "Local models that could not be loaded, or whose engine died.", ["model"]
 )
 LEDGER_ROWS_LOST = Counter("bodhi_ledger_rows_lost", "Requests that the ledger had to leave out.")
 LEDGER_FAILURES = Counter("bodhi_ledger_write_failures", "Writes of the ledger that failed; they are tried again.")
+
+
+class _Usual:
+    """The series that nearly every request of its labels counts in, found once."""
+
+    def __init__(self, dialect: str, route: str, model: str, status: int, error: str) -> None:
+        self.requests = REQUESTS.series(dialect, route, model, str(status), error)
+        self.duration = DURATION.series(dialect, route)
+        self.prompt_tokens = PROMPT_TOKENS.series(dialect, model)
+        self.completion_tokens = COMPLETION_TOKENS.series(dialect, model)
+
+
+#: Bounded, as each of the labels is. All servers of a process count together.
+_usual = cache(_Usual)
+_admission, _model_queue = QUEUE_WAIT.series("admission"), QUEUE_WAIT.series("model")
 
 
 class Metrics:
@@ -91,56 +109,48 @@ class Metrics:
         """Count one request."""
         labels = self._labels
         model = labels.model(record.alias, record.model)
-        error = labels.error(record)
-        _counter(REQUESTS, record.dialect, record.route, model, str(record.status), error).inc()
-        _histogram(DURATION, record.dialect, record.route).observe(record.seconds)
+        usual = _usual(record.dialect, record.route, model, record.status, labels.error(record))
+        usual.requests.value += 1
+        usual.duration.observe(record.seconds)
         if record.prompt_tokens:
-            _counter(PROMPT_TOKENS, record.dialect, model).inc(countable(record.prompt_tokens))
+            usual.prompt_tokens.value += countable(record.prompt_tokens)
         if record.completion_tokens:
-            _counter(COMPLETION_TOKENS, record.dialect, model).inc(countable(record.completion_tokens))
+            usual.completion_tokens.value += countable(record.completion_tokens)
+        if record.queue_seconds is not None:
+            _admission.observe(record.queue_seconds)
+        if record.lease_seconds is not None:
+            _model_queue.observe(record.lease_seconds)
         if record.streamed and record.runs_model:
             self._count_stream(record, model)
-        if record.end == "client left":
-            _counter(DISCONNECTS, record.dialect, "mid_stream" if record.streamed else "before").inc()
-        for queue, seconds in (("admission", record.queue_seconds), ("model", record.lease_seconds)):
-            if seconds is not None:
-                _histogram(QUEUE_WAIT, queue).observe(seconds)
-        if is_validation_failure(record):
-            _counter(VALIDATION_FAILURES, record.dialect, labels.field(record)).inc()
-        if is_upstream_error(record):
-            _counter(UPSTREAM_ERRORS, record.backend, error).inc()
+        if record.end != "finished" or record.status >= 400:
+            self._count_failure(record)
 
     def model(self, kind: str, alias: str, *, seconds: float | None = None, evicted: bool = False) -> None:
         """Count a local model that was ``loaded`` (in `seconds`), ``unloaded`` or ``failed``."""
         model = self._labels.model(alias)
         if kind == "failed":
-            _counter(ENGINE_FAILURES, model).inc()
+            ENGINE_FAILURES.add_one(model)
         elif kind == "unloaded":
-            _counter(ENGINE_UNLOADS, model).inc()
+            ENGINE_UNLOADS.add_one(model)
         elif seconds is not None:
-            _histogram(ENGINE_LOADS, model).observe(seconds)
+            ENGINE_LOADS.observe(seconds, model)
         if evicted:
-            _counter(ENGINE_EVICTIONS, model).inc()
+            ENGINE_EVICTIONS.add_one(model)
 
     @staticmethod
     def _count_stream(record: RequestRecord, model: str) -> None:
         first = record.first_token_seconds
         if first is not None:
-            _histogram(FIRST_TOKEN, model).observe(first)
+            FIRST_TOKEN.observe(first, model)
         open_seconds = 0.0 if first is None else record.seconds - first
-        _histogram(STREAM_DURATION, record.dialect, record.end.replace(" ", "_")).observe(open_seconds)
+        STREAM_DURATION.observe(open_seconds, record.dialect, record.end.replace(" ", "_"))
         if (between := record.seconds_between_tokens) is not None:
-            _histogram(BETWEEN_TOKENS, model).observe(between)
+            BETWEEN_TOKENS.observe(between, model)
 
-
-# Finding a series costs more than counting in it (measured: 5 microseconds); there is a bounded number of them.
-
-
-@cache
-def _counter(family: Counter, *labels: str) -> Counter:
-    return family.labels(*labels)
-
-
-@cache
-def _histogram(family: Histogram, *labels: str) -> Histogram:
-    return family.labels(*labels)
+    def _count_failure(self, record: RequestRecord) -> None:
+        if record.end == "client left":
+            DISCONNECTS.add_one(record.dialect, "mid_stream" if record.streamed else "before")
+        if is_validation_failure(record):
+            VALIDATION_FAILURES.add_one(record.dialect, self._labels.field(record))
+        if is_upstream_error(record):
+            UPSTREAM_ERRORS.add_one(record.backend or "", self._labels.error(record))

@@ -13,7 +13,7 @@ Dialect = Literal["openai", "ollama", "anthropic", "bodhi"]
 End = Literal["finished", "client left", "failed"]
 
 
-@dataclass
+@dataclass(slots=True)
 class RequestRecord:
     """What is known of a request once it is over; never its content.
 
@@ -175,4 +175,4 @@ _MOST_TOKENS = 2**53
 
 def countable(tokens: int) -> int:
     """A count as a backend told it, cut to what can be added up."""
-    return min(max(tokens, 0), _MOST_TOKENS)
+    return tokens if 0 <= tokens <= _MOST_TOKENS else min(max(tokens, 0), _MOST_TOKENS)

@@ -167,7 +167,7 @@ class TestTokens:
             await settled(servers, await servers[0].reserve("ann", "toy"), tokens=10)
             _, refused = await many(servers)
             assert {type(error) for error in refused} == {TokensSpent}
-            assert (await servers[0]._counters.read(Limit("requests_per_minute", "user", "ann", 5))).used == 1
+            assert (await servers[0]._counters.read(Limit("requests_per_minute", "user", "ann", 5)))[0] == 1
 
     async def test_of_two_limits_the_nearest_is_shown(self, open_limits: Open) -> None:
         async with open_limits({"user": {"tokens_per_minute": 100, "tokens_per_day": 120}}) as servers:

@@ -91,6 +91,33 @@ def test_what_a_caller_or_backend_makes_up_is_kept_within_bounds(make_ledger, lo
     assert next(ledger.folder.glob(PATTERN)).stat().st_size < 50_000
 
 
+def test_rows_that_know_different_things_are_written_together(make_ledger) -> None:
+    ledger = make_ledger()
+    for number in range(200):
+        ledger.record(
+            record(
+                request_id=f"req_{number}",
+                kernel="k1" if number % 2 else None,
+                error="\ud800" if number % 3 == 0 else None,
+                streamed=number % 5 == 0,
+                prompt_tokens=number if number % 7 else None,
+            )
+        )
+    ledger.flush()
+    found = rows(ledger.folder, "request_id, kernel, error, streamed, prompt_tokens, estimated")
+    assert sorted(found, key=lambda row: int(row[0][4:])) == [
+        (
+            f"req_{number}",
+            "k1" if number % 2 else None,
+            "?" if number % 3 == 0 else None,
+            int(number % 5 == 0),
+            number if number % 7 else None,
+            0,
+        )
+        for number in range(200)
+    ]
+
+
 def test_a_defect_costs_its_rows_and_no_others(make_ledger, losses, caplog) -> None:
     ledger = make_ledger()
     for defect in (object(), None, 2**70):
