@@ -76,7 +76,8 @@ def test_calls_come_whole_and_at_the_end(failing, backend: BackgroundFake, strea
     role, *_, _, usage, done = behaviours.chat_events()
     events = [call(0, name="weather", arguments='{"city":'), call(0, arguments='"Oslo"}'), call(1, name="time")]
     backend.behave(behaviours.stream([role, *events, behaviours.chat_chunk({}, "tool_calls"), usage, done]))
-    answer = failing.chat(**ASKED, tools=[WEATHER], stream=stream)
+    time = {"type": "function", "function": {"name": "time"}}
+    answer = failing.chat(**ASKED, tools=[WEATHER, time], stream=stream)
     *parts, last = list(answer) if stream else [answer]
 
     assert not any(part.message.tool_calls for part in parts)
