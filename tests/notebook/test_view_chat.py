@@ -116,17 +116,25 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
 
 
 def test_what_was_undone_can_be_brought_back(play):
-    undone, written, brought, saved, field, hidden = play(
+    undone, written, brought, saved, field, is_spent = play(
         "await ask('one'); await answer('a long answer'); await ask('two'); await answer('another');",
         "button('Undo').click(); button('Undo').click(); tell(texts()); tell(area.value); area.value = 'mine';",
         "button('Redo').click(); button('Redo').click(); await settle();",
-        "tell(texts()); tell(model.saved.messages.length); tell(area.value); tell(button('Redo').hidden);",
+        "tell(texts()); tell(model.saved.messages.length); tell(area.value); tell(button('Redo').disabled);",
     )
     assert undone == []
     # The first that was undone; what was undone then did not replace it.
     assert written == "two"
     assert brought == ["one", "a long answer", "two", "another"]
-    assert (saved, field, hidden) == (4, "mine", True)
+    assert (saved, field, is_spent) == (4, "mine", True)
+
+
+def test_redo_never_comes_where_undo_was(play):
+    shown = play(
+        "const is = () => [button('Redo').hidden, button('Redo').disabled];",
+        "const before = is(); await ask('one'); await answer('yes'); button('Undo').click(); tell([before, is()]);",
+    )
+    assert shown == [[False, True], [False, False]]
 
 
 def test_what_is_brought_back_does_not_stay_in_the_field(play):
@@ -138,8 +146,8 @@ def test_what_is_brought_back_does_not_stay_in_the_field(play):
 
 def test_who_writes_on_after_undo_has_nothing_to_bring_back(play):
     before, after = play(
-        "tell(button('Redo').hidden); await ask('one'); await answer('yes'); button('Undo').click();",
-        "await ask('two'); tell(button('Redo').hidden);",
+        "tell(button('Redo').disabled); await ask('one'); await answer('yes'); button('Undo').click();",
+        "await ask('two'); tell(button('Redo').disabled);",
     )
     assert (before, after) == (True, True)
 

@@ -179,7 +179,7 @@ class Chat {
     this.session.redo();
     const sent = this.session.messages.slice(messages.length).find(({ role }) => role === "user");
     if (sent) this.composer.forget(sent);
-    if (this.header.redo.hidden) this.header.undo.focus();
+    if (this.header.redo.disabled) this.header.undo.focus();
   }
 
   // A parameter that the server refuses is told of where it is set, too.
