@@ -149,7 +149,7 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, models_lab):
     notebook.click("Copy")
     notebook.fill("New name", "tutor")
     notebook.submit("Copy")
-    notebook.page.get_by_role("alert").filter(has_text="already an alias 'tutor'").wait_for()
+    notebook.page.get_by_role("alert").filter(has_text="There is a model tutor already.").wait_for()
     notebook.fill("New name", "mine-too")
     notebook.submit("Copy")
     notebook.wait_for_message("mine-too is made.")
