@@ -112,6 +112,30 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
     assert ("may not use the clipboard" in notice) is not is_done
 
 
+# -- cells --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "cell"),
+    [
+        ("python", {"type": "code", "source": "a: 1"}),
+        ("", {"type": "code", "source": "a: 1"}),
+        ("yaml", {"type": "markdown", "source": "```yaml\na: 1\n```"}),
+        ("bash", {"type": "markdown", "source": "```bash\na: 1\n```"}),
+    ],
+)
+def test_only_python_is_inserted_as_code(play, language, cell):
+    inserted = play(
+        "await ask('one'); await answer('yes');",
+        "const pre = document.createElement('pre'); pre.className = 'bodhi-code';",
+        f"pre.dataset.language = {json.dumps(language)}; pre.textContent = 'a: 1\\n';",
+        "const piece = document.createElement('div'); piece.append(pre); const view = chat.log.views.at(-1);",
+        "view.actions.insert = tell; view.decorate(piece);",
+        "piece.querySelector(\"button[aria-label='Insert as cell below']\").click();",
+    )
+    assert inserted == [cell]
+
+
 # -- undoing ------------------------------------------------------------------------------------------------------
 
 
