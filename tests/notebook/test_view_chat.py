@@ -112,6 +112,23 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
     assert ("may not use the clipboard" in notice) is not is_done
 
 
+# -- the end of the conversation ----------------------------------------------------------------------------------
+
+
+def test_the_end_stays_in_sight_when_something_below_it_grows(play):
+    at_end, away, is_seen = play(
+        "const { element } = chat.log; const resize = () => ResizeObserver.all.get(element)();",
+        "Object.assign(element, { scrollTop: 600, scrollHeight: 1000, clientHeight: 400 });",
+        "element.dispatch('scroll');",
+        "element.clientHeight = 200; resize(); tell(element.scrollTop);",
+        "element.scrollTop = 100; element.dispatch('scroll'); element.clientHeight = 150; resize();",
+        "tell(element.scrollTop); chat.close(); tell(ResizeObserver.all.has(element));",
+    )
+    # The fake page does not stop at what can be scrolled to.
+    assert (at_end, away) == (1000, 100)
+    assert is_seen is False
+
+
 # -- cells --------------------------------------------------------------------------------------------------------
 
 
