@@ -112,6 +112,14 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
     assert ("may not use the clipboard" in notice) is not is_done
 
 
+def test_who_cannot_see_the_dots_hears_that_an_answer_is_made(play):
+    words = play(
+        "await ask('one'); tell(chat.announcer.textContent);",
+        "await answer('yes'); tell(chat.announcer.textContent);",
+    )
+    assert words == ["The model answers …", ""]
+
+
 # -- the end of the conversation ----------------------------------------------------------------------------------
 
 

@@ -124,6 +124,8 @@ class Chat {
     const { state } = this.session.status;
     this.element.dataset.state = state;
     this.log.showRunning(state === "answering");
+    // Of the answer nothing is read out before its end.
+    this.announce(state === "answering" ? "The model answers …" : "");
     this.composer.showRunning(this.session.isBusy);
     this.notices.showStatus();
   }
