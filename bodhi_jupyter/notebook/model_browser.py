@@ -81,7 +81,7 @@ class ModelBrowser(widgets.VBox):
         self._summary = widgets.HTML()
         self._summary.add_class("bodhi-ui-summary")
         self._drawer = Drawer(self.details)
-        self._forms = ModelForms(self._management, self._drawer, self.message, self._start, self._show_new)
+        self._forms = ModelForms(self._management, self._known, self._drawer, self.message, self._start, self._show_new)
         self._pulse = Pulse(self.look, _SECONDS)
         super().__init__([self._pulse, self._bar(), self._main(), self.pulls, self.message, self._summary])
         self.add_class("bodhi-ui-browser")

@@ -11,6 +11,7 @@ from ..wire.alias_fields import TOLD
 from .alias_form import AliasForm
 from .drawer import Drawer
 from .errors import RequestRefused, sentence
+from .known_models import KnownModels
 from .management import Document, Management
 from .notice import Notice
 from .questions import CopyForm, DeletionForm
@@ -28,6 +29,7 @@ class ModelForms:
 
     Args:
         management: asks the server.
+        known: its models, whose names are taken.
         drawer: where the forms stand.
         message: where it is said how it goes.
         start: begins work, and says it when that fails.
@@ -37,12 +39,14 @@ class ModelForms:
     def __init__(
         self,
         management: Management,
+        known: KnownModels,
         drawer: Drawer,
         message: Notice,
         start: Callable[[Coroutine[Any, Any, None]], None],
         show_new: Callable[[str, str, Document], Coroutine[Any, Any, None]],
     ) -> None:
         self._management = management
+        self._known = known
         self._drawer = drawer
         self._message = message
         self._start = start
@@ -83,6 +87,11 @@ class ModelForms:
 
         self.show(DeletionForm(name, agreed, self._drawer.clear))
 
+    def _check_is_free(self, name: str) -> None:
+        """Raise `RequestRefused` for the name of a model: the server lets an alias hide one that is no alias."""
+        if name in self._known.names:
+            raise RequestRefused(f"There is a model {name} already.", param="alias")
+
     def _open(self, document: Document, heading: str, etag: str | None = None) -> None:
         name = document.get("alias")
         form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._drawer.clear)
@@ -100,6 +109,9 @@ class ModelForms:
     async def _save(self, form: AliasForm, document: Document, name: str | None, etag: str | None) -> None:
         form.save.disabled = True
         try:
+            wanted = str(document.get("alias", ""))
+            if wanted != name:
+                self._check_is_free(wanted)
             if name is None:
                 saved = await self._management.create(document)
             else:
@@ -115,6 +127,7 @@ class ModelForms:
     async def _copy(self, form: CopyForm, name: str, new_name: str) -> None:
         form.copy.disabled = True
         try:
+            self._check_is_free(new_name)
             made = await self._management.copy(name, new_name)
         except RequestRefused as error:
             self.refuse(form, error)

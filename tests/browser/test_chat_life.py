@@ -179,6 +179,27 @@ def test_the_engine_in_the_box_answers(start, notebook):
     assert messages[-1]["content"] == last["text"] != ""
 
 
+def test_dots_stand_for_an_answer_until_its_first_word(start, backend):
+    chat = start()
+    page = chat.page
+    go_on = threading.Event()
+    backend.behave(says_in_two("", "Here I am.", go_on))
+    tail = "document.querySelector('.bodhi-log > :last-child .bodhi-tail')"
+    dots = f"getComputedStyle({tail}, '::before').content"
+    moving = f"{tail}.getAnimations({{ subtree: true }}).length"
+    try:
+        chat.ask("are you there?")
+        chat.stop.wait_for()
+        page.wait_for_function(f"{dots} === '\"\"' && {moving} === 1")
+        page.emulate_media(reduced_motion="reduce")
+        page.wait_for_function(f"{dots} === '\"\"' && {moving} === 0")
+    finally:
+        page.emulate_media(reduced_motion="no-preference")
+        go_on.set()
+    chat.wait_for_end()
+    assert page.evaluate(dots) == "none"
+
+
 def test_the_end_stays_in_sight_for_who_has_not_left_it(start, backend):
     chat = start()
     page = chat.page

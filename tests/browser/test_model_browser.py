@@ -149,9 +149,10 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, models_lab):
     notebook.click("Copy")
     notebook.fill("New name", "tutor")
     notebook.submit("Copy")
-    notebook.page.get_by_role("alert").filter(has_text="already an alias 'tutor'").wait_for()
-    notebook.fill("New name", "mine-too")
-    notebook.submit("Copy")
+    notebook.page.get_by_role("alert").filter(has_text="There is a model tutor already.").wait_for()
+    field = notebook.page.locator(".bodhi-ui-form").get_by_label("New name", exact=True)
+    field.fill("mine-too")
+    field.press("Enter")
     notebook.wait_for_message("mine-too is made.")
 
     for name in ("mine-too", "mine"):

@@ -115,3 +115,10 @@ globalThis.IntersectionObserver = class {
   observe() {}
   disconnect() {}
 };
+// Nothing here has a size: a test says when one has another.
+globalThis.ResizeObserver = class {
+  static all = new Map();
+  constructor(notice) { this.notice = notice; }
+  observe(element) { ResizeObserver.all.set(element, this.notice); }
+  disconnect() { for (const [element, notice] of ResizeObserver.all) if (notice === this.notice) ResizeObserver.all.delete(element); }
+};

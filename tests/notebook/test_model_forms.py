@@ -133,6 +133,23 @@ def test_a_copy_is_selected_and_a_taken_name_is_said_at_the_field(browser, begun
     assert (browser.selected, names(browser)[-1]) == ("mine", "mine")
 
 
+@pytest.mark.parametrize(("ask", "press"), [("New alias", "Save"), ("Edit", "Save"), ("Copy", "Copy")])
+def test_a_models_name_is_taken(browser, begun, server, ask, press):
+    browser.selected = "org/tutor"
+    buttons(browser)[ask].click()
+    finish(begun)
+    form = browser._drawer.form
+    field = form.new_name if ask == "Copy" else form.fields["alias"]
+    field.text = "found"
+    before = len(asked(server))
+    buttons(browser)[press].click()
+    finish(begun)
+
+    assert field.problem.value == "There is a model found already."
+    assert len(asked(server)) == before
+    assert not buttons(browser)[press].disabled
+
+
 @pytest.mark.parametrize(
     ("ask", "press"), [("New alias", "Save"), ("Edit", "Save"), ("Copy", "Copy"), ("Pull a model", "Pull")]
 )

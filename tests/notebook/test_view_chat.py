@@ -112,21 +112,78 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
     assert ("may not use the clipboard" in notice) is not is_done
 
 
+def test_who_cannot_see_the_dots_hears_that_an_answer_is_made(play):
+    words = play(
+        "await ask('one'); tell(chat.announcer.textContent);",
+        "await answer('yes'); tell(chat.announcer.textContent);",
+    )
+    assert words == ["The model answers …", ""]
+
+
+# -- the end of the conversation ----------------------------------------------------------------------------------
+
+
+def test_the_end_stays_in_sight_when_something_below_it_grows(play):
+    at_end, away, is_seen = play(
+        "const { element } = chat.log; const resize = () => ResizeObserver.all.get(element)();",
+        "Object.assign(element, { scrollTop: 600, scrollHeight: 1000, clientHeight: 400 });",
+        "element.dispatch('scroll');",
+        "element.clientHeight = 200; resize(); tell(element.scrollTop);",
+        "element.scrollTop = 100; element.dispatch('scroll'); element.clientHeight = 150; resize();",
+        "tell(element.scrollTop); chat.close(); tell(ResizeObserver.all.has(element));",
+    )
+    # The fake page does not stop at what can be scrolled to.
+    assert (at_end, away) == (1000, 100)
+    assert is_seen is False
+
+
+# -- cells --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "cell"),
+    [
+        ("python", {"type": "code", "source": "a: 1"}),
+        ("", {"type": "code", "source": "a: 1"}),
+        ("yaml", {"type": "markdown", "source": "```yaml\na: 1\n```"}),
+        ("bash", {"type": "markdown", "source": "```bash\na: 1\n```"}),
+    ],
+)
+def test_only_python_is_inserted_as_code(play, language, cell):
+    inserted = play(
+        "await ask('one'); await answer('yes');",
+        "const pre = document.createElement('pre'); pre.className = 'bodhi-code';",
+        f"pre.dataset.language = {json.dumps(language)}; pre.textContent = 'a: 1\\n';",
+        "const piece = document.createElement('div'); piece.append(pre); const view = chat.log.views.at(-1);",
+        "view.actions.insert = tell; view.decorate(piece);",
+        "piece.querySelector(\"button[aria-label='Insert as cell below']\").click();",
+    )
+    assert inserted == [cell]
+
+
 # -- undoing ------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_undone_can_be_brought_back(play):
-    undone, written, brought, saved, field, hidden = play(
+    undone, written, brought, saved, field, is_spent = play(
         "await ask('one'); await answer('a long answer'); await ask('two'); await answer('another');",
         "button('Undo').click(); button('Undo').click(); tell(texts()); tell(area.value); area.value = 'mine';",
         "button('Redo').click(); button('Redo').click(); await settle();",
-        "tell(texts()); tell(model.saved.messages.length); tell(area.value); tell(button('Redo').hidden);",
+        "tell(texts()); tell(model.saved.messages.length); tell(area.value); tell(button('Redo').disabled);",
     )
     assert undone == []
     # The first that was undone; what was undone then did not replace it.
     assert written == "two"
     assert brought == ["one", "a long answer", "two", "another"]
-    assert (saved, field, hidden) == (4, "mine", True)
+    assert (saved, field, is_spent) == (4, "mine", True)
+
+
+def test_redo_never_comes_where_undo_was(play):
+    shown = play(
+        "const is = () => [button('Redo').hidden, button('Redo').disabled];",
+        "const before = is(); await ask('one'); await answer('yes'); button('Undo').click(); tell([before, is()]);",
+    )
+    assert shown == [[False, True], [False, False]]
 
 
 def test_what_is_brought_back_does_not_stay_in_the_field(play):
@@ -138,8 +195,8 @@ def test_what_is_brought_back_does_not_stay_in_the_field(play):
 
 def test_who_writes_on_after_undo_has_nothing_to_bring_back(play):
     before, after = play(
-        "tell(button('Redo').hidden); await ask('one'); await answer('yes'); button('Undo').click();",
-        "await ask('two'); tell(button('Redo').hidden);",
+        "tell(button('Redo').disabled); await ask('one'); await answer('yes'); button('Undo').click();",
+        "await ask('two'); tell(button('Redo').disabled);",
     )
     assert (before, after) == (True, True)
 

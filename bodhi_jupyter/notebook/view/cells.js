@@ -80,7 +80,8 @@ function questionCell(block) {
   return markdownCell(asMarkdownBlock(block).replace(/^/gm, "> "));
 }
 
-function answerCell(block) {
+// Of an answer, by the rule above: { text }, or { code, language }.
+export function answerCell(block) {
   const isPython = PYTHON.has(block.language?.toLowerCase());
   return isPython ? { type: "code", source: block.code } : markdownCell(asMarkdownBlock(block));
 }

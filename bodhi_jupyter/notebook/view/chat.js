@@ -124,6 +124,8 @@ class Chat {
     const { state } = this.session.status;
     this.element.dataset.state = state;
     this.log.showRunning(state === "answering");
+    // Of the answer nothing is read out before its end.
+    this.announce(state === "answering" ? "The model answers …" : "");
     this.composer.showRunning(this.session.isBusy);
     this.notices.showStatus();
   }
@@ -179,7 +181,7 @@ class Chat {
     this.session.redo();
     const sent = this.session.messages.slice(messages.length).find(({ role }) => role === "user");
     if (sent) this.composer.forget(sent);
-    if (this.header.redo.hidden) this.header.undo.focus();
+    if (this.header.redo.disabled) this.header.undo.focus();
   }
 
   // A parameter that the server refuses is told of where it is set, too.

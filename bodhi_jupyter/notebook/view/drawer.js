@@ -1,5 +1,6 @@
 // Puts the cursor into a form that was asked for by a button, and back to the button when the form is gone: hidden and
-// removed elements would leave it at the top of the page. Whoever has gone elsewhere meanwhile is left alone.
+// removed elements would leave it at the top of the page. Whoever has gone elsewhere meanwhile is left alone. Enter in a
+// form's line does what its main button does.
 
 const SETTLED = 60; // milliseconds without another part of the form
 
@@ -7,6 +8,7 @@ export default {
   render({ el }) {
     el.classList.add("bodhi-ui-unseen");
     let browser = null;
+    let drawer = null;
     let button = null;
     let isOpen = false;
     let timer = null;
@@ -35,16 +37,29 @@ export default {
       clearTimeout(timer);
       timer = setTimeout(settle, SETTLED);
     });
+    const submit = (event) => {
+      if (event.key !== "Enter" || event.isComposing || event.repeat || event.target.tagName !== "INPUT") return;
+      const main = el.parentElement.querySelector("button.mod-primary");
+      if (!main) return;
+      event.preventDefault();
+      // The kernel hears of what is typed with its change, which a browser would tell of only after this.
+      event.target.dispatchEvent(new Event("change", { bubbles: true }));
+      main.click();
+    };
     // It is not in the page yet.
     const frame = requestAnimationFrame(() => {
+      drawer = el.parentElement;
+      // Inputs let no key of theirs out.
+      drawer.addEventListener("keydown", submit, true);
       browser = el.closest(".bodhi-ui-browser");
       browser.addEventListener("click", note, true);
-      observer.observe(el.parentElement, { childList: true, subtree: true });
+      observer.observe(drawer, { childList: true, subtree: true });
     });
     return () => {
       cancelAnimationFrame(frame);
       clearTimeout(timer);
       observer.disconnect();
+      drawer?.removeEventListener("keydown", submit, true);
       browser?.removeEventListener("click", note, true);
     };
   },

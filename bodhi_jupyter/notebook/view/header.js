@@ -20,7 +20,7 @@ export class Header {
     this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
     this.toggle = iconButton("settings", "Settings", toggle, { "aria-expanded": "false" });
     this.undo = iconButton("undo", "Undo", undo);
-    this.redo = iconButton("redo", "Redo", redo, { hidden: true });
+    this.redo = iconButton("redo", "Redo", redo, { disabled: true });
     const menu = menuOf("More", [
       ["Clear chat", () => session.clear()],
       ["Delete chat", () => session.chats.remove()],
@@ -62,7 +62,7 @@ export class Header {
 
   showHistory() {
     this.undo.disabled = !this.session.history.canUndo;
-    this.redo.hidden = !this.session.history.canRedo;
+    this.redo.disabled = !this.session.history.canRedo;
   }
 
   showSettings(isShown) {

@@ -31,9 +31,13 @@ export class Log {
     this.examples = h("div", { class: "bodhi-examples" });
     this.empty = h("div", { class: "bodhi-empty" }, h("div", {}, "Ask something. The answer is made on your own machines."), this.examples);
     this.element = h("div", { class: "bodhi-log", role: "log", "aria-label": "Conversation", tabindex: 0, onscroll: () => this.noteScroll() });
+    // What grows below it takes its room from the end.
+    this.observer = new ResizeObserver(() => this.stayAtEnd());
+    this.observer.observe(this.element);
   }
 
   close() {
+    this.observer.disconnect();
     for (const view of this.views) view.drop();
   }
 

@@ -1,5 +1,6 @@
 // One message as it is seen.
 
+import { answerCell } from "./cells.js";
 import { copyText, h, iconButton, textButton } from "./dom.js";
 import { GrowingMarkdown } from "./growing.js";
 import { attachedTo, textOf } from "./conversation.js";
@@ -154,15 +155,16 @@ export class MessageView {
     for (const pre of piece.querySelectorAll("pre.bodhi-code")) {
       // A long block grows after it was decorated.
       const code = () => pre.textContent.replace(/\n$/, "");
+      const { language = "" } = pre.dataset;
       const header = h(
         "div",
         { class: "bodhi-code-header" },
-        h("span", {}, pre.dataset.language ?? ""),
+        h("span", {}, language),
         h(
           "span",
           { class: "bodhi-actions" },
           iconButton("copy", "Copy code", (event) => this.copy(code(), event.currentTarget)),
-          iconButton("cell", "Insert as cell below", () => this.actions.insert([{ type: "code", source: code() }])),
+          iconButton("cell", "Insert as cell below", () => this.actions.insert([answerCell({ code: code(), language })])),
         ),
       );
       const block = h("div", { class: "bodhi-code-block" }, header);
