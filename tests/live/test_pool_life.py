@@ -138,4 +138,4 @@ def test_a_caller_that_leaves_during_a_load_leaves_an_engine_that_ends_by_itself
     eventually(lambda: "end=client_left" in server.log(), "the server's notice")
     engine.resume()
     eventually(lambda: gone(engine), "the engine's end")
-    assert server.get("/bodhi/health").json()["models"] == {}
+    eventually(lambda: server.get("/bodhi/health").json()["models"] == {}, "the server's notice of that")
