@@ -43,7 +43,8 @@ _CONTRASTS = """(root) => {
         if (contrast < 4.5) poor.push([contrast.toFixed(2), name, text]);
     };
     for (const element of document.querySelectorAll(`${root} *`)) {
-        if (!element.checkVisibility() || element.matches(":disabled, .bodhi-offscreen, svg :not(text)")) continue;
+        if (!element.checkVisibility() || element.closest(":disabled")) continue;
+        if (element.matches(".bodhi-offscreen, svg :not(text)")) continue;
         const texts = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
         const hasText = texts.some((node) => node.textContent.trim());
         const { color, fill } = getComputedStyle(element);
