@@ -17,6 +17,8 @@ import pydantic_core
 from .errors import BackendFailed
 from .schema_answers import require_fit
 
+#: Finish reasons of chats that say themselves that the answer is not what was asked for.
+CUT = frozenset({"length", "content_filter"})
 #: Characters of a name that errors repeat: it is the model's text.
 _SHOWN = 64
 

@@ -17,6 +17,7 @@ class Piece(NamedTuple):
         calls: OpenAI's deltas of tool calls.
         logprobs: tokens in OpenAI's form.
         finish: llama.cpp's reason why the answer ends here.
+        is_refusal: whether the text tells that there is no answer.
     """
 
     content: str = ""
@@ -24,6 +25,7 @@ class Piece(NamedTuple):
     calls: Sequence[Any] = ()
     logprobs: Sequence[Mapping[str, Any]] = ()
     finish: str | None = None
+    is_refusal: bool = False
 
 
 NOTHING = Piece()
@@ -39,13 +41,14 @@ def chat_piece(chunk: Mapping[str, Any]) -> Piece:
     delta = as_object(choice.get("delta"), "delta")
     thinking = delta.get("reasoning_content")
     # Ollama has no place of its own for a refusal, which comes where the content would.
-    content = text_or_empty(delta.get("content"), "content") or text_or_empty(delta.get("refusal"), "refusal")
+    content, refusal = (text_or_empty(delta.get(name), name) for name in ("content", "refusal"))
     return Piece(
-        content,
+        content or refusal,
         text_or_empty(delta.get("reasoning") if thinking is None else thinking, "reasoning"),
         as_array(delta.get("tool_calls"), "tool_calls"),
         _tokens(choice.get("logprobs")),
         _finish(choice),
+        is_refusal=bool(refusal) and not content,
     )
 
 

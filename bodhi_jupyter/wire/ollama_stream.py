@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pydantic_core
 
-from .answer_rules import AnswerRules, Call
+from .answer_rules import CUT, AnswerRules, Call
 from .assemble import ChatAssembler
 from .chunk_parts import MalformedChunk, as_objects
 from .events import EventReader, finite
@@ -141,6 +141,7 @@ class OllamaGuard:
         self._alternatives = alternatives
         self._rules = rules
         self._heard = [] if heard is None and rules is not None and rules.text is not None else heard
+        self._is_refusal = False
         self._calls = ChatAssembler()
         self._finish: str | None = None
         self._timings: Mapping[str, Any] = {}
@@ -217,7 +218,7 @@ class OllamaGuard:
         line = self._line("", "")
         choices = self._calls.result()["choices"]
         calls = choices[0]["message"].get("tool_calls") if choices else None
-        if self._rules is not None and self._finish != "length":
+        if self._rules is not None and self._finish not in CUT:
             self._check(self._rules, calls or ())
         if calls:
             read = whole_tool_calls_from_openai if self._finish == "length" else tool_calls_from_openai
@@ -229,7 +230,7 @@ class OllamaGuard:
     def _check(self, rules: AnswerRules, calls: Sequence[Mapping[str, Any]]) -> None:
         made = [(call["function"]["name"], call["function"]["arguments"]) for call in calls]
         named = [Call(name if isinstance(name, str) else None, arguments) for name, arguments in made]
-        rules.check("".join(self._heard or ()), named)
+        rules.check(None if self._is_refusal else "".join(self._heard or ()), named)
 
     def _take(self, event: Mapping[str, Any]) -> bytes | None:
         self._note_numbers(event)
@@ -240,6 +241,8 @@ class OllamaGuard:
         if not (piece.content or piece.thinking or piece.logprobs):
             return None
         if self._heard is not None:
+            # One that begins the answer: behind a text it is no way around the text's format.
+            self._is_refusal = self._is_refusal or (piece.is_refusal and not any(self._heard))
             self._heard.append(piece.content)
         self._note_first()
         return self._part(piece)

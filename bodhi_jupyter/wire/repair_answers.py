@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .answer_rules import AnswerRules, Call, CallRule, TextRule, rules_of
+from .answer_rules import CUT, AnswerRules, Call, CallRule, TextRule, rules_of
 from .assemble import ChatAssembler
 from .errors import BackendFailed
 from .guard import Plain, StreamGuard
@@ -36,8 +36,6 @@ _REASONING = b'"reasoning_content":"'
 _REASONING_TEXT = re.compile(rb'"reasoning_content":("(?:[^"\\]|\\.)*+")')
 _OTHER_NAME = b'"reasoning":'
 _TWICE = b'%b","reasoning":"%b'
-#: Finish reasons that say themselves that the answer is not what was asked for.
-_CUT = ("length", "content_filter")
 
 
 class AnswerRepairs:
@@ -136,7 +134,7 @@ class AnswerRepairs:
 
     @staticmethod
     def _check(rules: AnswerRules, choice: Mapping[str, Any]) -> None:
-        if choice.get("finish_reason") not in _CUT:
+        if choice.get("finish_reason") not in CUT:
             message = choice["message"]
             text = message.get("content") or ""
             rules.check(None if message.get("refusal") and not text else text, list(_calls_in(message)))

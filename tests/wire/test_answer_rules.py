@@ -440,6 +440,7 @@ OLLAMA: dict[str, tuple[Any, dict[str, Any], Said, str, str | None]] = {
     "json, prose": ("json", {}, "Once upon", "stop", "schema_mismatch"),
     "json, an array": ("json", {}, "[]", "stop", "schema_mismatch"),
     "json, cut": ("json", {}, '{"a', "length", None),
+    "json, filtered": ("json", {}, '{"a', "content_filter", None),
     "json, a call": ("json", {"tools": TOOLS}, ROME, "tool_calls", None),
     "schema": (TOWN, {}, FITS, "stop", None),
     "schema, other JSON": (TOWN, {}, "{}", "stop", "schema_mismatch"),
@@ -467,6 +468,22 @@ def test_ollama(wanted: Any, body: dict[str, Any], said: Said, reason: str, code
     else:
         with pytest.raises(BackendFailed, match="The answer of the backend 'b'") as caught:
             guard.end()
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("before", "code"), [("", None), ("Once", "schema_mismatch")])
+def test_a_refusal_of_ollamas_has_no_format(before: str, code: str | None) -> None:
+    times = Timestamps(lambda: 0.0, lambda: "now", 0.0)
+    guard = OllamaGuard("b", "m", chat_piece, ChatEnvelope(), times, rules=answer_rules("json", {}, "b"))
+    refused = [chat_chunk({"content": before})] if before else []
+    refused += [chat_chunk({"content": None, "refusal": one}) for one in ("I ", "can't.")]
+    for chunk in (*refused, chat_chunk({}, "stop"), DONE):
+        guard.feed(chunk)
+    if code is None:
+        assert guard.final()["done"]
+    else:
+        with pytest.raises(BackendFailed) as caught:
+            guard.final()
         assert caught.value.code == code
 
 
