@@ -42,85 +42,70 @@ class MemoryCounters:
         """Look, take and count, as `Counters` has it."""
         tokens, is_spent = [], False
         for limit in limits.tokens:
-            tokens.append(count := self._read(limit))
+            tokens.append(count := self.read(limit))
             is_spent |= count[0] >= limit.amount
         if is_spent:
             return tokens, None, []
         for limit in limits.places:
-            if not self._take(limit, place):
+            if not self.take_place(limit, place):
                 return tokens, limit, []
         requests = []
         for limit in limits.requests:
-            requests.append(count := self._add(limit, 1))
+            requests.append(count := self.count(limit))
             if count[0] > limit.amount:
                 for counted in limits.requests[: len(requests)]:
-                    self._take_back(counted)
+                    self.take_back(counted)
                 break
         return tokens, None, requests
 
-    async def read(self, limit: Limit) -> Count:
+    def read(self, limit: Limit) -> Count:
         """What was used so far."""
-        return self._read(limit)
-
-    async def count(self, limit: Limit) -> Count:
-        """Count one more; what was used with it."""
-        return self._add(limit, 1)
-
-    async def charge(self, limit: Limit, amount: int) -> None:
-        """Count `amount` more."""
-        self._storage.incr(key_of(limit), limit.seconds, amount)
-
-    async def take_back(self, limit: Limit) -> None:
-        """Count one less."""
-        self._take_back(limit)
-
-    async def take_place(self, limit: Limit, place: str) -> bool:
-        """Whether `place` could be taken, as one of `limit.amount`."""
-        return self._take(limit, place)
-
-    async def free_place(self, limit: Limit, place: str) -> None:
-        """Give it back."""
-        self._free(limit, place)
-
-    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
-        """Give the places back, and charge the tokens."""
-        for limit in places:
-            self._free(limit, place)
-        if tokens:
-            for limit in charged:
-                self._storage.incr(key_of(limit), limit.seconds, tokens)
-
-    async def settled(self) -> None:
-        """Nothing is open."""
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    def _read(self, limit: Limit) -> Count:
         key = key_of(limit)
         used = self._storage.get(key)
         return (used, seconds_left(self._storage.get_expiry(key), limit)) if used else NOTHING_YET
 
-    def _add(self, limit: Limit, amount: int) -> Count:
+    def count(self, limit: Limit) -> Count:
+        """Count one more; what was used with it."""
         key = key_of(limit)
-        used = self._storage.incr(key, limit.seconds, amount)
+        used = self._storage.incr(key, limit.seconds)
         return used, seconds_left(self._storage.get_expiry(key), limit)
 
-    def _take_back(self, limit: Limit) -> None:
+    def charge(self, limit: Limit, amount: int) -> None:
+        """Count `amount` more."""
+        self._storage.incr(key_of(limit), limit.seconds, amount)
+
+    def take_back(self, limit: Limit) -> None:
+        """Count one less."""
         key = key_of(limit)
         if self._storage.incr(key, limit.seconds, -1) < 0:
             # The window ended meanwhile, and the next one does not owe a request.
             self._storage.clear(key)
 
-    def _take(self, limit: Limit, place: str) -> bool:
+    def take_place(self, limit: Limit, place: str) -> bool:
+        """Whether `place` could be taken, as one of `limit.amount`."""
         taken = self._places[limit]
         if len(taken) >= limit.amount:
             return False
         taken.add(place)
         return True
 
-    def _free(self, limit: Limit, place: str) -> None:
+    def free_place(self, limit: Limit, place: str) -> None:
+        """Give it back, if it was taken."""
         taken = self._places[limit]
         taken.discard(place)
         if not taken:
             del self._places[limit]
+
+    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
+        """Give the places back, and charge the tokens."""
+        for limit in places:
+            self.free_place(limit, place)
+        if tokens:
+            for limit in charged:
+                self.charge(limit, tokens)
+
+    async def settled(self) -> None:
+        """Nothing is open."""
+
+    async def close(self) -> None:
+        """Nothing is held."""

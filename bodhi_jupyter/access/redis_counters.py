@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool, Redis
@@ -69,7 +69,8 @@ class RedisCounters:
         self._pause = pause
         self._is_silent = False
         self._next_attempt = 0.0
-        self._settling: set[asyncio.Task[None]] = set()
+        #: What goes on when nobody waits for it.
+        self._begun: set[asyncio.Task[Any]] = set()
 
     async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
         """Look, take and count, as `Counters` has it."""
@@ -79,14 +80,22 @@ class RedisCounters:
         for limit in limits.places:
             if not await self.take_place(limit, place):
                 return tokens, limit, []
-        requests: list[Count] = []
-        for limit in limits.requests:
-            requests.append(await self.count(limit))
-            if requests[-1][0] > limit.amount:
-                for counted in limits.requests[: len(requests)]:
+        # Also for a caller who leaves meanwhile, or some of the limits would have counted the request.
+        return tokens, None, await asyncio.shield(self._begin(self._count_at_all(limits.requests)))
+
+    async def _count_at_all(self, limits: Sequence[Limit]) -> list[Count]:
+        """Count a request at each of the limits, or at none where one refuses it.
+
+        One that Redis counted before it fell silent stays counted there until its window ends.
+        """
+        counts: list[Count] = []
+        for limit in limits:
+            counts.append(await self.count(limit))
+            if counts[-1][0] > limit.amount:
+                for counted in limits[: len(counts)]:
                     await self.take_back(counted)
                 break
-        return tokens, None, requests
+        return counts
 
     async def read(self, limit: Limit) -> Count:
         """What was used so far."""
@@ -111,14 +120,12 @@ class RedisCounters:
     async def free_place(self, limit: Limit, place: str) -> None:
         """Give it back, wherever it was taken."""
         self._places.forget(limit, place)
-        await self._own.free_place(limit, place)
-        await self._ask(lambda: self._places.free(limit, place), _nothing)
+        self._own.free_place(limit, place)
+        await self._ask(lambda: self._places.free(limit, place), lambda: None)
 
     def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
         """Give the places back, and charge the tokens, in the background."""
-        task = asyncio.get_running_loop().create_task(self._settle(place, places, tokens, charged))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        self._begin(self._settle(place, places, tokens, charged))
 
     async def _settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
         for limit in places:
@@ -129,27 +136,35 @@ class RedisCounters:
 
     async def settled(self) -> None:
         """Wait until all of that is counted."""
-        if self._settling:
-            await asyncio.wait(self._settling)
+        if self._begun:
+            await asyncio.wait(self._begun)
 
     async def close(self) -> None:
         """Give back the connections."""
         await self._places.close()
         await self._pool.aclose()
 
-    async def _ask(self, shared: Callable[[], Awaitable[T]], own: Callable[[], Awaitable[T]]) -> T:
+    def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return task
+
+    async def _ask(self, shared: Callable[[], Awaitable[T]], own: Callable[[], T]) -> T:
         try:
             async with asyncio.timeout(PATIENCE), self._turns:
                 if self._may_ask():
-                    if self._is_silent:
+                    looks = self._is_silent
+                    if looks:
                         # One that is full, or a copy, answers what is read and refuses what is written.
                         await self._redis.set(f"{PREFIX}:look", 1, ex=_LOOK_SECONDS)
                     answer = await shared()
-                    self._note_answer()
+                    if looks:  # what was asked before Redis fell silent tells nothing of it
+                        self._note_answer()
                     return answer
         except SILENT as error:
             self._note_silence(error)
-        return await own()
+        return own()
 
     def _may_ask(self) -> bool:
         """While Redis is silent one request tries now and then; the others do not wait for it."""
@@ -172,7 +187,3 @@ class RedisCounters:
         if self._is_silent:
             self._is_silent = False
             self._warn("The limits' Redis answers again: counts are shared.")
-
-
-async def _nothing() -> None:
-    """What is not in memory need not be given back there."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from .limit_settings import Limit
 
-_SHORTEST_SECONDS = 60
-
 
 class Windows:
     """Windows in a storage that has to be waited for.
@@ -70,6 +68,4 @@ def key_of(limit: Limit) -> str:
 
 def seconds_left(end: float, limit: Limit) -> float:
     """Seconds until the window ends, by the clock; `end` is in seconds since the epoch."""
-    left = end - time.time()
-    # A clock that was set back tells of more than a window; looked at only then, as each request asks several times.
-    return left if 0.0 <= left <= _SHORTEST_SECONDS else min(max(0.0, left), limit.seconds)
+    return min(max(0.0, end - time.time()), limit.seconds)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from bodhi_jupyter.access import redis_counters
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
 from bodhi_jupyter.access.limit_storage import counters_at
-from bodhi_jupyter.access.limits import Limits, Reservation
+from bodhi_jupyter.access.limits import Count, Limits, LimitsByKind, Reservation
 from bodhi_jupyter.access.redis_counters import RedisCounters
 from bodhi_jupyter.wire.errors import RateLimited
 
@@ -135,6 +135,47 @@ async def test_one_that_only_reads_is_not_back(redis_server, said: list[str]) ->
     assert (await counters.count(REQUESTS))[0] == 1
     await counters.close()
     await redis.aclose()
+
+
+async def test_what_was_read_before_it_fell_silent_does_not_bring_it_back(
+    redis_server, said: list[str], monkeypatch
+) -> None:
+    redis = Redis.from_url(redis_server.url)
+    counters = RedisCounters(redis_server.url, said.append)
+    reading, may_answer, read = asyncio.Event(), asyncio.Event(), counters._windows.read
+
+    async def slow(limit: Limit) -> Count:
+        count = await read(limit)
+        reading.set()
+        await may_answer.wait()
+        return count
+
+    monkeypatch.setattr(counters._windows, "read", slow)
+    early = asyncio.create_task(counters.read(TOKENS))
+    await reading.wait()
+    await redis.config_set("min-replicas-to-write", 1)
+    await counters.count(REQUESTS)
+    may_answer.set()
+    await early
+    assert ["silent" in text for text in said] == [True]
+    await counters.close()
+    await redis.aclose()
+
+
+async def test_who_leaves_while_being_counted_is_counted_at_all_limits_or_none(redis_server, said: list[str]) -> None:
+    counters = RedisCounters(redis_server.url, said.append)
+    limits = [REQUESTS, Limit("requests_per_minute", "alias", "toy", 50)]
+    for turns in range(60):
+        task = asyncio.create_task(counters.admit(LimitsByKind([], limits, []), ""))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        await counters.settled()
+    first, second = [(await counters.read(limit))[0] for limit in limits]
+    assert 0 < first == second
+    await counters.close()
+    assert said == []
 
 
 async def test_servers_with_different_limits_count_together(redis_server) -> None:
