@@ -103,7 +103,11 @@ class BodhiExtension(BodhiCommand):
     keep_alive = Float(
         300.0, help="Seconds that a local model stays loaded after its last request; negative is for ever."
     ).tag(config=True)
-    max_waiting_requests = Integer(512, min=1, help="Requests that may wait for local models to load.").tag(config=True)
+    max_waiting_requests = Integer(
+        512,
+        min=1,
+        help="Requests that may wait for local models, and as many for configured llama.cpp servers that still load.",
+    ).tag(config=True)
     queue_timeout = Float(
         600.0,
         min=0,

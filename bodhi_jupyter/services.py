@@ -79,7 +79,8 @@ class Services:
         self._app, self._log = app, app.log
         self._events, self._metrics = events, Metrics(known_fields)
         recent_errors, ledger = RecentErrors(), self._ledger()
-        upstream, details = Upstream(app.read_timeout, app.queue_timeout), Details()
+        upstream = Upstream(app.read_timeout, app.queue_timeout, app.max_waiting_requests)
+        details = Details()
         remotes = self._remotes(upstream)
         pool = self._pool(details, is_only_backend=not remotes)
         aliases = self._alias_store()

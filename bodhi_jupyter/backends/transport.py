@@ -19,6 +19,7 @@ from ..wire.errors import (
     BackendTimeout,
     BackendUnavailable,
     BackendUnreachable,
+    Busy,
     StillLoading,
 )
 from ..wire.record import note_wait_for_model
@@ -133,11 +134,17 @@ class Upstream:
     Args:
         read_timeout: seconds that a server may stay silent, before the first byte and between two.
         loading_timeout: seconds that a server is waited for that still loads its model.
+        max_waiting: requests that may wait for that.
+
+    Attributes:
+        waiting: requests that do.
     """
 
-    def __init__(self, read_timeout: float = 600.0, loading_timeout: float = 600.0) -> None:
+    def __init__(self, read_timeout: float = 600.0, loading_timeout: float = 600.0, max_waiting: int = 512) -> None:
         self.read_timeout = read_timeout
         self.loading_timeout = loading_timeout
+        self.max_waiting = max_waiting
+        self.waiting = 0
         self._transports: Transports | None = None
         self._making: asyncio.Lock | None = None
         self._closing = asyncio.Event()
@@ -167,6 +174,7 @@ class Upstream:
 
         Raises, on entering:
             StillLoading: it does so for longer than the loading timeout.
+            Busy: too many requests wait for that.
             BackendUnavailable: nobody listens there.
             BackendTimeout: no answer began within the read timeout.
             BackendDied: the connection broke before an answer began.
@@ -221,12 +229,16 @@ class Upstream:
         """What `attempt` gives once it does not raise `StillLoading` any more; the wait goes into the request's record.
 
         Raises:
+            Busy: too many requests wait.
             StillLoading: it still does after the loading timeout.
             BackendUnavailable: this server is stopping.
             GatewayError: whatever else `attempt` raises.
         """
+        if self.waiting >= self.max_waiting:
+            raise Busy(f"Too many requests wait for a model ({self.max_waiting}).", retry_after=_TRY_AGAIN_SECONDS)
         began = time.perf_counter()
         pause = _FIRST_PAUSE
+        self.waiting += 1
         try:
             while True:
                 left = self.loading_timeout - (time.perf_counter() - began)
@@ -242,6 +254,7 @@ class Upstream:
                     if time.perf_counter() - began >= self.loading_timeout:
                         raise
         finally:
+            self.waiting -= 1
             note_wait_for_model(time.perf_counter() - began)
 
     async def close(self) -> None:

@@ -112,7 +112,7 @@ class CountTokensHandler(AnthropicHandler):
         request = await off_loop(len(body), parse_request, CountTokensRequest, body)
         self.record.note_model(request.model)
         refuse_unsupported(request)
-        alias = await self.resolve(request.model)
+        alias = await self.with_context(await self.resolve(request.model), request.num_ctx)
         _refuse_constraining(alias)
         asked = await off_loop(
             len(body), lambda: _with_defaults(to_engine(parse_object(body), request), alias.request_params)

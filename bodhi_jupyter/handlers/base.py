@@ -19,7 +19,8 @@ from tornado.iostream import StreamClosedError
 
 from ..access.keys import PREFIX, KeyHolder
 from ..access.person import person_of
-from ..catalog.alias import Alias
+from ..backends.context_sizes import with_requested_context
+from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import (
     BackendError,
     BodyTooLarge,
@@ -213,6 +214,13 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             GatewayError: `error`, or as `resolve` does.
         """
         raise error
+
+    async def with_context(self, alias: Alias, tokens: int | None) -> Alias:
+        """The alias with the context that the caller requests, if that is more than it has; a server's is its own."""
+        if tokens is None or not isinstance(alias.target, LocalTarget):
+            return alias
+        metadata = await self.gateway.details.read(alias.target.file)
+        return with_requested_context(alias, tokens, metadata.context_length if metadata else None)
 
     # -- the work --------------------------------------------------------------------------------------------
 

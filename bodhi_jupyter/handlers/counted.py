@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..access.limits import Reservation
-from ..backends.context_sizes import with_requested_context
 from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.names import DEFAULT, loose_name
@@ -78,13 +77,6 @@ class CountedHandler(GatewayHandler):
         """How an engine holds the model, by its file and its alias."""
         metadata = await self.gateway.details.read(target.file)
         return Settings.of(target.context, metadata.pooling if metadata else None)
-
-    async def with_context(self, alias: Alias, tokens: int | None) -> Alias:
-        """The alias with the context that the caller requests, if that is more than it has; a server's is its own."""
-        if tokens is None or not isinstance(alias.target, LocalTarget):
-            return alias
-        metadata = await self.gateway.details.read(alias.target.file)
-        return with_requested_context(alias, tokens, metadata.context_length if metadata else None)
 
     async def _only_ranks(self, alias: Alias) -> bool:
         target = alias.target

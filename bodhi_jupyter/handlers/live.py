@@ -16,7 +16,7 @@ def live_source(gateway: Gateway) -> LiveSource:
         ],
         waiting=lambda: {
             "admission": gateway.admission.waiting,
-            "model": sum(state.waiting for state in pool.states().values()),
+            "model": sum(state.waiting for state in pool.states().values()) + gateway.upstream.waiting,
         },
         engines=lambda: {name: state.estimate for name, state in pool.states().items() if state.pid is not None},
         read_engines=lambda: read_engines(pool.engines(), gateway.upstream),

@@ -59,7 +59,7 @@ class InputTokensHandler(GatewayHandler):
 
     async def _answer(self) -> None:
         request = await checked_chat(self)
-        alias = await self.resolve(request.model)
+        alias = await self.with_context(await self.resolve(request.model), request.num_ctx)
         outgoing = await outgoing_chat(self, request, remote_images(request), alias)
         asked = await off_loop(outgoing.size, outgoing.document)
         counted = await leased_document(

@@ -89,7 +89,7 @@ class ResponseTokensHandler(GatewayHandler):
     async def _answer(self) -> None:
         body = self.body
         request, name = await _checked(self)
-        alias = await self.resolve(name)
+        alias = await self.with_context(await self.resolve(name), request.num_ctx)
         asked = await off_loop(
             len(body), lambda: _with_defaults(to_engine(parse_object(body), request), request, alias.request_params)
         )

@@ -58,7 +58,7 @@ DISCONNECTS = CounterFamily(
 )
 QUEUE_WAIT = HistogramFamily(
     "bodhi_queue_wait_seconds",
-    "How long requests waited to be admitted (admission), or for their local model, loading included (model).",
+    "How long requests waited to be admitted (admission), or for their model, loading included (model).",
     ["queue"],
     _ANSWER_BUCKETS,
 )

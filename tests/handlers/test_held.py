@@ -64,7 +64,7 @@ async def test_also_one_that_ranks(client, extension, eventually, models) -> Non
     await check_keep_alive(client, extension, eventually, "/v1/rerank", body)
 
 
-@pytest.mark.parametrize(("path", "body"), [*WRITING, *EMBEDDING])
+@pytest.mark.parametrize(("path", "body"), [*WRITING, *EMBEDDING, *COUNTING])
 async def test_a_larger_context_is_loaded_as_for_ollamas_requests(client, path, body) -> None:
     async def context() -> int:
         (running,) = (await client.get("/api/ps")).json()["models"]

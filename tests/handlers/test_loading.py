@@ -124,3 +124,21 @@ class TestTheBound:
         response = await client.post(PATH, json=CHAT)
         assert (response.status_code, response.headers["retry-after"]) == (503, "5")
         assert "is being loaded" in response.json()["error"]["message"]
+
+
+class TestQueue:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config: dict[str, Any]) -> dict[str, Any]:
+        return {**bodhi_config, "max_waiting_requests": 1}
+
+    async def test_no_more_wait_than_may(self, client, fake, extension, eventually, error_of) -> None:
+        listed = fake.routes["/v1/models"]
+        fake.routes["/v1/models"] = LOADING
+        waiting = asyncio.create_task(client.post(PATH, json=CHAT))
+        await eventually(lambda: extension.gateway.upstream.waiting == 1)
+        assert 'bodhi_queue_length{queue="model"} 1.0' in (await client.get("/metrics")).text
+        response = await client.post(PATH, json=CHAT)
+        assert (response.status_code, error_of(response)["code"]) == (429, "server_busy")
+        fake.routes["/v1/models"] = listed
+        assert (await waiting).status_code == 200
+        assert extension.gateway.upstream.waiting == 0
