@@ -46,7 +46,8 @@ class CounterFamily(Collector):
 
     def series(self, *labels: str) -> Count:
         """That of these values, in the order of the labels' names."""
-        return self._series.setdefault(labels, Count())
+        series = self._series.get(labels)
+        return self._series.setdefault(labels, Count()) if series is None else series
 
     def add_one(self, *labels: str) -> None:
         """Count one in the series of these values."""
@@ -109,7 +110,8 @@ class HistogramFamily(Collector):
 
     def series(self, *labels: str) -> Buckets:
         """That of these values, in the order of the labels' names."""
-        return self._series.setdefault(labels, Buckets(self._bounds))
+        series = self._series.get(labels)
+        return self._series.setdefault(labels, Buckets(self._bounds)) if series is None else series
 
     def observe(self, value: float, *labels: str) -> None:
         """Count `value` in the series of these values."""

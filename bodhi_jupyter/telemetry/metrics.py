@@ -90,8 +90,17 @@ class _Usual:
         self.completion_tokens = COMPLETION_TOKENS.series(dialect, model)
 
 
+class _OfStreams:
+    """The same of a stream."""
+
+    def __init__(self, dialect: str, model: str, end: str) -> None:
+        self.first_token = FIRST_TOKEN.series(model)
+        self.between_tokens = BETWEEN_TOKENS.series(model)
+        self.duration = STREAM_DURATION.series(dialect, end.replace(" ", "_"))
+
+
 #: Bounded, as each of the labels is. All servers of a process count together.
-_usual = cache(_Usual)
+_usual, _of_streams = cache(_Usual), cache(_OfStreams)
 _admission, _model_queue = QUEUE_WAIT.series("admission"), QUEUE_WAIT.series("model")
 
 
@@ -139,13 +148,12 @@ class Metrics:
 
     @staticmethod
     def _count_stream(record: RequestRecord, model: str) -> None:
-        first = record.first_token_seconds
+        usual, first = _of_streams(record.dialect, model, record.end), record.first_token_seconds
         if first is not None:
-            FIRST_TOKEN.observe(first, model)
-        open_seconds = 0.0 if first is None else record.seconds - first
-        STREAM_DURATION.observe(open_seconds, record.dialect, record.end.replace(" ", "_"))
+            usual.first_token.observe(first)
+        usual.duration.observe(0.0 if first is None else record.seconds - first)
         if (between := record.seconds_between_tokens) is not None:
-            BETWEEN_TOKENS.observe(between, model)
+            usual.between_tokens.observe(between)
 
     def _count_failure(self, record: RequestRecord) -> None:
         if record.end == "client left":

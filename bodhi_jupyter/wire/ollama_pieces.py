@@ -41,14 +41,15 @@ def chat_piece(chunk: Mapping[str, Any]) -> Piece:
     delta = as_object(choice.get("delta"), "delta")
     thinking = delta.get("reasoning_content")
     # Ollama has no place of its own for a refusal, which comes where the content would.
-    content, refusal = (text_or_empty(delta.get(name), name) for name in ("content", "refusal"))
+    content = text_or_empty(delta.get("content"), "content")
+    refusal = "" if content else text_or_empty(delta.get("refusal"), "refusal")
     return Piece(
         content or refusal,
         text_or_empty(delta.get("reasoning") if thinking is None else thinking, "reasoning"),
         as_array(delta.get("tool_calls"), "tool_calls"),
         _tokens(choice.get("logprobs")),
         _finish(choice),
-        is_refusal=bool(refusal) and not content,
+        is_refusal=bool(refusal),
     )
 
 
