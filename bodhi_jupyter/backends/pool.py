@@ -93,7 +93,7 @@ class LocalPool:
         try:
             yield Lease(engine.address, alias.name)
         except (BackendFailed, BackendUnavailable) as error:
-            if await _has_died(engine, error):
+            if await _has_died(resident, error):
                 why = f"The model {alias.name!r} was stopped." if resident.is_stopped else engine.why_it_died()
                 raise _meaning_of(error)(why) from None
             raise
@@ -247,10 +247,14 @@ def _meaning_of(error: BackendFailed | BackendUnavailable) -> type[BackendError]
     return EngineGone if isinstance(error, BackendUnreachable) else type(error)
 
 
-async def _has_died(engine: Engine, error: BackendError) -> bool:
-    """Whether the engine is gone: where a connection broke, that comes a moment before its end is noticed."""
+async def _has_died(resident: Resident, error: BackendError) -> bool:
+    """Whether the engine is gone: where a connection broke, that comes a moment before its end is noticed.
+
+    By then nobody is given this engine any more: whoever asks again has another.
+    """
     if isinstance(error, BackendDied | BackendUnreachable):
         with suppress(TimeoutError):
             async with asyncio.timeout(NOTICE_SECONDS):
-                await engine.exited.wait()
-    return engine.exited.is_set()
+                await resident.gone.wait()
+    assert resident.engine is not None
+    return resident.engine.exited.is_set()

@@ -113,6 +113,19 @@ def test_only_where_a_connection_broke_is_an_end_waited_for(raised: type[Backend
     run(scenario)
 
 
+def test_whoever_hears_that_an_engine_is_gone_is_not_given_it_again() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        with pytest.raises(EngineGone):
+            async with pool.lease(A):
+                factory.engines["a"].exited.set()
+                raise BackendUnreachable("refused in the same turn of the event loop")
+        async with pool.lease(A):
+            pass
+        assert factory.started == ["a", "a"]
+
+    run(scenario)
+
+
 def test_deaths_under_a_keep_alive_of_zero_are_a_loop_too() -> None:
     async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
         brief = alias("brief", keep_alive=0.0)

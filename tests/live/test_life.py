@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import sys
+from typing import Any
 
 import psutil
 import pytest
@@ -31,6 +34,16 @@ def is_there(process: psutil.Process) -> bool:
         return False
 
 
+def listening(process: psutil.Process) -> list[Any]:
+    """The addresses at which it takes connections."""
+    return [link.laddr for link in process.net_connections("inet") if link.status == psutil.CONN_LISTEN]
+
+
+def refuses(address: Any) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(tuple(address)) == errno.ECONNREFUSED
+
+
 def test_the_engine_starts_with_the_first_request(start_server):
     server = start_server()
 
@@ -49,9 +62,7 @@ def test_the_engines_key_is_in_no_command_line_and_no_environment(start_server):
 def test_engines_listen_on_the_loopback_alone(start_server):
     (engine,) = with_engine(start_server())
 
-    listening = [link.laddr.ip for link in engine.net_connections("inet") if link.status == psutil.CONN_LISTEN]
-
-    assert listening == ["127.0.0.1"]
+    assert [address.ip for address in listening(engine)] == ["127.0.0.1"]
 
 
 @posix
@@ -83,10 +94,12 @@ def test_a_terminated_server_ends_cleanly_and_leaves_no_engine(start_server):
 def test_a_killed_engine_is_replaced_for_the_next_request(start_server):
     server = start_server()
     (engine,) = with_engine(server)
+    (address,) = listening(engine)
 
     engine.kill()
 
-    eventually(lambda: gone([engine]), "the engine's end")
+    # The system still accepts connections for a process that ends, and then breaks them: that is no next request.
+    eventually(lambda: gone([engine]) and refuses(address), "the engine's end")
     answer = server.chat()
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"]
