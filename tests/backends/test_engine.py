@@ -235,22 +235,35 @@ def test_only_a_stream_can_be_stopped_by_leaving(engine, tiny_model: Path, strea
         lines = (await client.get("/metrics")).text.splitlines()
         return int(next(line for line in lines if line.startswith("llamacpp:tokens_predicted_total")).split()[1])
 
-    async def main() -> None:
+    async def both_are_answered(client: httpx.AsyncClient, other: asyncio.Task[None]) -> bool:
+        while not other.done():
+            if sum(slot["is_processing"] for slot in (await client.get("/slots")).json()) == 2:
+                return True
+        return False
+
+    async def attempt() -> bool:
+        """Whether the two were seen at once: on a busy machine the first may be over by then."""
         spec = EngineSpec("tiny", tiny_model, ContextParams(n_parallel=2))
+        begun.clear()
         async with asyncio.timeout(60), engine(spec) as (_, client):
             other = asyncio.create_task(ask(client, streamed, stream=True))
             await begun.wait()
             leaving = asyncio.create_task(ask(client, left, stream=stream))
-            while sum(slot["is_processing"] for slot in (await client.get("/slots")).json()) < 2:
-                await asyncio.sleep(0.001)
+            seen = await both_are_answered(client, other)
             leaving.cancel()
             await asyncio.wait([leaving])
-            assert leaving.cancelled()
             await other
+            if not seen:
+                return False
+            assert leaving.cancelled()
             if stream:
                 assert streamed < await predicted(client) < streamed + left
             else:
                 assert await predicted(client) == streamed + left
+            return True
+
+    async def main() -> None:
+        assert await attempt() or await attempt() or await attempt()
 
     asyncio.run(main())
 
