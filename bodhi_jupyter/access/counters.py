@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from limits.storage import MemoryStorage
 
 from .limits import NOTHING_YET, Count
-from .windows import key_of, seconds_left
+from .windows import key_of
 
 if TYPE_CHECKING:
     from .limit_settings import Limit
@@ -30,12 +31,36 @@ class _AlwaysComing(threading.Timer):
         return True
 
 
+class _Window:
+    """What the storage said of one limit when it was last counted there: nobody else counts in it.
+
+    Attributes:
+        key: what the limit is called in the storage.
+        seconds: how long each window lasts.
+        used: what was counted in it.
+        end: when it ends, in seconds since the epoch.
+    """
+
+    __slots__ = ("end", "key", "seconds", "used")
+
+    def __init__(self, limit: Limit) -> None:
+        self.key = key_of(limit)
+        self.seconds = limit.seconds
+        self.used = 0
+        self.end = 0.0
+
+    def seconds_left(self) -> float:
+        """By the clock, which may be set; below 0 where it has ended."""
+        return min(self.end - time.time(), self.seconds)
+
+
 class MemoryCounters:
     """All in memory, gone with the server. Nobody has to wait for anything here."""
 
     def __init__(self) -> None:
         self._storage = MemoryStorage()
         self._storage.timer = _AlwaysComing(0, lambda: None)
+        self._windows: dict[Limit, _Window] = {}
         self._places: defaultdict[Limit, set[str]] = defaultdict(set)
 
     async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
@@ -60,26 +85,28 @@ class MemoryCounters:
 
     def read(self, limit: Limit) -> Count:
         """What was used so far."""
-        key = key_of(limit)
-        used = self._storage.get(key)
-        return (used, seconds_left(self._storage.get_expiry(key), limit)) if used else NOTHING_YET
+        window = self._window(limit)
+        seconds = window.seconds_left()
+        return (window.used, seconds) if seconds > 0 and window.used else NOTHING_YET
 
     def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""
-        key = key_of(limit)
-        used = self._storage.incr(key, limit.seconds)
-        return used, seconds_left(self._storage.get_expiry(key), limit)
+        window = self._window(limit)
+        self._add(window, 1)
+        return window.used, window.seconds_left()
 
     def charge(self, limit: Limit, amount: int) -> None:
         """Count `amount` more."""
-        self._storage.incr(key_of(limit), limit.seconds, amount)
+        self._add(self._window(limit), amount)
 
     def take_back(self, limit: Limit) -> None:
         """Count one less."""
-        key = key_of(limit)
-        if self._storage.incr(key, limit.seconds, -1) < 0:
+        window = self._window(limit)
+        self._add(window, -1)
+        if window.used < 0:
             # The window ended meanwhile, and the next one does not owe a request.
-            self._storage.clear(key)
+            self._storage.clear(window.key)
+            window.used = 0
 
     def take_place(self, limit: Limit, place: str) -> bool:
         """Whether `place` could be taken, as one of `limit.amount`."""
@@ -109,3 +136,12 @@ class MemoryCounters:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _window(self, limit: Limit) -> _Window:
+        window = self._windows.get(limit)
+        return self._windows.setdefault(limit, _Window(limit)) if window is None else window
+
+    def _add(self, window: _Window, amount: int) -> None:
+        window.used = used = self._storage.incr(window.key, window.seconds, amount)
+        if used == amount:  # it begins
+            window.end = self._storage.get_expiry(window.key)

@@ -169,16 +169,15 @@ class Limits:
         await self._counters.close()
 
     def _tell_tokens(self, reservation: Reservation, counts: Sequence[Count]) -> None:
-        standings = list(map(_standing, reservation.limits.tokens, counts))
-        nearest = _nearest(standings)
-        reservation.tell(_TOKENS, nearest)
+        limits = reservation.limits.tokens
+        reservation.tell(_TOKENS, nearest := _nearest(limits, counts))
         if nearest[0] <= 0:
-            _, reset, limit = max((standing for standing in standings if standing[0] <= 0), key=itemgetter(1))
+            known = zip(limits, counts, strict=True)
+            reset, limit = max(((reset, one) for one, (used, reset) in known if used >= one.amount), key=itemgetter(0))
             self._refuse(TokensSpent, limit, reset, reservation)
 
     def _tell_requests(self, reservation: Reservation, counts: Sequence[Count]) -> None:
-        nearest = _nearest(list(map(_standing, reservation.limits.requests, counts)))
-        reservation.tell(_REQUESTS, nearest)
+        reservation.tell(_REQUESTS, nearest := _nearest(reservation.limits.requests, counts))
         left, reset, limit = nearest
         if left < 0:
             self._refuse(RateLimited, limit, reset, reservation)
@@ -209,11 +208,13 @@ def _by_kind(limits: Iterable[Limit]) -> LimitsByKind:
     return kinds
 
 
-def _standing(limit: Limit, count: Count) -> Standing:
-    used, reset = count
-    return limit.amount - used, reset, limit
-
-
-def _nearest(standings: list[Standing]) -> Standing:
-    """The one of which least is left."""
-    return standings[0] if len(standings) == 1 else min(standings, key=itemgetter(0))
+def _nearest(limits: Sequence[Limit], counts: Sequence[Count]) -> Standing:
+    """How the limit stands of which least is left; those behind one that refused were not counted."""
+    nearest: Standing | None = None
+    for place, (used, reset) in enumerate(counts):
+        limit = limits[place]
+        left = limit.amount - used
+        if nearest is None or left < nearest[0]:
+            nearest = left, reset, limit
+    assert nearest is not None
+    return nearest

@@ -160,7 +160,7 @@ class TestTokens:
             await settled(servers, *in_flight, tokens=10)
             _, refused = await many(servers)
             assert len(refused) == MANY
-            limit = Limit("tokens_per_minute", "user", "ann", 100)
+            limit = Limit("tokens_per_minute", "user", "ann", 10)
             ((used, _),), *_ = await servers[0]._counters.admit(LimitsByKind([], [], tokens=[limit]), "")
             assert used == 50
 
