@@ -43,11 +43,13 @@ class CallRule:
         schemas: what the arguments have to fit, by the functions' names; None where any JSON object will do.
         is_due: whether one of them has to be called.
         field: of the request, where that is said.
+        is_parallel: whether there may be several calls.
     """
 
     schemas: Mapping[str, Mapping[str, Any] | None]
     is_due: bool = False
     field: str = "tool_choice"
+    is_parallel: bool = True
 
     def check(self, calls: Sequence[Call], whose: str) -> None:
         """Refuse calls that nobody allowed, and an answer without the one that is due.
@@ -60,6 +62,11 @@ class CallRule:
             raise BackendFailed(
                 f"{whose} has no tool call, which '{self.field}' requires.",
                 code="missing_tool_call",
+            )
+        if len(calls) > 1 and not self.is_parallel:
+            raise BackendFailed(
+                f"{whose} has {len(calls)} tool calls, where 'parallel_tool_calls' allows one.",
+                code="unexpected_tool_call",
             )
         for call in calls:
             self._check_one(call, whose)

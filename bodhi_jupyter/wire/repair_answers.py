@@ -274,15 +274,17 @@ def _call_rule(request: ChatRequest) -> CallRule | None:
     if request.functions is not None:
         return _function_rule(request.functions, request.function_call)
     definitions = [tool.function for tool in request.tools or () if isinstance(tool, FunctionTool)]
+    is_due, chosen = request.tool_choice == "required", None
     match request.tool_choice:
         case "none":
             return CallRule({})
         case NamedChoice(function=function):
-            return CallRule(_schemas(definitions, {function.name}), is_due=True)
+            is_due, chosen = True, {function.name}
         case AllowedChoice(allowed_tools=allowed):
-            names = {tool.function.name for tool in allowed.tools}
-            return CallRule(_schemas(definitions, names), is_due=allowed.mode == "required")
-    return CallRule(_schemas(definitions), is_due=request.tool_choice == "required") if definitions else None
+            is_due, chosen = allowed.mode == "required", {tool.function.name for tool in allowed.tools}
+        case _ if not definitions:
+            return None
+    return CallRule(_schemas(definitions, chosen), is_due, is_parallel=request.parallel_tool_calls is not False)
 
 
 def _function_rule(definitions: Sequence[FunctionDefinition], choice: str | FunctionName | None) -> CallRule:

@@ -195,7 +195,8 @@ def _call_rule(request: ResponsesRequest) -> CallRule | None:
         for tool in tools
         if not chosen or tool.name in chosen
     }
-    return CallRule(schemas, is_due=mode == "required" or isinstance(choice, NamedFunction))
+    is_due = mode == "required" or isinstance(choice, NamedFunction)
+    return CallRule(schemas, is_due, is_parallel=request.parallel_tool_calls is not False)
 
 
 def _text_rule(request: ResponsesRequest) -> TextRule | None:

@@ -68,6 +68,9 @@ CHATS: dict[str, tuple[dict[str, Any], Said, str, str | None]] = {
     "due, and made": ({"tools": TOOLS, "tool_choice": "required"}, ROME, "tool_calls", None),
     "due, and made, and stopped": ({"tools": TOOLS, "tool_choice": "required"}, ROME, "stop", None),
     "due, and twice": ({"tools": TOOLS, "tool_choice": "required"}, ROME * 2, "tool_calls", None),
+    "twice, where one": ({"tools": TOOLS, "parallel_tool_calls": False}, ROME * 2, "stop", "unexpected_tool_call"),
+    "one, where one": ({"tools": TOOLS, "parallel_tool_calls": False}, ROME, "tool_calls", None),
+    "twice, where several": ({"tools": TOOLS, "parallel_tool_calls": True}, ROME * 2, "tool_calls", None),
     "not due": ({"tools": TOOLS, "tool_choice": "auto"}, "Hi", "stop", None),
     "not said": ({"tools": TOOLS}, "Hi", "stop", None),
     "a named one": ({"tools": TOOLS, "tool_choice": named("weather")}, "Hi", "stop", "missing_tool_call"),
@@ -263,6 +266,8 @@ CHOICES: dict[str, tuple[dict[str, Any], Said, str | None]] = {
     "not due": ({"tools": FLAT}, "Hi", None),
     "a named one": ({"tools": FLAT, "tool_choice": {"type": "function", "name": "time"}}, "Hi", "missing_tool_call"),
     "another": ({"tools": FLAT, "tool_choice": {"type": "function", "name": "time"}}, ROME, "unexpected_tool_call"),
+    "twice, where one": ({"tools": FLAT, "parallel_tool_calls": False}, ROME * 2, "unexpected_tool_call"),
+    "one, where one": ({"tools": FLAT, "parallel_tool_calls": False}, ROME, None),
     "some due": (
         {
             "tools": FLAT,
