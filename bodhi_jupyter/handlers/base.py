@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from jupyter_server.auth.authorizer import Authorizer
-from jupyter_server.auth.decorator import allow_unauthenticated, authorized
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
@@ -40,6 +40,7 @@ from .foreign_errors import defect, error_for
 from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 from .once import OnceForAll
+from .other_origins import OtherOrigins
 from .own_line import OwnLine, is_heard
 from .streams import StreamedAnswers
 
@@ -49,12 +50,7 @@ MAX_DRAINED_BYTES = 16 * 2**20
 
 Method = Callable[..., Awaitable[None] | None]
 
-_ALLOWED_HEADERS = "Access-Control-Allow-Headers"
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
-
-_HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)
-#: That a page may send in any case.
-_JUPYTERS_HEADERS = "accept, content-type, authorization, x-xsrftoken"
 
 
 def for_one_verb(method: Method) -> Method:
@@ -67,7 +63,7 @@ def for_one_verb(method: Method) -> Method:
 
 
 @web.stream_request_body
-class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin, APIHandler):
+class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, ExtensionHandlerMixin, APIHandler):
     """Base of every route.
 
     The body is collected here and not by Tornado, so that one that is too large is refused before it is in
@@ -310,14 +306,6 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, ExtensionHandlerMixin
             super().update_api_activity()
         except web.HTTPError:
             pass
-
-    @allow_unauthenticated
-    def options(self, *args: str, **kwargs: str) -> None:
-        """Jupyter's; the headers of the SDKs for JavaScript may be sent, too, from an origin that is allowed."""
-        super().options(*args, **kwargs)
-        asked = self.request.headers.get("Access-Control-Request-Headers", "")
-        if _HEADER_NAMES.fullmatch(asked) and _ALLOWED_HEADERS not in self.settings.get("headers", {}):
-            self.set_header(_ALLOWED_HEADERS, f"{_JUPYTERS_HEADERS}, {asked}")
 
     def compute_etag(self) -> None:
         """No entity tags: hashing an answer that is never asked for twice is wasted."""

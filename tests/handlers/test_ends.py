@@ -232,6 +232,16 @@ class TestOtherOrigins:
         assert response.status_code == 400
         assert response.headers["access-control-allow-origin"] == "https://tool.example"
 
+    async def test_headers_that_sdks_look_for_can_be_read_by_the_page(self, client, fake) -> None:
+        fake.behave(behave.stream(behave.chat_events()))
+        chat = {"model": "fake-model", "messages": [{"role": "user", "content": "Hi"}]}
+        for body in (chat, {**chat, "stream": True}, {}):
+            response = await client.post(PATH, json=body, headers={"Origin": "https://tool.example"})
+            readable = response.headers["access-control-expose-headers"].split(", ")
+            assert {"x-request-id", "retry-after", "x-ratelimit-remaining-tokens"} <= set(readable)
+        response = await client.post(PATH, json=chat)
+        assert "access-control-expose-headers" not in response.headers
+
 
 class TestKeepAlive:
     @pytest.fixture
