@@ -50,6 +50,12 @@ def test_a_negative_limit_that_would_refuse_every_request_is_refused_itself(name
         BodhiExtension(**{name: -1})
 
 
+@pytest.mark.parametrize("name", ["read_timeout", "load_timeout", "queue_timeout"])
+def test_no_time_at_all_is_refused_where_everything_would_fail(name: str) -> None:
+    with pytest.raises(TraitError, match=name):
+        BodhiExtension(**{name: 0})
+
+
 def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BODHI_BACKEND_URL", "http://gpu:8080")
     monkeypatch.setenv("BODHI_BACKEND_API_KEY", "secret")
