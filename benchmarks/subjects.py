@@ -21,6 +21,8 @@ from typing import Any
 
 _PATIENCE = 90.0
 _ROOT = Path(__file__).parents[1]
+#: Those of a server for many, which no measurement reaches.
+_LIMITS = {"user": {"requests_per_minute": 10**9, "tokens_per_day": 10**12}, "alias": {"*": {"streams": 10**6}}}
 _OPENAI, _OLLAMA = "/v1/chat/completions", "/api/chat"
 
 
@@ -156,8 +158,9 @@ def jupyter(
 def gateway(
     folder: Path, upstream_port: int, name: str, *, silent: bool = False, **traits: Any
 ) -> Iterator[tuple[Subject, Subject]]:
-    """Ours: with the Jupyter token, and with a scoped key."""
-    config = {"BodhiExtension": {"backend_url": f"http://127.0.0.1:{upstream_port}", "max_requests": 4000, **traits}}
+    """Ours: with the Jupyter token, and with a scoped key; everything is on, limits that nobody reaches among it."""
+    own = {"backend_url": f"http://127.0.0.1:{upstream_port}", "max_requests": 4000, "limits": _LIMITS}
+    config = {"BodhiExtension": {**own, **traits}}
     extensions = {"bodhi_jupyter": True, **({"benchmarks.peers": True} if silent else {})}
     env = {"BENCHMARK_SILENT": "1"} if silent else {}
     with jupyter(folder, extensions, config, upstream_port, **env) as (port, pid, token):

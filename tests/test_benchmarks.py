@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -93,6 +94,20 @@ def test_the_server_that_keeps_nothing_counts_nothing(bench, tmp_path, silent) -
         bench.load.run("requests", ours, ours.request(stream=False, chunks=1), concurrency=1, seconds=0.1)
         counted = subjects.get(ours.port, "/metrics", ours.token)
     assert (b"bodhi_requests_total{" in counted) is not silent
+
+
+@pytest.mark.parametrize(("traits", "is_limited"), [({}, True), ({"limits": {}}, False)])
+def test_our_server_is_measured_with_limits(bench, tmp_path, traits, is_limited) -> None:
+    with subjects.gateway(tmp_path, bench.direct.port, "ours", **traits) as (_, ours):
+        request = Request(
+            f"http://127.0.0.1:{ours.port}{ours.path}",
+            ours.request(stream=False, chunks=1).partition(b"\r\n\r\n")[2],
+            {**ours.headers, "Content-Type": "application/json"},
+        )
+        with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
+            told = {name.lower() for name in answer.headers if name.lower().startswith("x-ratelimit-")}
+    kinds = ("limit", "remaining", "reset") if is_limited else ()
+    assert told == {f"x-ratelimit-{kind}-{what}" for kind in kinds for what in ("requests", "tokens")}
 
 
 def test_a_scenario_that_is_none_is_said(capsys, monkeypatch) -> None:
