@@ -43,7 +43,7 @@ _TRY_AGAIN_SECONDS = 5.0
 _HEALTH_SECONDS = 5.0
 
 
-class Answer:
+class BackendAnswer:
     """A backend's answer whose headers have arrived, its body still on the way."""
 
     def __init__(self, incoming: Incoming, backend: str) -> None:
@@ -113,7 +113,7 @@ class Answer:
         return bytes(body)
 
 
-class _ReadAnswer(Answer):
+class _ReadAnswer(BackendAnswer):
     """An answer whose body was read."""
 
     def __init__(self, incoming: Incoming, backend: str, body: bytes) -> None:
@@ -167,7 +167,9 @@ class Upstream:
                     self._transports = made
         return self._transports
 
-    def post(self, address: Address, path: str, body: bytes, *, backend: str) -> AbstractAsyncContextManager[Answer]:
+    def post(
+        self, address: Address, path: str, body: bytes, *, backend: str
+    ) -> AbstractAsyncContextManager[BackendAnswer]:
         """Post JSON and give the answer; leaving the context closes the connection unless all was read.
 
         A server that still loads its model is waited for.
@@ -187,7 +189,7 @@ class Upstream:
 
     def get(
         self, address: Address, path: str, *, backend: str, timeout: float | None = None
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> AbstractAsyncContextManager[BackendAnswer]:
         """Get a document; `timeout` in seconds replaces the read timeout.
 
         Raises, on entering:
@@ -265,7 +267,7 @@ class Upstream:
             await transports.close()
 
 
-class _Exchange(AbstractAsyncContextManager[Answer]):
+class _Exchange(AbstractAsyncContextManager[BackendAnswer]):
     """A request, and its answer for as long as the context is open."""
 
     def __init__(self, upstream: Upstream, address: Address, request: Request, backend: str) -> None:
@@ -274,20 +276,20 @@ class _Exchange(AbstractAsyncContextManager[Answer]):
         self._request = request
         self._backend = backend
 
-    async def __aenter__(self) -> Answer:
+    async def __aenter__(self) -> BackendAnswer:
         self._incoming = await self._upstream.send(self._request, self._backend)
         if self._incoming.status == 503:
             return await self._not_ready()
-        return Answer(self._incoming, self._backend)
+        return BackendAnswer(self._incoming, self._backend)
 
-    async def _not_ready(self) -> Answer:
+    async def _not_ready(self) -> BackendAnswer:
         """The answer, unless it is that the server loads its model.
 
         Raises:
             StillLoading: it is.
         """
         try:
-            body = await Answer(self._incoming, self._backend).read()
+            body = await BackendAnswer(self._incoming, self._backend).read()
         finally:
             await self._incoming.close()
         if is_loading(body):
@@ -303,14 +305,14 @@ class _Exchange(AbstractAsyncContextManager[Answer]):
 class _PatientExchange(_Exchange):
     """The same, where a server that still loads its model is waited for."""
 
-    async def _not_ready(self) -> Answer:
+    async def _not_ready(self) -> BackendAnswer:
         try:
             return await super()._not_ready()
         except StillLoading:
             pass  # outside of this, or what comes of the wait would name it as its cause
         return await self._upstream.once_loaded(self._again)
 
-    async def _again(self) -> Answer:
+    async def _again(self) -> BackendAnswer:
         """Send the request again, but not while ``/health`` says that it would be in vain: it may be large."""
         try:
             async with self._upstream.get(self._address, "/health", backend=self._backend, timeout=_HEALTH_SECONDS):
@@ -320,7 +322,9 @@ class _PatientExchange(_Exchange):
         except BackendError:
             pass  # what the request itself meets is the news
         self._incoming = await self._upstream.send(self._request, self._backend)
-        return await super()._not_ready() if self._incoming.status == 503 else Answer(self._incoming, self._backend)
+        if self._incoming.status == 503:
+            return await super()._not_ready()
+        return BackendAnswer(self._incoming, self._backend)
 
 
 @cache
