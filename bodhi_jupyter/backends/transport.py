@@ -81,7 +81,7 @@ class BackendAnswer:
             async for chunk in self._incoming:
                 yield chunk
         except _http_failures() as error:
-            raise _translate(error, self._backend, answering=True) from None
+            raise _failure_of_answer(error, self._backend) from None
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end.
@@ -95,7 +95,7 @@ class BackendAnswer:
         try:
             await self._incoming.hand_over(take)
         except _http_failures() as error:
-            raise _translate(error, self._backend, answering=True) from None
+            raise _failure_of_answer(error, self._backend) from None
 
     async def read(self) -> bytes:
         """The whole body, up to 16 MiB.
@@ -215,7 +215,7 @@ class Upstream:
         try:
             return await transports.send(request)
         except _http_failures() as error:
-            first = _translate(error, backend, answering=False)
+            first = _failure_of_request(error, backend)
             if not _was_kept_too_long(error):
                 raise first from None
         if self._closing.is_set():
@@ -223,7 +223,7 @@ class Upstream:
         try:
             return await transports.send(request, afresh=True)
         except _http_failures() as error:
-            second = _translate(error, backend, answering=False)
+            second = _failure_of_request(error, backend)
         # Nobody there any more: what ended the first attempt is then the news.
         raise first if isinstance(second, BackendUnavailable) else second
 
@@ -349,8 +349,27 @@ def _was_disconnected(error: Exception) -> bool:
     return isinstance(error, Disconnected) or was_disconnected(error)
 
 
-def _translate(error: Exception, backend: str, *, answering: bool) -> BackendError:
-    """Our error for the client library's; its text may hold a URL and is dropped."""
+def _failure_of_request(error: Exception, backend: str) -> BackendError:
+    """Our error where no answer began, for the client library's: its text may hold a URL and is dropped."""
+    import httpx
+
+    if (failure := _end_or_silence(error, backend)) is not None:
+        return failure
+    if _was_disconnected(error):
+        return BackendDied(f"The backend {backend!r} closed the connection without an answer.")
+    if isinstance(error, httpx.ConnectError | httpx.TimeoutException | OSError):
+        return BackendUnreachable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
+    return BackendFailed(f"The backend {backend!r} did not answer as an HTTP server.")
+
+
+def _failure_of_answer(error: Exception, backend: str) -> BackendError:
+    """The same where an answer had begun."""
+    died = BackendDied(f"The backend {backend!r} closed the connection in the middle of its answer.")
+    return _end_or_silence(error, backend) or died
+
+
+def _end_or_silence(error: Exception, backend: str) -> BackendError | None:
+    """What may happen before an answer as well as in it: we stop, or the backend is silent for too long."""
     import aiohttp
     import httpx
 
@@ -361,10 +380,4 @@ def _translate(error: Exception, backend: str, *, answering: bool) -> BackendErr
     cause: Any = error.__cause__ or error
     if isinstance(error, httpx.ReadTimeout) or isinstance(cause, aiohttp.SocketTimeoutError):
         return BackendTimeout(f"The backend {backend!r} was silent for longer than the read timeout.")
-    if answering:
-        return BackendDied(f"The backend {backend!r} closed the connection in the middle of its answer.")
-    if _was_disconnected(error):
-        return BackendDied(f"The backend {backend!r} closed the connection without an answer.")
-    if isinstance(error, httpx.ConnectError | httpx.TimeoutException | OSError):
-        return BackendUnreachable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
-    return BackendFailed(f"The backend {backend!r} did not answer as an HTTP server.")
+    return None
