@@ -66,7 +66,7 @@ def _format(value: Any) -> str | dict[str, Any] | None:
         return None
     if isinstance(value, dict):
         try:
-            check_schema(value, strict=False)
+            check_schema(value)
         except UnfitSchema as error:
             raise fault("", f"invalid format: {error}", code=error.code) from None
         return value

@@ -16,7 +16,7 @@ from typing import Any
 import pydantic_core
 
 from .errors import BackendFailed
-from .schema import CACHED, MAX_CACHED, UnfitSchema, check_schema, is_pointer, subschemas, target_of
+from .schema import CACHED, MAX_CACHED, UnfitSchema, check_strict_schema, is_pointer, subschemas, target_of
 
 #: What the check of one answer may cost; a step is a keyword held against a value: 2 to 5 microseconds (measured).
 MOST_STEPS = 100_000
@@ -74,7 +74,7 @@ def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, place: str)
 def strictly(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The schema, where it can be held against answers as one that is ``strict``; else None."""
     try:
-        check_schema(schema or {}, strict=True)
+        check_strict_schema(schema or {})
     except UnfitSchema:
         return None
     return schema or {}
