@@ -27,7 +27,7 @@ class RequestRecord:
         person: who it counts for, where limits are kept.
         kernel: the kernel whose key was sent.
         notebook: what that kernel runs for: a path below the server's root.
-        client: the family of the caller's library, one of a fixed set.
+        client: the name of the caller's library, one of a fixed set.
         client_version: the library's version, digits and dots.
         model: the name that the caller used.
         alias: the name of the alias that it means.
