@@ -13,7 +13,7 @@ from ..backends.transport import BackendAnswer
 from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, GatewayError
-from ..wire.guard import Guard, token_counts
+from ..wire.guard import Guard, StreamFilter, token_counts
 from ..wire.reading import ChatReader
 from ..wire.refusals import refuses_stream_options
 from ..wire.sse import is_done, iter_events
@@ -146,8 +146,8 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
     await handler.finish_stream(last)
 
 
-async def pass_events(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:
-    """The same without the terminal event: whether the stream ended well is still to be asked of the guard.
+async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFilter) -> None:
+    """The same without the terminal event: whether the stream ended well is still to be asked.
 
     Raises:
         GatewayError: the stream broke.
@@ -160,7 +160,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: Guard) -
                 break
 
 
-def passing(handler: GatewayHandler, guard: Guard) -> Take:
+def passing(handler: GatewayHandler, guard: StreamFilter) -> Take:
     """Passes plain events on in the turn of the event loop in which they are read; all else goes the longer way.
 
     That is where a stream begins, ends and fails, and where the client does not read.
