@@ -106,7 +106,11 @@ class Usage(AnswerModel):
 
 
 class Failure(AnswerModel):
-    """A request that failed, and what to do; `time` is in seconds since 1970."""
+    """A request that failed, and what to do; `time` is in seconds since 1970.
+
+    `user` is who asked, a Jupyter user or as `kernel:<id>` the holder of a key; in the usage it is the person that the
+    request counts for.
+    """
 
     time: float
     request_id: str
