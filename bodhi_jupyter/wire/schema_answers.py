@@ -48,7 +48,7 @@ def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, place: str)
     """Refuse an answer that does not fit its schema.
 
     Args:
-        schema: has passed `check_schema`.
+        schema: has passed `check_strict_schema`.
         text: the whole answer.
         whose: the answer in words, which begin the message.
         place: where the schema stands, in words.
@@ -81,7 +81,7 @@ def strictly(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def conforms(schema: Mapping[str, Any], text: str) -> bool:
-    """Whether the text is JSON that fits the schema, which has passed `check_schema`.
+    """Whether the text is JSON that fits the schema, which has passed `check_strict_schema`.
 
     Patterns are left to the grammar: Python's regular expressions can be made to run for ever. Formats are notes, as
     the JSON Schema specification has them. Nothing is fetched.
