@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ...backends.residency import ModelState
+from ...backends.pool_types import ModelState
 from ...catalog.alias import Alias, LocalTarget
 from ...wire.errors import GatewayError
 from ...wire.ollama import OllamaModelRequest, parse_ollama
