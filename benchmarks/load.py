@@ -83,7 +83,6 @@ class Client(asyncio.BufferedProtocol):
         self._seen += len(data)
         self.marks += data.count(_MARK)
         if self._seen == self._length or (self._length < 0 and data.endswith(b"0\r\n\r\n")):
-            self.ended = True
             self._done(self)
 
     def _note_gap(self, seconds: float) -> None:

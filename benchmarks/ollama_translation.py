@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bodhi_jupyter.handlers.ollama.base import timestamp
-from bodhi_jupyter.wire.guard import Guard, StreamGuard
+from bodhi_jupyter.wire.guard import StreamFilter, StreamGuard
 from bodhi_jupyter.wire.ollama_pieces import chat_piece
 from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, OllamaGuard, Timestamps
 
@@ -40,17 +40,17 @@ def reordered(event: bytes) -> bytes:
     return f"data: {json.dumps(dict(pairs), separators=(',', ':'))}\n\n".encode()
 
 
-def openai_guard() -> Guard:
+def openai_guard() -> StreamFilter:
     """What a chat of OpenAI's passes through."""
     return StreamGuard("b")
 
 
-def ollama_guard() -> Guard:
+def ollama_guard() -> StreamFilter:
     """What a chat of Ollama's is translated by."""
     return OllamaGuard("b", "m", chat_piece, ChatEnvelope(), Timestamps(time.perf_counter, timestamp, 0.0))
 
 
-def microseconds(make: Callable[[], Guard], read: bytes, *, rounds: int, count: int) -> float:
+def microseconds(make: Callable[[], StreamFilter], read: bytes, *, rounds: int, count: int) -> float:
     """CPU time of one event in `read`."""
     best = float("inf")
     for _ in range(rounds):

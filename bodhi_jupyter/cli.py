@@ -20,7 +20,7 @@ from .running import RunningServer, Unreachable, running_servers
 
 
 class ServerCommand(JupyterApp):
-    """What the two commands share: the servers to ask, and the server's own configuration files."""
+    """What commands share that have to do with running servers: which these are, and their own configuration files."""
 
     port = Integer(0, help="The port of the server to ask, where several run.").tag(config=True)
     aliases = {"port": "ServerCommand.port"}  # noqa: RUF012 - traitlets reads a plain dict

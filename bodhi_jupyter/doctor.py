@@ -20,7 +20,7 @@ from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
 from .models.box import GUIDE
 from .running import RunningServer, Unreachable
-from .wire.provider_variables import FAMILIES
+from .wire.provider_variables import PROVIDERS
 
 #: A question to the default model may have to wait until it is loaded.
 ANSWER_SECONDS = 120.0
@@ -208,13 +208,13 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
     ours = [server.url for server in servers]
     if setup.kernel_url:
         ours.append(setup.kernel_url.rstrip("/"))
-    for family in FAMILIES:
-        found = family.set_by_user(os.environ, *ours)
+    for provider in PROVIDERS:
+        found = provider.set_by_user(os.environ, *ours)
         if found:
             yield Finding(
                 Verdict.NOTE,
                 f"{' and '.join(found)} set in this terminal: notebooks of a server started from here keep your own "
-                f"{family.name} settings, and do not reach us by themselves.",
+                f"{provider.name} settings, and do not reach us by themselves.",
                 f"unset {' '.join(found)}    to be answered by us, or set c.BodhiExtension.kernel_env = 'always'",
             )
 

@@ -65,7 +65,7 @@ class RunningServer:
         """Where it listens; None for a Unix socket."""
         return None if self.socket else urlsplit(self.url).port
 
-    def ask(self, method: str, path: str, document: object = None, seconds: float = QUESTION_SECONDS) -> Answer:
+    def ask(self, method: str, path: str, document: object = None, seconds: float = QUESTION_SECONDS) -> ServerAnswer:
         """Send a request with the server's token.
 
         Raises:
@@ -88,7 +88,7 @@ class RunningServer:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """What a server said."""
 
     status: int
@@ -139,14 +139,14 @@ class _SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, seconds: float) -> Answer:
+def _answer(opener: urllib.request.OpenerDirector, request: urllib.request.Request, seconds: float) -> ServerAnswer:
     """The answer, whatever its status."""
     try:
         with opener.open(request, timeout=seconds) as response:
-            return Answer(response.status, response.read())
+            return ServerAnswer(response.status, response.read())
     except urllib.error.HTTPError as error:
         with error:
-            return Answer(error.code, error.read())
+            return ServerAnswer(error.code, error.read())
 
 
 def _unreachable(error: OSError, seconds: float) -> Unreachable:

@@ -20,8 +20,8 @@ from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
 from .backends.pool import LocalPool
+from .backends.pool_types import Engine, PoolEvent, PoolLimits, Starter
 from .backends.remote import RemoteBackend
-from .backends.residency import Engine, PoolEvent, PoolLimits, Starter
 from .backends.supervisor import EngineProcess
 from .backends.transport import Upstream
 from .catalog.alias import LocalTarget, ModelSource

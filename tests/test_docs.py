@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
 from bodhi_jupyter.extension import BodhiExtension
-from bodhi_jupyter.wire.provider_variables import FAMILIES
+from bodhi_jupyter.wire.provider_variables import PROVIDERS
 from bodhi_jupyter.wire.usage import GROUPS
 
 ROOT = Path(__file__).parents[1]
@@ -48,8 +48,8 @@ def test_defaults_are_as_documented(name, monkeypatch):
 
 
 def test_the_readme_lists_what_kernels_are_given():
-    for family in FAMILIES:
-        assert f"`{family.url_variable}`, `{family.key_variable}`" in README
+    for provider in PROVIDERS:
+        assert f"`{provider.url_variable}`, `{provider.key_variable}`" in README
 
 
 def test_the_alias_in_the_documentation_is_one():

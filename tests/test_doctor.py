@@ -9,7 +9,7 @@ import pytest
 
 from bodhi_jupyter.doctor import Setup, Verdict, examine
 from bodhi_jupyter.running import RunningServer
-from bodhi_jupyter.wire.provider_variables import FAMILIES
+from bodhi_jupyter.wire.provider_variables import PROVIDERS
 
 SOURCE = "BODHI_BACKEND_URL"
 
@@ -68,20 +68,20 @@ def test_what_is_no_address_is_a_finding(url):
         (["http://10.0.0.5:8888"], "https://hub.example/user/ann", "https://hub.example/user/bob", False),
     ],
 )
-@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+@pytest.mark.parametrize("provider", PROVIDERS, ids=[provider.name for provider in PROVIDERS])
 def test_what_one_of_our_servers_exported_is_not_the_users(
-    monkeypatch, family, running, kernel_url, exported, is_ours
+    monkeypatch, provider, running, kernel_url, exported, is_ours
 ) -> None:
-    for each in FAMILIES:
+    for each in PROVIDERS:
         for name in each.set_by_user(os.environ):
             monkeypatch.delenv(name)
-    monkeypatch.setenv(family.url_variable, exported + family.url_path)
-    monkeypatch.setenv(family.key_variable, "bodhi-one")
+    monkeypatch.setenv(provider.url_variable, exported + provider.url_path)
+    monkeypatch.setenv(provider.key_variable, "bodhi-one")
     servers = [RunningServer(url, "", "/", "") for url in running]
     sections = examine(servers, Setup(True, {}, "", kernel_url), 0)
     (configuration,) = (section for section in islice(sections, 2) if section.title == "Configuration")
     notes = [finding.text for finding in configuration.findings if finding.verdict is Verdict.NOTE]
-    assert [family.name in note for note in notes] == ([] if is_ours else [True])
+    assert [provider.name in note for note in notes] == ([] if is_ours else [True])
 
 
 @pytest.mark.parametrize(

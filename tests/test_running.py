@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bodhi_jupyter.running import Answer, RunningServer, Unreachable
+from bodhi_jupyter.running import RunningServer, ServerAnswer, Unreachable
 from tests.fakes.llama import nobody_listening
 
 
@@ -95,9 +95,9 @@ def test_another_program_is_there(said):
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'"text"', b"\xff"])
 def test_what_is_no_object_is_empty(body):
-    assert Answer(502, body).document == {}
-    assert Answer(502, body).error == "it answered with status 502"
+    assert ServerAnswer(502, body).document == {}
+    assert ServerAnswer(502, body).error == "it answered with status 502"
 
 
 def test_an_error_says_its_message():
-    assert Answer(404, b'{"error": {"message": "no such model"}}').error == "no such model"
+    assert ServerAnswer(404, b'{"error": {"message": "no such model"}}').error == "no such model"

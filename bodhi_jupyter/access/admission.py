@@ -33,11 +33,6 @@ class AdmissionQueue:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
-    def inside(self) -> int:
-        """Requests that are being answered."""
-        return self._inside
-
-    @property
     def waiting(self) -> int:
         """Requests in the queue."""
         return len(self._waiting)

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from ..wire.address import connectable_host
-from ..wire.provider_variables import FAMILIES, Family
+from ..wire.provider_variables import PROVIDERS, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: ``auto``: families the user has not touched. ``always``: all, over what the user set. ``never``: none.
+#: ``auto``: providers the user has set nothing of. ``always``: all, over what the user set. ``never``: none.
 Mode = Literal["auto", "always", "never"]
 Shell = Literal["sh", "fish", "powershell", "cmd"]
 
 
 class KernelVariables(NamedTuple):
-    """What to add to an environment, and which families stay as the user set them."""
+    """What to add to an environment, and which providers stay as the user set them."""
 
     additions: dict[str, str]
-    left_alone: tuple[Family, ...]
+    left_alone: tuple[Provider, ...]
 
 
 def kernel_variables(
@@ -40,16 +40,18 @@ def kernel_variables(
         base_url: of the Jupyter server, without a trailing slash: ``http://127.0.0.1:8888/user/ann``.
         key: a scoped key.
         existing_env: the environment the kernel would get; not changed.
-        mode: which families may be set.
+        mode: of which providers they may be set.
         system_proxies: scheme to proxy URL, as the operating system's settings have them.
     """
     if mode == "never":
         return KernelVariables({}, ())
-    left_alone = tuple(family for family in FAMILIES if mode == "auto" and family.set_by_user(existing_env, base_url))
+    left_alone = tuple(
+        provider for provider in PROVIDERS if mode == "auto" and provider.set_by_user(existing_env, base_url)
+    )
     additions: dict[str, str] = {}
-    for family in FAMILIES:
-        if family not in left_alone:
-            additions |= family.variables(base_url, key) | family.overrides(existing_env, key)
+    for provider in PROVIDERS:
+        if provider not in left_alone:
+            additions |= provider.variables(base_url, key) | provider.overrides(existing_env, key)
     if additions:
         additions |= _proxy_variables(base_url, existing_env, system_proxies or {})
     return KernelVariables(additions, left_alone)

@@ -14,7 +14,7 @@ from urllib.request import getproxies
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from ..wire.provider_variables import Family
+from ..wire.provider_variables import Provider
 from .environment import Mode, has_proxy_variables, kernel_variables, without_secrets
 
 if TYPE_CHECKING:
@@ -78,21 +78,21 @@ class KernelAccess:
         has_own_proxies = has_proxy_variables(env) or has_proxy_variables(os.environ)
         system_proxies = {} if has_own_proxies else getproxies()
         additions, left_alone = kernel_variables(self.base_url, key, env, self.mode, system_proxies)
-        for family in left_alone:
-            self._tell_once(family, family.set_by_user(env, self.base_url))
+        for provider in left_alone:
+            self._tell_once(provider, provider.set_by_user(env, self.base_url))
         if not additions:
             self.keys.revoke(key)
             return None
         return Grant(key, additions)
 
-    def _tell_once(self, family: Family, names: Sequence[str]) -> None:
-        if family.name in self._told:
+    def _tell_once(self, provider: Provider, names: Sequence[str]) -> None:
+        if provider.name in self._told:
             return
-        self._told.add(family.name)
+        self._told.add(provider.name)
         self.log.info(
             "%s is set, so kernels keep their own %s settings; c.BodhiExtension.kernel_env = 'always' replaces them.",
             ", ".join(names),
-            family.name,
+            provider.name,
         )
 
 

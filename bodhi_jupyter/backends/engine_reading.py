@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..wire.errors import BackendError
-from .residency import Engine
+from .pool_types import Engine
 from .transport import Upstream
 
 #: Seconds that an engine has for its answer; one that is busy answers between two steps of its work.

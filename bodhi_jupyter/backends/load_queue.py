@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ..catalog.alias import Alias
 from ..wire.errors import GatewayError, ModelNotLoadable, again
 from .engine_failures import EngineFailures
-from .residency import PoolLimits, Resident, State, Waiter
+from .pool_types import PoolLimits, Resident, State, Waiter
 from .residents import Residents
 
 

@@ -29,7 +29,7 @@ from .base import Health, Lease
 from .context_sizes import enlarged
 from .engine_failures import EngineFailures
 from .load_queue import LoadQueue
-from .residency import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter, model_states
+from .pool_types import Engine, ModelState, PoolEvent, PoolLimits, Resident, Starter, State, Waiter, model_states
 from .residents import Residents
 
 #: How long after its connection broke an engine is given to be seen dead.

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..wire.errors import BackendUnavailable, GatewayError
 from .engine_failures import HEALTHY_SECONDS, EngineFailures
-from .residency import Engine, PoolEvent, Resident, Starter, State, Waiter
+from .pool_types import Engine, PoolEvent, Resident, Starter, State, Waiter
 
 _log = logging.getLogger(__name__)
 

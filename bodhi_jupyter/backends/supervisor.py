@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..wire.errors import ModelNotLoadable
 from .base import Address
-from .enginelog import EngineLog
+from .engine_log import EngineLog
 from .launch import child_environment
 
 if TYPE_CHECKING:

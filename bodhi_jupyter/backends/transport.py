@@ -43,7 +43,7 @@ _TRY_AGAIN_SECONDS = 5.0
 _HEALTH_SECONDS = 5.0
 
 
-class Answer:
+class BackendAnswer:
     """A backend's answer whose headers have arrived, its body still on the way."""
 
     def __init__(self, incoming: Incoming, backend: str) -> None:
@@ -81,7 +81,7 @@ class Answer:
             async for chunk in self._incoming:
                 yield chunk
         except _http_failures() as error:
-            raise _translate(error, self._backend, answering=True) from None
+            raise _failure_of_answer(error, self._backend) from None
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end.
@@ -95,7 +95,7 @@ class Answer:
         try:
             await self._incoming.hand_over(take)
         except _http_failures() as error:
-            raise _translate(error, self._backend, answering=True) from None
+            raise _failure_of_answer(error, self._backend) from None
 
     async def read(self) -> bytes:
         """The whole body, up to 16 MiB.
@@ -113,7 +113,7 @@ class Answer:
         return bytes(body)
 
 
-class _ReadAnswer(Answer):
+class _ReadAnswer(BackendAnswer):
     """An answer whose body was read."""
 
     def __init__(self, incoming: Incoming, backend: str, body: bytes) -> None:
@@ -167,7 +167,9 @@ class Upstream:
                     self._transports = made
         return self._transports
 
-    def post(self, address: Address, path: str, body: bytes, *, backend: str) -> AbstractAsyncContextManager[Answer]:
+    def post(
+        self, address: Address, path: str, body: bytes, *, backend: str
+    ) -> AbstractAsyncContextManager[BackendAnswer]:
         """Post JSON and give the answer; leaving the context closes the connection unless all was read.
 
         A server that still loads its model is waited for.
@@ -187,7 +189,7 @@ class Upstream:
 
     def get(
         self, address: Address, path: str, *, backend: str, timeout: float | None = None
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> AbstractAsyncContextManager[BackendAnswer]:
         """Get a document; `timeout` in seconds replaces the read timeout.
 
         Raises, on entering:
@@ -213,7 +215,7 @@ class Upstream:
         try:
             return await transports.send(request)
         except _http_failures() as error:
-            first = _translate(error, backend, answering=False)
+            first = _failure_of_request(error, backend)
             if not _was_kept_too_long(error):
                 raise first from None
         if self._closing.is_set():
@@ -221,7 +223,7 @@ class Upstream:
         try:
             return await transports.send(request, afresh=True)
         except _http_failures() as error:
-            second = _translate(error, backend, answering=False)
+            second = _failure_of_request(error, backend)
         # Nobody there any more: what ended the first attempt is then the news.
         raise first if isinstance(second, BackendUnavailable) else second
 
@@ -265,7 +267,7 @@ class Upstream:
             await transports.close()
 
 
-class _Exchange(AbstractAsyncContextManager[Answer]):
+class _Exchange(AbstractAsyncContextManager[BackendAnswer]):
     """A request, and its answer for as long as the context is open."""
 
     def __init__(self, upstream: Upstream, address: Address, request: Request, backend: str) -> None:
@@ -274,20 +276,20 @@ class _Exchange(AbstractAsyncContextManager[Answer]):
         self._request = request
         self._backend = backend
 
-    async def __aenter__(self) -> Answer:
+    async def __aenter__(self) -> BackendAnswer:
         self._incoming = await self._upstream.send(self._request, self._backend)
         if self._incoming.status == 503:
             return await self._not_ready()
-        return Answer(self._incoming, self._backend)
+        return BackendAnswer(self._incoming, self._backend)
 
-    async def _not_ready(self) -> Answer:
+    async def _not_ready(self) -> BackendAnswer:
         """The answer, unless it is that the server loads its model.
 
         Raises:
             StillLoading: it is.
         """
         try:
-            body = await Answer(self._incoming, self._backend).read()
+            body = await BackendAnswer(self._incoming, self._backend).read()
         finally:
             await self._incoming.close()
         if is_loading(body):
@@ -303,14 +305,14 @@ class _Exchange(AbstractAsyncContextManager[Answer]):
 class _PatientExchange(_Exchange):
     """The same, where a server that still loads its model is waited for."""
 
-    async def _not_ready(self) -> Answer:
+    async def _not_ready(self) -> BackendAnswer:
         try:
             return await super()._not_ready()
         except StillLoading:
             pass  # outside of this, or what comes of the wait would name it as its cause
         return await self._upstream.once_loaded(self._again)
 
-    async def _again(self) -> Answer:
+    async def _again(self) -> BackendAnswer:
         """Send the request again, but not while ``/health`` says that it would be in vain: it may be large."""
         try:
             async with self._upstream.get(self._address, "/health", backend=self._backend, timeout=_HEALTH_SECONDS):
@@ -320,7 +322,9 @@ class _PatientExchange(_Exchange):
         except BackendError:
             pass  # what the request itself meets is the news
         self._incoming = await self._upstream.send(self._request, self._backend)
-        return await super()._not_ready() if self._incoming.status == 503 else Answer(self._incoming, self._backend)
+        if self._incoming.status == 503:
+            return await super()._not_ready()
+        return BackendAnswer(self._incoming, self._backend)
 
 
 @cache
@@ -345,8 +349,27 @@ def _was_disconnected(error: Exception) -> bool:
     return isinstance(error, Disconnected) or was_disconnected(error)
 
 
-def _translate(error: Exception, backend: str, *, answering: bool) -> BackendError:
-    """Our error for the client library's; its text may hold a URL and is dropped."""
+def _failure_of_request(error: Exception, backend: str) -> BackendError:
+    """Our error where no answer began, for the client library's: its text may hold a URL and is dropped."""
+    import httpx
+
+    if (failure := _end_or_silence(error, backend)) is not None:
+        return failure
+    if _was_disconnected(error):
+        return BackendDied(f"The backend {backend!r} closed the connection without an answer.")
+    if isinstance(error, httpx.ConnectError | httpx.TimeoutException | OSError):
+        return BackendUnreachable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
+    return BackendFailed(f"The backend {backend!r} did not answer as an HTTP server.")
+
+
+def _failure_of_answer(error: Exception, backend: str) -> BackendError:
+    """The same where an answer had begun."""
+    died = BackendDied(f"The backend {backend!r} closed the connection in the middle of its answer.")
+    return _end_or_silence(error, backend) or died
+
+
+def _end_or_silence(error: Exception, backend: str) -> BackendError | None:
+    """What may happen before an answer as well as in it: we stop, or the backend is silent for too long."""
     import aiohttp
     import httpx
 
@@ -357,10 +380,4 @@ def _translate(error: Exception, backend: str, *, answering: bool) -> BackendErr
     cause: Any = error.__cause__ or error
     if isinstance(error, httpx.ReadTimeout) or isinstance(cause, aiohttp.SocketTimeoutError):
         return BackendTimeout(f"The backend {backend!r} was silent for longer than the read timeout.")
-    if answering:
-        return BackendDied(f"The backend {backend!r} closed the connection in the middle of its answer.")
-    if _was_disconnected(error):
-        return BackendDied(f"The backend {backend!r} closed the connection without an answer.")
-    if isinstance(error, httpx.ConnectError | httpx.TimeoutException | OSError):
-        return BackendUnreachable(f"The backend {backend!r} cannot be reached.", retry_after=1.0)
-    return BackendFailed(f"The backend {backend!r} did not answer as an HTTP server.")
+    return None

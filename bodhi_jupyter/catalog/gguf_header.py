@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-#: Lists up to this length are kept (one number per layer, say), longer ones only counted.
+#: Lists up to this length are kept (one number per layer, say), longer ones passed over.
 _KEPT_LENGTH = 512
 
 #: Past these a header is nonsense, made to keep us busy: ten times what the largest known models have.
@@ -39,13 +39,11 @@ class GGUFHeader:
 
     Attributes:
         values: every key; lists longer than 512 are empty.
-        lengths: how long each list is.
         parameters: elements of all tensors together.
         tensor_types: elements per number format, by the format's name.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
-    lengths: dict[str, int] = field(default_factory=dict)
     parameters: int = 0
     tensor_types: dict[str, int] = field(default_factory=dict)
 
@@ -97,7 +95,6 @@ class _Reader:
             return
         kind = GGUFValueType(self._number("<I", 4))
         length = self._count(_MAX_LIST)
-        header.lengths[key] = length
         header.values[key] = []
         if length <= _KEPT_LENGTH:
             read = self._scalar_reader(kind)

@@ -37,31 +37,23 @@ class GGUFMetadata:
     """What the header says; None where it says nothing.
 
     Attributes:
-        type: ``model``, or ``mmproj``, ``adapter``, ``imatrix`` for what is not one.
         architecture: ``llama``, ``qwen3`` ...
-        name: as its author calls it.
         parameter_count: elements of all tensors, of all parts.
         quantization: ``Q4_K_M`` ...
         context_length: tokens it was trained with.
         embedding_length: width of its vectors.
         block_count: layers.
-        vocabulary_size: tokens.
-        tokenizer: ``gpt2`` (byte pairs), ``llama`` (SentencePiece) ...
         pooling: ``none``, ``mean``, ``cls``, ``last`` or ``rank``.
         chat_template: Jinja.
         values: all keys but the chat template; lists longer than 512 are empty.
     """
 
-    type: str
     architecture: str
-    name: str | None
     parameter_count: int
     quantization: str | None
     context_length: int | None
     embedding_length: int | None
     block_count: int | None
-    vocabulary_size: int | None
-    tokenizer: str | None
     pooling: str | None
     chat_template: str | None
     values: Mapping[str, Any] = field(repr=False)
@@ -177,16 +169,12 @@ def _metadata(header: GGUFHeader, parameters: int) -> GGUFMetadata:
     template = _text(values.pop(_TEMPLATE, None))
     architecture = _text(values.get("general.architecture")) or "unknown"
     return GGUFMetadata(
-        type=_text(values.get("general.type")) or ("mmproj" if architecture == "clip" else "model"),
         architecture=architecture,
-        name=_text(values.get("general.name")),
         parameter_count=parameters,
         quantization=_quantization(header),
         context_length=_count(values.get(f"{architecture}.context_length")),
         embedding_length=_count(values.get(f"{architecture}.embedding_length")),
         block_count=_count(values.get(f"{architecture}.block_count")),
-        vocabulary_size=header.lengths.get("tokenizer.ggml.tokens"),
-        tokenizer=_text(values.get("tokenizer.ggml.model")),
         pooling=_pooling(values.get(f"{architecture}.pooling_type")),
         # The quantisations of one model share one copy of what may be 20 KB.
         chat_template=sys.intern(template) if template else None,

@@ -20,10 +20,10 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .defaults import blame_defaults, default_format
-from .leased import leased_document
 from .native import native_stream
 from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
+from .short_answers import leased_document
 
 #: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
 _KNOWN_DEFAULTS = ("temperature", "top_p", "top_k", "chat_template_kwargs")

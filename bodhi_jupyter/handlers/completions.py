@@ -22,9 +22,9 @@ from ..wire.validation import parse_object
 from .counted import CountedHandler
 from .defaults import blame_defaults, with_prompt_defaults
 from .lease import as_stream
-from .leased import document_at
 from .off_loop import off_loop
 from .relay import Readable, assemble_stream, leased_stream, pass_stream
+from .short_answers import document_at
 
 
 class CompletionsHandler(CountedHandler):

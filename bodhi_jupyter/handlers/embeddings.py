@@ -19,8 +19,8 @@ from ..wire.rerank import RerankRequest, rerank_body, with_documents
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
-from .leased import document_at, leased_document, with_lease
 from .off_loop import off_loop
+from .short_answers import document_at, leased_document, with_lease
 
 if TYPE_CHECKING:
     from ..wire.embeddings import Vector

@@ -27,7 +27,7 @@ _WAITING_CHUNKS = 64
 
 
 class MergedAnswer:
-    """The streams of several requests as one, each with its own index; can be read like an `Answer`.
+    """The streams of several requests as one, each with its own index; can be read like a `BackendAnswer`.
 
     Args:
         bodies: one for each answer; what makes them, once it is known where to.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ..backends.residency import ModelState
+from ..backends.pool_types import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import InvalidField
 from .base import GatewayHandler

@@ -12,7 +12,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..backends.launch import Settings
-from ..backends.residency import ModelState
+from ..backends.pool_types import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
 from ..wire.anthropic import anthropic_model, anthropic_page

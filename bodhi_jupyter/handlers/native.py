@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from ..backends.launch import Settings
-from ..backends.transport import Answer
+from ..backends.transport import BackendAnswer
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import GatewayError
 from ..wire.refusals import about, renamed
@@ -25,7 +25,7 @@ async def native_stream(
     names: Mapping[str, str],
     feature: str,
     keep_alive: float | None = None,
-) -> AsyncIterator[Answer]:
+) -> AsyncIterator[BackendAnswer]:
     """`relay.leased_stream`, its refusals in the words of the endpoint.
 
     `names` are the caller's for a chat's fields, ``messages`` above all; `feature` is what is asked for, as in

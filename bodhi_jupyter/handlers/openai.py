@@ -29,9 +29,9 @@ from .defaults import blame_defaults
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .lease import as_stream
-from .leased import leased_document
 from .off_loop import off_loop
 from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream, read_chat
+from .short_answers import leased_document
 
 PATH = "/v1/chat/completions"
 _AS_STREAM = b',"stream":true'

@@ -15,10 +15,10 @@ from ..wire.openai import remote_images
 from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
-from .leased import leased_document
 from .off_loop import off_loop
 from .openai import checked_chat, outgoing_chat
 from .relay import note_tokens
+from .short_answers import leased_document
 
 
 class NativeRoute(NamedTuple):

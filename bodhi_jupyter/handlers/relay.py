@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backends.base import Lease
-from ..backends.transport import Answer
+from ..backends.transport import BackendAnswer
 from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, GatewayError
-from ..wire.guard import Guard, token_counts
+from ..wire.guard import Guard, StreamFilter, token_counts
 from ..wire.reading import ChatReader
 from ..wire.refusals import refuses_stream_options
 from ..wire.sse import is_done, iter_events
@@ -53,7 +53,7 @@ class Readable(Protocol):
 
 def leased_stream(
     gateway: Gateway, alias: Alias, path: str, body: BodyMaker, keep_alive: float | None = None
-) -> AbstractAsyncContextManager[Answer]:
+) -> AbstractAsyncContextManager[BackendAnswer]:
     """An event stream from where the alias is answered; leaving the context stops the generation.
 
     Where an engine has died unnoticed since the last request, one more lease starts it anew. A server that refuses
@@ -67,7 +67,7 @@ def leased_stream(
     return _LeasedStream(gateway, alias, path, body, keep_alive)
 
 
-class _LeasedStream(AbstractAsyncContextManager[Answer]):
+class _LeasedStream(AbstractAsyncContextManager[BackendAnswer]):
     """No generator: the event loop keeps a list of those, and a short request would pay a hundredth for it."""
 
     def __init__(self, gateway: Gateway, alias: Alias, path: str, body: BodyMaker, keep_alive: float | None) -> None:
@@ -77,10 +77,10 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
         self._path = path
         self._body = body
         self._keep_alive = keep_alive
-        self._exchange: AbstractAsyncContextManager[Answer] | None = None
+        self._exchange: AbstractAsyncContextManager[BackendAnswer] | None = None
 
     @leased_anew
-    async def __aenter__(self) -> Answer:
+    async def __aenter__(self) -> BackendAnswer:
         self._lease = TimedLease(self._backend, self._alias, self._keep_alive)
         lease = await self._lease.__aenter__()
         try:
@@ -100,7 +100,7 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
 
-    async def _asking_less(self, lease: Lease, answer: Answer) -> Lease:
+    async def _asking_less(self, lease: Lease, answer: BackendAnswer) -> Lease:
         """The lease for another attempt, where what was refused is what we ask of a stream.
 
         Raises:
@@ -125,7 +125,7 @@ class _LeasedStream(AbstractAsyncContextManager[Answer]):
             await self._lease.__aexit__(kind, error, traceback)
 
 
-async def _refused(answer: Answer, backend: str) -> GatewayError:
+async def _refused(answer: BackendAnswer, backend: str) -> GatewayError:
     """What a refusal means, or an answer that is no stream."""
     if answer.status >= 400:
         return refusal(answer.status, await answer.read(), backend, answer.retry_after)
@@ -146,8 +146,8 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
     await handler.finish_stream(last)
 
 
-async def pass_events(handler: GatewayHandler, answer: Readable, guard: Guard) -> None:
-    """The same without the terminal event: whether the stream ended well is still to be asked of the guard.
+async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFilter) -> None:
+    """The same without the terminal event: whether the stream ended well is still to be asked.
 
     Raises:
         GatewayError: the stream broke.
@@ -160,7 +160,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: Guard) -
                 break
 
 
-def passing(handler: GatewayHandler, guard: Guard) -> Take:
+def passing(handler: GatewayHandler, guard: StreamFilter) -> Take:
     """Passes plain events on in the turn of the event loop in which they are read; all else goes the longer way.
 
     That is where a stream begins, ends and fails, and where the client does not read.

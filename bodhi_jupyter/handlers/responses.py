@@ -22,10 +22,10 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
 from .defaults import SINGLE_ANSWER, default_format
-from .leased import leased_document
 from .native import context_tokens, native_stream
 from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
+from .short_answers import leased_document
 
 
 class ResponsesHandler(CountedHandler):

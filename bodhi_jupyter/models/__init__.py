@@ -1,1 +1,1 @@
-"""The model that comes with the package."""
+"""The models that come with the package."""

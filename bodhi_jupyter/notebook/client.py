@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ..wire.address import connectable_host, login_headers
-from ..wire.provider_variables import FAMILIES
+from ..wire.provider_variables import PROVIDERS
 from ..wire.scoped_key import PREFIX
 from .errors import PackageMissing, ServerNotFound
 
@@ -142,10 +142,10 @@ def find_server(env: Mapping[str, str] = os.environ, runtime_folder: Path | None
 
 
 def _from_environment(env: Mapping[str, str]) -> Server | None:
-    for family in FAMILIES:
-        url, key = env.get(family.url_variable, ""), env.get(family.key_variable, "")
+    for provider in PROVIDERS:
+        url, key = env.get(provider.url_variable, ""), env.get(provider.key_variable, "")
         if url and key.startswith(PREFIX):
-            return Server(url.rstrip("/").removesuffix(family.url_path), key)
+            return Server(url.rstrip("/").removesuffix(provider.url_path), key)
     return None
 
 

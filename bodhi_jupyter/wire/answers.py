@@ -11,27 +11,27 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 
-class Answer(BaseModel):
-    """Base of everything that is in an answer."""
+class AnswerModel(BaseModel):
+    """Base of the models that describe what is in an answer."""
 
     model_config = ConfigDict(extra="allow", defer_build=True, use_attribute_docstrings=True)
 
 
-class NativeAnswer(Answer):
+class NativeAnswer(AnswerModel):
     """What the engine answers, as it is."""
 
 
 Count = Annotated[int, Field(ge=0)]
 
 
-class Fault(Answer):
+class Fault(AnswerModel):
     """One of the mistakes in a document."""
 
     param: str | None
     message: str
 
 
-class ErrorDetail(Answer):
+class ErrorDetail(AnswerModel):
     """What went wrong."""
 
     message: str
@@ -43,7 +43,7 @@ class ErrorDetail(Answer):
     """For programs."""
 
 
-class Error(Answer):
+class Error(AnswerModel):
     """An error in OpenAI's shape."""
 
     error: ErrorDetail
@@ -51,13 +51,13 @@ class Error(Answer):
     """Of an alias that is wrong: each of its mistakes, the error's own first."""
 
 
-class PromptTokens(Answer):
+class PromptTokens(AnswerModel):
     """Of the prompt's tokens."""
 
     cached_tokens: Count
 
 
-class Usage(Answer):
+class Usage(AnswerModel):
     """Tokens, as the model counts them."""
 
     prompt_tokens: Count
@@ -69,7 +69,7 @@ class Usage(Answer):
 # -- chat --------------------------------------------------------------------------------------------------------
 
 
-class TopLogprob(Answer):
+class TopLogprob(AnswerModel):
     """A token that might have come here."""
 
     token: str
@@ -83,20 +83,20 @@ class TokenLogprob(TopLogprob):
     top_logprobs: list[TopLogprob]
 
 
-class ChatLogprobs(Answer):
+class ChatLogprobs(AnswerModel):
     """The tokens of one answer, or of one piece of it."""
 
     content: list[TokenLogprob] | None
 
 
-class CalledFunction(Answer):
+class CalledFunction(AnswerModel):
     """Its name, and its arguments as JSON text."""
 
     name: str
     arguments: str
 
 
-class MadeCall(Answer):
+class MadeCall(AnswerModel):
     """A call of a function that the model wants made."""
 
     id: str
@@ -104,7 +104,7 @@ class MadeCall(Answer):
     function: CalledFunction
 
 
-class ChatMessage(Answer):
+class ChatMessage(AnswerModel):
     """What the model says; its thoughts under the two names that clients look for."""
 
     role: Literal["assistant"]
@@ -119,7 +119,7 @@ class ChatMessage(Answer):
 FinishReason = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
 
-class ChatChoice(Answer):
+class ChatChoice(AnswerModel):
     """One of the answers."""
 
     index: Count
@@ -128,7 +128,7 @@ class ChatChoice(Answer):
     logprobs: ChatLogprobs | None
 
 
-class ChatCompletion(Answer):
+class ChatCompletion(AnswerModel):
     """A whole answer."""
 
     id: str
@@ -142,14 +142,14 @@ class ChatCompletion(Answer):
     """llama.cpp's: tokens per second and the like."""
 
 
-class FunctionPiece(Answer):
+class FunctionPiece(AnswerModel):
     """A piece of a call's name or arguments."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class CallPiece(Answer):
+class CallPiece(AnswerModel):
     """A piece of a call; the first of each has its id and name."""
 
     index: Count
@@ -158,7 +158,7 @@ class CallPiece(Answer):
     function: FunctionPiece | None = None
 
 
-class ChatDelta(Answer):
+class ChatDelta(AnswerModel):
     """What is added to a message."""
 
     role: Literal["assistant"] | None = None
@@ -170,7 +170,7 @@ class ChatDelta(Answer):
     function_call: FunctionPiece | None = None
 
 
-class ChatChunkChoice(Answer):
+class ChatChunkChoice(AnswerModel):
     """A piece of one of the answers."""
 
     index: Count
@@ -179,7 +179,7 @@ class ChatChunkChoice(Answer):
     logprobs: ChatLogprobs | None = None
 
 
-class ChatCompletionChunk(Answer):
+class ChatCompletionChunk(AnswerModel):
     """A piece of a streamed answer; with `stream_options.include_usage` the last one has the usage and no choices."""
 
     id: str
@@ -201,7 +201,7 @@ class ChatStreamData(RootModel[ChatCompletionChunk | Error]):
 # -- completions -------------------------------------------------------------------------------------------------
 
 
-class TextLogprobs(Answer):
+class TextLogprobs(AnswerModel):
     """Lists with one entry for each token."""
 
     tokens: list[str]
@@ -210,7 +210,7 @@ class TextLogprobs(Answer):
     text_offset: list[Count]
 
 
-class TextPiece(Answer):
+class TextPiece(AnswerModel):
     """One of the answers, or a piece of it."""
 
     index: Count
@@ -219,7 +219,7 @@ class TextPiece(Answer):
     finish_reason: Literal["stop", "length", "content_filter"] | None
 
 
-class TextCompletion(Answer):
+class TextCompletion(AnswerModel):
     """A whole answer, or a piece of a streamed one."""
 
     id: str
@@ -241,14 +241,14 @@ class TextStreamData(RootModel[TextCompletion | Error]):
 # -- embeddings, reranking, counting -----------------------------------------------------------------------------
 
 
-class PromptUsage(Answer):
+class PromptUsage(AnswerModel):
     """Tokens of what was read."""
 
     prompt_tokens: Count
     total_tokens: Count
 
 
-class Embedding(Answer):
+class Embedding(AnswerModel):
     """The vector of one input: numbers, or in base64 four bytes each, little-endian."""
 
     object: Literal["embedding"]
@@ -256,7 +256,7 @@ class Embedding(Answer):
     embedding: list[float] | str
 
 
-class EmbeddingList(Answer):
+class EmbeddingList(AnswerModel):
     """A vector for each input, in its order."""
 
     object: Literal["list"]
@@ -265,13 +265,13 @@ class EmbeddingList(Answer):
     usage: PromptUsage
 
 
-class RankedDocument(Answer):
+class RankedDocument(AnswerModel):
     """The text, with `return_documents`."""
 
     text: str
 
 
-class RerankResult(Answer):
+class RerankResult(AnswerModel):
     """A document by its place in the request, and how well it answers the query."""
 
     index: Count
@@ -279,7 +279,7 @@ class RerankResult(Answer):
     document: RankedDocument | None = None
 
 
-class RerankAnswer(Answer):
+class RerankAnswer(AnswerModel):
     """The documents, best first."""
 
     model: str
@@ -287,7 +287,7 @@ class RerankAnswer(Answer):
     usage: PromptUsage | None = None
 
 
-class InputTokens(Answer):
+class InputTokens(AnswerModel):
     """How many tokens the prompt would have."""
 
     input_tokens: Count

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from .answers import Answer, Count
+from .answers import AnswerModel, Count
 
 
-class AnthropicErrorDetail(Answer):
+class AnthropicErrorDetail(AnswerModel):
     """What went wrong; the message begins with the field."""
 
     type: str
     message: str
 
 
-class AnthropicError(Answer):
+class AnthropicError(AnswerModel):
     """An error in Anthropic's shape; the last event of a stream that broke."""
 
     type: Literal["error"]
@@ -24,14 +24,14 @@ class AnthropicError(Answer):
     request_id: str
 
 
-class MessageText(Answer):
+class MessageText(AnswerModel):
     """Text."""
 
     type: Literal["text"]
     text: str
 
 
-class MessageThinking(Answer):
+class MessageThinking(AnswerModel):
     """The model's thoughts; there is no signature to them here."""
 
     type: Literal["thinking"]
@@ -39,7 +39,7 @@ class MessageThinking(Answer):
     signature: str
 
 
-class MessageToolUse(Answer):
+class MessageToolUse(AnswerModel):
     """A tool that the model wants used."""
 
     type: Literal["tool_use"]
@@ -52,7 +52,7 @@ MessageBlock = Annotated[MessageText | MessageThinking | MessageToolUse, Field(d
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
 
 
-class MessageUsage(Answer):
+class MessageUsage(AnswerModel):
     """Tokens, as the model counts them; those that were in its cache are counted apart."""
 
     input_tokens: Count
@@ -61,7 +61,7 @@ class MessageUsage(Answer):
     cache_read_input_tokens: Count
 
 
-class MessageAnswer(Answer):
+class MessageAnswer(AnswerModel):
     """A message of the model's."""
 
     id: Annotated[str, Field(pattern="^msg_")]
@@ -74,20 +74,20 @@ class MessageAnswer(Answer):
     usage: MessageUsage
 
 
-class CountedTokens(Answer):
+class CountedTokens(AnswerModel):
     """How many tokens the prompt would have."""
 
     input_tokens: Count
 
 
-class MessageStart(Answer):
+class MessageStart(AnswerModel):
     """The beginning."""
 
     type: Literal["message_start"]
     message: MessageAnswer
 
 
-class BlockStart(Answer):
+class BlockStart(AnswerModel):
     """A block begins."""
 
     type: Literal["content_block_start"]
@@ -95,35 +95,35 @@ class BlockStart(Answer):
     content_block: MessageBlock
 
 
-class TextDelta(Answer):
+class TextDelta(AnswerModel):
     """A piece of text."""
 
     type: Literal["text_delta"]
     text: str
 
 
-class ThinkingDelta(Answer):
+class ThinkingDelta(AnswerModel):
     """A piece of thought."""
 
     type: Literal["thinking_delta"]
     thinking: str
 
 
-class InputDelta(Answer):
+class InputDelta(AnswerModel):
     """A piece of a tool's input, as JSON text."""
 
     type: Literal["input_json_delta"]
     partial_json: str
 
 
-class SignatureDelta(Answer):
+class SignatureDelta(AnswerModel):
     """A thought's signature, empty."""
 
     type: Literal["signature_delta"]
     signature: str
 
 
-class BlockDelta(Answer):
+class BlockDelta(AnswerModel):
     """What is added to a block."""
 
     type: Literal["content_block_delta"]
@@ -131,27 +131,27 @@ class BlockDelta(Answer):
     delta: Annotated[TextDelta | ThinkingDelta | InputDelta | SignatureDelta, Field(discriminator="type")]
 
 
-class BlockStop(Answer):
+class BlockStop(AnswerModel):
     """A block ends."""
 
     type: Literal["content_block_stop"]
     index: Count
 
 
-class StopDelta(Answer):
+class StopDelta(AnswerModel):
     """Why the message ends."""
 
     stop_reason: StopReason | None
     stop_sequence: str | None
 
 
-class OutputTokens(Answer):
+class OutputTokens(AnswerModel):
     """Tokens written."""
 
     output_tokens: Count
 
 
-class MessageDelta(Answer):
+class MessageDelta(AnswerModel):
     """The end of what the model says."""
 
     type: Literal["message_delta"]
@@ -159,13 +159,13 @@ class MessageDelta(Answer):
     usage: OutputTokens
 
 
-class MessageStop(Answer):
+class MessageStop(AnswerModel):
     """The end."""
 
     type: Literal["message_stop"]
 
 
-class Ping(Answer):
+class Ping(AnswerModel):
     """A sign of life."""
 
     type: Literal["ping"]

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from .answers import Answer, Count
+from .answers import AnswerModel, Count
 
 State = Literal["idle", "loading", "loaded", "draining", "stopping", "failed"]
 
 
-class ModelMeta(Answer):
+class ModelMeta(AnswerModel):
     """What is known of a model beside what OpenAI tells of one; of a server's models, what the server tells."""
 
     backend: str
@@ -28,7 +28,7 @@ class ModelMeta(Answer):
     capabilities: list[str] | None = None
 
 
-class Model(Answer):
+class Model(AnswerModel):
     """A model by the name that callers put into `model`."""
 
     id: str
@@ -41,14 +41,14 @@ class Model(Answer):
     stale: Literal[True] | None = None
 
 
-class ModelList(Answer):
+class ModelList(AnswerModel):
     """All models, or those that were asked for."""
 
     object: Literal["list"]
     data: list[Model]
 
 
-class LocalModelState(Answer):
+class LocalModelState(AnswerModel):
     """Whether a local model is loaded, and the seconds after which it will not be."""
 
     id: str
@@ -56,14 +56,14 @@ class LocalModelState(Answer):
     expires_in: float | None
 
 
-class BackendHealth(Answer):
+class BackendHealth(AnswerModel):
     """Whether a backend is well, and a word on why."""
 
     ok: bool
     detail: str
 
 
-class LoadedModel(Answer):
+class LoadedModel(AnswerModel):
     """A local model that is or was loaded, and who uses it."""
 
     state: State
@@ -72,7 +72,7 @@ class LoadedModel(Answer):
     reason: str | None = None
 
 
-class BrokenFile(Answer):
+class BrokenFile(AnswerModel):
     """A file that cannot be used, and where the mistake is."""
 
     name: str
@@ -80,7 +80,7 @@ class BrokenFile(Answer):
     reason: str
 
 
-class Health(Answer):
+class Health(AnswerModel):
     """What works and what does not."""
 
     status: Literal["ok", "degraded"]
@@ -89,14 +89,14 @@ class Health(Answer):
     broken_files: list[BrokenFile]
 
 
-class Slots(Answer):
+class Slots(AnswerModel):
     """Requests that a server answers at once, and those that it answers now."""
 
     total: Count
     busy: Count
 
 
-class Backend(Answer):
+class Backend(AnswerModel):
     """A place where models run; `latency` is in seconds."""
 
     id: str
@@ -107,21 +107,21 @@ class Backend(Answer):
     slots: Slots | None
 
 
-class BackendList(Answer):
+class BackendList(AnswerModel):
     """All backends."""
 
     object: Literal["list"]
     data: list[Backend]
 
 
-class Key(Answer):
+class Key(AnswerModel):
     """A scoped key; it is shown once."""
 
     key: str
     name: str
 
 
-class Rendered(Answer):
+class Rendered(AnswerModel):
     """Markdown as HTML; of a text that grows, what may still change apart."""
 
     html: str
@@ -129,7 +129,7 @@ class Rendered(Answer):
     rest_html: str | None = None
 
 
-class OpenApiDocument(Answer):
+class OpenApiDocument(AnswerModel):
     """A description of the API."""
 
     openapi: str

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from .answers import Answer, Count
+from .answers import AnswerModel, Count
 
 
-class OllamaError(Answer):
+class OllamaError(AnswerModel):
     """What went wrong, in Ollama's words."""
 
     error: str
 
 
-class Version(Answer):
+class Version(AnswerModel):
     """The version of Ollama whose API this is."""
 
     version: str
 
 
-class ModelDetails(Answer):
+class ModelDetails(AnswerModel):
     """What the model is; empty where it is not known."""
 
     parent_model: str
@@ -32,7 +32,7 @@ class ModelDetails(Answer):
     embedding_length: int | None = None
 
 
-class Tag(Answer):
+class Tag(AnswerModel):
     """A model in a list; `size` in bytes."""
 
     name: str
@@ -44,13 +44,13 @@ class Tag(Answer):
     capabilities: list[str] | None = None
 
 
-class Tags(Answer):
+class Tags(AnswerModel):
     """All models, the default first."""
 
     models: list[Tag]
 
 
-class RunningModel(Answer):
+class RunningModel(AnswerModel):
     """A model that is loaded here; `size` in bytes of memory, as estimated."""
 
     name: str
@@ -63,13 +63,13 @@ class RunningModel(Answer):
     context_length: Count
 
 
-class Running(Answer):
+class Running(AnswerModel):
     """The loaded models, those that stay longest first."""
 
     models: list[RunningModel]
 
 
-class Shown(Answer):
+class Shown(AnswerModel):
     """One model; `model_info` is its file's header, with the context in use."""
 
     modelfile: str
@@ -83,7 +83,7 @@ class Shown(Answer):
     license: str | None = None
 
 
-class FunctionCalled(Answer):
+class FunctionCalled(AnswerModel):
     """What is called; `arguments` is an object."""
 
     index: Count
@@ -91,14 +91,14 @@ class FunctionCalled(Answer):
     arguments: dict[str, Any]
 
 
-class OllamaToolCall(Answer):
+class OllamaToolCall(AnswerModel):
     """A call of one of the request's tools."""
 
     id: str | None = None
     function: FunctionCalled
 
 
-class OllamaReplyMessage(Answer):
+class OllamaReplyMessage(AnswerModel):
     """The model's turn, or a piece of it."""
 
     role: Literal["assistant"]
@@ -107,7 +107,7 @@ class OllamaReplyMessage(Answer):
     tool_calls: list[OllamaToolCall] | None = None
 
 
-class _Line(Answer):
+class _Line(AnswerModel):
     """What every line has, and what the last one adds."""
 
     model: str
@@ -137,7 +137,7 @@ class OllamaGenerateLine(_Line):
     context: list[int] | None = None
 
 
-class OllamaEmbeddings(Answer):
+class OllamaEmbeddings(AnswerModel):
     """A vector of length 1 for each text."""
 
     model: str
@@ -147,13 +147,13 @@ class OllamaEmbeddings(Answer):
     prompt_eval_count: Count | None = None
 
 
-class OllamaEmbedding(Answer):
+class OllamaEmbedding(AnswerModel):
     """One vector."""
 
     embedding: list[float]
 
 
-class Status(Answer):
+class Status(AnswerModel):
     """How far it is; `total` and `completed` in bytes."""
 
     status: str
@@ -162,7 +162,7 @@ class Status(Answer):
     completed: Count | None = None
 
 
-class Pull(Answer):
+class Pull(AnswerModel):
     """A model that is being got, or was lately; sizes in bytes, `started` in seconds since 1970."""
 
     id: str
@@ -175,7 +175,7 @@ class Pull(Answer):
     started: Count
 
 
-class PullList(Answer):
+class PullList(AnswerModel):
     """The pulls under way and those lately finished, the latest first."""
 
     object: Literal["list"]

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel
 
-from .answers import Answer, Count
+from .answers import AnswerModel, Count
 
 Status = Literal["in_progress", "completed", "incomplete"]
 
 
-class ResponseText(Answer):
+class ResponseText(AnswerModel):
     """Text of a message."""
 
     type: Literal["output_text"]
@@ -20,14 +20,14 @@ class ResponseText(Answer):
     logprobs: list[Any]
 
 
-class ResponseRefusal(Answer):
+class ResponseRefusal(AnswerModel):
     """What the model refuses."""
 
     type: Literal["refusal"]
     refusal: str
 
 
-class ResponseReasoningText(Answer):
+class ResponseReasoningText(AnswerModel):
     """A piece of the model's thoughts."""
 
     type: Literal["reasoning_text"]
@@ -37,7 +37,7 @@ class ResponseReasoningText(Answer):
 ResponsePart = Annotated[ResponseText | ResponseRefusal | ResponseReasoningText, Field(discriminator="type")]
 
 
-class ResponseMessage(Answer):
+class ResponseMessage(AnswerModel):
     """What the model says."""
 
     type: Literal["message"]
@@ -47,7 +47,7 @@ class ResponseMessage(Answer):
     content: list[ResponsePart]
 
 
-class ResponseFunctionCall(Answer):
+class ResponseFunctionCall(AnswerModel):
     """A call of a function that the model wants made; `arguments` is JSON text."""
 
     type: Literal["function_call"]
@@ -58,7 +58,7 @@ class ResponseFunctionCall(Answer):
     status: Status
 
 
-class ResponseReasoning(Answer):
+class ResponseReasoning(AnswerModel):
     """The model's thoughts."""
 
     type: Literal["reasoning"]
@@ -71,20 +71,20 @@ class ResponseReasoning(Answer):
 ResponseItem = Annotated[ResponseMessage | ResponseFunctionCall | ResponseReasoning, Field(discriminator="type")]
 
 
-class ResponseInputTokens(Answer):
+class ResponseInputTokens(AnswerModel):
     """Of the tokens read."""
 
     cached_tokens: Count
     cache_write_tokens: Count
 
 
-class ResponseOutputTokens(Answer):
+class ResponseOutputTokens(AnswerModel):
     """Of the tokens written; llama.cpp does not count thoughts."""
 
     reasoning_tokens: Count
 
 
-class ResponseUsage(Answer):
+class ResponseUsage(AnswerModel):
     """Tokens, as the model counts them."""
 
     input_tokens: Count
@@ -94,7 +94,7 @@ class ResponseUsage(Answer):
     total_tokens: Count
 
 
-class Response(Answer):
+class Response(AnswerModel):
     """A response, whole or in the making; the fields of its request are repeated in it."""
 
     id: str
@@ -122,7 +122,7 @@ class Response(Answer):
     truncation: str
 
 
-class _Event(Answer):
+class _Event(AnswerModel):
     sequence_number: Count
 
 

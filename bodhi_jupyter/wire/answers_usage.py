@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .answers import Answer, Count
+from .answers import AnswerModel, Count
 
 
-class UsageTotals(Answer):
+class UsageTotals(AnswerModel):
     """Counts of requests and of tokens."""
 
     requests: Count
@@ -24,7 +24,7 @@ class UsageStep(UsageTotals):
     time: str
 
 
-class Percentiles(Answer):
+class Percentiles(AnswerModel):
     """Seconds, by nearest rank; null where nothing was measured."""
 
     count: Count
@@ -34,7 +34,7 @@ class Percentiles(Answer):
     max: float | None
 
 
-class UsageTimes(Answer):
+class UsageTimes(AnswerModel):
     """From a request's headers to its end and to its first event, between two tokens, and waiting."""
 
     seconds: Percentiles
@@ -50,7 +50,7 @@ class UsageGroup(UsageTotals):
     times: UsageTimes
 
 
-class Library(Answer):
+class Library(AnswerModel):
     """The library that sent a request, and how often it did so."""
 
     client: str
@@ -86,7 +86,7 @@ class Incompatibility(Library):
     last: float
 
 
-class Usage(Answer):
+class Usage(AnswerModel):
     """What the ledgers say; `since` and `until` are in seconds since 1970."""
 
     object: Literal["usage"]
@@ -105,8 +105,12 @@ class Usage(Answer):
     files_skipped: Count
 
 
-class Failure(Answer):
-    """A request that failed, and what to do; `time` is in seconds since 1970."""
+class Failure(AnswerModel):
+    """A request that failed, and what to do; `time` is in seconds since 1970.
+
+    `user` is who asked, a Jupyter user or as `kernel:<id>` the holder of a key; in the usage it is the person that the
+    request counts for.
+    """
 
     time: float
     request_id: str
@@ -126,7 +130,7 @@ class Failure(Answer):
     advice: str
 
 
-class FailureList(Answer):
+class FailureList(AnswerModel):
     """The last failures, the newest first."""
 
     object: Literal["list"]

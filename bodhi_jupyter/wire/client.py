@@ -1,4 +1,4 @@
-"""Which library a caller uses, as its headers tell: a family out of a fixed set, and a version of digits and dots."""
+"""Which library a caller uses, as its headers tell: a name out of a fixed set, and a version of digits and dots."""
 
 from __future__ import annotations
 
@@ -47,19 +47,13 @@ _LANGUAGES = {
     "ruby": "ruby",
 }
 
-#: Every family that there is.
-FAMILIES = frozenset(
-    {*_NAMES, UNKNOWN, *(f"{sdk}-{name}" for sdk in ("openai", "anthropic") for name in _LANGUAGES.values())}
-)
-
-
 _TOLD = ("User-Agent", "x-stainless-lang", "x-stainless-package-version")
 #: Characters of a header that are looked at.
 _LOOKED_AT = 200
 
 
 def client_of(headers: Mapping[str, str]) -> tuple[str, str | None]:
-    """The library's family, one of `FAMILIES`, and its version or None."""
+    """The library's name, or `UNKNOWN`, and its version or None."""
     sdk = "anthropic" if "anthropic-version" in headers else "openai"
     # Looked for first: Tornado's headers raise and catch an error for a `get` of what is missing.
     return _client(sdk, *[headers[name][:_LOOKED_AT] if name in headers else "" for name in _TOLD])

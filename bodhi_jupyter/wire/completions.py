@@ -24,7 +24,7 @@ _NOT_FORWARDED = frozenset({"echo", "best_of", "suffix"})
 
 
 def _enforceable(schema: dict[str, Any]) -> dict[str, Any]:
-    check_schema_field(schema, "", strict=False)
+    check_schema_field(schema, "")
     return schema
 
 

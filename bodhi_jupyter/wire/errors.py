@@ -43,6 +43,7 @@ from typing import ClassVar
 #: The SDKs wait as long as `retry-after` says, up to this; past it they would ask again much sooner (their sources).
 _LONGEST_WAIT_SECONDS = 60
 _LONGEST_PATH = 200
+_LONGEST_VALUE = 64
 #: What a request is told that comes, or still waits, at the end.
 STOPPING = "The server is stopping."
 
@@ -50,6 +51,12 @@ STOPPING = "The server is stopping."
 def shown_path(path: str) -> str:
     """As much of a field's name as is told and kept: a caller may make up one of any length."""
     return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}..."
+
+
+def shown_value(value: object) -> str:
+    """As much of a caller's value as an error repeats."""
+    text = str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from .usage_sum import count_in, summed_by_choice
 Plain = tuple[bytes, int]
 
 
-class Guard(Protocol):
-    """Watches one streamed answer; each dialect's streams end in their own way.
+class StreamFilter(Protocol):
+    """Lets pass what the caller is to have of one streamed answer.
 
     Attributes:
         prompt_tokens: as the stream told, or None.
@@ -37,6 +37,10 @@ class Guard(Protocol):
 
         None for every other chunk: nothing has happened then, and it is to be fed.
         """
+
+
+class Guard(StreamFilter, Protocol):
+    """Knows how the stream has ended, too; each dialect's streams end in their own way."""
 
     def end(self) -> bytes:
         """The terminal event, once the backend's stream has ended; ``b""`` where it has been passed on.
@@ -82,7 +86,7 @@ class StreamGuard:
         return self._pass_mixed(block) if plain is None else plain[0]
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
-        """See `Guard.feed_plain`."""
+        """See `StreamFilter.feed_plain`."""
         return None if self._events.over or self._events.tail else self._pass_plain(chunk)
 
     def end(self) -> bytes:

@@ -78,7 +78,7 @@ class EventGuard:
         return b"".join(passed)
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
-        """See `Guard.feed_plain`: what may go on unread."""
+        """See `StreamFilter.feed_plain`: what may go on unread."""
         is_whole = not (self._events.over or self._events.tail) and chunk.endswith(b"\n\n")
         return (chunk, event_count(chunk)) if is_whole and self._stream.passes(chunk) else None
 

@@ -27,25 +27,8 @@ from .markdown_tables import tables
 #: that takes them for ever.
 _LANGUAGES = {
     *("python", "py", "python3", "pycon", "bash", "sh", "shell", "zsh", "console", "powershell", "javascript"),
-    *(
-        "js",
-        "jsx",
-        "typescript",
-        "ts",
-        "tsx",
-        "json",
-        "yaml",
-        "yml",
-        "toml",
-        "ini",
-        "xml",
-        "html",
-        "css",
-        "sql",
-        "r",
-        "c",
-    ),
-    *("cpp", "c++", "kotlin", "swift", "go", "rust", "ruby", "php", "lua", "scala"),
+    *("js", "jsx", "typescript", "ts", "tsx", "json", "yaml", "yml", "toml", "ini", "xml", "html", "css", "sql"),
+    *("r", "c", "cpp", "c++", "kotlin", "swift", "go", "rust", "ruby", "php", "lua", "scala"),
     *("julia", "haskell", "matlab", "fortran", "latex", "tex", "diff", "docker", "dockerfile"),
 }
 #: These take seconds for a page of dots (measured); their dialect is close enough.

@@ -13,7 +13,7 @@ import pydantic_core
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from .duration import parse_duration
-from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound
+from .errors import GatewayError, InvalidField, MalformedBody, ModelNotFound, shown_value
 from .lenient import Items
 from .names import check_model_name
 from .ollama_messages import OllamaMessage, OllamaModel
@@ -24,8 +24,6 @@ from .validation import fault, render_path
 Request = TypeVar("Request", bound=OllamaModel)
 
 _LEVELS = ("low", "medium", "high", "max")
-#: Characters of a caller's value that an error repeats.
-_SHOWN = 64
 _GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 _GO_TYPES = {
     "string_type": "string",
@@ -58,7 +56,7 @@ def _think(value: Any) -> bool | str:
     if isinstance(value, bool) or value in _LEVELS:
         known: bool | str = value
         return known
-    raise fault("", f'invalid think value: {_shown(value)} (must be "high", "medium", "low", "max", true, or false)')
+    raise fault("", f'invalid think value: {_as_json(value)} (must be "high", "medium", "low", "max", true, or false)')
 
 
 def _format(value: Any) -> str | dict[str, Any] | None:
@@ -66,13 +64,13 @@ def _format(value: Any) -> str | dict[str, Any] | None:
         return None
     if isinstance(value, dict):
         try:
-            check_schema(value, strict=False)
+            check_schema(value)
         except UnfitSchema as error:
             raise fault("", f"invalid format: {error}", code=error.code) from None
         return value
     if value == "json":
         return "json"
-    raise fault("", f'invalid format: {_shown(value)}; expected "json" or a valid JSON Schema object')
+    raise fault("", f'invalid format: {_as_json(value)}; expected "json" or a valid JSON Schema object')
 
 
 def _texts(value: Any) -> list[str]:
@@ -95,9 +93,8 @@ def _alternatives(count: int) -> int:
     return count
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _as_json(value: Any) -> str:
+    return shown_value(json.dumps(value, ensure_ascii=False))
 
 
 KeepAlive = Annotated[Annotated[float, Field(allow_inf_nan=True)] | None, BeforeValidator(_seconds)]

@@ -66,11 +66,11 @@ def to_openai_messages(messages: Sequence[OllamaMessage]) -> list[dict[str, Any]
     Raises:
         InvalidField: an unknown role, an image that is none, arguments that JSON cannot hold; `param` names it.
     """
-    ledger = _Calls()
-    return [_to_openai(message, f"messages[{index}]", ledger) for index, message in enumerate(messages)]
+    calls = _Calls()
+    return [_to_openai(message, f"messages[{index}]", calls) for index, message in enumerate(messages)]
 
 
-def _to_openai(message: OllamaMessage, where: str, ledger: _Calls) -> dict[str, Any]:
+def _to_openai(message: OllamaMessage, where: str, calls: _Calls) -> dict[str, Any]:
     role = message.role.lower()
     if role not in ROLES:
         raise InvalidField(
@@ -84,11 +84,11 @@ def _to_openai(message: OllamaMessage, where: str, ledger: _Calls) -> dict[str, 
         if message.thinking:
             result["reasoning_content"] = message.thinking
         if message.tool_calls:
-            result["tool_calls"] = ledger.made(message.tool_calls, where)
+            result["tool_calls"] = calls.made(message.tool_calls, where)
     if role == "tool":
         if message.tool_name:
             result["name"] = message.tool_name
-        result["tool_call_id"] = ledger.answered(message.tool_call_id, message.tool_name)
+        result["tool_call_id"] = calls.answered(message.tool_call_id, message.tool_name)
     return result
 
 

@@ -104,7 +104,7 @@ class Timestamps:
 
 
 class OllamaGuard:
-    """Watches a stream as `guard.StreamGuard` does, and translates it.
+    """Watches a stream as `guard.StreamGuard` does, and translates it; its final line may have more added to it.
 
     Args:
         backend: its name, for messages.
@@ -154,7 +154,7 @@ class OllamaGuard:
         return self._events.over
 
     def feed(self, chunk: bytes) -> bytes:
-        """The lines for what is complete now, without the final one and without errors: those are for `end` to tell."""
+        """The lines for what is complete now, without the final one and without errors: see `final`."""
         block = self._events.complete(chunk)
         plain = self._plain_lines(block)
         if plain is not None:
@@ -170,7 +170,7 @@ class OllamaGuard:
         return b"".join(lines)
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
-        """See `guard.Guard.feed_plain`."""
+        """See `guard.StreamFilter.feed_plain`."""
         return None if self._events.over or self._events.tail else self._plain_lines(chunk)
 
     def _plain_lines(self, block: bytes) -> Plain | None:
@@ -199,20 +199,12 @@ class OllamaGuard:
             if line is not None:
                 lines.append(line)
 
-    def end(self) -> bytes:
-        """The final line.
+    def final(self) -> dict[str, Any]:
+        """The final line as an object, once the backend's stream has ended.
 
         Raises:
             GatewayError: the stream did not end in success, a tool's arguments are no JSON object, or
                 `AnswerRules.check` refuses the answer.
-        """
-        return compact(self.final()) + b"\n"
-
-    def final(self) -> dict[str, Any]:
-        """The final line, parsed, for what is added to it.
-
-        Raises:
-            GatewayError: as `end`.
         """
         self._events.close(finished=self._finish is not None)
         line = self._line("", "")

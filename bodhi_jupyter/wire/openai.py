@@ -15,7 +15,7 @@ from .errors import InvalidField
 from .held import HeldModel
 from .lenient import Items, Lenient
 from .messages import IMAGE_HOSTS, AudioPart, ImagePart, Message, UserMessage, image_host
-from .schema import check_schema_field
+from .schema import check_schema_field, check_strict_schema_field
 from .validation import fault, parse_request
 
 INT64 = 2**63
@@ -35,7 +35,7 @@ class FunctionDefinition(Lenient):
     @model_validator(mode="after")
     def _check_strict_parameters(self) -> FunctionDefinition:
         if self.strict:
-            check_schema_field(self.parameters, "parameters", strict=True)
+            check_strict_schema_field(self.parameters, "parameters")
         return self
 
 
@@ -110,7 +110,7 @@ class JsonObjectFormat(Lenient):
 
     @model_validator(mode="after")
     def _check_schema(self) -> JsonObjectFormat:
-        check_schema_field(self.schema_, "schema", strict=False)
+        check_schema_field(self.schema_, "schema")
         return self
 
 
@@ -124,7 +124,8 @@ class JsonSchema(Lenient):
 
     @model_validator(mode="after")
     def _check_schema(self) -> JsonSchema:
-        check_schema_field(self.schema_, "schema", strict=self.strict)
+        check = check_strict_schema_field if self.strict else check_schema_field
+        check(self.schema_, "schema")
         return self
 
 

@@ -20,8 +20,8 @@ Model = type[BaseModel]
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/{model}"
-#: A model's family, put before its name where another family has one of that name; else it is the module's name.
-_FAMILIES = {"openai": "Chat"}
+#: What is put before a model's name where another module has one of that name; else it is the module's name.
+_PREFIXES = {"openai": "Chat"}
 
 
 @dataclass(frozen=True)
@@ -220,8 +220,8 @@ class Schemas:
 def _short(name: str) -> str:
     """``ResponsesMessage`` for ``bodhi_jupyter__wire__responses__Message``, as pydantic calls one of several."""
     module, _, last = name.rpartition("__")
-    family = module.rpartition("__")[2]
-    return _FAMILIES.get(family, family.title().replace("_", "")) + last
+    file = module.rpartition("__")[2]
+    return _PREFIXES.get(file, file.title().replace("_", "")) + last
 
 
 def _models(operations: Iterable[Operation]) -> Iterator[Model]:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Family:
-    """The variables that one provider's client reads; set all together or not at all.
+class Provider:
+    """A provider of models, by the variables that its client reads: they are set all together or not at all.
 
     Attributes:
-        name: the provider, for a person to read.
+        name: for a person to read.
         url_variable: where its client reads the address.
         url_path: what that address has after the server's base URL.
         key_variable: where its client reads the key we give.
@@ -35,7 +35,7 @@ class Family:
     signs: tuple[str, ...] = ()
 
     def set_by_user(self, env: Mapping[str, str], *base_urls: str) -> tuple[str, ...]:
-        """List the variables of this family that `env` has; an empty value counts as unset.
+        """List the variables of this provider that `env` has; an empty value counts as unset.
 
         What `jupyter bodhi env` exported in the terminal that the server was started from is ours, not the user's: a
         scoped key, with an address of this machine or of a server at one of `base_urls`. With another one the user
@@ -81,8 +81,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 #: Read in openai 3.54, ollama 0.6.3 and anthropic 2.12, whose clients append ``/models``, ``/api/tags`` and
 #: ``/v1/messages`` to their address.
-FAMILIES = (
-    Family(
+PROVIDERS = (
+    Provider(
         "OpenAI",
         "OPENAI_BASE_URL",
         "/v1",
@@ -101,8 +101,8 @@ FAMILIES = (
             "AZURE_OPENAI_ENDPOINT",
         ),
     ),
-    Family("Ollama", "OLLAMA_HOST", "", "OLLAMA_API_KEY"),
-    Family(
+    Provider("Ollama", "OLLAMA_HOST", "", "OLLAMA_API_KEY"),
+    Provider(
         "Anthropic",
         "ANTHROPIC_BASE_URL",
         "",

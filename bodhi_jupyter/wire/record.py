@@ -24,10 +24,10 @@ class RequestRecord:
         started: when its headers were read, in seconds since the epoch.
         route: the endpoint with names in place of what varies, as in ``GET /v1/models/{}``; one of a fixed set.
         user: who asked: a Jupyter user, or the holder of a scoped key such as ``kernel:<id>``.
-        person: who it counts for, where limits are kept.
+        person: whom it counts for, in the limits and in the ledger.
         kernel: the kernel whose key was sent.
         notebook: what that kernel runs for: a path below the server's root.
-        client: the family of the caller's library, one of a fixed set.
+        client: the name of the caller's library, one of a fixed set.
         client_version: the library's version, digits and dots.
         model: the name that the caller used.
         alias: the name of the alias that it means.

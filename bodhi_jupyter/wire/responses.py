@@ -15,7 +15,7 @@ from .errors import RequestError
 from .held import HeldModel
 from .lenient import Items, Lenient
 from .messages import ImageAddress
-from .schema import check_schema_field
+from .schema import check_schema_field, check_strict_schema_field
 from .validation import fault
 
 
@@ -141,7 +141,7 @@ class FunctionTool(Lenient):
     @model_validator(mode="after")
     def _check_strict_parameters(self) -> FunctionTool:
         if self.strict:
-            check_schema_field(self.parameters, "parameters", strict=True)
+            check_strict_schema_field(self.parameters, "parameters")
         return self
 
 
@@ -180,7 +180,8 @@ class SchemaFormat(Lenient):
 
     @model_validator(mode="after")
     def _check_own_schema(self) -> SchemaFormat:
-        check_schema_field(self.schema_, "schema", strict=self.strict)
+        check = check_strict_schema_field if self.strict else check_schema_field
+        check(self.schema_, "schema")
         return self
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import graphlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeGuard
 from urllib.parse import unquote
@@ -147,7 +147,7 @@ class UnfitSchema(ValueError):
         self.code = code
 
 
-def check_schema(schema: Mapping[str, Any], *, strict: bool) -> None:
+def check_schema(schema: Mapping[str, Any]) -> None:
     """Refuse what llama.cpp's grammar would not say.
 
     Takes some 10 microseconds per subschema (measured), and next to nothing when the same schema comes again.
@@ -155,22 +155,40 @@ def check_schema(schema: Mapping[str, Any], *, strict: bool) -> None:
     Raises:
         UnfitSchema: see the module.
     """
-    text = pydantic_core.to_json(schema)
-    problem = _problem(text, strict) if len(text) <= MAX_CACHED else _problem.__wrapped__(text, strict)
-    if problem is not None:
-        raise UnfitSchema(problem[0], code=problem[1])
+    _refuse(schema, strict=False)
 
 
-def check_schema_field(schema: Mapping[str, Any] | None, field: str, *, strict: bool | None) -> None:
+def check_strict_schema(schema: Mapping[str, Any]) -> None:
+    """The same of one with ``strict``; raises as that does."""
+    _refuse(schema, strict=True)
+
+
+def check_schema_field(schema: Mapping[str, Any] | None, field: str) -> None:
     """`check_schema` as a check of a request's model; a schema that is left out is an empty one.
 
     Raises:
         PydanticCustomError: a `fault` of `field`.
     """
+    _check_field(check_schema, schema, field)
+
+
+def check_strict_schema_field(schema: Mapping[str, Any] | None, field: str) -> None:
+    """The same of one with ``strict``; raises as that does."""
+    _check_field(check_strict_schema, schema, field)
+
+
+def _check_field(check: Callable[[Mapping[str, Any]], None], schema: Mapping[str, Any] | None, field: str) -> None:
     try:
-        check_schema(schema or {}, strict=bool(strict))
+        check(schema or {})
     except UnfitSchema as error:
         raise fault(field, str(error), code=error.code) from None
+
+
+def _refuse(schema: Mapping[str, Any], *, strict: bool) -> None:
+    text = pydantic_core.to_json(schema)
+    problem = _problem(text, strict) if len(text) <= MAX_CACHED else _problem.__wrapped__(text, strict)
+    if problem is not None:
+        raise UnfitSchema(problem[0], code=problem[1])
 
 
 @lru_cache(maxsize=CACHED)

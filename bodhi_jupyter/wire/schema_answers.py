@@ -16,7 +16,7 @@ from typing import Any
 import pydantic_core
 
 from .errors import BackendFailed
-from .schema import CACHED, MAX_CACHED, UnfitSchema, check_schema, is_pointer, subschemas, target_of
+from .schema import CACHED, MAX_CACHED, UnfitSchema, check_strict_schema, is_pointer, subschemas, target_of
 
 #: What the check of one answer may cost; a step is a keyword held against a value: 2 to 5 microseconds (measured).
 MOST_STEPS = 100_000
@@ -48,7 +48,7 @@ def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, place: str)
     """Refuse an answer that does not fit its schema.
 
     Args:
-        schema: has passed `check_schema`.
+        schema: has passed `check_strict_schema`.
         text: the whole answer.
         whose: the answer in words, which begin the message.
         place: where the schema stands, in words.
@@ -74,14 +74,14 @@ def require_fit(schema: Mapping[str, Any], text: str, *, whose: str, place: str)
 def strictly(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The schema, where it can be held against answers as one that is ``strict``; else None."""
     try:
-        check_schema(schema or {}, strict=True)
+        check_strict_schema(schema or {})
     except UnfitSchema:
         return None
     return schema or {}
 
 
 def conforms(schema: Mapping[str, Any], text: str) -> bool:
-    """Whether the text is JSON that fits the schema, which has passed `check_schema`.
+    """Whether the text is JSON that fits the schema, which has passed `check_strict_schema`.
 
     Patterns are left to the grammar: Python's regular expressions can be made to run for ever. Formats are notes, as
     the JSON Schema specification has them. Nothing is fetched.

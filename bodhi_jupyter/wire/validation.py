@@ -9,14 +9,12 @@ import pydantic_core
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from .errors import InvalidField, MalformedBody, shown_path
+from .errors import InvalidField, MalformedBody, shown_path, shown_value
 
 Request = TypeVar("Request", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 _FAULT = "fault"
-#: Characters of a caller's value that an error repeats.
-_SHOWN = 64
 
 _KINDS = {
     dict: "an object",
@@ -122,7 +120,8 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
     if kind == "union_tag_invalid":
         name = f"{param}.{_discriminator(limits)}"
         return InvalidField(
-            f"Invalid value for '{name}': '{_shown(limits['tag'])}'. Supported values are: {limits['expected_tags']}.",
+            f"Invalid value for '{name}': '{shown_value(limits['tag'])}'. "
+            f"Supported values are: {limits['expected_tags']}.",
             param=name,
             code="invalid_value",
         )
@@ -135,7 +134,7 @@ def _invalid(param: str, value: Any, entries: Sequence[Mapping[str, Any]]) -> In
         )
     if kind == "literal_error":
         return InvalidField(
-            f"Invalid value for '{param}': '{_shown(value)}'. "
+            f"Invalid value for '{param}': '{shown_value(value)}'. "
             f"Supported values are: {limits['expected'].replace(' or ', ', ')}.",
             param=param,
             code="invalid_value",
@@ -237,11 +236,6 @@ def _expected(entry: Mapping[str, Any]) -> str:
 
 def _discriminator(limits: Mapping[str, Any]) -> str:
     return str(limits["discriminator"]).strip("'")
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _kind(value: Any) -> str:

@@ -20,10 +20,21 @@ async def enters(admission: AdmissionQueue) -> asyncio.Task[float]:
     return task
 
 
+async def has_place(admission: AdmissionQueue) -> bool:
+    """Whether a newcomer would not have to wait."""
+    task = await enters(admission)
+    if task.done():
+        admission.leave()
+        return True
+    task.cancel()
+    await asyncio.wait([task])
+    return False
+
+
 async def test_up_to_the_number_nobody_waits() -> None:
     admission = queue(most=3)
     assert [await admission.enter() for _ in range(3)] == [0.0] * 3
-    assert (admission.inside, admission.waiting) == (3, 0)
+    assert not await has_place(admission)
 
 
 async def test_newcomers_are_let_in_in_order() -> None:
@@ -35,7 +46,8 @@ async def test_newcomers_are_let_in_in_order() -> None:
         assert await task >= 0.0
         assert [one.done() for one in tasks] == [index <= number for index in range(3)]
     admission.leave()
-    assert (admission.inside, admission.waiting) == (0, 0)
+    assert admission.waiting == 0
+    assert await has_place(admission)
 
 
 async def test_nobody_overtakes_those_who_wait() -> None:
@@ -67,7 +79,8 @@ async def test_a_wait_that_is_too_long_ends() -> None:
     await admission.enter()
     with pytest.raises(Busy):
         await admission.enter()
-    assert (admission.inside, admission.waiting) == (1, 0)
+    assert admission.waiting == 0
+    assert not await has_place(admission)
     admission.leave()
     assert await admission.enter() == 0.0
 
@@ -82,7 +95,7 @@ async def test_who_leaves_while_waiting_holds_nothing(granted_meanwhile) -> None
     task.cancel()
     await asyncio.wait([task])
     assert admission.waiting == 0
-    assert admission.inside == (0 if granted_meanwhile else 1)
+    assert await has_place(admission) is granted_meanwhile
 
 
 async def test_a_place_skips_those_who_left() -> None:
@@ -93,4 +106,6 @@ async def test_a_place_skips_those_who_left() -> None:
     await asyncio.wait([gone])
     admission.leave()
     await stays
-    assert admission.inside == 1
+    assert not await has_place(admission)
+    admission.leave()
+    assert await has_place(admission)

@@ -17,7 +17,7 @@ from bodhi_jupyter.access.environment import (
     shell_exports,
     without_secrets,
 )
-from bodhi_jupyter.wire.provider_variables import FAMILIES
+from bodhi_jupyter.wire.provider_variables import PROVIDERS
 
 BASE = "http://127.0.0.1:8888/user/ann"
 KEY = "bodhi-key"
@@ -31,14 +31,20 @@ OURS = {
 }
 LOOPBACK = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 ALL_NAMES = [
-    (family, name)
-    for family in FAMILIES
-    for name in (family.url_variable, family.key_variable, *family.credentials, family.headers_variable, *family.signs)
+    (provider, name)
+    for provider in PROVIDERS
+    for name in (
+        provider.url_variable,
+        provider.key_variable,
+        *provider.credentials,
+        provider.headers_variable,
+        *provider.signs,
+    )
     if name
 ]
 
 
-def test_an_untouched_environment_gets_every_family() -> None:
+def test_an_untouched_environment_is_given_the_variables_of_every_provider() -> None:
     env = {"PATH": "/bin"}
     additions, left_alone = kernel_variables(BASE, KEY, env, "auto")
     assert additions == OURS | LOOPBACK
@@ -46,13 +52,13 @@ def test_an_untouched_environment_gets_every_family() -> None:
     assert env == {"PATH": "/bin"}
 
 
-@pytest.mark.parametrize(("family", "name"), ALL_NAMES, ids=[name for _, name in ALL_NAMES])
-def test_one_variable_of_the_user_keeps_us_out_of_its_whole_family(family, name: str) -> None:
+@pytest.mark.parametrize(("provider", "name"), ALL_NAMES, ids=[name for _, name in ALL_NAMES])
+def test_one_variable_of_the_user_keeps_us_from_all_of_its_provider(provider, name: str) -> None:
     additions, left_alone = kernel_variables(BASE, KEY, {name: "mine"}, "auto")
-    assert left_alone == (family,)
-    assert family.set_by_user({name: "mine"}, BASE) == (name,)
-    assert not {family.url_variable, family.key_variable, name} & additions.keys()
-    others = {other.key_variable for other in FAMILIES if other is not family}
+    assert left_alone == (provider,)
+    assert provider.set_by_user({name: "mine"}, BASE) == (name,)
+    assert not {provider.url_variable, provider.key_variable, name} & additions.keys()
+    others = {other.key_variable for other in PROVIDERS if other is not provider}
     assert others < additions.keys()
 
 
@@ -87,20 +93,20 @@ def test_an_empty_variable_is_nobodys() -> None:
         (BASE, "http://[", False),
     ],
 )
-@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+@pytest.mark.parametrize("provider", PROVIDERS, ids=[provider.name for provider in PROVIDERS])
 def test_a_key_of_ours_with_an_address_elsewhere_is_the_users(
-    family, base_url: str, address: str, is_ours: bool
+    provider, base_url: str, address: str, is_ours: bool
 ) -> None:
-    url = address.rstrip("/") + family.url_path if address else ""
-    env = {family.url_variable: url, family.key_variable: "bodhi-another-servers"}
+    url = address.rstrip("/") + provider.url_path if address else ""
+    env = {provider.url_variable: url, provider.key_variable: "bodhi-another-servers"}
     additions, left_alone = kernel_variables(base_url, KEY, env, "auto")
-    assert left_alone == (() if is_ours else (family,))
-    assert (family.url_variable in additions, family.key_variable in additions) == (is_ours, is_ours)
+    assert left_alone == (() if is_ours else (provider,))
+    assert (provider.url_variable in additions, provider.key_variable in additions) == (is_ours, is_ours)
 
 
-def test_where_every_family_is_the_users_nothing_at_all_is_set() -> None:
+def test_where_every_provider_is_set_by_the_user_nothing_at_all_is_set() -> None:
     env = {"OPENAI_API_KEY": "a", "OLLAMA_HOST": "b", "ANTHROPIC_API_KEY": "c", "HTTP_PROXY": "http://proxy:3128"}
-    assert kernel_variables(BASE, KEY, env, "auto") == ({}, FAMILIES)
+    assert kernel_variables(BASE, KEY, env, "auto") == ({}, PROVIDERS)
 
 
 def test_never_sets_nothing() -> None:

@@ -30,12 +30,18 @@ from bodhi_jupyter.access.provisioner import (
     make_default,
     restore_default,
 )
-from bodhi_jupyter.wire.provider_variables import FAMILIES
+from bodhi_jupyter.wire.provider_variables import PROVIDERS
 
 USERS_OWN = {
     name
-    for family in FAMILIES
-    for name in (family.url_variable, family.key_variable, *family.credentials, family.headers_variable, *family.signs)
+    for provider in PROVIDERS
+    for name in (
+        provider.url_variable,
+        provider.key_variable,
+        *provider.credentials,
+        provider.headers_variable,
+        *provider.signs,
+    )
     if name
 }
 
@@ -268,7 +274,7 @@ def test_where_nothing_is_to_be_set_nothing_is(factory, server, access, mode, ur
     assert not any(access.keys.verify(key) for key in minted)
 
 
-def test_a_family_left_alone_is_told_once_per_server(access, caplog) -> None:
+def test_a_provider_left_alone_is_told_once_per_server(access, caplog) -> None:
     env = {"ANTHROPIC_API_KEY": "sk-ant-mine", "no_proxy": "*", "NO_PROXY": "*"}
     with caplog.at_level(logging.INFO, "tests.access"):
         for kernel in "ab":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bodhi_jupyter.backends.base import Address
 from bodhi_jupyter.backends.pool import LocalPool
-from bodhi_jupyter.backends.residency import PoolEvent, PoolLimits
+from bodhi_jupyter.backends.pool_types import PoolEvent, PoolLimits
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.catalog.discovery import ModelFile

@@ -23,16 +23,12 @@ def target(**context: object) -> LocalTarget:
 def metadata(**values: object) -> GGUFMetadata:
     """The shape of an 8B llama: 32 layers, 8 of 32 heads for keys and values, 128 wide."""
     return GGUFMetadata(
-        type="model",
         architecture="llama",
-        name=None,
         parameter_count=8,
         quantization=None,
         context_length=8192,
         embedding_length=4096,
         block_count=32,
-        vocabulary_size=None,
-        tokenizer=None,
         pooling=None,
         chat_template=None,
         values={"llama.attention.head_count": 32, "llama.attention.head_count_kv": 8, **values},

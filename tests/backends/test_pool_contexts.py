@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bodhi_jupyter.backends.pool import LocalPool
-from bodhi_jupyter.backends.residency import PoolEvent
+from bodhi_jupyter.backends.pool_types import PoolEvent
 from bodhi_jupyter.catalog.alias import LocalTarget
 from bodhi_jupyter.wire.errors import ModelNotLoadable
 from tests.backends.scripted_engines import A, B, D, Factory, alias, hold, run, settle, with_requested_context

@@ -6,7 +6,7 @@ import pytest
 
 from bodhi_jupyter.backends import pool
 from bodhi_jupyter.backends.pool import LocalPool
-from bodhi_jupyter.backends.residency import PoolEvent
+from bodhi_jupyter.backends.pool_types import PoolEvent
 from bodhi_jupyter.catalog.alias import LocalTarget
 from bodhi_jupyter.wire.errors import (
     BackendDied,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bodhi_jupyter.backends.pool import LocalPool
-from bodhi_jupyter.backends.residency import PoolEvent
+from bodhi_jupyter.backends.pool_types import PoolEvent
 from bodhi_jupyter.wire.errors import Busy
 from tests.backends.scripted_engines import A, B, C, D, Factory, hold, run, settle
 

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from bodhi_jupyter.backends.pool import LocalPool
-from bodhi_jupyter.backends.residency import PoolEvent
+from bodhi_jupyter.backends.pool_types import PoolEvent
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget
 from bodhi_jupyter.wire.errors import BackendUnavailable
 from tests.backends.scripted_engines import A, B, C, Factory, alias, hold, run, settle

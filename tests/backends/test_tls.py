@@ -11,7 +11,7 @@ import pytest
 from httpx_aiohttp import AiohttpTransport
 
 from bodhi_jupyter.backends.base import Address
-from bodhi_jupyter.backends.transport import Answer, Upstream
+from bodhi_jupyter.backends.transport import BackendAnswer, Upstream
 from bodhi_jupyter.wire.errors import STOPPING, BackendUnavailable
 from tests.backends.scripted_http import CHUNKED, OK, Server, listening
 from tests.fakes.certificate import of_server, trust
@@ -44,7 +44,7 @@ async def asking(*answers) -> AsyncIterator[tuple[Server, Upstream, Address]]:
             await upstream.close()
 
 
-async def is_told(answer: Answer) -> bool:
+async def is_told(answer: BackendAnswer) -> bool:
     with pytest.raises(BackendUnavailable) as told:
         await answer.read()
     return told.value.message == STOPPING

@@ -14,9 +14,6 @@ from tests.live.server import PATIENCE, LiveServer
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Response
 
-#: JupyterLab's dark theme is a setting; the page is asked for it before it starts.
-DARK = {"@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Dark"}}
-
 
 class NotebookPage:
     """A notebook that is open, its kernel connected.

@@ -21,7 +21,7 @@ from bodhi_jupyter.catalog.pull_names import (
     InvalidPullName,
 )
 from tests.catalog.pulling import CONTENT, FILE, REPO, blobs, pull
-from tests.fakes.hub import COMMIT, Answer, Script, sha256
+from tests.fakes.hub import COMMIT, HubAnswer, Script, sha256
 
 
 def _begin(cache: Path, count: int) -> Path:
@@ -105,15 +105,15 @@ _CHUNK = b"2\r\n{}\r\n0\r\n\r\n"
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, _PAGE),
-        Answer(200, _PAGE, {"Connection": "close", "Content-Type": "Text/HTML; charset=utf-8"}),
-        Answer(200, _CHUNK, {"Connection": "close", "Transfer-Encoding": "chunked"}),
-        Answer(200, b""),
-        Answer(206, CONTENT, {"Content-Range": f"bytes 7-{len(CONTENT) + 6}/{len(CONTENT) + 7}"}),
-        Answer(206, CONTENT),
-        Answer(503, _PAGE),
-        Answer(503, b"[]", {"Content-Type": "application/json"}),
-        Answer(502, b"\xff"),
+        HubAnswer(200, _PAGE),
+        HubAnswer(200, _PAGE, {"Connection": "close", "Content-Type": "Text/HTML; charset=utf-8"}),
+        HubAnswer(200, _CHUNK, {"Connection": "close", "Transfer-Encoding": "chunked"}),
+        HubAnswer(200, b""),
+        HubAnswer(206, CONTENT, {"Content-Range": f"bytes 7-{len(CONTENT) + 6}/{len(CONTENT) + 7}"}),
+        HubAnswer(206, CONTENT),
+        HubAnswer(503, _PAGE),
+        HubAnswer(503, b"[]", {"Content-Type": "application/json"}),
+        HubAnswer(502, b"\xff"),
     ],
     ids=["a page", "endless page", "chunks", "nothing", "another part", "no part", "failure", "a list", "no text"],
 )
@@ -132,7 +132,7 @@ def test_more_than_was_announced_ends_the_pull(hub, cache, begun):
     """And is not asked for again and again."""
     _begin(cache, begun)
     rest = {"Content-Range": f"bytes {begun}-{len(CONTENT) - 1}/{len(CONTENT)}"}
-    hub.script.instead = [Answer(206 if begun else 200, CONTENT[begun:] + b"more", rest if begun else {})] * 9
+    hub.script.instead = [HubAnswer(206 if begun else 200, CONTENT[begun:] + b"more", rest if begun else {})] * 9
     with pytest.raises(DigestMismatch, match="more than it announced"):
         pull(hub, cache)
     assert len(hub.ranges()) == 1

@@ -39,7 +39,7 @@ class Seen:
 
 
 @dataclass
-class Answer:
+class HubAnswer:
     """What is sent in place of a file."""
 
     status: int
@@ -60,7 +60,7 @@ class Script:
         held: set when an answer waits.
     """
 
-    instead: list[Answer] = field(default_factory=list)
+    instead: list[HubAnswer] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     corrupt: bool = False
     ignore_ranges: bool = False

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bodhi_jupyter.wire.record import RequestRecord
@@ -55,6 +56,14 @@ def _error_of():
 
 
 @pytest.fixture
+def anonymous(server_url: str, jp_asyncio_loop) -> Iterator[httpx.AsyncClient]:
+    """A client without a key, relative to the server's base URL."""
+    client = httpx.AsyncClient(base_url=server_url, timeout=30, trust_env=False)
+    yield client
+    jp_asyncio_loop.run_until_complete(client.aclose())
+
+
+@pytest.fixture
 def records(extension, monkeypatch: pytest.MonkeyPatch) -> list[RequestRecord]:
     """The records of all requests, as they end."""
     kept: list[RequestRecord] = []
@@ -88,9 +97,21 @@ def hub(content: bytes, cache: Path, monkeypatch):
 
 
 @pytest.fixture
-def model(jp_data_dir: Path) -> str:
-    """A model in the models folder."""
+def models_folder(jp_data_dir: Path) -> Path:
     folder = jp_data_dir / "bodhi" / "models"
     folder.mkdir(parents=True)
-    write_tiny_random(folder / "found.gguf", seed=1)
+    return folder
+
+
+@pytest.fixture
+def aliases_folder(jp_data_dir: Path) -> Path:
+    folder = jp_data_dir / "bodhi" / "aliases"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def model(models_folder: Path) -> str:
+    """A model in the models folder."""
+    write_tiny_random(models_folder / "found.gguf", seed=1)
     return "found"

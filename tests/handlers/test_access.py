@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
@@ -15,13 +14,6 @@ from bodhi_jupyter.routes import KEYED_ROUTES, ROUTES
 
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"
-
-
-@pytest.fixture
-def anonymous(server_url, jp_asyncio_loop):
-    client = httpx.AsyncClient(base_url=server_url, timeout=30, trust_env=False)
-    yield client
-    jp_asyncio_loop.run_until_complete(client.aclose())
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.wire.record import RequestRecord
 from tests.fakes import behaviours as behave
 
 PATH = "/v1/chat/completions"
 BODY: dict[str, Any] = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}], "n": 2}
 TOKENS = {0: 5, 1: 7}
-
-
-@pytest.fixture
-def records(extension, monkeypatch: pytest.MonkeyPatch) -> list[RequestRecord]:
-    """The records of all requests, as they end."""
-    kept: list[RequestRecord] = []
-    monkeypatch.setattr(extension.gateway.recorder, "record", kept.append)
-    return kept
 
 
 def told(index: int, how: str) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class TestEngine:
         assert math.hypot(*own) == pytest.approx(1)
 
     async def engines_own(self, extension: Any, text: str) -> list[float]:
-        from bodhi_jupyter.handlers.leased import leased_document
+        from bodhi_jupyter.handlers.short_answers import leased_document
 
         alias = await extension.gateway.catalog.resolve("tiny-random")
         document = await leased_document(

@@ -11,8 +11,8 @@ import pytest
 
 from bodhi_jupyter.backends.base import Address, Lease
 from bodhi_jupyter.catalog.alias import Alias, RemoteTarget
-from bodhi_jupyter.handlers.leased import leased_answer, leased_document
 from bodhi_jupyter.handlers.relay import leased_stream
+from bodhi_jupyter.handlers.short_answers import leased_answer, leased_document
 from bodhi_jupyter.wire.errors import BackendDied, BackendError, BackendUnreachable, EngineGone
 from tests.fakes import behaviours as behave
 

@@ -16,20 +16,6 @@ PATH = "/v1/chat/completions"
 
 
 @pytest.fixture
-def models_folder(jp_data_dir: Path) -> Path:
-    folder = jp_data_dir / "bodhi" / "models"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def aliases_folder(jp_data_dir: Path) -> Path:
-    folder = jp_data_dir / "bodhi" / "aliases"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
 def bodhi_config() -> dict[str, Any]:
     return {"max_loaded_models": 2}
 

@@ -25,13 +25,6 @@ def bodhi_config(system_folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def aliases_folder(jp_data_dir: Path) -> Path:
-    folder = jp_data_dir / "bodhi" / "aliases"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
 def model(model: str) -> str:
     """A model in the models folder, as an alias names it."""
     return f"{model}.gguf"

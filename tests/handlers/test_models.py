@@ -27,20 +27,6 @@ def bodhi_config() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture
-def models_folder(jp_data_dir: Path) -> Path:
-    folder = jp_data_dir / "bodhi" / "models"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def aliases_folder(jp_data_dir: Path) -> Path:
-    folder = jp_data_dir / "bodhi" / "aliases"
-    folder.mkdir(parents=True)
-    return folder
-
-
 def write_header(path: Path, architecture: str, **values: Any) -> None:
     """A GGUF that says something and can do nothing."""
     writer = gguf.GGUFWriter(path, architecture)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 from jupyter_server.auth.identity import IdentityProvider, User
 from traitlets.config import Config
 
 MODELS, CHAT, CORE = "/v1/models", "/v1/chat/completions", "/api/me"
 BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}]}
-
-
-@pytest.fixture
-def anonymous(server_url, jp_asyncio_loop):
-    client = httpx.AsyncClient(base_url=server_url, timeout=30, trust_env=False)
-    yield client
-    jp_asyncio_loop.run_until_complete(client.aclose())
 
 
 def bearer(key: str) -> dict[str, str]:

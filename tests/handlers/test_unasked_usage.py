@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bodhi_jupyter.wire.record import RequestRecord
 from tests.fakes import behaviours as behave
 from tests.fakes.llama import FakeLlama
 
@@ -40,14 +39,6 @@ def fake(fake: FakeLlama, owners: list[Any]) -> FakeLlama:
     fake.routes["/v1/models"] = lambda exchange: exchange.send_json(200, {"object": "list", "data": models})
     fake.behave(answer)
     return fake
-
-
-@pytest.fixture
-def records(extension, monkeypatch: pytest.MonkeyPatch) -> list[RequestRecord]:
-    """The records of all requests, as they end."""
-    kept: list[RequestRecord] = []
-    monkeypatch.setattr(extension.gateway.recorder, "record", kept.append)
-    return kept
 
 
 @pytest.mark.parametrize(

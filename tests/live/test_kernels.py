@@ -135,7 +135,7 @@ def test_two_kernels_have_two_keys(server, kernel):
         assert other.environment()["OPENAI_API_KEY"] != kernel.environment()["OPENAI_API_KEY"]
 
 
-def test_all_families_are_given_and_proxies_are_avoided(server, kernel):
+def test_the_variables_of_all_providers_are_given_and_proxies_are_avoided(server, kernel):
     environment = kernel.environment()
 
     assert given(environment) == EVERYTHING
@@ -152,18 +152,18 @@ def test_never_means_nothing(start_server):
 
 
 @pytest.mark.parametrize(
-    ("variable", "family"),
+    ("variable", "provider"),
     [("OPENAI_API_KEY", "OpenAI"), ("ANTHROPIC_API_KEY", "Anthropic"), ("OLLAMA_HOST", "Ollama")],
 )
-def test_what_the_user_has_set_stays(start_server, variable, family):
+def test_what_the_user_has_set_stays(start_server, variable, provider):
     mine = "http://127.0.0.1:1" if variable.endswith("HOST") else "sk-mine"
     server = start_server(env={variable: mine})
     with Kernel(server) as kernel:
         environment = kernel.environment()
 
     assert environment[variable] == mine
-    assert given(environment) == (EVERYTHING - GIVEN[family]) | ({variable} & EVERYTHING)
-    assert f"{variable} is set, so kernels keep their own {family} settings" in server.log()
+    assert given(environment) == (EVERYTHING - GIVEN[provider]) | ({variable} & EVERYTHING)
+    assert f"{variable} is set, so kernels keep their own {provider} settings" in server.log()
 
 
 def test_always_replaces_what_the_user_has_set(start_server):

@@ -37,7 +37,7 @@ def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
             Server("http://127.0.0.1:8888", "bodhi-1"),
         ),
         (
-            # The user's own provider stays the user's; the server is known by another family.
+            # The user's own provider stays the user's; the server is known by another one.
             {
                 "OPENAI_BASE_URL": "https://api.example.org/v1",
                 "OPENAI_API_KEY": "sk-mine",

@@ -472,7 +472,7 @@ def test_ollama(wanted: Any, body: dict[str, Any], said: Said, reason: str, code
         assert guard.final()["done"]
     else:
         with pytest.raises(BackendFailed, match="The answer of the backend 'b'") as caught:
-            guard.end()
+            guard.final()
         assert caught.value.code == code
 
 
@@ -499,7 +499,7 @@ def test_a_call_whose_name_is_no_text(name: Any) -> None:
     guard = OllamaGuard("b", "m", chat_piece, ChatEnvelope(), times, rules=answer_rules(None, {"tools": TOOLS}, "b"))
     guard.feed(chat_chunk({"tool_calls": [call]}) + chat_chunk({}, "stop"))
     with pytest.raises(BackendFailed):
-        guard.end()
+        guard.final()
     chat = ChatGuard(chat_request(tools=TOOLS), "b")
     with pytest.raises(BackendFailed):
         chat.feed(chat_chunk({"tool_calls": [call]}) + chat_chunk({}, "stop"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,48 +11,8 @@ import pytest
 
 from bodhi_jupyter.wire.assemble import ChatAssembler
 from bodhi_jupyter.wire.sse import EventSplitter, is_done, iter_events
-from tests.tiny_random import write_tiny_random
+from tests.wire.native import TIME, WEATHER, running_engine
 
-ENGINE = """
-import sys, xllamacpp
-params = xllamacpp.CommonParams()
-params.model.path, params.chat_template = sys.argv[1:]
-params.port, params.n_ctx, params.n_parallel, params.cache_ram_mib = 0, 4096, 2, 0
-params.cpuparams.n_threads = 1
-params.warmup = params.ui = False
-server = xllamacpp.Server(params)
-print(server.listening_address, flush=True)
-sys.stdin.read()
-"""
-# A template with tags for thoughts and calls: from it the engine derives how to read them in an answer.
-TEMPLATE = """\
-{%- if tools %}<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools>
-{% endif %}
-{%- for message in messages -%}
-<{{ message.role }}>
-{% if message.reasoning_content %}<think>
-{{ message.reasoning_content }}
-</think>
-
-{% endif %}{{ message.content or '' }}
-{%- for call in message.tool_calls or [] %}
-<tool_call>
-{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
-</tool_call>
-{%- endfor %}</s>
-{% endfor %}
-{%- if add_generation_prompt %}<assistant>
-{% if enable_thinking %}<think>
-{% endif %}{% endif %}"""
-
-
-def tool(name: str, **properties: Any) -> dict[str, Any]:
-    parameters = {"type": "object", "properties": properties, "required": list(properties)}
-    return {"type": "function", "function": {"name": name, "description": name, "parameters": parameters}}
-
-
-WEATHER = tool("weather", city={"type": "string", "enum": ["Oslo", "Rome"]}, unit={"enum": ["C", "F"]})
-TIME = tool("time", zone={"enum": ["CET"]})
 COLOUR = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
 # Random weights would never begin a call: the beginning is given, and the grammar of the tools does the rest.
 BEGUN_CALL = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "<tool_call>\n{"}]
@@ -101,27 +59,8 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    folder = tmp_path_factory.mktemp("engine")
-    model = folder / "tiny.gguf"
-    write_tiny_random(model)
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-c", ENGINE, str(model), TEMPLATE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as child,
-    ):
-        assert child.stdout is not None
-        address = child.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:"), (folder / "log").read_text()
-        # Measured: the engine closes the connection behind every stream, whatever its Keep-Alive header says.
-        headers = {"Connection": "close"}
-        with httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
-            yield client
-        # The context of Popen closes the child's stdin, which ends it, and waits.
+    with running_engine(tmp_path_factory.mktemp("engine")) as client:
+        yield client
 
 
 def body(case: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from bodhi_jupyter.wire.anthropic_stream import MessageEvents
 from bodhi_jupyter.wire.errors import GatewayError
-from bodhi_jupyter.wire.guard import Guard, StreamGuard
+from bodhi_jupyter.wire.guard import Guard, StreamFilter, StreamGuard
 from bodhi_jupyter.wire.guard_events import EventGuard
+from bodhi_jupyter.wire.json_text import compact
 from bodhi_jupyter.wire.ollama_pieces import chat_piece
 from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, OllamaGuard, Timestamps
 from bodhi_jupyter.wire.openai import parse_chat
@@ -40,7 +41,7 @@ def messages() -> EventGuard:
     return EventGuard("b", MessageEvents())
 
 
-GUARDS: dict[str, Callable[[], Guard]] = {
+GUARDS: dict[str, Callable[[], Guard | OllamaGuard]] = {
     "stream": lambda: StreamGuard("b"),
     "openai": openai,
     "openai, every event read": lambda: openai(logprobs=True),
@@ -81,7 +82,7 @@ def pieces(draw: st.DrawFn) -> list[bytes]:
     return [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
 
 
-def fed(guard: Guard, piece: bytes) -> bytes:
+def fed(guard: StreamFilter, piece: bytes) -> bytes:
     plain = guard.feed_plain(piece)
     if plain is None:
         return guard.feed(piece)
@@ -90,14 +91,16 @@ def fed(guard: Guard, piece: bytes) -> bytes:
     return block
 
 
-def outcome(guard: Guard, parts: Iterable[bytes], feed: Callable[[Guard, bytes], bytes]) -> tuple[Any, ...]:
+def outcome(
+    guard: Guard | OllamaGuard, parts: Iterable[bytes], feed: Callable[[StreamFilter, bytes], bytes]
+) -> tuple[Any, ...]:
     passed, failure = b"", None
     try:
         for piece in parts:
             passed += feed(guard, piece)
             if guard.over:
                 break
-        passed += guard.end()
+        passed += compact(guard.final()) if isinstance(guard, OllamaGuard) else guard.end()
     except GatewayError as error:
         failure = (type(error), error.code, error.message)
     heard = "".join(getattr(guard, "_heard", None) or [])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bodhi_jupyter.wire.json_text import compact
 from bodhi_jupyter.wire.ollama_pieces import chat_piece, text_piece
 from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, OllamaGuard, Timestamps, whole_answer
 
@@ -29,7 +30,7 @@ def guard_of(name: str) -> OllamaGuard:
 
 def lines_of(name: str, chunks: Iterable[bytes]) -> bytes:
     guard = guard_of(name)
-    return b"".join([*(guard.feed(chunk) for chunk in chunks), guard.end()])
+    return b"".join([*(guard.feed(chunk) for chunk in chunks), compact(guard.final()), b"\n"])
 
 
 def recorded(name: str) -> bytes:
@@ -116,4 +117,4 @@ def test_a_stream_that_is_cut_off_has_no_last_line(name) -> None:
         said = guard.feed(stream[:cut])
         assert golden(name).startswith(said)
         with pytest.raises(Exception, match="before the answer was finished"):
-            guard.end()
+            guard.final()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bodhi_jupyter.wire.errors import BackendFailed
+from bodhi_jupyter.wire.json_text import compact
 from bodhi_jupyter.wire.ollama_pieces import chat_piece, infill_piece
 from bodhi_jupyter.wire.ollama_stream import ChatEnvelope, GenerateEnvelope, OllamaGuard, Timestamps, whole_answer
 from tests.fakes.behaviours import chat_chunk, chat_events, event
@@ -29,7 +30,7 @@ def guard_of(envelope: Any = ENVELOPES[0], *, alternatives: int = 0, heard: list
 
 def told(stream: bytes, envelope: Any = ENVELOPES[0]) -> bytes:
     guard = guard_of(envelope)
-    return guard.feed(stream) + guard.end()
+    return guard.feed(stream) + compact(guard.final())
 
 
 def slow(one: bytes) -> bytes:
@@ -76,7 +77,7 @@ def test_what_json_forbids_is_never_passed_on(kind, text) -> None:
     guard = guard_of()
     assert guard.feed(chat_chunk({kind: "HERE"}).replace(b"HERE", text)) == b""
     with pytest.raises(BackendFailed):
-        guard.end()
+        guard.final()
 
 
 def test_pairs_of_escapes_are_one_character() -> None:
@@ -122,12 +123,12 @@ def test_tokens_that_are_none(logprobs) -> None:
         guard = guard_of(alternatives=2)
         assert guard.feed(event({"choices": [one]})) == b""
         with pytest.raises(BackendFailed, match="no part of an answer"):
-            guard.end()
+            guard.final()
     timestamps = Timestamps(lambda: 1.0, lambda: "", 0.0)
     guard = OllamaGuard("b", "m", infill_piece, GenerateEnvelope(), timestamps)
     assert guard.feed(event({"content": "a", "completion_probabilities": logprobs})) == b""
     with pytest.raises(BackendFailed, match="no part of an answer"):
-        guard.end()
+        guard.final()
 
 
 # -- what comes back -----------------------------------------------------------------------------------------
@@ -169,7 +170,7 @@ def test_any_cut_gives_the_same_lines(data, texts) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     guard = guard_of()
     lines = b"".join(guard.feed(stream[start:end]) for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True))
-    assert lines + guard.end() == told(stream)
+    assert lines + compact(guard.final()) == told(stream)
 
 
 # -- calls that a limit cut ----------------------------------------------------------------------------------------

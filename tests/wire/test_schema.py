@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +16,7 @@ from bodhi_jupyter.wire.schema import (
     LEFT_OUT,
     UnfitSchema,
     check_schema,
+    check_strict_schema,
     says_true,
     subschemas,
     with_any,
@@ -128,9 +130,9 @@ WEAK: dict[str, dict[str, Any]] = {
 }
 
 
-def code_of(schema: dict[str, Any], *, strict: bool) -> str | None:
+def code_of(check: Callable[[dict[str, Any]], None], schema: dict[str, Any]) -> str | None:
     try:
-        check_schema(schema, strict=strict)
+        check(schema)
     except UnfitSchema as error:
         return error.code
     return None
@@ -138,31 +140,31 @@ def code_of(schema: dict[str, Any], *, strict: bool) -> str | None:
 
 @pytest.mark.parametrize("schema", FINE.values(), ids=FINE)
 def test_what_is_enforced_passes(schema: dict[str, Any]) -> None:
-    assert (code_of(schema, strict=False), code_of(schema, strict=True)) == (None, None)
+    assert (code_of(check_schema, schema), code_of(check_strict_schema, schema)) == (None, None)
 
 
 @pytest.mark.parametrize("schema", INVALID.values(), ids=INVALID)
 def test_what_is_no_schema_is_refused(schema: dict[str, Any]) -> None:
-    assert (code_of(schema, strict=False), code_of(schema, strict=True)) == ("invalid_json_schema",) * 2
+    assert (code_of(check_schema, schema), code_of(check_strict_schema, schema)) == ("invalid_json_schema",) * 2
 
 
 @pytest.mark.parametrize("schema", MISREAD.values(), ids=MISREAD)
 def test_what_would_be_misread_is_refused(schema: dict[str, Any]) -> None:
-    assert (code_of(schema, strict=False), code_of(schema, strict=True)) == ("unsupported_json_schema",) * 2
+    assert (code_of(check_schema, schema), code_of(check_strict_schema, schema)) == ("unsupported_json_schema",) * 2
 
 
 @pytest.mark.parametrize("schema", WEAK.values(), ids=WEAK)
 def test_what_would_be_left_out_is_refused_only_where_it_is_to_be_exact(schema: dict[str, Any]) -> None:
     if "dependencies" in schema or "additionalItems" in schema:
-        assert code_of(schema, strict=False) is None
-    assert code_of(schema, strict=True) == "unsupported_json_schema"
+        assert code_of(check_schema, schema) is None
+    assert code_of(check_strict_schema, schema) == "unsupported_json_schema"
 
 
 def test_a_refusal_says_where() -> None:
     with pytest.raises(
         UnfitSchema, match=r"'#/properties/a/items' is not a valid schema: 'minLength' must be an integer"
     ):
-        check_schema({"properties": {"a": {"items": {"minLength": "3"}}}}, strict=False)
+        check_schema({"properties": {"a": {"items": {"minLength": "3"}}}})
 
 
 def test_a_long_name_is_not_repeated_for_each_place_below_it() -> None:
@@ -188,36 +190,36 @@ def test_each_link_of_a_chain_of_references_is_followed_a_few_times_only(monkeyp
 
     find = schemas.target_of
     monkeypatch.setattr(schemas, "target_of", target_of)
-    assert code_of(schema, strict=False) is None
+    assert code_of(check_schema, schema) is None
     assert len(followed) <= 5 * 2 * links
     chain_end = {"type": "string"}
-    assert code_of({**schema, "$defs": {**chain, f"p{links}": chain_end}}, strict=False) == "unsupported_json_schema"
+    assert code_of(check_schema, {**schema, "$defs": {**chain, f"p{links}": chain_end}}) == "unsupported_json_schema"
 
 
 def test_a_class_that_is_never_closed_is_read_once() -> None:
     """The engine refuses it aloud; minutes, were the end looked for from each bracket."""
-    assert code_of({"type": "string", "pattern": f"^{'[^' * 2**19}$"}, strict=False) is None
-    assert code_of({"type": "string", "pattern": '^[^[^"$'}, strict=False) is None
-    assert code_of({"type": "string", "pattern": '^[^["]$'}, strict=False) is None
-    assert code_of({"type": "string", "pattern": '^[^[]"$'}, strict=False) == "unsupported_json_schema"
+    assert code_of(check_schema, {"type": "string", "pattern": f"^{'[^' * 2**19}$"}) is None
+    assert code_of(check_schema, {"type": "string", "pattern": '^[^[^"$'}) is None
+    assert code_of(check_schema, {"type": "string", "pattern": '^[^["]$'}) is None
+    assert code_of(check_schema, {"type": "string", "pattern": '^[^[]"$'}) == "unsupported_json_schema"
 
 
 def test_a_value_alone_is_no_reason_to_refuse() -> None:
     for word in CHECKED_AFTERWARDS:
-        assert code_of({"type": "integer", word: 1 if word != "uniqueItems" else True}, strict=True) is None
+        assert code_of(check_strict_schema, {"type": "integer", word: 1 if word != "uniqueItems" else True}) is None
 
 
 def test_the_verdict_is_of_the_schema_and_not_of_an_earlier_one() -> None:
     for _ in range(2):
-        assert code_of({"type": "string", "pattern": "abc"}, strict=False) is None
-        assert code_of({"type": "string", "pattern": "abc"}, strict=True) == "unsupported_json_schema"
-        assert code_of({"type": "strin"}, strict=True) == "invalid_json_schema"
+        assert code_of(check_schema, {"type": "string", "pattern": "abc"}) is None
+        assert code_of(check_strict_schema, {"type": "string", "pattern": "abc"}) == "unsupported_json_schema"
+        assert code_of(check_strict_schema, {"type": "strin"}) == "invalid_json_schema"
 
 
 def test_a_schema_too_large_to_remember_is_checked_all_the_same() -> None:
     enumeration = [f"word {index}" for index in range(10_000)]
-    assert code_of({"enum": enumeration}, strict=True) is None
-    assert code_of({"enum": enumeration, "type": "foo"}, strict=True) == "invalid_json_schema"
+    assert code_of(check_strict_schema, {"enum": enumeration}) is None
+    assert code_of(check_strict_schema, {"enum": enumeration, "type": "foo"}) == "invalid_json_schema"
     assert conforms({"enum": enumeration}, '"word 9999"')
     assert not conforms({"enum": enumeration}, '"word"')
 
@@ -285,7 +287,7 @@ def test_what_the_openai_sdk_makes_of_a_pydantic_model_passes() -> None:
     made: Any = type_to_response_format_param(Branch)
     assert made["json_schema"]["strict"] is True
     schema = made["json_schema"]["schema"]
-    assert code_of(schema, strict=True) is None
+    assert code_of(check_strict_schema, schema) is None
     leaf = {"kind": "leaf", "score": 0.5}
     tree = {"kind": "branch", "children": [leaf], "pair": [1, "a"], "tags": ["x"], "note": None}
     assert conforms(schema, Branch.model_validate(tree).model_dump_json())

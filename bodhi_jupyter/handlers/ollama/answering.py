@@ -18,10 +18,10 @@ from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answ
 from ...wire.sse import event_count
 from ..counted import CountedHandler
 from ..defaults import SINGLE_ANSWER, blame_defaults, with_prompt_defaults
-from ..leased import document_at
 from ..native import context_tokens
 from ..off_loop import off_loop
 from ..relay import Readable, leased_stream, pass_events
+from ..short_answers import document_at
 from .base import OllamaHandler, full_name
 
 Request = OllamaChatRequest | OllamaGenerateRequest

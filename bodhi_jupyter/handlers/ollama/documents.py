@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...backends.residency import ModelState
+from ...backends.pool_types import ModelState
 from ...catalog.alias import Alias, LocalTarget
 from ...catalog.details import Details
 from ...catalog.discovery import ModelFile

@@ -20,8 +20,8 @@ from ...wire.ollama_shortening import is_overflow
 from ...wire.ollama_stream import Timestamps
 from ..counted import CountedHandler
 from ..embeddings import Batch, embed
-from ..leased import document_at
 from ..native import context_tokens
+from ..short_answers import document_at
 from .base import JSON, OllamaHandler
 
 if TYPE_CHECKING:

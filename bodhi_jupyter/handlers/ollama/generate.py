@@ -27,9 +27,9 @@ from ...wire.ollama_pieces import PieceReader, chat_piece, infill_piece, text_pi
 from ...wire.ollama_stream import GenerateEnvelope, OllamaGuard
 from ...wire.ollama_template import render_template
 from ...wire.refusals import about
-from ..leased import with_lease
 from ..off_loop import off_loop
 from ..openai import PATH
+from ..short_answers import with_lease
 from .answering import AnsweringHandler, Completion, capabilities_asked_by
 
 

@@ -1,4 +1,4 @@
-"""Getting and keeping models: ``/api/pull|create|copy|delete``.
+"""Getting and keeping models: ``/api/pull|create|copy|delete``, and what is not here, ``/api/push|blobs``.
 
 Whoever may use the server may do this, a notebook's own key included: it is the same user's disk.
 """

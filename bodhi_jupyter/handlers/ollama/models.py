@@ -12,12 +12,12 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from ...backends.residency import ModelState
+from ...backends.pool_types import ModelState
 from ...catalog.alias import Alias, LocalTarget
 from ...wire.errors import GatewayError
 from ...wire.ollama import OllamaModelRequest, parse_ollama
-from ..leased import leased_answer
 from ..native import context_tokens
+from ..short_answers import leased_answer
 from .base import NAMES_BYTES, OllamaHandler
 from .documents import running_document, show_document, tag_document
 

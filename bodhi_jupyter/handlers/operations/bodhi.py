@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ...catalog.alias_file import AliasFile
-from ...wire.answers import Answer
+from ...wire.answers import AnswerModel
 from ...wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument, Rendered
 from ...wire.openapi import Operation, Parameter, Reply
 from ..manage_keys import KeyRequest
@@ -46,7 +46,7 @@ class Alias(AliasFile):
     problem_param: str | None = None
 
 
-class AliasList(Answer):
+class AliasList(AnswerModel):
     """The alias files, and those that cannot be used."""
 
     object: str

@@ -96,7 +96,6 @@ ALWAYS = (401, 403, 500)
 WITH_BODY = (400, 413, *ALWAYS)
 OF_A_MODEL = (404, 429, 501, 502, 503, 504, *WITH_BODY)
 
-#: Passed on as it is where the gateway does not look into it.
 MODEL = Parameter(
     "model",
     "path",

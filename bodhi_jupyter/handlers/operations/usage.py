@@ -17,7 +17,10 @@ _PARAMETERS = [
     Parameter("until", "query", f"The moment after the last; now unless given. {_MOMENT}"),
     Parameter("bucket", "query", "The series's step, in UTC.", {"enum": list(get_args(Bucket)), "default": "day"}),
     Parameter(
-        "by", "query", f"What each step is split by, with commas between: {', '.join(GROUPS)}; `alias` unless given."
+        "by",
+        "query",
+        f"What each step is split by, with commas between: {', '.join(GROUPS)}; `alias` unless given. `user` is the "
+        "person that the request counts for.",
     ),
     Parameter("format", "query", "CSV has the series alone.", {"enum": list(get_args(Format)), "default": "json"}),
 ]

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,13 +67,6 @@ def bodhi_config(monkeypatch) -> dict[str, Any]:
 @pytest.fixture
 def key(extension) -> str:
     return KeyStore(keys_path()).create("editor").key
-
-
-@pytest.fixture
-def anonymous(server_url, jp_asyncio_loop) -> Iterator[httpx.AsyncClient]:
-    client = httpx.AsyncClient(base_url=server_url, timeout=30, trust_env=False)
-    yield client
-    jp_asyncio_loop.run_until_complete(client.aclose())
 
 
 async def test_a_key_in_the_path_opens_the_route(anonymous, key) -> None:

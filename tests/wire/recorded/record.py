@@ -10,8 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.wire.native import BEGUN_CALL, running_engine
-from tests.wire.test_assemble_real import TIME, WEATHER
+from tests.wire.native import BEGUN_CALL, TIME, WEATHER, running_engine
 from tests.wire.test_ollama_golden import FOLDER, lines_of
 
 _HELLO = {"role": "user", "content": "hello"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bodhi_jupyter.backends.enginelog import EngineLog
+from bodhi_jupyter.backends.engine_log import EngineLog
 
 
 @pytest.mark.parametrize(
