@@ -39,7 +39,7 @@ class Chat {
       giveBack: (text) => this.composer.takeBack(text),
       suggest: (question) => this.composer.rewrite(question),
     });
-    this.notices = new Notices(session, { maySend });
+    this.notices = new Notices(session, { maySend, closed: () => this.composer.area.focus() });
     this.composer = new Composer(session, { maySend, complain, send: (text) => session.send(text), stop: () => session.interrupt() });
     this.meter = new Meter(session);
     this.element = h(

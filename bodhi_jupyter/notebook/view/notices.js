@@ -1,13 +1,14 @@
 // What went wrong, with what can be done about it, and that the kernel has ended.
 
-import { h, textButton } from "./dom.js";
+import { h, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
 
 export class Notices {
-  // `maySend` says whether something may be sent now.
-  constructor(session, { maySend }) {
+  // `maySend` says whether something may be sent now; `closed` is told when the person has closed one.
+  constructor(session, { maySend, closed }) {
     this.session = session;
     this.maySend = maySend;
+    this.closed = closed;
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
   }
@@ -20,8 +21,16 @@ export class Notices {
 
   // What went wrong before may still be mended.
   complain(text) {
-    this.notice.replaceChildren(h("span", {}, text), ...this.wayOn());
-    this.notice.hidden = false;
+    this.show(this.notice, text, this.wayOn());
+  }
+
+  show(notice, text, buttons) {
+    const close = () => {
+      notice.hidden = true;
+      this.closed();
+    };
+    notice.replaceChildren(h("span", {}, text), ...buttons, iconButton("close", "Close notice", close));
+    notice.hidden = false;
   }
 
   // What can be done about what went wrong, if something did.
