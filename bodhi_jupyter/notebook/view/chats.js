@@ -21,13 +21,15 @@ export class Chats {
     if (this.session.messages.length) this.open({ id: newChatId(), messages: [], system: this.session.get("system") });
   }
 
-  // The one that is shown is put aside, unless it is empty.
+  // The one that is shown is put aside, unless it is empty; what goes on in it ends.
   open(chat) {
+    const { isBusy } = this.session;
     this.session.stop();
     const { shown } = this;
     const others = this.session.get("chats").filter(({ id }) => id !== chat.id);
     this.session.history.begin();
     this.show(chat, shown.messages.length ? [...others, shown] : others);
+    if (isBusy) this.session.tell("left", shown);
   }
 
   // Undo brings it back.

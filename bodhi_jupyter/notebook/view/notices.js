@@ -1,20 +1,23 @@
-// What went wrong, with what can be done about it, and that the kernel has ended.
+// What went wrong, with what can be done about it; that a chat was left, and that the kernel has ended.
 
+import { titleOf } from "./conversation.js";
 import { h, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
 
 export class Notices {
-  // `maySend` says whether something may be sent now; `closed` is told when the person has closed one.
-  constructor(session, { maySend, closed }) {
+  // `maySend` says whether something may be sent now; `focus` puts the keyboard where one writes.
+  constructor(session, { maySend, focus }) {
     this.session = session;
     this.maySend = maySend;
-    this.closed = closed;
+    this.focus = focus;
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
+    this.told = h("div", { class: "bodhi-told", role: "status", hidden: true });
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
   }
 
   showStatus() {
     const { state, detail } = this.session.status;
+    this.told.hidden = true;
     if (["failed", "no server"].includes(state)) this.complain(detail);
     else this.notice.hidden = true;
   }
@@ -27,10 +30,22 @@ export class Notices {
   show(notice, text, buttons) {
     const close = () => {
       notice.hidden = true;
-      this.closed();
+      this.focus();
     };
-    notice.replaceChildren(h("span", {}, text), ...buttons, iconButton("close", "Close notice", close));
+    const ways = h("div", { class: "bodhi-ways" }, buttons, iconButton("close", "Close notice", close));
+    notice.replaceChildren(h("span", {}, text), ways);
     notice.hidden = false;
+  }
+
+  // In the middle of an answer, or of a function.
+  tellOfLeft({ id, messages }) {
+    const goBack = () => {
+      const chat = this.session.get("chats").find((other) => other.id === id);
+      if (chat) this.session.chats.open(chat);
+      this.focus();
+    };
+    const text = `“${titleOf(messages)}” was stopped: only the chat that is shown goes on. What was written by then is kept.`;
+    this.show(this.told, text, [textButton("Go back", goBack)]);
   }
 
   // What can be done about what went wrong, if something did.
