@@ -261,6 +261,32 @@ def test_who_leaves_an_answer_is_told_and_can_go_back(start, notebook, backend, 
     assert told.is_hidden()
 
 
+def test_a_chat_is_renamed_by_keys(start, notebook, backend):
+    chat = start()
+    keyboard = chat.page.keyboard
+    backend.behave(says("fine"))
+    chat.ask("first question")
+    chat.wait_for_end()
+    picker = chat.page.get_by_role("combobox", name="Chat", exact=True)
+    chat.page.get_by_label("More", exact=True).focus()
+    keyboard.press("Enter")
+    keyboard.press("Tab")
+    assert chat.page.evaluate("document.activeElement.textContent") == "Rename chat"
+    keyboard.press("Enter")
+    # In the place of what was selected; letters are no commands.
+    keyboard.type("dd <b>x</b>")
+    keyboard.press("Enter")
+    picker.wait_for()
+    assert picker.locator("option").all_inner_texts() == ["dd <b>x</b>"]
+    notebook.wait_for_value(1, "chat.title", "dd <b>x</b>")
+    picker.focus()
+    keyboard.press("F2")
+    keyboard.press("Delete")
+    keyboard.press("Enter")
+    picker.wait_for()
+    assert picker.locator("option").all_inner_texts() == ["first question"]
+
+
 def test_failures_are_told_and_can_be_tried_again(start, notebook, backend, module_visit):
     chat = start()
     backend.behave(die_between_chunks())

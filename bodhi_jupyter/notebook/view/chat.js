@@ -98,7 +98,7 @@ class Chat {
     else if (what === "full") this.notices.complain(FULL);
     else if (what === "gone") this.notices.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`);
     else if (what === "attachments") this.composer.showAttachments();
-    else if (what === "chats" || what === "chat") this.header.showChats();
+    else if (["chats", "chat", "title"].includes(what)) this.header.showChats();
     else if (what === "models" || what === "model") this.showModels();
     if (["parameters", "system", "models", "model"].includes(what)) this.settings.show();
   }

@@ -38,13 +38,13 @@ export class Notices {
   }
 
   // In the middle of an answer, or of a function.
-  tellOfLeft({ id, messages }) {
+  tellOfLeft(left) {
     const goBack = () => {
-      const chat = this.session.get("chats").find((other) => other.id === id);
+      const chat = this.session.get("chats").find((other) => other.id === left.id);
       if (chat) this.session.chats.open(chat);
       this.focus();
     };
-    const text = `“${titleOf(messages)}” was stopped: only the chat that is shown goes on. What was written by then is kept.`;
+    const text = `“${titleOf(left)}” was stopped: only the chat that is shown goes on. What was written by then is kept.`;
     this.show(this.told, text, [textButton("Go back", goBack)]);
   }
 
