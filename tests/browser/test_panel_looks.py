@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import SCREENSHOTS, Visit
 from tests.browser.looks import choose_theme, overflowing, poor_contrasts
 from tests.browser.notebook_page import BrowserPage
 from tests.live.server import LiveServer
@@ -74,6 +74,29 @@ def test_all_of_it_is_in_one_font(notebook, show):
     )
     assert lefts[0] == lefts[1]
     notebook.submit("Cancel")
+
+
+def test_in_a_narrow_panel_a_form_has_its_labels_above_its_inputs(notebook, show):
+    show("Light", 720)
+    browser, form = (notebook.page.locator(f".bodhi-ui-{part}") for part in ("browser", "form"))
+    browser.evaluate("(one) => { one.style.width = '330px'; }")
+    try:
+        boxes = form.locator(".widget-label").evaluate_all(
+            """labels => labels.filter((label) => label.checkVisibility() && label.control).map((label) => {
+                const [above, below] = [label, label.control].map((one) => one.getBoundingClientRect());
+                const form = label.closest(".bodhi-ui-form").getBoundingClientRect();
+                return [label.textContent, above.bottom <= below.top, below.width / form.width > 0.85, below.height];
+            })"""
+        )
+        assert len(boxes) > 10
+        assert [box for box in boxes if not (box[1] and box[2] and 24 < box[3] < 100)] == []
+        wrong = form.get_by_role("alert").filter(has_text="Expected at most 2").bounding_box()
+        assert wrong["x"] - form.bounding_box()["x"] < 30
+        assert overflowing(notebook.page, PARTS) == []
+    finally:
+        notebook.page.screenshot(path=SCREENSHOTS / "panel-form-narrow.png")
+        browser.evaluate("(one) => { one.style.width = ''; }")
+        notebook.submit("Cancel")
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
