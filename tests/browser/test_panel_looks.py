@@ -107,10 +107,34 @@ def test_charts_are_readable_in_both_themes(notebook, module_visit, theme):
     page.get_by_role("tab", name="Activity", exact=True).click()
     try:
         page.locator(".bodhi-ui-plots svg text", has_text="seconds").first.wait_for()
-        page.locator(".bodhi-ui-plots svg .bodhi-ui-label").first.wait_for()
+        page.locator(".bodhi-ui-plots .bodhi-ui-label").first.wait_for()
         assert poor_contrasts(page, ".bodhi-ui-plots", at_least=10) == []
     finally:
         module_visit.screenshot(f"panel-activity-{theme.lower()}")
+        page.get_by_role("tab", name="Models", exact=True).click()
+
+
+@pytest.mark.parametrize("width", [280, 400, 900, 1280])
+def test_the_texts_of_charts_have_one_size_in_every_width(notebook, module_visit, width):
+    page = notebook.page
+    page.set_viewport_size({"width": 1700, "height": 1500})
+    page.get_by_role("tab", name="Activity", exact=True).click()
+    plots = page.locator(".bodhi-ui-plots")
+    try:
+        page.locator(".bodhi-ui-plots .bodhi-ui-label").first.wait_for()
+        plots.evaluate("(one, width) => { one.style.width = `${width}px`; }", width)
+        texts = plots.locator(":is(.bodhi-ui-axis, .bodhi-ui-label)").evaluate_all(
+            """all => all.map((text) => {
+                const size = parseFloat(getComputedStyle(text).fontSize) * (text.getScreenCTM?.().a ?? 1);
+                const [inner, card] = [text, text.closest("figure")].map((one) => one.getBoundingClientRect());
+                return [text.textContent, size, inner.left >= card.left && inner.right <= card.right];
+            })"""
+        )
+        assert len(texts) > 6
+        assert [text for text in texts if not (11 <= text[1] <= 13 and text[2])] == []
+    finally:
+        module_visit.screenshot(f"panel-activity-{width}")
+        plots.evaluate("(one) => { one.style.width = ''; }")
         page.get_by_role("tab", name="Models", exact=True).click()
 
 
