@@ -123,6 +123,7 @@ class Services:
             max_body_bytes=app.max_body_bytes,
             broken_files=lambda: [*from_files.broken.files, *from_disk.broken.files],
             absence_of=from_files.absence,
+            model_named=from_files.model_named,
             limits=limits,
             owner=server_owner(os.environ),
             recorder=Recorders([self._metrics, self._events, recent_errors, *([ledger] if ledger else [])], self._log),

@@ -124,6 +124,20 @@ class AliasFileSource:
         reason = f"the configured server {server!r} has a model of this name"
         return Absence("alias", f"{reason}: the alias is asked for as '{self.name}/{found.name}'")
 
+    def model_named(self, alias: Alias) -> dict[str, str]:
+        """The model of `alias` in the fields of an alias file, by the shortest path that leads to it.
+
+        Looks on the disk: call it in a thread.
+        """
+        fields = _model_named(alias)
+        path = Path(fields.get("path", ""))
+        for folder in self._model_folders:
+            if path.is_relative_to(folder):
+                short = path.relative_to(folder).as_posix()
+                if find_file(short, self._model_folders) == path:
+                    return {"path": short}
+        return fields
+
     def _read(self) -> tuple[list[Alias], list[BrokenFile], dict[str, Absence]]:
         listing = self._store.list()
         known = {model.path: model for model in self._folders.scan().models} if listing.aliases else {}

@@ -12,6 +12,7 @@ from ..backends.base import Backend
 from ..backends.images import ImageFetcher
 from ..backends.pool import LocalPool
 from ..backends.transport import Upstream
+from ..catalog.alias import Alias
 from ..catalog.alias_reader import StoredAlias
 from ..catalog.broken import Absence, BrokenFile
 from ..catalog.catalog import Catalog
@@ -39,6 +40,7 @@ class Gateway:
         max_body_bytes: a request body above this is refused with 413.
         broken_files: the alias and model files that cannot be used, as they were last seen.
         absence_of: what an alias lacks to be used, looked for on the disk now.
+        model_named: what an alias stands for, in the fields of an alias file; looks on the disk.
         limits: how much each person and model may be asked for; None where nothing is limited.
         owner: the person that the server's own keys count for.
         recorder: takes each request's record once it is over.
@@ -66,6 +68,7 @@ class Gateway:
     max_body_bytes: int
     broken_files: Callable[[], list[BrokenFile]]
     absence_of: Callable[[StoredAlias], Absence | None]
+    model_named: Callable[[Alias], dict[str, str]]
     limits: Limits | None
     owner: str
     recorder: Recorder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -210,9 +211,25 @@ class AliasCopyHandler(_AliasHandler):
         await self.answer_alias(stored)
 
 
+class TargetsHandler(GatewayHandler):
+    """``/bodhi/v1/targets``."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """What an alias can stand for: each model that is known, once, by the fields that name it in an alias."""
+        aliases = await self.gateway.catalog.aliases()
+        self.answer_json({"object": "list", "data": await asyncio.to_thread(self._targets, aliases)})
+
+    def _targets(self, aliases: Iterable[Alias]) -> list[dict[str, str]]:
+        named = map(self.gateway.model_named, aliases)
+        return list({tuple(fields.items()): fields for fields in named}.values())
+
+
 # A name's `/` may come percent-encoded or as it is: proxies on the way decode.
 default_handlers = [
     (r"/bodhi/v1/aliases", AliasesHandler),
     (r"/bodhi/v1/aliases/(.+)/copy", AliasCopyHandler),
     (r"/bodhi/v1/aliases/(.+)", AliasHandler),
+    (r"/bodhi/v1/targets", TargetsHandler),
 ]

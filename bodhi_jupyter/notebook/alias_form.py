@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 
 from .errors import RequestRefused
-from .fields import Field, NumberField, ObjectField, Problem
+from .fields import ChoiceField, Field, NumberField, ObjectField, Problem
 from .text import element
 
 #: What an alias may stand for, and the document's fields that say it.
@@ -17,6 +17,8 @@ TARGETS = {
     "A file of the Hugging Face cache": ("repo", "filename", "snapshot"),
     "A model of a configured server": ("backend", "model"),
 }
+#: Fields whose choices depend on what another says.
+_WITHIN = {"filename": "repo", "model": "backend"}
 _REQUEST = "request_params"
 _CONTEXT = "context_params"
 
@@ -32,6 +34,7 @@ class AliasForm(widgets.VBox):
     def __init__(self, on_save: Callable[[dict[str, Any]], None], on_cancel: Callable[[], None]) -> None:
         self._on_save = on_save
         self._rest: dict[str, Any] = {}
+        self._targets: Sequence[Mapping[str, Any]] = ()
         self._filled: dict[str, Any] = {}
         self._unchanged: dict[str, Any] = {}
         self._heading = widgets.HTML()
@@ -52,6 +55,8 @@ class AliasForm(widgets.VBox):
         self.save.on_click(lambda _: self._submit())
         cancel.on_click(lambda _: on_cancel())
         self._target.observe(lambda _: self._show_target(), "value")
+        for name in _WITHIN.values():
+            self.fields[name].input.observe(lambda _: self._show_choices(), "value")
         super().__init__(
             [
                 self._heading,
@@ -90,6 +95,11 @@ class AliasForm(widgets.VBox):
             (target for target, names in TARGETS.items() if document.get(names[0])), next(iter(TARGETS))
         )
         self._unchanged = self.document()
+
+    def offer(self, targets: Sequence[Mapping[str, Any]]) -> None:
+        """Have these chosen from, by the fields that name them; anything else can be typed all the same."""
+        self._targets = targets
+        self._show_choices()
 
     @property
     def is_changed(self) -> bool:
@@ -152,6 +162,15 @@ class AliasForm(widgets.VBox):
         self.complain(None)
         self._on_save(self.document())
 
+    def _show_choices(self) -> None:
+        for name in (name for names in TARGETS.values() for name in names):
+            field, within = self.fields[name], _WITHIN.get(name)
+            if isinstance(field, ChoiceField):
+                fitting = (
+                    target for target in self._targets if not within or target.get(within) == self.fields[within].text
+                )
+                field.offer(target[name] for target in fitting if target.get(name))
+
     def _show_target(self) -> None:
         for target, names in TARGETS.items():
             for name in names:
@@ -162,12 +181,12 @@ def _fields() -> dict[str, Field]:
     """All fields by their path in the document, in the order in which they are shown."""
     return {
         "alias": Field("Name", "what callers ask for"),
-        "path": Field("Path", "of a GGUF file"),
-        "repo": Field("Repository", "organisation/name"),
-        "filename": Field("File", "name.Q4_K_M.gguf"),
+        "path": ChoiceField("Path", "of a GGUF file: choose or type"),
+        "repo": ChoiceField("Repository", "organisation/name"),
+        "filename": ChoiceField("File", "name.Q4_K_M.gguf"),
         "snapshot": Field("Revision", "the newest"),
-        "backend": Field("Server", "its name in the configuration"),
-        "model": Field("Model", "its name on that server"),
+        "backend": ChoiceField("Server", "its name in the configuration"),
+        "model": ChoiceField("Model", "its name on that server"),
         "description": Field("Description"),
         "tags": Field("Tags", "separated by commas"),
         f"{_REQUEST}.system_prompt": Field("System prompt", lines=3),

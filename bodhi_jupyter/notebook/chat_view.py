@@ -33,8 +33,9 @@ class ChatView(anywidget.AnyWidget):
         messages: of the chat that is shown, in OpenAI's shape: ``role``, ``content`` (a text, or a list of parts),
             ``tool_calls``. Answers have more, which is never sent back: ``reasoning``, a text, and ``stats``, with the
             keys of `last` but ``text``.
-        chats: the chats that are put aside: ``id``, ``messages``, ``system``.
+        chats: the chats that are put aside: ``id``, ``title``, ``messages``, ``system``.
         chat: the ``id`` of the chat that is shown.
+        title: its name; without one it is called by its first question.
         model: the name that answers.
         models: what the person may choose from, which the browser asks the server for: ``id``, ``description``,
             ``state``, ``capabilities``, ``n_ctx`` in tokens, ``defaults``, the alias's parameters, and of the default
@@ -57,6 +58,7 @@ class ChatView(anywidget.AnyWidget):
     messages = List(Dict()).tag(sync=True)
     chats = List(Dict()).tag(sync=True)
     chat = Unicode("1").tag(sync=True)
+    title = Unicode().tag(sync=True)
     model = Unicode("default").tag(sync=True)
     models = List(Dict()).tag(sync=True)
     system = Unicode().tag(sync=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import anywidget
@@ -32,11 +33,9 @@ class Field(widgets.VBox):
 
     def __init__(self, label: str, hint: str = "", lines: int = 1) -> None:
         self._is_long = lines > 1
-        full = widgets.Layout(width="100%")
+        self.input = self._input(placeholder=hint, layout={"width": "100%"}, continuous_update=False)
         if self._is_long:
-            self.input = widgets.Textarea(placeholder=hint, rows=lines, layout=full, continuous_update=False)
-        else:
-            self.input = widgets.Text(placeholder=hint, layout=full, continuous_update=False)
+            self.input.rows = lines
         # The input's own description is its label for screen readers too.
         self.input.description = label
         self.input.style.description_width = "8.5em"
@@ -45,6 +44,9 @@ class Field(widgets.VBox):
         self.add_class("bodhi-ui-field")
         if self._is_long:
             self.add_class("bodhi-ui-wide")
+
+    def _input(self, **options: Any) -> Any:
+        return widgets.Textarea(**options) if self._is_long else widgets.Text(**options)
 
     @property
     def text(self) -> str:
@@ -63,6 +65,17 @@ class Field(widgets.VBox):
     def focus(self) -> None:
         """Put the cursor there."""
         self.input.focus()
+
+
+class ChoiceField(Field):
+    """A text that can be chosen from a list, or typed as in any other field."""
+
+    def _input(self, **options: Any) -> Any:
+        return widgets.Combobox(**options)
+
+    def offer(self, choices: Iterable[str]) -> None:
+        """Have these chosen from, each once, in their order."""
+        self.input.options = tuple(dict.fromkeys(choices))
 
 
 class NumberField(Field):

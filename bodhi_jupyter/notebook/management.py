@@ -52,6 +52,10 @@ class Management:
         """The alias files: those that say one as ``data``, and those that are ``broken``."""
         return _object(await self._ask("GET", "/bodhi/v1/aliases"))
 
+    async def targets(self) -> list[Document]:
+        """What an alias can stand for, each by the fields of an alias that name it."""
+        return _data(_object(await self._ask("GET", "/bodhi/v1/targets")))
+
     async def load(self, name: str) -> Document:
         """Load a local model; done when it is."""
         return _object(await self._ask("POST", f"/bodhi/v1/models/{_path(name)}/load"))

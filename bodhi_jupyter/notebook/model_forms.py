@@ -97,8 +97,20 @@ class ModelForms:
         form = AliasForm(lambda new: self._start(self._save(form, new, name, etag)), self._drawer.clear)
         form.fill({name: value for name, value in document.items() if name not in TOLD}, heading)
         self.show(form)
+        self._start(self._offer(form))
         if problem := document.get("problem"):
             form.complain(RequestRefused(sentence(problem), param=document.get("problem_param") or ""))
+
+    async def _offer(self, form: AliasForm) -> None:
+        """Let what the server knows be chosen from."""
+        try:
+            targets = await self._management.targets()
+        except RequestRefused as error:
+            # An older server does not tell; all can be typed.
+            if error.status != 404:
+                raise
+        else:
+            form.offer(targets)
 
     async def _fetch_and_edit(self, name: str, before: widgets.Widget | None) -> None:
         document, etag = await self._management.alias(name)

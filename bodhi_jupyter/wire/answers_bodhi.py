@@ -89,6 +89,23 @@ class Health(AnswerModel):
     broken_files: list[BrokenFile]
 
 
+class Target(AnswerModel):
+    """What an alias can stand for: a file, one in the Hugging Face cache, or a configured server's model."""
+
+    path: str | None = None
+    repo: str | None = None
+    filename: str | None = None
+    backend: str | None = None
+    model: str | None = None
+
+
+class TargetList(AnswerModel):
+    """All of them, each once."""
+
+    object: Literal["list"]
+    data: list[Target]
+
+
 class Slots(AnswerModel):
     """Requests that a server answers at once, and those that it answers now."""
 

@@ -245,6 +245,48 @@ def test_several_chats(start, notebook, backend):
     notebook.wait_for_value(1, "chat.chats", [])
 
 
+def test_who_leaves_an_answer_is_told_and_can_go_back(start, notebook, backend, module_visit):
+    chat = start()
+    backend.behave(stall_mid_stream())
+    chat.ask("tell me a story")
+    chat.answers.locator(".bodhi-body p").wait_for()
+    chat.page.get_by_role("button", name="New chat").click()
+    told = chat.page.get_by_role("status").filter(has_text="“tell me a story” was stopped")
+    told.wait_for()
+    module_visit.screenshot("left-chat")
+    assert chat.page.locator(".bodhi-message").count() == 0
+    told.get_by_role("button", name="Go back").click()
+    assert chat.answers.locator(".bodhi-body").inner_text().strip()
+    assert "stopped" in chat.answers.locator(".bodhi-stats").inner_text()
+    assert told.is_hidden()
+
+
+def test_a_chat_is_renamed_by_keys(start, notebook, backend):
+    chat = start()
+    keyboard = chat.page.keyboard
+    backend.behave(says("fine"))
+    chat.ask("first question")
+    chat.wait_for_end()
+    picker = chat.page.get_by_role("combobox", name="Chat", exact=True)
+    chat.page.get_by_label("More", exact=True).focus()
+    keyboard.press("Enter")
+    keyboard.press("Tab")
+    assert chat.page.evaluate("document.activeElement.textContent") == "Rename chat"
+    keyboard.press("Enter")
+    # In the place of what was selected; letters are no commands.
+    keyboard.type("dd <b>x</b>")
+    keyboard.press("Enter")
+    picker.wait_for()
+    assert picker.locator("option").all_inner_texts() == ["dd <b>x</b>"]
+    notebook.wait_for_value(1, "chat.title", "dd <b>x</b>")
+    picker.focus()
+    keyboard.press("F2")
+    keyboard.press("Delete")
+    keyboard.press("Enter")
+    picker.wait_for()
+    assert picker.locator("option").all_inner_texts() == ["first question"]
+
+
 def test_failures_are_told_and_can_be_tried_again(start, notebook, backend, module_visit):
     chat = start()
     backend.behave(die_between_chunks())

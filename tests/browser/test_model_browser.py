@@ -119,6 +119,10 @@ def test_news_do_not_move_what_is_looked_at(notebook, models_lab):
 def test_made_changed_copied_and_deleted(notebook, module_visit, models_lab):
     notebook.click("New alias")
     notebook.fill("Name", "not a name")
+    # What is known can be chosen from.
+    path = notebook.page.locator(".bodhi-ui-form").get_by_label("Path", exact=True)
+    notebook.page.locator(".bodhi-ui-form option[value='qwen.Q8_0.gguf']").wait_for(state="attached")
+    assert "qwen.Q8_0.gguf" in path.evaluate("input => [...input.list.options].map((option) => option.value)")
     notebook.fill("Path", "qwen.Q8_0.gguf")
     notebook.fill("Description", HOSTILE)
     notebook.submit("Save")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import SCREENSHOTS, Visit
 from tests.browser.looks import choose_theme, overflowing, poor_contrasts
 from tests.browser.notebook_page import BrowserPage
 from tests.live.server import LiveServer
@@ -76,6 +76,29 @@ def test_all_of_it_is_in_one_font(notebook, show):
     notebook.submit("Cancel")
 
 
+def test_in_a_narrow_panel_a_form_has_its_labels_above_its_inputs(notebook, show):
+    show("Light", 720)
+    browser, form = (notebook.page.locator(f".bodhi-ui-{part}") for part in ("browser", "form"))
+    browser.evaluate("(one) => { one.style.width = '330px'; }")
+    try:
+        boxes = form.locator(".widget-label").evaluate_all(
+            """labels => labels.filter((label) => label.checkVisibility() && label.control).map((label) => {
+                const [above, below] = [label, label.control].map((one) => one.getBoundingClientRect());
+                const form = label.closest(".bodhi-ui-form").getBoundingClientRect();
+                return [label.textContent, above.bottom <= below.top, below.width / form.width > 0.85, below.height];
+            })"""
+        )
+        assert len(boxes) > 10
+        assert [box for box in boxes if not (box[1] and box[2] and 24 < box[3] < 100)] == []
+        wrong = form.get_by_role("alert").filter(has_text="Expected at most 2").bounding_box()
+        assert wrong["x"] - form.bounding_box()["x"] < 30
+        assert overflowing(notebook.page, PARTS) == []
+    finally:
+        notebook.page.screenshot(path=SCREENSHOTS / "panel-form-narrow.png")
+        browser.evaluate("(one) => { one.style.width = ''; }")
+        notebook.submit("Cancel")
+
+
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_charts_are_readable_in_both_themes(notebook, module_visit, theme):
     page = notebook.page
@@ -84,10 +107,34 @@ def test_charts_are_readable_in_both_themes(notebook, module_visit, theme):
     page.get_by_role("tab", name="Activity", exact=True).click()
     try:
         page.locator(".bodhi-ui-plots svg text", has_text="seconds").first.wait_for()
-        page.locator(".bodhi-ui-plots svg .bodhi-ui-label").first.wait_for()
+        page.locator(".bodhi-ui-plots .bodhi-ui-label").first.wait_for()
         assert poor_contrasts(page, ".bodhi-ui-plots", at_least=10) == []
     finally:
         module_visit.screenshot(f"panel-activity-{theme.lower()}")
+        page.get_by_role("tab", name="Models", exact=True).click()
+
+
+@pytest.mark.parametrize("width", [280, 400, 900, 1280])
+def test_the_texts_of_charts_have_one_size_in_every_width(notebook, module_visit, width):
+    page = notebook.page
+    page.set_viewport_size({"width": 1700, "height": 1500})
+    page.get_by_role("tab", name="Activity", exact=True).click()
+    plots = page.locator(".bodhi-ui-plots")
+    try:
+        page.locator(".bodhi-ui-plots .bodhi-ui-label").first.wait_for()
+        plots.evaluate("(one, width) => { one.style.width = `${width}px`; }", width)
+        texts = plots.locator(":is(.bodhi-ui-axis, .bodhi-ui-label)").evaluate_all(
+            """all => all.map((text) => {
+                const size = parseFloat(getComputedStyle(text).fontSize) * (text.getScreenCTM?.().a ?? 1);
+                const [inner, card] = [text, text.closest("figure")].map((one) => one.getBoundingClientRect());
+                return [text.textContent, size, inner.left >= card.left && inner.right <= card.right];
+            })"""
+        )
+        assert len(texts) > 6
+        assert [text for text in texts if not (11 <= text[1] <= 13 and text[2])] == []
+    finally:
+        module_visit.screenshot(f"panel-activity-{width}")
+        plots.evaluate("(one) => { one.style.width = ''; }")
         page.get_by_role("tab", name="Models", exact=True).click()
 
 

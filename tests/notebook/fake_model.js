@@ -17,7 +17,7 @@ function rendered({ text, growing }) {
 class FakeModel {
   constructor(values = {}) {
     this.values = {
-      ...{ messages: [], chats: [], chat: "1", model: "default", models: [], system: "", parameters: {}, tools: [], attachments: [] },
+      ...{ messages: [], chats: [], chat: "1", title: "", model: "default", models: [], system: "", parameters: {}, tools: [], attachments: [] },
       ...{ last: {}, growing: {}, status: { state: "ready", detail: "" } },
       ...values,
     };

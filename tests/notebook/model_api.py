@@ -23,6 +23,7 @@ class Api:
         self.models = [model("org/tutor", "user"), model("found", "local"), model("remote", "gpu-box", state=None)]
         self.aliases = [dict(TUTOR)]
         self.broken: list[dict[str, Any]] = []
+        self.targets: list[dict[str, Any]] = [{"path": "/models/a.gguf"}, {"backend": "gpu-box", "model": "big"}]
         self.pulls: list[dict[str, Any]] = []
         self.wrong: dict[str, httpx.Response] = {}
 
@@ -39,6 +40,8 @@ class Api:
         if path == "/bodhi/v1/backends":
             well = {"id": "local", "ok": True, "detail": "fine"}
             return httpx.Response(200, json={"data": [well, {"id": "gpu-box", "ok": False, "detail": "silent"}]})
+        if path == "/bodhi/v1/targets":
+            return httpx.Response(200, json={"data": self.targets})
         if path == "/bodhi/v1/pulls":
             return httpx.Response(200, json={"data": self.pulls})
         if path == "/api/pull":

@@ -32,6 +32,29 @@ def test_what_is_shown_is_what_is_saved(form, document):
     assert form.document() == document
 
 
+def test_what_the_server_knows_can_be_chosen_from_and_anything_else_typed(form):
+    form.offer(
+        [
+            {"path": "/models/a.gguf"},
+            {"repo": "o/r", "filename": "x.gguf"},
+            {"repo": "o/r", "filename": "y.gguf"},
+            {"repo": "o/s", "filename": "z.gguf"},
+            {"backend": "gpu", "model": "big"},
+        ]
+    )
+
+    def choices(name: str) -> tuple[str, ...]:
+        return form.fields[name].input.options
+
+    assert [choices(name) for name in ("path", "repo", "backend")] == [("/models/a.gguf",), ("o/r", "o/s"), ("gpu",)]
+    assert choices("filename") == choices("model") == ()
+    form.fields["repo"].text, form.fields["backend"].text = "o/r", "gpu"
+    assert choices("filename") == ("x.gguf", "y.gguf")
+    assert choices("model") == ("big",)
+    form.fields["path"].text = "elsewhere.gguf"
+    assert form.document()["path"] == "elsewhere.gguf"
+
+
 @pytest.mark.parametrize(
     ("path", "text", "document"),
     [

@@ -43,6 +43,25 @@ def test_a_change_keeps_what_has_no_field_and_what_another_changed(browser, begu
     assert "org/tutor is saved." in browser.message.value
 
 
+@pytest.mark.parametrize("button", ["New alias", "Edit"])
+def test_the_files_that_are_there_can_be_chosen_from(browser, begun, button):
+    browser.selected = "org/tutor"
+    buttons(browser)[button].click()
+    finish(begun)
+
+    assert form_of(browser).fields["path"].input.options == ("/models/a.gguf",)
+
+
+@pytest.mark.parametrize(("status", "told"), [(404, False), (500, True)])
+def test_a_server_that_tells_of_no_files_leaves_them_to_be_typed(browser, begun, api, status, told):
+    api.wrong["GET /bodhi/v1/targets"] = refusal(status, "It is broken.")
+    buttons(browser)["New alias"].click()
+    finish(begun)
+
+    assert form_of(browser).fields["path"].input.options == ()
+    assert ("It is broken." in browser.message.value) is told
+
+
 @pytest.mark.parametrize("other", ["Pull a model", "New alias"])
 def test_a_form_in_which_something_was_written_comes_back_after_another(browser, other):
     close = {"Pull a model": "Close", "New alias": "Cancel"}[other]

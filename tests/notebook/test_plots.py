@@ -31,15 +31,22 @@ USAGE = {
 }
 
 
-def svg(html: str) -> ET.Element:
-    (figure,) = [ET.fromstring(html)]
-    found = figure.find("svg")
-    assert found is not None
-    return found
+def chart_in(html: str) -> ET.Element:
+    (chart,) = (one for one in ET.fromstring(html).iter() if one.get("role") == "img")
+    return chart
 
 
 def marks(html: str) -> list[ET.Element]:
-    return [rect for rect in svg(html).iter("rect") if rect.get("class") == "bodhi-ui-mark"]
+    return [one for one in chart_in(html).iter() if one.get("class") == "bodhi-ui-mark"]
+
+
+def titles(html: str) -> list[str | None]:
+    """What the rows of a chart of bars say."""
+    return [row.get("title") for row in chart_in(html) if row.get("title")]
+
+
+def percent(mark: ET.Element, name: str) -> float:
+    return float((mark.get(name) or "").removesuffix("%"))
 
 
 @pytest.mark.parametrize(
@@ -54,28 +61,28 @@ def test_columns_are_as_high_as_their_values_and_the_latest_is_at_the_right():
     low, high = marks(columns("Speed", [Mark("a", 25, "25/s"), Mark("b", 50, "50/s")], "tokens/s"))
 
     assert float(high.get("height")) == pytest.approx(2 * float(low.get("height")))
-    assert float(high.get("x")) > float(low.get("x")) > 250
+    assert percent(low, "x") > 75
+    assert percent(low, "x") + percent(low, "width") < percent(high, "x") < 100 - percent(high, "width")
     assert high.find("title").text == "b: 50/s"
 
 
 def test_the_largest_bars_are_shown_and_in_order():
-    drawn = marks(bars("Usage", [Mark(f"m{value}", value, str(value)) for value in (1, 9, 3, 4, 5, 6, 7, 8)]))
+    drawn = bars("Usage", [Mark(f"m{value}", value, str(value)) for value in (1, 9, 3, 4, 5, 6, 7, 8)])
 
-    assert [mark.find("title").text for mark in drawn] == ["m9: 9", "m8: 8", "m7: 7", "m6: 6", "m5: 5", "m4: 4"]
+    assert len(marks(drawn)) == 6
+    assert titles(drawn) == ["m9: 9", "m8: 8", "m7: 7", "m6: 6", "m5: 5", "m4: 4"]
 
 
 @pytest.mark.parametrize(("count", "words"), [(6, None), (7, "and 1 more"), (9, "and 3 more")])
 def test_bars_that_are_left_out_are_counted(count, words):
-    chart = svg(bars("Usage", [Mark(f"m{value}", value, str(value)) for value in range(1, count + 1)]))
+    chart = chart_in(bars("Usage", [Mark(f"m{value}", value, str(value)) for value in range(1, count + 1)]))
 
-    last = list(chart.iter("text"))[-1]
-    assert (last.text == words) is (words is not None)
+    assert [one.text for one in chart if one.text] == ([words] if words else [])
     assert (chart.get("aria-label") or "").endswith(words or "m1: 1")
-    assert float(last.get("y") or 0) < float((chart.get("viewBox") or "").split()[-1])
 
 
 def test_a_screen_reader_hears_all_of_it():
-    assert svg(bars("Usage", [Mark("a", 2, "2 tokens")])).get("aria-label") == "Usage. a: 2 tokens"
+    assert chart_in(bars("Usage", [Mark("a", 2, "2 tokens")])).get("aria-label") == "Usage. a: 2 tokens"
 
 
 @pytest.mark.parametrize(
@@ -91,15 +98,11 @@ def test_no_text_is_markup(html):
 
 
 def test_usage_adds_up_what_was_read_and_written():
-    titles = [mark.find("title").text for mark in marks(usage_chart(USAGE))]
-
-    assert titles == ["coder: 2,000 tokens", "tutor: 1,000 tokens"]
+    assert titles(usage_chart(USAGE)) == ["coder: 2,000 tokens", "tutor: 1,000 tokens"]
 
 
 def test_errors_are_counted_by_kind():
-    titles = [mark.find("title").text for mark in marks(errors_chart(USAGE))]
-
-    assert titles == ["model not found: 3", "backend died: 1"]
+    assert titles(errors_chart(USAGE)) == ["model not found: 3", "backend died: 1"]
 
 
 @pytest.mark.parametrize(

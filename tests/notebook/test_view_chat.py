@@ -120,6 +120,17 @@ def test_who_cannot_see_the_dots_hears_that_an_answer_is_made(play):
     assert words == ["The model answers …", ""]
 
 
+def test_an_answer_is_headed_by_the_name_of_its_model_as_soon_as_that_is_known(play):
+    listed, told, unlisted = play(
+        "const name = () => chat.log.views.at(-1).name.textContent;",
+        "session.set({ models: [{ id: 'default', stands_for: 'qwen' }] });",
+        "await ask('one'); tell(name());",
+        "model.chunk(last(), event({ model: 'tutor', choices: [{ delta: { role: 'assistant' } }] })); await settle();",
+        "tell(name()); session.stop(); session.set({ models: [] }); await ask('two'); tell(name());",
+    )
+    assert (listed, told, unlisted) == ("qwen", "tutor", "default")
+
+
 # -- the end of the conversation ----------------------------------------------------------------------------------
 
 

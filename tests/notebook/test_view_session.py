@@ -180,6 +180,23 @@ def test_a_page_in_place_of_an_answer_is_told_in_our_words(play):
     assert "log in again" in words[1]
 
 
+# -- the kernel's end ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "is_over"),
+    [("busy", False), ("unknown", False), ("restarting", True), ("starting", True), ("dead", True)],
+)
+def test_the_kernel_has_ended_where_another_one_is_in_its_place(play, status, is_over):
+    ended = play(
+        "let follow; const statusChanged = { connect: (slot) => (follow = slot), disconnect: () => {} };",
+        "const kernelChanged = { connect: () => {}, disconnect: () => {} };",
+        "model.widget_manager = { context: { sessionContext: { statusChanged, kernelChanged } } };",
+        f"const other = new Session(model); await settle(); follow(null, '{status}'); tell(other.kernel.isOver);",
+    )
+    assert ended is is_over
+
+
 # -- closing ------------------------------------------------------------------------------------------------------
 
 

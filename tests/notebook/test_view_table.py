@@ -56,6 +56,17 @@ def test_names_that_begin_with_a_doubled_letter_are_found(play):
     assert lamini[-1] == "lamini"
 
 
+def test_without_its_kernel_it_does_not_say_that_it_looks_for_models(play):
+    looking, ended, with_rows = play(
+        "const empty = el.querySelector('.bodhi-ui-empty'); model.set('rows', []); model.set('empty', 'Looking …');",
+        "tell(empty.textContent); model.set('layout', { comm_live: false }); model.trigger('comm_live_update');",
+        "await settle(); tell(empty.textContent); model.set('rows', [row('a')]); tell(empty.textContent);",
+    )
+    assert looking == "Looking …"
+    assert ended == "Nothing is known of the models."
+    assert with_rows == ""
+
+
 @pytest.mark.parametrize(("key", "is_stopped"), [({}, True), ({"ctrlKey": True}, False)], ids=["x", "Control"])
 def test_no_letter_is_a_command_of_jupyterlabs(play, key, is_stopped):
     suppressed, stopped, prevented = play(

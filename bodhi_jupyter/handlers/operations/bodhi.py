@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...catalog.alias_file import AliasFile
 from ...wire.answers import AnswerModel
-from ...wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument, Rendered
+from ...wire.answers_bodhi import BackendList, BrokenFile, Health, Key, OpenApiDocument, Rendered, TargetList
 from ...wire.openapi import Operation, Parameter, Reply
 from ..manage_keys import KeyRequest
 from ..manage_render import RenderRequest
@@ -63,6 +63,14 @@ class CopyRequest(BaseModel):
 
 
 _STORED: dict[str, Any] = {**_FILE, "read_only": False, "modified": 1795387281}
+_TARGETS = {
+    "object": "list",
+    "data": [
+        {"path": "some-model.Q8_0.gguf"},
+        {"repo": "some-org/some-model-GGUF", "filename": "some-model.Q8_0.gguf"},
+        {"backend": "gpu-box", "model": "some-model"},
+    ],
+}
 _HEALTH = {
     "status": "ok",
     "backends": {"local": {"ok": True, "detail": "nothing is loaded"}},
@@ -149,6 +157,16 @@ OPERATIONS = [
         examples={"A new name": {"alias": "tutor-2"}},
         replies={201: Reply("The copy.", Alias, {**_STORED, "alias": "tutor-2"}, etag=True)},
         errors=(404, 409, 429, *WITH_BODY),
+    ),
+    Operation(
+        route="GET /bodhi/v1/targets",
+        tag=ALIASES,
+        summary="List what an alias can stand for",
+        description="The models on this machine and on the configured servers, by the fields that name them in an "
+        "alias, a file in a models folder by its path below that; what is not listed may be named all the same.",
+        dialect=OPENAI,
+        replies={200: Reply("The models.", TargetList, _TARGETS)},
+        errors=ALWAYS,
     ),
     Operation(
         route="POST /bodhi/v1/keys",

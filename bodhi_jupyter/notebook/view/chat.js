@@ -39,7 +39,7 @@ class Chat {
       giveBack: (text) => this.composer.takeBack(text),
       suggest: (question) => this.composer.rewrite(question),
     });
-    this.notices = new Notices(session, { maySend });
+    this.notices = new Notices(session, { maySend, focus: () => this.composer.area.focus() });
     this.composer = new Composer(session, { maySend, complain, send: (text) => session.send(text), stop: () => session.interrupt() });
     this.meter = new Meter(session);
     this.element = h(
@@ -49,6 +49,7 @@ class Chat {
       this.settings.element,
       this.log.element,
       this.notices.notice,
+      this.notices.told,
       this.notices.ended,
       this.composer.element,
       this.meter.element,
@@ -90,13 +91,14 @@ class Chat {
     else if (what === "finished") this.finish(detail);
     else if (what === "calls") this.keepFocus(() => this.showCalls());
     else if (what === "refused") this.blame(detail);
+    else if (what === "left") this.notices.tellOfLeft(detail);
     else if (what === "returned") this.composer.takeBack(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
     else if (what === "full") this.notices.complain(FULL);
     else if (what === "gone") this.notices.complain(`The model “${detail}” is gone: “${this.session.get("model")}” is asked from now on.`);
     else if (what === "attachments") this.composer.showAttachments();
-    else if (what === "chats" || what === "chat") this.header.showChats();
+    else if (["chats", "chat", "title"].includes(what)) this.header.showChats();
     else if (what === "models" || what === "model") this.showModels();
     if (["parameters", "system", "models", "model"].includes(what)) this.settings.show();
   }

@@ -7,7 +7,8 @@ export class Chats {
 
   get shown() {
     const { session } = this;
-    return { id: session.get("chat"), messages: session.messages, system: session.get("system") };
+    const [id, title, system] = ["chat", "title", "system"].map((name) => session.get(name));
+    return { id, title, messages: session.messages, system };
   }
 
   // All, the first one first.
@@ -18,16 +19,18 @@ export class Chats {
   }
 
   begin() {
-    if (this.session.messages.length) this.open({ id: newChatId(), messages: [], system: this.session.get("system") });
+    if (isWorthKeeping(this.shown)) this.open({ id: newChatId(), messages: [], system: this.session.get("system") });
   }
 
-  // The one that is shown is put aside, unless it is empty.
+  // The one that is shown is put aside, unless it is empty; what goes on in it ends.
   open(chat) {
+    const { isBusy } = this.session;
     this.session.stop();
     const { shown } = this;
     const others = this.session.get("chats").filter(({ id }) => id !== chat.id);
     this.session.history.begin();
-    this.show(chat, shown.messages.length ? [...others, shown] : others);
+    this.show(chat, isWorthKeeping(shown) ? [...others, shown] : others);
+    if (isBusy) this.session.tell("left", shown);
   }
 
   // Undo brings it back.
@@ -35,15 +38,24 @@ export class Chats {
     this.session.stop();
     const { shown } = this;
     const [next = { id: newChatId() }, ...others] = this.session.get("chats").toReversed();
-    this.session.history.begin(shown.messages.length ? shown : null);
+    this.session.history.begin(isWorthKeeping(shown) ? shown : null);
     this.show(next, others.toReversed());
   }
 
-  show({ id, messages = [], system = "" }, others) {
+  // Without a name it is called by its first question.
+  rename(title) {
+    this.session.set({ title: title.replace(/\s+/g, " ").trim() });
+  }
+
+  show({ id, title = "", messages = [], system = "" }, others) {
     this.session.show(messages);
-    this.session.set({ chats: others, chat: id, messages, system });
+    this.session.set({ chats: others, chat: id, title, messages, system });
     this.session.setStatus("ready");
   }
+}
+
+function isWorthKeeping({ title, messages }) {
+  return messages.length > 0 || title !== "";
 }
 
 function newChatId() {

@@ -47,9 +47,10 @@ function asPart({ kind, name, text, url }) {
   return { type: "text", text: `${name}:\n\n${text}` };
 }
 
-export function titleOf(messages) {
+// As the person named it, or by its first question.
+export function titleOf({ title = "", messages = [] }) {
   const first = messages.find((message) => message.role === "user");
-  const text = first ? textOf(first).trim().split("\n")[0] : "";
+  const text = title || (first ? textOf(first).trim().split("\n")[0] : "");
   return text.length > 40 ? `${text.slice(0, 39)}…` : text || "New chat";
 }
 

@@ -17,11 +17,17 @@ export class Header {
       onfocus: () => session.connection.refreshModels(),
     });
     this.about = h("span", { class: "bodhi-about" });
-    this.chats = h("select", { "aria-label": "Chat", class: "bodhi-select bodhi-chats", onchange: () => this.openChat() });
+    this.chats = h("select", {
+      "aria-label": "Chat",
+      class: "bodhi-select bodhi-chats",
+      onchange: () => this.openChat(),
+      onkeydown: (event) => event.key === "F2" && this.rename(),
+    });
     this.toggle = iconButton("settings", "Settings", toggle, { "aria-expanded": "false" });
     this.undo = iconButton("undo", "Undo", undo);
     this.redo = iconButton("redo", "Redo", redo, { disabled: true });
     const menu = menuOf("More", [
+      ["Rename chat", () => this.rename()],
       ["Clear chat", () => session.clear()],
       ["Delete chat", () => session.chats.remove()],
       ["Export to Markdown", () => download("chat.md", asMarkdown(session.messages))],
@@ -51,13 +57,47 @@ export class Header {
 
   showChats() {
     const { chats } = this.session;
-    this.chats.replaceChildren(...chats.all.map(({ id, messages = [] }) => h("option", { value: id }, titleOf(messages))));
+    this.chats.replaceChildren(...chats.all.map((chat) => h("option", { value: chat.id }, titleOf(chat))));
     this.chats.value = chats.shown.id;
   }
 
   openChat() {
     const chat = this.session.get("chats").find(({ id }) => id === this.chats.value);
     if (chat) this.session.chats.open(chat);
+  }
+
+  // In the list's place.
+  rename() {
+    const { chats } = this.session;
+    const { shown } = chats;
+    const before = shown.title || titleOf(shown);
+    const end = (isKept) => {
+      if (!this.chats.hidden) return;
+      this.chats.hidden = false;
+      // Another one may be shown by now.
+      if (isKept && input.value !== before && chats.shown.id === shown.id) chats.rename(input.value);
+      if (document.activeElement === input) this.chats.focus();
+      input.remove();
+    };
+    const key = (event) => {
+      if (event.isComposing || !["Enter", "Escape"].includes(event.key)) return;
+      // Beyond the name it would stop the answer.
+      event.stopPropagation();
+      end(event.key === "Enter");
+    };
+    const input = h("input", {
+      class: "bodhi-rename",
+      "aria-label": "Name of the chat",
+      placeholder: titleOf({ messages: shown.messages }),
+      maxlength: 80,
+      value: before,
+      onkeydown: key,
+      onblur: () => end(true),
+    });
+    this.chats.parentElement.insertBefore(input, this.chats);
+    this.chats.hidden = true;
+    input.focus();
+    input.select();
   }
 
   showHistory() {

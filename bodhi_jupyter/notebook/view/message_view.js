@@ -34,7 +34,8 @@ export class MessageView {
 
   showName() {
     const { role, model } = this.message;
-    this.name.textContent = role === "assistant" ? model || "Assistant" : role === "user" ? NAMES.user : "";
+    const name = role === "assistant" ? model || "Assistant" : role === "user" ? NAMES.user : "";
+    if (this.name.textContent !== name) this.name.textContent = name;
   }
 
   fillAnswer(render) {
@@ -47,6 +48,8 @@ export class MessageView {
   append({ content, reasoning }) {
     if (reasoning) this.appendReasoning(reasoning);
     if (content) this.markdown.append(content);
+    // Only the answer says for certain which model "default" was.
+    this.showName();
   }
 
   appendReasoning(text) {
@@ -66,8 +69,6 @@ export class MessageView {
 
   finish() {
     this.markdown.end();
-    // Only the answer says which model "default" was.
-    this.showName();
     this.showFooter();
   }
 

@@ -2,6 +2,7 @@
 // position nor what a person points at moves when there is news. All text goes in as text.
 
 import { newId } from "./ids.js";
+import { onKernelEnd } from "./kernel.js";
 import { keepKeys } from "./keys.js";
 
 const CELLS = ["name", "state", "capabilities", "size", "quantization", "context", "source"];
@@ -56,6 +57,7 @@ function render({ model, el }) {
   const own = newId("ui-models");
   const elements = new Map();
   let made = 0;
+  let isOver = false;
   let typed = "";
   let typedAt = -Infinity;
 
@@ -105,7 +107,7 @@ function render({ model, el }) {
       fill(element, row);
       if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null);
     });
-    empty.textContent = rows.length ? "" : model.get("empty");
+    empty.textContent = rows.length ? "" : isOver ? "Nothing is known of the models." : model.get("empty");
     mark();
   };
   const follow = () => {
@@ -140,7 +142,12 @@ function render({ model, el }) {
   model.on("change:rows change:empty", update);
   model.on("change:selected", follow);
   update();
+  const forget = onKernelEnd(model, () => {
+    isOver = true;
+    update();
+  });
   return () => {
+    forget();
     model.off("change:rows change:empty", update);
     model.off("change:selected", follow);
   };

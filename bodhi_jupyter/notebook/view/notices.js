@@ -1,27 +1,51 @@
-// What went wrong, with what can be done about it, and that the kernel has ended.
+// What went wrong, with what can be done about it; that a chat was left, and that the kernel has ended.
 
-import { h, textButton } from "./dom.js";
+import { titleOf } from "./conversation.js";
+import { h, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
 
 export class Notices {
-  // `maySend` says whether something may be sent now.
-  constructor(session, { maySend }) {
+  // `maySend` says whether something may be sent now; `focus` puts the keyboard where one writes.
+  constructor(session, { maySend, focus }) {
     this.session = session;
     this.maySend = maySend;
+    this.focus = focus;
     this.notice = h("div", { class: "bodhi-notice", role: "alert", hidden: true });
+    this.told = h("div", { class: "bodhi-told", role: "status", hidden: true });
     this.ended = h("div", { class: "bodhi-notice bodhi-ended", role: "alert", hidden: true });
   }
 
   showStatus() {
     const { state, detail } = this.session.status;
+    this.told.hidden = true;
     if (["failed", "no server"].includes(state)) this.complain(detail);
     else this.notice.hidden = true;
   }
 
   // What went wrong before may still be mended.
   complain(text) {
-    this.notice.replaceChildren(h("span", {}, text), ...this.wayOn());
-    this.notice.hidden = false;
+    this.show(this.notice, text, this.wayOn());
+  }
+
+  show(notice, text, buttons) {
+    const close = () => {
+      notice.hidden = true;
+      this.focus();
+    };
+    const ways = h("div", { class: "bodhi-ways" }, buttons, iconButton("close", "Close notice", close));
+    notice.replaceChildren(h("span", {}, text), ways);
+    notice.hidden = false;
+  }
+
+  // In the middle of an answer, or of a function.
+  tellOfLeft(left) {
+    const goBack = () => {
+      const chat = this.session.get("chats").find((other) => other.id === left.id);
+      if (chat) this.session.chats.open(chat);
+      this.focus();
+    };
+    const text = `“${titleOf(left)}” was stopped: only the chat that is shown goes on. What was written by then is kept.`;
+    this.show(this.told, text, [textButton("Go back", goBack)]);
   }
 
   // What can be done about what went wrong, if something did.

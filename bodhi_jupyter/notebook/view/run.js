@@ -9,7 +9,7 @@ const KEPT_EVERY = 2000; // milliseconds
 export class Run {
   constructor(session) {
     this.session = session;
-    this.answer = new Answer(session.get("model"));
+    this.answer = new Answer(session.chosen?.stands_for ?? session.get("model"));
     this.controller = new AbortController();
     this.kept = -Infinity;
   }

@@ -14,7 +14,7 @@ import { KernelTransport } from "./transport.js";
 
 const LEFT = "The page was left before the answer ended.";
 const UNASKED = "There was no server to ask.";
-const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat"];
+const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat", "title"];
 
 export class Session {
   constructor(model) {
