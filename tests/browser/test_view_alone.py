@@ -74,7 +74,8 @@ def show(page: Page) -> Callable[..., AlonePage]:
 # -- what is rendered ---------------------------------------------------------------------------------------------
 
 
-CLEAR = "document.querySelector('.bodhi-menu-items button').click()"
+ITEMS = "[...document.querySelectorAll('.bodhi-menu-items button')]"
+CLEAR = f"{ITEMS}.find((item) => item.textContent === 'Clear chat').click()"
 
 
 @pytest.mark.parametrize("leave", ["", CLEAR, "leave()"], ids=["stay", "clear", "close"])
