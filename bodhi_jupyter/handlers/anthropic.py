@@ -77,7 +77,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         alias = await self.with_context(alias, request.num_ctx)
         if request.stream:
             self.expect_stream()
-        guard = EventGuard(alias.target.backend, events_for(request))
+        guard = EventGuard(alias.target.backend, await off_loop(len(body), events_for, request))
         async with native_stream(
             self.gateway,
             alias,
