@@ -77,7 +77,7 @@ def parse_document(body: bytes, backend: str) -> dict[str, object]:
     """
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise BackendFailed(f"The backend {backend!r} did not answer with a JSON object.")
