@@ -115,9 +115,7 @@ class BodhiDoctor(ServerCommand):
 
         traits = self.config.BodhiExtension
         llama_server, kernel_url = (str(traits.get(name, "")) for name in ("llama_server", "kernel_url"))
-        limits = traits.get("limits")
-        if isinstance(limits, LazyConfigValue):  # of `c.BodhiExtension.limits.update(...)`
-            limits = limits.get_value({})
+        limits = _dict_of(traits.get("limits"))
         folders = list(self._folders())
         kernel_env = str(traits.get("kernel_env", "auto"))
         setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, kernel_env, folders, limits)
@@ -132,13 +130,15 @@ class BodhiDoctor(ServerCommand):
             yield "c.BodhiExtension.backend_url", str(url)
         elif url := os.environ.get("BODHI_BACKEND_URL"):
             yield "BODHI_BACKEND_URL", url
-        backends = traits.get("backends", {})
-        if isinstance(backends, dict):
-            for name, settings in backends.items():
-                yield (
-                    f"c.BodhiExtension.backends[{name!r}]",
-                    str(settings.get("url", "")) if isinstance(settings, dict) else "",
-                )
+        backends = _dict_of(traits.get("backends", {}))
+        if not isinstance(backends, dict):
+            yield "c.BodhiExtension.backends, which has to be a dict of servers by their names,", ""
+            return
+        for name, settings in backends.items():
+            yield (
+                f"c.BodhiExtension.backends[{name!r}]",
+                str(settings.get("url", "")) if isinstance(settings, dict) else "",
+            )
 
     def _folders(self) -> Iterator[tuple[str, str]]:
         for name in ("model_folders", "alias_folders"):
@@ -153,6 +153,11 @@ class BodhiDoctor(ServerCommand):
             return bool(own["bodhi_jupyter"])
         manager = ExtensionConfigManager(read_config_path=self.config_file_paths)
         return bool(manager.get_jpserver_extensions().get("bodhi_jupyter"))  # type: ignore[no-untyped-call]
+
+
+def _dict_of(setting: object) -> object:
+    """The setting, also where it was made with ``c.BodhiExtension.limits.update(...)``."""
+    return setting.get_value({}) if isinstance(setting, LazyConfigValue) else setting
 
 
 def no_such_subcommand(command: str, word: str, known: Iterable[str]) -> str:

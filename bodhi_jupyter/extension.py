@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from tornado.ioloop import PeriodicCallback
 from traitlets import Bool, Dict, Enum, Float, Integer, List, TraitError, Unicode, default, validate
@@ -42,6 +42,24 @@ SETTLE_SECONDS = 1.0
 ACTIVITY_SECONDS = 30.0
 
 
+class SecretText(Unicode[str, str]):
+    """A text that may hold a key or a password: what is wrong with it is logged, and so said without it."""
+
+    def error(self, obj: Any, value: Any, error: Exception | None = None, info: str | None = None) -> NoReturn:  # noqa: ARG002
+        """Say what is expected.
+
+        Raises:
+            TraitError: always.
+        """
+        raise TraitError(f"{self.name} has to be {self.info()}.")
+
+
+class SecretDict(Dict):
+    """The same of several."""
+
+    error = SecretText.error
+
+
 class BodhiExtension(BodhiCommand):
     """Local AI beside the notebook server."""
 
@@ -60,14 +78,14 @@ class BodhiExtension(BodhiCommand):
     _warming_up: asyncio.Task[None] | None = None
     _activity: PeriodicCallback | None = None
 
-    backend_url = Unicode(
+    backend_url = SecretText(
         help="URL of a running llama.cpp (or other OpenAI-compatible) server. Without one, the engine in the box "
         "answers. Also BODHI_BACKEND_URL."
     ).tag(config=True)
-    backend_api_key = Unicode(
+    backend_api_key = SecretText(
         help="The key of that server. It is sent to it alone, and kept from kernels. Also BODHI_BACKEND_API_KEY."
     ).tag(config=True)
-    backends = Dict(
+    backends = SecretDict(
         help='Several servers by name: {"gpu-box": {"url": "http://gpu-box:8080", "api_key": "..."}}. The first '
         "one's first model is the default.",
     ).tag(config=True)
@@ -136,7 +154,7 @@ class BodhiExtension(BodhiCommand):
         help="How much may be asked for, in requests_per_minute, tokens_per_minute, tokens_per_day and streams (at "
         'once): {"user": {"requests_per_minute": 60}, "alias": {"*": {"streams": 4}}}. By default nothing is limited.',
     ).tag(config=True)
-    limits_storage = Unicode(
+    limits_storage = SecretText(
         help="URL of a Redis (redis://, rediss://, unix://) in which several servers count together. Without one, "
         "each counts for itself. It may hold a password, and is kept from kernels. Also BODHI_LIMITS_STORAGE."
     ).tag(config=True)

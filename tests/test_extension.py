@@ -56,6 +56,21 @@ def test_no_time_at_all_is_refused_where_everything_would_fail(name: str) -> Non
         BodhiExtension(**{name: 0})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("backend_api_key", ["s3cret"]),
+        ("backend_url", ["http://me:s3cret@gpu"]),
+        ("backends", [{"url": "http://gpu", "api_key": "s3cret"}]),
+        ("limits_storage", {"url": "redis://:s3cret@cache"}),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said_without_what_is_secret(name: str, value: object) -> None:
+    with pytest.raises(TraitError, match=name) as caught:
+        BodhiExtension(**{name: value})
+    assert "s3cret" not in str(caught.value)
+
+
 def test_the_backend_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BODHI_BACKEND_URL", "http://gpu:8080")
     monkeypatch.setenv("BODHI_BACKEND_API_KEY", "secret")

@@ -108,7 +108,7 @@ class RemoteBackend:
             body = await answer.read()
         try:
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BackendFailed(f"The backend {self.name!r} did not answer with JSON.") from None
 
     def _alias(self, entry: Mapping[str, Any], able: Mapping[str, Any]) -> Alias:

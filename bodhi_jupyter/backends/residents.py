@@ -93,6 +93,8 @@ class Residents:
         loading = resident.state is State.LOADING
         resident.state = State.STOPPING
         if loading and resident.task is not None:
+            # Behind the task, and not in it: one that is cancelled before its first step has none.
+            resident.task.add_done_callback(lambda _: self._forget_load(resident))
             resident.task.cancel()
             return
         resident.task = self._spawn(self._end(resident, reason))
@@ -109,10 +111,6 @@ class Residents:
         began = time.monotonic()
         try:
             resident.engine = await self._start(resident.name, resident.target)
-        except asyncio.CancelledError:
-            self._forget(resident)
-            self._on_change()
-            raise
         except Exception as error:
             if not isinstance(error, GatewayError):
                 _log.exception("The model %r could not be loaded", resident.name)
@@ -132,6 +130,10 @@ class Residents:
         elif resident.leases == 0 and resident.state is State.LOADED:
             # Everybody who asked has left meanwhile.
             self._await_idleness(resident)
+
+    def _forget_load(self, resident: Resident) -> None:
+        self._forget(resident)
+        self._on_change()
 
     async def _watch(self, resident: Resident, engine: Engine) -> None:
         """Notice at once that the process ended by itself."""

@@ -31,8 +31,8 @@ _KNOWN_DEFAULTS = ("temperature", "top_p", "top_k", "chat_template_kwargs")
 NAMES = {"messages": "messages", "response_format": "tools"}
 
 
-class ApiKeyHandler(GatewayHandler):
-    """Anthropic's header for the key."""
+class AnthropicHandler(GatewayHandler):
+    """Anthropic's header for the key, and its errors. ``anthropic-version`` may be anything."""
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Let ``x-api-key`` count as a bearer key, for Jupyter's own check, too, unless there is one already."""
@@ -41,10 +41,6 @@ class ApiKeyHandler(GatewayHandler):
         if key and "Authorization" not in headers:
             headers["Authorization"] = f"Bearer {key}"
         await super().prepare()
-
-
-class AnthropicHandler(ApiKeyHandler):
-    """Anthropic's errors. ``anthropic-version`` may be anything."""
 
     def set_default_headers(self) -> None:
         """The request's id under Anthropic's name, too."""
@@ -81,7 +77,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         alias = await self.with_context(alias, request.num_ctx)
         if request.stream:
             self.expect_stream()
-        guard = EventGuard(alias.target.backend, events_for(request))
+        guard = EventGuard(alias.target.backend, await off_loop(len(body), events_for, request))
         async with native_stream(
             self.gateway,
             alias,

@@ -16,9 +16,10 @@ from ..backends.pool_types import ModelState
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.details import Details
 from ..wire.anthropic import anthropic_model, anthropic_page
-from ..wire.errors import InvalidField
+from ..wire.errors import GatewayError, InvalidField
 from ..wire.json_text import compact
-from .anthropic import ApiKeyHandler
+from .anthropic import AnthropicHandler
+from .base import GatewayHandler
 
 _IDLE = ModelState("idle")
 #: What a model that has the capability takes in beside text.
@@ -49,13 +50,17 @@ class ModelFilter:
         )
 
 
-class ModelAnswers(ApiKeyHandler):
-    """One address for two dialects: Anthropic's clients find their own fields beside OpenAI's."""
+class ModelAnswers(AnthropicHandler):
+    """One address for two dialects: Anthropic's clients find their own fields beside OpenAI's, and their own errors."""
 
     @property
     def is_anthropics(self) -> bool:
         """Whether one of its clients asks: they all say which version of the API they mean."""
         return "anthropic-version" in self.request.headers
+
+    def render_error(self, error: GatewayError) -> dict[str, object]:
+        """The error's body in the caller's dialect."""
+        return super().render_error(error) if self.is_anthropics else GatewayHandler.render_error(self, error)
 
 
 class ModelsHandler(ModelAnswers):

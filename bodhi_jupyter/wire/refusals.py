@@ -10,8 +10,8 @@ from .errors import BackendFailed, GatewayError, InvalidField, NotSupported, Rej
 from .upstream import refusal
 
 # llama.cpp answers 500 (measured): "input (1804 tokens) is too large to process. increase the physical batch size
-# (current batch size: 512)".
-_TOO_LARGE = re.compile(r"\((\d+) tokens\) is too large to process.*batch size: (\d+)", re.DOTALL)
+# (current batch size: 512)". Bounded, as other servers' refusals repeat what was asked.
+_TOO_LARGE = re.compile(r"\((\d{1,9}) tokens\) is too large to process.{0,200}?batch size: (\d{1,9})", re.DOTALL)
 # llama.cpp, for an id that is not in the vocabulary (measured).
 _UNKNOWN_TOKENS = "Prompt contains invalid tokens"
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
@@ -77,7 +77,7 @@ def parse_document(body: bytes, backend: str) -> dict[str, object]:
     """
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise BackendFailed(f"The backend {backend!r} did not answer with a JSON object.")

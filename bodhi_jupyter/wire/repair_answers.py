@@ -58,6 +58,8 @@ class AnswerRepairs:
         self._rules = chat_rules(request, backend)
         #: A stream's answers, as far as they have come.
         self._heard = None if self._rules is None else ChatAssembler(choices=request.choices)
+        #: Those of which the last piece has come, perhaps.
+        self._unsure: set[int] = set()
         self.mends_events = self._trims or self._calls_functions
         self.hears_events = self._rules is not None
         self.hears_texts = self._rules is not None and self._rules.text is not None
@@ -88,21 +90,50 @@ class AnswerRepairs:
         message.setdefault("refusal", None)
         choice.setdefault("logprobs", None)
 
-    def hear(self, chunk: dict[str, Any]) -> None:
+    @property
+    def is_unsure(self) -> bool:
+        """Whether what was heard last may end an answer that is to be checked: the stream tells."""
+        return bool(self._unsure)
+
+    def hear(self, chunk: dict[str, Any]) -> bool:
         """Take note of one ``chat.completion.chunk``; for streams with `hears_events`.
 
+        Returns:
+            Whether an answer goes on of which it was not sure.
+
         Raises:
-            BackendFailed: it is none, or `AnswerRules.check` refuses the answer that ends here.
+            BackendFailed: it is none, or `AnswerRules.check` refuses the answer that surely ends here.
         """
         assert self._rules is not None
         assert self._heard is not None
+        goes_on = False
         try:
             self._heard.add(chunk)
             for choice in chunk.get("choices") or []:
-                if choice.get("finish_reason"):
-                    self._check(self._rules, self._heard.choice(choice.get("index") or 0))
+                index = choice.get("index") or 0
+                goes_on |= index in self._unsure
+                self._unsure.discard(index)
+                if not choice.get("finish_reason"):
+                    continue
+                if any((choice.get("delta") or {}).values()):
+                    # Gateways in front of Gemini said of each piece that it is the last.
+                    self._unsure.add(index)
+                else:
+                    self._check(self._rules, self._heard.choice(index))
         except (AttributeError, KeyError, TypeError, ValueError):
             raise self._not_an_answer() from None
+        return goes_on
+
+    def hear_end(self) -> None:
+        """Nothing more is to come; for streams with `hears_events`.
+
+        Raises:
+            BackendFailed: as `hear`.
+        """
+        assert self._heard is not None
+        for index in sorted(self._unsure):
+            reason = self._heard.choice(index)["finish_reason"]
+            self.hear({"choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
 
     def hear_texts(self, texts: list[bytes]) -> None:
         """The same of texts of the only answer, which are JSON without its quotation marks."""
@@ -161,24 +192,28 @@ class ChatGuard(StreamGuard):
         self._usage_chunk: dict[str, Any] | None = None
         #: Around a plain text, as it comes and as it leaves.
         self._frames: tuple[Frame, Frame] | None = None
+        #: What may have the last piece of an answer, which would look like a right one.
+        self._held = b""
 
     def end(self) -> bytes:
-        """The usage of several answers, in one chunk as OpenAI tells it, and the terminal event.
+        """What was held back, the usage of several answers, in one chunk as OpenAI tells it, and the terminal event.
 
         Raises:
-            GatewayError: the stream did not end in success.
+            GatewayError: the stream did not end in success, or the answer is not what was asked for.
         """
         done = super().end()
+        if self._held:
+            self._repairs.hear_end()
         if self._usage_chunk is None:
-            return done
+            return self._held + done
         prompt, completion = self.prompt_tokens or 0, self.completion_tokens or 0
         counts = {"completion_tokens": completion, "prompt_tokens": prompt, "total_tokens": prompt + completion}
         usage = {**self._usage_chunk["usage"], **counts}
-        return data_event(compact({**self._usage_chunk, "usage": usage})) + done
+        return self._held + data_event(compact({**self._usage_chunk, "usage": usage})) + done
 
     def _pass_plain(self, block: bytes) -> Plain | None:
         """Plain events, mended where their frame has to be: not one by one."""
-        if self._mends_events or (texts := self._plain.texts(block)) is None:
+        if self._mends_events or self._held or (texts := self._plain.texts(block)) is None:
             return None
         assert self._plain.frame is not None
         if self._hears_texts and self._plain.frame.kind == b"content":
@@ -215,11 +250,19 @@ class ChatGuard(StreamGuard):
             block = block.replace(_NO_CONTENT, _EMPTY_CONTENT)
         if _REASONING in block:
             block = name_reasoning_twice_in(block)
-        if self._hears_events:
-            for _, chunk in self._chunks(block):
-                if chunk is not None:
-                    self._repairs.hear(chunk)
-        return b"".join(self._read(block)) if self._mends_events else block
+        if not self._hears_events:
+            return b"".join(self._read(block)) if self._mends_events else block
+        go_on = [self._repairs.hear(chunk) for _, chunk in self._chunks(block) if chunk is not None]
+        if self._mends_events:
+            block = b"".join(self._read(block))
+        held, self._held = self._held, b""
+        if not self._repairs.is_unsure:
+            return held + block
+        if any(go_on):  # and so what was held was no last piece
+            self._held = block
+            return held
+        self._held = held + block
+        return b""
 
     def _of_one_moment(self, block: bytes) -> bytes:
         """All chunks have the first one's ``created``; llama.cpp writes the current second (measured)."""

@@ -135,7 +135,7 @@ def _mistake(message: str) -> RejectedByBackend | None:
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

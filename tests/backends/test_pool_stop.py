@@ -71,6 +71,21 @@ def test_stopping_a_load_refuses_those_who_wait_for_it_and_nobody_else() -> None
     run(scenario)
 
 
+def test_a_load_that_has_not_begun_is_stopped_too() -> None:
+    async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
+        waiting = asyncio.create_task(hold(pool, A, asyncio.Event()))
+        while not pool.holds("a"):
+            await asyncio.sleep(0)
+        assert factory.started == []
+        assert await pool.stop("a") is True
+        with pytest.raises(BackendUnavailable, match="was stopped while it was loaded"):
+            await waiting
+        async with pool.lease(A):
+            assert factory.started == ["a"]
+
+    run(scenario)
+
+
 def test_nothing_to_stop() -> None:
     async def scenario(pool: LocalPool, factory: Factory, events: list[PoolEvent]) -> None:
         assert await pool.stop("a") is False

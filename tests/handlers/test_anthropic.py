@@ -73,6 +73,14 @@ class TestEngine:
         assert "tiny-random" in models
         assert (page.has_more, [page.first_id, page.last_id]) == (False, [page.data[0].id, page.data[-1].id])
 
+    async def test_a_model_that_is_not_there_is_told_as_all_of_anthropics_errors(self, sdk, client) -> None:
+        with pytest.raises(anthropic.NotFoundError) as caught:
+            await sdk.models.retrieve("nope")
+        assert (caught.value.type, str(caught.value.request_id)[:4]) == ("not_found_error", "req_")
+        answer = await client.get("/v1/models/nope", headers={"anthropic-version": "2023-06-01"})
+        assert "'nope' does not exist" in anthropic_error(answer)["message"]
+        assert set((await client.get("/v1/models/nope")).json()["error"]) == {"message", "type", "param", "code"}
+
     async def test_models_are_openais_for_all_others_and_take_the_key_of_both(self, server_url, token) -> None:
         async with httpx.AsyncClient(base_url=server_url, headers={"x-api-key": token}, trust_env=False) as client:
             for path in ("/v1/models", "/v1/models/tiny-random"):

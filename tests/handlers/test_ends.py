@@ -59,6 +59,20 @@ async def test_what_a_server_says_of_a_broken_answer_is_told(client, fake) -> No
     assert "Out of memory" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(("path", "body"), [(PATH, BODY), ("/v1/embeddings", {"model": "fake-model", "input": "a"})])
+@pytest.mark.parametrize(("status", "told"), [(200, 502), (500, 502), (503, 503)])
+async def test_so_is_a_whole_answer(client, fake, error_of, path, body, status: int, told: int) -> None:
+    fake.behave(lambda exchange: exchange.send_body(status, b"[" * 60_000, {"Content-Type": "application/json"}))
+    response = await client.post(path, json=body)
+    assert (response.status_code, error_of(response)["type"]) == (told, "server_error")
+
+
+async def test_a_list_of_models_that_is_nested_too_deeply_is_seen_where_health_is_asked(client, fake) -> None:
+    fake.routes["/v1/models"] = lambda exchange: exchange.send_body(200, b"[" * 60_000, {})
+    response = await client.get("/bodhi/health")
+    assert "did not answer with JSON" in response.text
+
+
 async def test_an_event_that_is_nested_too_deeply_is_an_error(client, fake) -> None:
     deep = b'data: {"error_":' + b"[" * 60_000 + b"]" * 60_000 + b',"error":1}\n\n'
     fake.script = [behave.stream([*behave.chat_events()[:3], deep])]

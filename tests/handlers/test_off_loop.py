@@ -16,6 +16,7 @@ from tests.fakes import behaviours as behave
 
 TEXT = "x" * (LARGE_BODY_BYTES + 1)
 CHAT = {"messages": [{"role": "user", "content": TEXT}]}
+HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 #: Each route with what makes its body large.
 ROUTES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {**CHAT, "temperature": 0},
@@ -82,6 +83,24 @@ async def test_also_while_the_large_arguments_of_a_call_are_checked(client, fake
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": f'{{"a": "{TEXT}"}}'}
     assert (await client.post("/v1/responses", json={"model": "default", "input": [call]})).status_code == 400
     assert len(handled["read"]) > 2  # the body twice, and the arguments
+    assert all(handled["read"])
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"const": TEXT}}}
+#: Each route that holds answers to a schema which it has not refused for what cannot be held.
+HELD: dict[str, dict[str, Any]] = {
+    "/v1/messages": {**HELLO, "max_tokens": 1, "tools": [{"name": "f", "input_schema": SCHEMA, "strict": True}]},
+    "/api/chat": {**HELLO, "format": SCHEMA},
+    "/api/generate": {"prompt": "hello", "format": SCHEMA},
+}
+
+
+@pytest.mark.parametrize("route", HELD)
+async def test_also_while_it_is_found_out_whether_a_large_schema_can_be_held(route, client, fake, handled) -> None:
+    fake.behave(behave.status(400, {"error": {"code": 400, "message": "too long"}}))
+    response = await client.post(route, json={"model": "default", **HELD[route]})
+    assert response.status_code == 400
+    assert fake.requests[-1].method == "POST"
     assert all(handled["read"])
 
 

@@ -113,6 +113,29 @@ def test_the_doctor_reports_all_configured_servers_and_broken_files(start_server
     assert "secret" not in said.stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "c.BodhiExtension.backends = [{'url': 'http://127.0.0.1:1', 'api_key': 's3cret'}]",
+            "WRONG  c.BodhiExtension.backends, which has to be a dict of servers by their names, is not the address",
+        ),
+        (
+            "c.BodhiExtension.backends.update({'gpu': {'url': 'http://127.0.0.1:1'}})",
+            "c.BodhiExtension.backends['gpu']: the server at http://127.0.0.1:1.",
+        ),
+    ],
+)
+def test_the_doctor_reads_servers_however_they_are_configured(tmp_path, line, told):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "jupyter_server_config.py").write_text(f"c = get_config()\n{line}\n")
+
+    said = run(jupyter("bodhi", "doctor"), own_environment(tmp_path), tmp_path)
+
+    assert told in said.stdout
+    assert "s3cret" not in said.stdout + said.stderr
+
+
 def test_the_doctor_looks_for_the_configured_binary(start_server):
     server = start_server(config={"BodhiExtension": {"llama_server": "no-such-llama-server"}})
 

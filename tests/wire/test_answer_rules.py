@@ -208,16 +208,47 @@ class TestStreamsOfOthers:
         assert guard.end()
         guard = ChatGuard(chat_request(tools=TOOLS, tool_choice="required", n=2), "b")
         guard.feed(event_of(0, {"tool_calls": calls_of(ROME)}, "tool_calls"))
+        assert guard.feed(event_of(1, {"content": "Hi"}, "stop")) == b""
         with pytest.raises(BackendFailed):
-            guard.feed(event_of(1, {"content": "Hi"}, "stop"))
+            guard.end()
+
+    @pytest.mark.parametrize(("text", "is_json"), [(FITS, True), ("Rome, of course", False)])
+    def test_one_that_says_of_each_piece_that_it_is_the_last(self, text: str, is_json: bool) -> None:
+        """As Gemini did behind several gateways, and Open WebUI of the first piece."""
+        guard = ChatGuard(chat_request(response_format={"type": "json_object"}, stream=True), "b")
+        pieces = [event_of(0, {"role": "assistant", "content": ""}, "stop")]
+        pieces += [event_of(0, {"content": character}, "stop") for character in text]
+        passed = b"".join(map(guard.feed, pieces))
+        # The last one waits for the end, or a wrong answer would look like a right one.
+        assert passed == b"".join(pieces[:-1])
+        guard.feed(DONE)
+        if is_json:
+            assert guard.end() == pieces[-1] + DONE
+        else:
+            with pytest.raises(BackendFailed) as caught:
+                guard.end()
+            assert caught.value.code == "schema_mismatch"
+
+    def test_a_last_piece_that_says_something_and_that_the_limit_cut_the_answer(self) -> None:
+        guard = ChatGuard(chat_request(response_format={"type": "json_object"}, stream=True), "b")
+        guard.feed(last := event_of(0, {"content": "{"}, "length"))
+        assert guard.end() == last + DONE
+
+    def test_what_comes_behind_a_last_piece_that_says_something(self) -> None:
+        usage = chat_event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+        guard = ChatGuard(chat_request(tools=TOOLS, stream=True, stream_options={"include_usage": True}), "b")
+        last = event_of(0, {"tool_calls": calls_of(ROME)}, "tool_calls")
+        assert guard.feed(last + usage + DONE) == b""
+        assert guard.end() == last + usage + DONE
+        assert (guard.prompt_tokens, guard.completion_tokens) == (3, 2)
 
     @pytest.mark.parametrize("extras", [{}, {"index": None}, {"index": 0, "id": None, "type": None}])
     def test_a_call_in_one_piece(self, extras: dict[str, Any]) -> None:
         """As servers send it that know no deltas of calls."""
         guard = ChatGuard(chat_request(tools=TOOLS, tool_choice="required"), "b")
         call = {"function": {"name": "weather", "arguments": FITS}, **extras}
-        guard.feed(event_of(0, {"content": None, "tool_calls": [call]}, "stop"))
-        assert guard.end() == DONE
+        assert guard.feed(piece := event_of(0, {"content": None, "tool_calls": [call]}, "stop")) == b""
+        assert guard.end() == piece + DONE
 
     def test_calls_in_one_piece_each_that_all_are_the_first(self) -> None:
         guard = ChatGuard(chat_request(tools=TOOLS), "b")

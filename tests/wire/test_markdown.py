@@ -201,6 +201,27 @@ def test_a_hostile_row_takes_no_time():
     assert time.perf_counter() - begun < 5
 
 
+def test_a_line_of_spaces_takes_no_time():
+    begun = time.perf_counter()
+    render_markdown("a" + " " * 60_000 + "b\n\n" + "|a|" + " " * 60_000 + "b")
+    assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("a  \n b", "a<br />\nb"),
+        ("a\\\nb", "a<br />\nb"),
+        ("a   \nb", "a<br />\nb"),
+        ("a \n  b", "a\nb"),
+        ("a\nb", "a\nb"),
+        ("**a **  \nb", "**a **<br />\nb"),
+    ],
+)
+def test_lines_are_broken_where_markdown_says_so(text, html):
+    assert render_markdown(text).replace("<br>", "<br />") == f"<p>{html}</p>\n"
+
+
 def test_a_few_letters_make_no_millions_of_cells():
     html = render_markdown("a|" * 1_200 + "\n" + "-|" * 1_200 + "\n" + "|\n" * 2_400)
     assert html.count("<td>") < 5_000

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from bodhi_jupyter.wire.refusals import document_refusal
 from bodhi_jupyter.wire.upstream import refusal, stream_failure
 
 #: What a backend says, and what of it nobody may read.
@@ -80,6 +82,13 @@ def test_a_long_message_is_read_once(piece: str) -> None:
     """Where it was read from each of its letters on, this would take hours."""
     body = json.dumps({"error": {"message": piece * 200_000}}).encode()
     assert refusal(500, body, "box").message.startswith("The backend 'box' failed")
+
+
+def test_an_answer_that_repeats_a_long_request_is_read_once() -> None:
+    body = b'{"detail": "%b"}' % (b"(1 tokens) is too large to process " * 30_000)
+    begun = time.perf_counter()
+    document_refusal(422, body, "gpu", field="input", feature="embeddings")
+    assert time.perf_counter() - begun < 2
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from typing import Any
 from ...backends.base import Lease
 from ...catalog.alias import Alias
 from ...catalog.request_params import apply_defaults
+from ...wire.answer_rules import AnswerRules
 from ...wire.errors import InvalidField
 from ...wire.json_text import compact, forwarded
 from ...wire.ollama import OllamaChatRequest, OllamaGenerateRequest
+from ...wire.ollama_bodies import answer_rules
 from ...wire.ollama_options import context_length_asked, ollama_defaults
 from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
 from ...wire.sse import event_count
@@ -101,6 +103,10 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
     def with_prompt_defaults(body: dict[str, Any], alias: Alias, context_length: int | None) -> dict[str, Any]:
         """The same of a request without the model's own chat template."""
         return {**ollama_defaults(context_length=context_length), **with_prompt_defaults(body, alias, SINGLE_ANSWER)}
+
+    async def answer_rules(self, request: Request, alias: Alias, body: Mapping[str, Any]) -> AnswerRules | None:
+        """What a finished answer has to keep to; None for one without tools and formats."""
+        return await off_loop(len(self._body), answer_rules, request.format, body, alias.target.backend)
 
     @asynccontextmanager
     async def stream_from(

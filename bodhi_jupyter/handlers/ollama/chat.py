@@ -10,7 +10,7 @@ from tornado import web
 from ...catalog.alias import Alias
 from ...wire.errors import RejectedByBackend
 from ...wire.ollama import OllamaChatRequest, parse_ollama
-from ...wire.ollama_bodies import RULING, answer_rules, chat_body
+from ...wire.ollama_bodies import RULING, chat_body
 from ...wire.ollama_options import sampling_fields
 from ...wire.ollama_pieces import chat_piece
 from ...wire.ollama_shortening import is_overflow, shortened
@@ -49,7 +49,7 @@ class ChatHandler(AnsweringHandler):
     async def _chat(self, request: OllamaChatRequest, alias: Alias, body: dict[str, Any]) -> None:
         """Ask; where the caller allows it, without the oldest messages of a chat that is too long."""
         is_free = request.format is None and RULING.isdisjoint(body)
-        rules = None if is_free else answer_rules(request.format, body, alias.target.backend)
+        rules = None if is_free else await self.answer_rules(request, alias, body)
         while True:
             timestamps = self.timestamps()
             guard = OllamaGuard(

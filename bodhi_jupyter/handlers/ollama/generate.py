@@ -14,7 +14,6 @@ from ...catalog.request_params import apply_defaults
 from ...wire.errors import GatewayError
 from ...wire.ollama import OllamaGenerateRequest, parse_ollama
 from ...wire.ollama_bodies import (
-    answer_rules,
     completion_body,
     gap_body,
     generate_chat_body,
@@ -144,7 +143,7 @@ class GenerateHandler(AnsweringHandler):
             alternatives=request.top_logprobs,
             heard=heard,
             # What comes between two texts has no format of its own.
-            rules=None if request.suffix else answer_rules(request.format, body, alias.target.backend),
+            rules=None if request.suffix else await self.answer_rules(request, alias, body),
         )
         async with self.stream_from(request, alias, path, body, timestamps) as answer:
             await self.relay(request, answer, guard, completed)

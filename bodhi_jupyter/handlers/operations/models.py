@@ -59,7 +59,8 @@ OPERATIONS = [
         tag=TAG,
         summary="List the models",
         description="Of a file that was not read yet only its name and size are known; a list by `capability` waits "
-        "until every file has been read. Who sends `anthropic-version` finds Anthropic's fields beside OpenAI's.",
+        "until every file has been read. Who sends `anthropic-version` finds Anthropic's fields beside OpenAI's, and "
+        "errors as Anthropic's are.",
         dialect=_OF_BOTH,
         parameters=_FILTERS,
         replies={200: Reply("The models.", ModelList, {"object": "list", "data": [_MODEL]})},
