@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .answer_rules import CUT, AnswerRules, Call, CallRule, TextRule, rules_of
+from .answer_rules import CUT, AnswerRules, Call
 from .assemble import ChatAssembler
+from .chat_rules import chat_rules
 from .errors import BackendFailed
 from .guard import Plain, StreamGuard
 from .json_text import compact
-from .openai import (
-    AllowedChoice,
-    ChatRequest,
-    FunctionDefinition,
-    FunctionName,
-    FunctionTool,
-    JsonObjectFormat,
-    JsonSchemaFormat,
-    NamedChoice,
-)
+from .openai import ChatRequest
 from .plain_events import Frame
 from .repair_messages import complete_arguments
 from .sse import comment, data_event, iter_events
@@ -299,66 +291,6 @@ class ChatGuard(StreamGuard):
                 yield event.data, json.loads(event.data)
             except ValueError:
                 raise BackendFailed(f"The backend {self._backend!r} sent an event that is not JSON.") from None
-
-
-def chat_rules(request: ChatRequest, backend: str) -> AnswerRules | None:
-    """What each finished answer to a chat has to keep to; None for one without tools and formats.
-
-    Args:
-        request: as the caller sent it.
-        backend: its name, for messages.
-    """
-    if not (request.tools or request.functions or request.response_format) and request.tool_choice is None:
-        return None
-    return rules_of(f"The answer of the backend {backend!r}", _call_rule(request), _text_rule(request))
-
-
-def _call_rule(request: ChatRequest) -> CallRule | None:
-    if request.functions is not None:
-        return _function_rule(request.functions, request.function_call)
-    definitions = [tool.function for tool in request.tools or () if isinstance(tool, FunctionTool)]
-    is_due, chosen = request.tool_choice == "required", None
-    match request.tool_choice:
-        case "none":
-            return CallRule({})
-        case NamedChoice(function=function):
-            is_due, chosen = True, {function.name}
-        case AllowedChoice(allowed_tools=allowed):
-            is_due, chosen = allowed.mode == "required", {tool.function.name for tool in allowed.tools}
-        case _ if not definitions:
-            return None
-    return CallRule(_schemas(definitions, chosen), is_due, is_parallel=request.parallel_tool_calls is not False)
-
-
-def _function_rule(definitions: Sequence[FunctionDefinition], choice: str | FunctionName | None) -> CallRule:
-    """Of the deprecated `functions` and `function_call`."""
-    field = "function_call"
-    if isinstance(choice, FunctionName):
-        return CallRule(_schemas(definitions, {choice.name}), is_due=True, field=field)
-    return CallRule({} if choice == "none" else _schemas(definitions), field=field)
-
-
-def _schemas(
-    definitions: Iterable[FunctionDefinition], chosen: Collection[str] | None = None
-) -> dict[str, dict[str, Any] | None]:
-    """Of all functions, or of the chosen ones; None where it is not ``strict``."""
-    return {
-        function.name: (function.parameters or {}) if function.strict else None
-        for function in definitions
-        if chosen is None or function.name in chosen
-    }
-
-
-def _text_rule(request: ChatRequest) -> TextRule | None:
-    wanted, place = request.response_format, "'response_format'"
-    if isinstance(wanted, JsonObjectFormat):
-        # With a schema it may be something else, as llama.cpp has it.
-        return TextRule(place, is_object=not wanted.schema_)
-    if isinstance(wanted, JsonSchemaFormat):
-        if (schema := request.strict_schema) is not None:
-            return TextRule(f"{place}, which is 'strict'", schema)
-        return TextRule(place)
-    return None
 
 
 def _calls_in(message: Mapping[str, Any]) -> Iterator[Call]:
