@@ -54,25 +54,6 @@ def test_a_panel_whose_kernel_was_restarted(notebook, backend, module_visit):
     assert page.get_by_text(ENDED).count() == 0
 
 
-def test_a_panel_whose_kernel_another_program_restarted(notebook, scripted_lab, module_visit):
-    page = notebook.page
-    notebook.set_source(0, "from bodhi_jupyter import Panel\nPanel()")
-    notebook.run_to_end(0)
-    page.locator(".bodhi-models option[value=tutor]").wait_for(state="attached")
-    with scripted_lab.client() as client:
-        sessions = client.get("/api/sessions").json()
-        kernel = next(one["kernel"]["id"] for one in sessions if one["path"] == "test_kernel_ends.ipynb")
-        assert client.post(f"/api/kernels/{kernel}/restart").status_code == 200
-    page.get_by_role("alert").filter(has_text="Until then you can chat on here").wait_for()
-    page.get_by_role("tab", name="Models", exact=True).click()
-    page.locator(".bodhi-ui-browser").get_by_role("alert").filter(has_text=ENDED).wait_for()
-    page.get_by_text("Nothing is known of the models.").wait_for()
-    assert page.get_by_text("Looking for models").count() == 0
-    module_visit.screenshot("ended-elsewhere")
-    # Until it restarts a kernel itself JupyterLab sends what widgets say to a part of the old one, a subshell.
-    notebook.restart()
-
-
 def test_where_the_kernel_was_the_way_to_the_server_nothing_can_be_sent(notebook, backend):
     notebook.page.evaluate("document.querySelector('#jupyter-config-data').id = 'hidden'")
     try:

@@ -2,7 +2,8 @@
 
 export const KERNEL_ENDED = "The kernel of this panel has ended: run its cell again.";
 
-// It also ends where another page or program restarts it: of that this page hears only that one is starting.
+// It also ends where another page or program restarts it: of that this page hears only that one is starting, or, where
+// that comes before it listens again (seen), nothing.
 const ENDING = new Set(["starting", "restarting", "autorestarting", "terminating", "dead"]);
 
 // Calls `ended` once, when the kernel ends, or soon where it already has; returns how to stop that.
