@@ -78,7 +78,8 @@ class HeaderNames(NamedTuple):
     reset: str
 
 
-_REQUESTS, _TOKENS = (
+#: OpenAI's.
+REQUESTS, TOKENS = (
     HeaderNames(f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
     for what in ("requests", "tokens")
 )
@@ -170,14 +171,14 @@ class Limits:
 
     def _tell_tokens(self, reservation: Reservation, counts: Sequence[Count]) -> None:
         limits = reservation.limits.tokens
-        reservation.tell(_TOKENS, nearest := _nearest(limits, counts))
+        reservation.tell(TOKENS, nearest := _nearest(limits, counts))
         if nearest[0] <= 0:
             known = zip(limits, counts, strict=True)
             reset, limit = max(((reset, one) for one, (used, reset) in known if used >= one.amount), key=itemgetter(0))
             self._refuse(TokensSpent, limit, reset, reservation)
 
     def _tell_requests(self, reservation: Reservation, counts: Sequence[Count]) -> None:
-        reservation.tell(_REQUESTS, nearest := _nearest(reservation.limits.requests, counts))
+        reservation.tell(REQUESTS, nearest := _nearest(reservation.limits.requests, counts))
         left, reset, limit = nearest
         if left < 0:
             self._refuse(RateLimited, limit, reset, reservation)

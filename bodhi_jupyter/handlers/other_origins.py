@@ -7,19 +7,14 @@ import re
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 
+from ..access.limits import REQUESTS, TOKENS
+
 _ALLOWED, _EXPOSED = "Access-Control-Allow-Headers", "Access-Control-Expose-Headers"
 _HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)
 #: That a page may send in any case.
 _JUPYTERS_HEADERS = "accept, content-type, authorization, x-xsrftoken"
 #: That the SDKs for JavaScript look for, and a page sees only where it is told so (Fetch standard, 3.3.3).
-_READABLE = ", ".join(
-    [
-        "x-request-id",
-        "request-id",
-        "retry-after",
-        *(f"x-ratelimit-{what}-{of}" for of in ("requests", "tokens") for what in ("limit", "remaining", "reset")),
-    ]
-)
+_READABLE = ", ".join(["x-request-id", "request-id", "retry-after", *REQUESTS, *TOKENS])
 
 
 class OtherOrigins(APIHandler):

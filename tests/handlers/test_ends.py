@@ -241,6 +241,11 @@ class TestOtherOrigins:
             response = await client.options(PATH, headers=headers)
         assert response.headers["access-control-allow-headers"] == "authorization"
 
+    async def test_so_are_the_headers_that_it_lets_pages_read(self, jp_serverapp, client) -> None:
+        jp_serverapp.web_app.settings["headers"] = {"Access-Control-Expose-Headers": "x-request-id"}
+        response = await client.post(PATH, json={}, headers={"Origin": "https://tool.example"})
+        assert response.headers["access-control-expose-headers"] == "x-request-id"
+
     async def test_errors_can_be_read_by_the_page(self, client) -> None:
         response = await client.post(PATH, json={}, headers={"Origin": "https://tool.example"})
         assert response.status_code == 400
