@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
 
 from .limits import NOTHING_YET, Count
-from .windows import key_of
+from .windows import key_of, seconds_left
 
 if TYPE_CHECKING:
     from .limit_settings import Limit
@@ -50,8 +50,8 @@ class _Window:
         self.end = 0.0
 
     def seconds_left(self) -> float:
-        """By the clock, which may be set; below 0 where it has ended."""
-        return min(self.end - time.time(), self.seconds)
+        """0 where it has ended, or has not begun."""
+        return seconds_left(self.end, self.seconds)
 
 
 class MemoryCounters:
@@ -60,7 +60,8 @@ class MemoryCounters:
     def __init__(self) -> None:
         self._storage = MemoryStorage()
         self._storage.timer = _AlwaysComing(0, lambda: None)
-        self._windows: dict[Limit, _Window] = {}
+        #: As many as there are persons and models, as in the storage.
+        self._window = cache(_Window)
         self._places: defaultdict[Limit, set[str]] = defaultdict(set)
 
     async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
@@ -87,7 +88,7 @@ class MemoryCounters:
         """What was used so far."""
         window = self._window(limit)
         seconds = window.seconds_left()
-        return (window.used, seconds) if seconds > 0 and window.used else NOTHING_YET
+        return (window.used, seconds) if seconds and window.used else NOTHING_YET
 
     def count(self, limit: Limit) -> Count:
         """Count one more; what was used with it."""
@@ -136,10 +137,6 @@ class MemoryCounters:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-    def _window(self, limit: Limit) -> _Window:
-        window = self._windows.get(limit)
-        return self._windows.setdefault(limit, _Window(limit)) if window is None else window
 
     def _add(self, window: _Window, amount: int) -> None:
         window.used = used = self._storage.incr(window.key, window.seconds, amount)

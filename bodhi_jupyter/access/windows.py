@@ -56,7 +56,7 @@ class Windows:
             await self._storage.clear(key)
 
     async def _reset(self, key: str, limit: Limit) -> float:
-        return seconds_left(await self._storage.get_expiry(key) + self._rounding, limit)
+        return seconds_left(await self._storage.get_expiry(key) + self._rounding, limit.seconds)
 
 
 @lru_cache(maxsize=4096)
@@ -66,6 +66,6 @@ def key_of(limit: Limit) -> str:
     return per(1, namespace="window").key_for(limit.scope, limit.measure, limit.name)
 
 
-def seconds_left(end: float, limit: Limit) -> float:
-    """Seconds until the window ends, by the clock; `end` is in seconds since the epoch."""
-    return min(max(0.0, end - time.time()), limit.seconds)
+def seconds_left(end: float, longest: int) -> float:
+    """Seconds until the window ends, by the clock, and no more than it lasts; `end` is in seconds since the epoch."""
+    return min(max(0.0, end - time.time()), longest)
