@@ -13,7 +13,8 @@ class Room(BaseModel):
     large: bool
 
 
-agent = Agent("openai-chat:default", model_settings={"max_tokens": 8})
+# Drawn at random, an answer is one word now and then, which is no stream of pieces.
+agent = Agent("openai-chat:default", model_settings={"max_tokens": 8, "seed": 1})
 result = await agent.run("hello")
 async with agent.run_stream("hello") as streamed:
     pieces = [piece async for piece in streamed.stream_text(delta=True, debounce_by=None)]
