@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from collections.abc import Sequence
-from functools import cache
+import time
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
 
-from .limits import NOTHING_YET, Count
-from .windows import key_of, seconds_left
+from .windows import key_of
 
 if TYPE_CHECKING:
     from .limit_settings import Limit
-    from .limits import Admitted, LimitsByKind
+    from .tally import Admitted, LimitsByKind, Standing
 
 
 class _AlwaysComing(threading.Timer):
@@ -31,114 +29,150 @@ class _AlwaysComing(threading.Timer):
         return True
 
 
-class _Window:
-    """What the storage said of one limit when it was last counted there: nobody else counts in it.
+class Window:
+    """One limit's running window, and what the storage said when it was last counted there: nobody else counts in it.
 
-    Attributes:
-        key: what the limit is called in the storage.
-        seconds: how long each window lasts.
-        used: what was counted in it.
-        end: when it ends, in seconds since the epoch.
+    Args:
+        limit: what is counted.
+        storage: where.
     """
 
-    __slots__ = ("end", "key", "seconds", "used")
+    __slots__ = ("_end", "_key", "_owed", "_seconds", "_storage", "_used", "limit")
+
+    def __init__(self, limit: Limit, storage: MemoryStorage) -> None:
+        self.limit = limit
+        self._storage = storage
+        self._key = key_of(limit)
+        self._seconds = limit.seconds
+        self._used = 0
+        #: When it ends, in seconds since the epoch.
+        self._end = 0.0
+        self._owed = 0
+
+    def read(self) -> Standing:
+        """How the limit stands."""
+        if self._owed:
+            self._pay()
+        limit = self.limit
+        seconds = self._end - time.time()
+        if seconds <= 0 or self._used == 0:
+            return limit.amount, 0.0, limit
+        # No longer than it lasts: the clock may have been set back.
+        return limit.amount - self._used, min(seconds, self._seconds), limit
+
+    def add(self, amount: int) -> None:
+        """Count `amount` more; the first begins the window."""
+        self._used = used = self._storage.incr(self._key, self._seconds, amount)
+        if used == amount:
+            self._end = self._storage.get_expiry(self._key)
+
+    def count(self) -> Standing:
+        """Count one more; how the limit stands with it."""
+        self.add(1)
+        return self.read()
+
+    def charge(self, amount: int) -> None:
+        """The same when it is next asked how the limit stands: many requests end until then, and are counted as one."""
+        if self._end > time.time():
+            self._owed += amount
+        else:
+            self._owed = 0
+            self.add(amount)
+
+    def take_back(self) -> None:
+        """Count one less."""
+        self.add(-1)
+        if self._used < 0:
+            # The window ended meanwhile, and the next one does not owe a request.
+            self._storage.clear(self._key)
+            self._used = 0
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, 0
+        if self._end > time.time():  # or the window to which it belongs has ended
+            self.add(owed)
+
+
+class Places:
+    """The answers at once of one limit."""
+
+    __slots__ = ("_taken", "limit")
 
     def __init__(self, limit: Limit) -> None:
-        self.key = key_of(limit)
-        self.seconds = limit.seconds
-        self.used = 0
-        self.end = 0.0
+        self.limit = limit
+        self._taken: set[int] = set()
 
-    def seconds_left(self) -> float:
-        """0 where it has ended, or has not begun."""
-        return seconds_left(self.end, self.seconds)
+    def take(self, place: int) -> bool:
+        """Whether it could be taken."""
+        if len(self._taken) >= self.limit.amount:
+            return False
+        self._taken.add(place)
+        return True
+
+    def free(self, place: int) -> None:
+        """Give it back, if it was taken."""
+        self._taken.discard(place)
+
+
+class MemoryTally:
+    """A `Tally` that has all it needs at hand: each request goes through it twice."""
+
+    __slots__ = ("_places", "_requests", "_tokens")
+
+    def __init__(self, places: list[Places], requests: list[Window], tokens: list[Window]) -> None:
+        self._places = places
+        self._requests = requests
+        self._tokens = tokens
+
+    async def admit(self, place: int) -> Admitted:
+        """Look, take and count."""
+        tokens, is_spent = [], False
+        for window in self._tokens:
+            tokens.append(stands := window.read())
+            is_spent |= stands[0] <= 0
+        if is_spent:
+            return tokens, None, []
+        for places in self._places:
+            if not places.take(place):
+                return tokens, places.limit, []
+        requests = []
+        for window in self._requests:
+            requests.append(stands := window.count())
+            if stands[0] < 0:
+                for counted in self._requests[: len(requests)]:
+                    counted.take_back()
+                break
+        return tokens, None, requests
+
+    def settle(self, place: int, tokens: int) -> None:
+        """Give the places back, and charge the tokens."""
+        for places in self._places:
+            places.free(place)
+        if tokens:
+            for window in self._tokens:
+                window.charge(tokens)
 
 
 class MemoryCounters:
     """All in memory, gone with the server. Nobody has to wait for anything here."""
 
     def __init__(self) -> None:
-        self._storage = MemoryStorage()
-        self._storage.timer = _AlwaysComing(0, lambda: None)
+        storage = MemoryStorage()
+        storage.timer = _AlwaysComing(0, lambda: None)
         #: As many as there are persons and models, as in the storage.
-        self._window = cache(_Window)
-        self._places: defaultdict[Limit, set[str]] = defaultdict(set)
+        self.window = cache(partial(Window, storage=storage))
+        self.places = cache(Places)
 
-    async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
-        """Look, take and count, as `Counters` has it."""
-        tokens, is_spent = [], False
-        for limit in limits.tokens:
-            tokens.append(count := self.read(limit))
-            is_spent |= count[0] >= limit.amount
-        if is_spent:
-            return tokens, None, []
-        for limit in limits.places:
-            if not self.take_place(limit, place):
-                return tokens, limit, []
-        requests = []
-        for limit in limits.requests:
-            requests.append(count := self.count(limit))
-            if count[0] > limit.amount:
-                for counted in limits.requests[: len(requests)]:
-                    self.take_back(counted)
-                break
-        return tokens, None, requests
-
-    def read(self, limit: Limit) -> Count:
-        """What was used so far."""
-        window = self._window(limit)
-        seconds = window.seconds_left()
-        return (window.used, seconds) if seconds and window.used else NOTHING_YET
-
-    def count(self, limit: Limit) -> Count:
-        """Count one more; what was used with it."""
-        window = self._window(limit)
-        self._add(window, 1)
-        return window.used, window.seconds_left()
-
-    def charge(self, limit: Limit, amount: int) -> None:
-        """Count `amount` more."""
-        self._add(self._window(limit), amount)
-
-    def take_back(self, limit: Limit) -> None:
-        """Count one less."""
-        window = self._window(limit)
-        self._add(window, -1)
-        if window.used < 0:
-            # The window ended meanwhile, and the next one does not owe a request.
-            self._storage.clear(window.key)
-            window.used = 0
-
-    def take_place(self, limit: Limit, place: str) -> bool:
-        """Whether `place` could be taken, as one of `limit.amount`."""
-        taken = self._places[limit]
-        if len(taken) >= limit.amount:
-            return False
-        taken.add(place)
-        return True
-
-    def free_place(self, limit: Limit, place: str) -> None:
-        """Give it back, if it was taken."""
-        taken = self._places[limit]
-        taken.discard(place)
-        if not taken:
-            del self._places[limit]
-
-    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
-        """Give the places back, and charge the tokens."""
-        for limit in places:
-            self.free_place(limit, place)
-        if tokens:
-            for limit in charged:
-                self.charge(limit, tokens)
+    def tally(self, limits: LimitsByKind) -> MemoryTally:
+        """As `Counters` has it."""
+        return MemoryTally(
+            [self.places(limit) for limit in limits.places],
+            [self.window(limit) for limit in limits.requests],
+            [self.window(limit) for limit in limits.tokens],
+        )
 
     async def settled(self) -> None:
         """Nothing is open."""
 
     async def close(self) -> None:
         """Nothing is held."""
-
-    def _add(self, window: _Window, amount: int) -> None:
-        window.used = used = self._storage.incr(window.key, window.seconds, amount)
-        if used == amount:  # it begins
-            window.end = self._storage.get_expiry(window.key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .limits import Counters
+from .tally import Counters
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 

@@ -8,82 +8,29 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from operator import itemgetter
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NoReturn
 
 from ..wire.duration import format_duration
 from ..wire.errors import RateLimited, TokensSpent
 from .limit_settings import ANY_ALIAS, Limit, LimitSettings
+from .tally import Counters, LimitsByKind, Standing, Tally
 
 #: Seconds after which a refused caller may look for a free place: when one will be free nobody knows.
 _PLACE_RETRY_SECONDS = 1
 #: A limit without a window is told of once in that time.
 _QUIET_SECONDS = 60
-#: Places have names that no other server takes, with which this one may share its counts.
-_PROCESS, _PLACES = os.urandom(16).hex() + "-", itertools.count()
+_places = itertools.count()
+_left_of, _reset_of = itemgetter(0), itemgetter(1)
 
-
-#: What was used in the running window, requests or tokens, and the seconds until it ends; 0 where none has begun.
-Count = tuple[int, float]
-NOTHING_YET: Count = (0, 0.0)
-#: How a limit stands: what is left in the running window, below 0 once more was used; the seconds until it ends; which.
-#: Plain tuples: each request makes several, and to make a named one takes 25 times as long (measured).
-Standing = tuple[int, float, Limit]
-
-
-class LimitsByKind(NamedTuple):
-    """All that apply to a request, by what they limit."""
-
-    places: list[Limit]
-    requests: list[Limit]
-    tokens: list[Limit]
-
-
-#: What was used so far of each limit of tokens; the limit of places that has none left; what was used of each limit of
-#: requests, this one included. Nothing behind the limit that refused.
-Admitted = tuple[Sequence[Count], Limit | None, Sequence[Count]]
-
-
-class Counters(Protocol):
-    """Where it is counted, for this server or for many. None of the methods raises."""
-
-    async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
-        """Look at the tokens, take `place` of the answers at once, and count the request; up to the limit that refuses.
-
-        A refused request is counted at none; its places are given back by `settle`.
-        """
-
-    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
-        """Give back `place` at each of `places`, and count `tokens` at each of `charged`; nobody waits for it.
-
-        A place that was never taken does not matter. The first tokens begin the window.
-        """
-
-    async def settled(self) -> None:
-        """Wait until all of that is counted."""
-
-    async def close(self) -> None:
-        """Give back connections."""
-
-
-class HeaderNames(NamedTuple):
-    """Of the headers that tell of one kind of limit."""
-
-    limit: str
-    remaining: str
-    reset: str
-
-
-#: OpenAI's.
+#: OpenAI's headers that tell of one kind of limit: how much is allowed, what is left, when all of it is there again.
 REQUESTS, TOKENS = (
-    HeaderNames(f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
+    (f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
     for what in ("requests", "tokens")
 )
-
 
 #: Told of a limit that is reached: which one, the person, the alias, the seconds until it makes sense to ask again.
 Tell = Callable[[Limit, str, str, float], None]
@@ -93,35 +40,32 @@ class Reservation:
     """A request that was let in, or is being looked at; ended when the request is over.
 
     Args:
-        person: who asks.
-        alias: what is asked for.
-        limits: all that apply.
-        counters: where the tokens are charged, and the places given back.
+        tally: where the tokens are charged, and the places given back.
 
     Attributes:
+        place: what it holds of the answers at once.
         headers: OpenAI's ``x-ratelimit-*``: of several limits on the same, the one of which least is left.
     """
 
-    __slots__ = ("_counters", "alias", "headers", "limits", "person", "place")
+    __slots__ = ("_tally", "headers", "place")
 
-    def __init__(self, person: str, alias: str, limits: LimitsByKind, counters: Counters) -> None:
-        self.person = person
-        self.alias = alias
-        self.limits = limits
-        self.place = _PROCESS + str(next(_PLACES))
+    def __init__(self, tally: Tally) -> None:
+        self.place = next(_places)
         self.headers: dict[str, str] = {}
-        self._counters = counters
+        self._tally = tally
 
     def end(self, tokens: int) -> None:
         """The request is over, and used so many tokens."""
-        self._counters.settle(self.place, self.limits.places, tokens, self.limits.tokens)
+        self._tally.settle(self.place, tokens)
 
-    def tell(self, names: HeaderNames, standing: Standing) -> None:
+    def tell(self, names: tuple[str, str, str], nearest: Standing) -> None:
         """Have the headers tell of a limit of one kind."""
-        left, reset, limit = standing
-        self.headers[names.limit] = str(limit.amount)
-        self.headers[names.remaining] = str(left) if left > 0 else "0"
-        self.headers[names.reset] = format_duration(reset)
+        left, reset, limit = nearest
+        of_limit, of_remaining, of_reset = names
+        headers = self.headers
+        headers[of_limit] = f"{limit.amount}"
+        headers[of_remaining] = f"{left}" if left > 0 else "0"
+        headers[of_reset] = format_duration(reset)
 
 
 class Limits:
@@ -138,10 +82,15 @@ class Limits:
 
     def __init__(self, settings: LimitSettings, counters: Counters, tell: Tell) -> None:
         self.named = tuple(name for name in settings.alias if name != ANY_ALIAS)
-        self._limits_of = lru_cache(maxsize=1024)(lambda person, alias: _by_kind(settings.limits_of(person, alias)))
         self._counters = counters
         self._tell = tell
         self._quiet: dict[Limit, float] = {}
+
+        @lru_cache(maxsize=1024)
+        def tally_of(person: str, alias: str) -> Tally:
+            return counters.tally(LimitsByKind.of(settings.limits_of(person, alias)))
+
+        self._tally_of = tally_of
 
     async def reserve(self, person: str, alias: str) -> Reservation:
         """Count a request of `person` for `alias`, which holds its places until the reservation is ended.
@@ -149,16 +98,21 @@ class Limits:
         Raises:
             RateLimited: a limit is reached.
         """
-        limits = self._limits_of(person, alias)
-        reservation = Reservation(person, alias, limits, self._counters)
+        tally = self._tally_of(person, alias)
+        reservation = Reservation(tally)
         try:
-            tokens, full, requests = await self._counters.admit(limits, reservation.place)
+            tokens, full, requests = await tally.admit(reservation.place)
             if tokens:
-                self._tell_tokens(reservation, tokens)
+                reservation.tell(TOKENS, nearest := min(tokens, key=_left_of))
+                if nearest[0] <= 0:
+                    last = max((one for one in tokens if one[0] <= 0), key=_reset_of)
+                    self._refuse(TokensSpent, last, reservation, person, alias)
             if full is not None:
-                self._refuse(RateLimited, full, _PLACE_RETRY_SECONDS, reservation)
+                self._refuse(RateLimited, (0, _PLACE_RETRY_SECONDS, full), reservation, person, alias)
             if requests:
-                self._tell_requests(reservation, requests)
+                reservation.tell(REQUESTS, nearest := min(requests, key=_left_of))
+                if nearest[0] < 0:
+                    self._refuse(RateLimited, nearest, reservation, person, alias)
         except BaseException:  # refused, or the caller left meanwhile: no place may stay taken
             reservation.end(0)
             raise
@@ -169,53 +123,22 @@ class Limits:
         await self._counters.settled()
         await self._counters.close()
 
-    def _tell_tokens(self, reservation: Reservation, counts: Sequence[Count]) -> None:
-        limits = reservation.limits.tokens
-        reservation.tell(TOKENS, nearest := _nearest(limits, counts))
-        if nearest[0] <= 0:
-            known = zip(limits, counts, strict=True)
-            reset, limit = max(((reset, one) for one, (used, reset) in known if used >= one.amount), key=itemgetter(0))
-            self._refuse(TokensSpent, limit, reset, reservation)
-
-    def _tell_requests(self, reservation: Reservation, counts: Sequence[Count]) -> None:
-        reservation.tell(REQUESTS, nearest := _nearest(reservation.limits.requests, counts))
-        left, reset, limit = nearest
-        if left < 0:
-            self._refuse(RateLimited, limit, reset, reservation)
-
-    def _refuse(self, kind: type[RateLimited], limit: Limit, reset: float, reservation: Reservation) -> NoReturn:
+    def _refuse(
+        self, kind: type[RateLimited], standing: Standing, reservation: Reservation, person: str, alias: str
+    ) -> NoReturn:
+        _, reset, limit = standing
         retry_after = max(1, math.ceil(reset))
-        self._tell_once(limit, reservation, retry_after)
+        self._tell_once(limit, person, alias, retry_after)
         raise kind(
             f"Rate limit reached: {limit.amount} {limit.words}. Try again in {format_duration(retry_after)}.",
             retry_after=retry_after,
             headers=reservation.headers,
         )
 
-    def _tell_once(self, limit: Limit, reservation: Reservation, retry_after: float) -> None:
+    def _tell_once(self, limit: Limit, person: str, alias: str, retry_after: float) -> None:
         now = time.monotonic()
         if self._quiet.get(limit, 0.0) > now:
             return
         self._quiet = {told: until for told, until in self._quiet.items() if until > now}
         self._quiet[limit] = now + (_QUIET_SECONDS if limit.measure == "streams" else retry_after)
-        self._tell(limit, reservation.person, reservation.alias, retry_after)
-
-
-def _by_kind(limits: Iterable[Limit]) -> LimitsByKind:
-    kinds = LimitsByKind([], [], [])
-    lists = {"streams": kinds.places, "requests_per_minute": kinds.requests}
-    for limit in limits:
-        lists.get(limit.measure, kinds.tokens).append(limit)
-    return kinds
-
-
-def _nearest(limits: Sequence[Limit], counts: Sequence[Count]) -> Standing:
-    """How the limit stands of which least is left; those behind one that refused were not counted."""
-    nearest: Standing | None = None
-    for place, (used, reset) in enumerate(counts):
-        limit = limits[place]
-        left = limit.amount - used
-        if nearest is None or left < nearest[0]:
-            nearest = left, reset, limit
-    assert nearest is not None
-    return nearest
+        self._tell(limit, person, alias, retry_after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool, Redis
@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 
 from .counters import MemoryCounters
 from .limit_settings import Limit
-from .limits import Admitted, Count, LimitsByKind
 from .redis_places import SILENT, SharedPlaces
+from .tally import Admitted, LimitsByKind, Standing
 from .windows import Windows
 
 T = TypeVar("T")
@@ -34,6 +34,21 @@ PLACE_SECONDS = 60.0
 _LOOK_SECONDS = 60
 #: Redis tells whole seconds, rounded.
 _ROUNDING = 0.5
+
+
+class RedisTally(NamedTuple):
+    """A `Tally` of which the counters know all."""
+
+    counters: RedisCounters
+    limits: LimitsByKind
+
+    async def admit(self, place: int) -> Admitted:
+        """Look, take and count."""
+        return await self.counters.admit(self.limits, place)
+
+    def settle(self, place: int, tokens: int) -> None:
+        """Give the place back, and charge the tokens, in the background."""
+        self.counters.settle(self.limits, place, tokens)
 
 
 class RedisCounters:
@@ -72,10 +87,14 @@ class RedisCounters:
         #: What goes on when nobody waits for it.
         self._begun: set[asyncio.Task[Any]] = set()
 
-    async def admit(self, limits: LimitsByKind, place: str) -> Admitted:
-        """Look, take and count, as `Counters` has it."""
+    def tally(self, limits: LimitsByKind) -> RedisTally:
+        """As `Counters` has it."""
+        return RedisTally(self, limits)
+
+    async def admit(self, limits: LimitsByKind, place: int) -> Admitted:
+        """`Tally.admit`, at all of the limits."""
         tokens = await asyncio.gather(*map(self.read, limits.tokens))
-        if any(used >= limit.amount for limit, (used, _) in zip(limits.tokens, tokens, strict=True)):
+        if any(left <= 0 for left, *_ in tokens):
             return tokens, None, []
         for limit in limits.places:
             if not await self.take_place(limit, place):
@@ -83,55 +102,55 @@ class RedisCounters:
         # Also for a caller who leaves meanwhile, or some of the limits would have counted the request.
         return tokens, None, await asyncio.shield(self._begin(self._count_at_all(limits.requests)))
 
-    async def _count_at_all(self, limits: Sequence[Limit]) -> list[Count]:
+    async def _count_at_all(self, limits: Sequence[Limit]) -> list[Standing]:
         """Count a request at each of the limits, or at none where one refuses it.
 
         One that Redis counted before it fell silent stays counted there until its window ends.
         """
-        counts: list[Count] = []
+        standings: list[Standing] = []
         for limit in limits:
-            counts.append(await self.count(limit))
-            if counts[-1][0] > limit.amount:
-                for counted in limits[: len(counts)]:
+            standings.append(await self.count(limit))
+            if standings[-1][0] < 0:
+                for counted in limits[: len(standings)]:
                     await self.take_back(counted)
                 break
-        return counts
+        return standings
 
-    async def read(self, limit: Limit) -> Count:
-        """What was used so far."""
-        return await self._ask(lambda: self._windows.read(limit), lambda: self._own.read(limit))
+    async def read(self, limit: Limit) -> Standing:
+        """How the limit stands."""
+        return await self._ask(lambda: self._windows.read(limit), lambda: self._own.window(limit).read())
 
-    async def count(self, limit: Limit) -> Count:
-        """Count one more; what was used with it."""
-        return await self._ask(lambda: self._windows.count(limit), lambda: self._own.count(limit))
+    async def count(self, limit: Limit) -> Standing:
+        """Count one more; how the limit stands with it."""
+        return await self._ask(lambda: self._windows.count(limit), lambda: self._own.window(limit).count())
 
     async def charge(self, limit: Limit, amount: int) -> None:
         """Count `amount` more."""
-        await self._ask(lambda: self._windows.charge(limit, amount), lambda: self._own.charge(limit, amount))
+        await self._ask(lambda: self._windows.charge(limit, amount), lambda: self._own.window(limit).add(amount))
 
     async def take_back(self, limit: Limit) -> None:
         """Count one less."""
-        await self._ask(lambda: self._windows.take_back(limit), lambda: self._own.take_back(limit))
+        await self._ask(lambda: self._windows.take_back(limit), lambda: self._own.window(limit).take_back())
 
-    async def take_place(self, limit: Limit, place: str) -> bool:
-        """Whether `place` could be taken, as one of `limit.amount`."""
-        return await self._ask(lambda: self._places.take(limit, place), lambda: self._own.take_place(limit, place))
+    async def take_place(self, limit: Limit, place: int) -> bool:
+        """Whether the place could be taken, as one of `limit.amount`."""
+        return await self._ask(lambda: self._places.take(limit, place), lambda: self._own.places(limit).take(place))
 
-    async def free_place(self, limit: Limit, place: str) -> None:
+    async def free_place(self, limit: Limit, place: int) -> None:
         """Give it back, wherever it was taken."""
         self._places.forget(limit, place)
-        self._own.free_place(limit, place)
+        self._own.places(limit).free(place)
         await self._ask(lambda: self._places.free(limit, place), lambda: None)
 
-    def settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
-        """Give the places back, and charge the tokens, in the background."""
-        self._begin(self._settle(place, places, tokens, charged))
+    def settle(self, limits: LimitsByKind, place: int, tokens: int) -> None:
+        """`Tally.settle`, in the background."""
+        self._begin(self._settle(limits, place, tokens))
 
-    async def _settle(self, place: str, places: Sequence[Limit], tokens: int, charged: Sequence[Limit]) -> None:
-        for limit in places:
+    async def _settle(self, limits: LimitsByKind, place: int, tokens: int) -> None:
+        for limit in limits.places:
             await self.free_place(limit, place)
         if tokens:
-            for limit in charged:
+            for limit in limits.tokens:
                 await self.charge(limit, tokens)
 
     async def settled(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -41,36 +42,38 @@ class SharedPlaces:
         self._redis = redis
         self._prefix = prefix
         self._seconds = seconds
+        #: Begins the names of our places, so that no other server has the same.
+        self._server = uuid.uuid4().hex
         self._take = redis.register_script(_TAKE)
         self._renew = redis.register_script(_RENEW)
         self._held: set[tuple[str, str]] = set()
         self._renewal: asyncio.Task[None] | None = None
 
-    async def take(self, limit: Limit, place: str) -> bool:
+    async def take(self, limit: Limit, place: int) -> bool:
         """Whether there was one left.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis is silent.
         """
-        key = self._key(limit)
-        if not await self._take([key], [place, self._seconds, limit.amount]):
+        key, name = self._key(limit), self._name(place)
+        if not await self._take([key], [name, self._seconds, limit.amount]):
             return False
-        self._held.add((key, place))
+        self._held.add((key, name))
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.get_running_loop().create_task(self._renew_held())
         return True
 
-    def forget(self, limit: Limit, place: str) -> None:
+    def forget(self, limit: Limit, place: int) -> None:
         """Renew it no more: it ends by itself, should `free` not be heard."""
-        self._held.discard((self._key(limit), place))
+        self._held.discard((self._key(limit), self._name(place)))
 
-    async def free(self, limit: Limit, place: str) -> None:
+    async def free(self, limit: Limit, place: int) -> None:
         """Give it back.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis is silent.
         """
-        await self._redis.zrem(self._key(limit), place)
+        await self._redis.zrem(self._key(limit), self._name(place))
 
     async def close(self) -> None:
         """Renew nothing any more."""
@@ -82,10 +85,13 @@ class SharedPlaces:
         while self._held:
             await asyncio.sleep(self._seconds / 3)
             try:
-                for key, place in list(self._held):
-                    await self._renew([key], [place, self._seconds])
+                for key, name in list(self._held):
+                    await self._renew([key], [name, self._seconds])
             except SILENT:
                 continue  # at the next turn; those that end meanwhile may be taken twice
 
     def _key(self, limit: Limit) -> str:
         return f"{self._prefix}:places/{limit.scope}/{limit.name}"
+
+    def _name(self, place: int) -> str:
+        return f"{self._server}-{place}"

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
 
-from .limits import NOTHING_YET, Count
-
 if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
     from .limit_settings import Limit
+    from .tally import Standing
 
 
 class Windows:
@@ -32,17 +31,14 @@ class Windows:
         self._storage = storage
         self._rounding = rounding
 
-    async def read(self, limit: Limit) -> Count:
-        """What was used so far."""
-        key = key_of(limit)
-        used = await self._storage.get(key)
-        return (used, await self._reset(key, limit)) if used else NOTHING_YET
+    async def read(self, limit: Limit) -> Standing:
+        """How the limit stands."""
+        used = await self._storage.get(key_of(limit))
+        return await self._standing(limit, used) if used else (limit.amount, 0.0, limit)
 
-    async def count(self, limit: Limit) -> Count:
-        """Count one more; what was used with it."""
-        key = key_of(limit)
-        used = await self._storage.incr(key, limit.seconds)
-        return used, await self._reset(key, limit)
+    async def count(self, limit: Limit) -> Standing:
+        """Count one more; how the limit stands with it."""
+        return await self._standing(limit, await self._storage.incr(key_of(limit), limit.seconds))
 
     async def charge(self, limit: Limit, amount: int) -> None:
         """Count `amount` more."""
@@ -55,8 +51,10 @@ class Windows:
             # The window ended meanwhile, and the next one does not owe a request.
             await self._storage.clear(key)
 
-    async def _reset(self, key: str, limit: Limit) -> float:
-        return seconds_left(await self._storage.get_expiry(key) + self._rounding, limit.seconds)
+    async def _standing(self, limit: Limit, used: int) -> Standing:
+        end = await self._storage.get_expiry(key_of(limit)) + self._rounding
+        # No longer than it lasts: clocks may be set back.
+        return limit.amount - used, min(max(0.0, end - time.time()), limit.seconds), limit
 
 
 @lru_cache(maxsize=4096)
@@ -64,8 +62,3 @@ def key_of(limit: Limit) -> str:
     """What the limit is called in a storage: the same whatever its amount, as servers may differ in that."""
     per: type[RateLimitItem] = RateLimitItemPerDay if limit.measure == "tokens_per_day" else RateLimitItemPerMinute
     return per(1, namespace="window").key_for(limit.scope, limit.measure, limit.name)
-
-
-def seconds_left(end: float, longest: int) -> float:
-    """Seconds until the window ends, by the clock, and no more than it lasts; `end` is in seconds since the epoch."""
-    return min(max(0.0, end - time.time()), longest)

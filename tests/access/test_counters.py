@@ -6,30 +6,90 @@ import time
 
 import pytest
 
-from bodhi_jupyter.access.counters import MemoryCounters
+from bodhi_jupyter.access.counters import MemoryCounters, MemoryTally
 from bodhi_jupyter.access.limit_settings import Limit
+from bodhi_jupyter.access.tally import LimitsByKind
 
 REQUESTS = Limit("requests_per_minute", "user", "ann", 50)
-TOKENS = Limit("tokens_per_day", "user", "ann", 1000)
+TOKENS = Limit("tokens_per_minute", "user", "ann", 1000)
+TOKENS_A_DAY = Limit("tokens_per_day", "user", "ann", 1000)
 PLACES = Limit("streams", "user", "ann", 1)
 
 
-async def test_a_window_ends_and_the_next_begins_with_what_is_counted_first(monkeypatch) -> None:
-    counters, began, passed = MemoryCounters(), time.time(), 0.0
-    monkeypatch.setattr(time, "time", lambda: began + passed)
-    counters.count(REQUESTS)
-    counters.settle("", [], 30, [TOKENS])
-    passed = 59.0
-    assert counters.count(REQUESTS) == (2, pytest.approx(1.0))
-    passed = 61.0
-    assert [counters.read(limit) for limit in (REQUESTS, TOKENS)] == [(0, 0.0), (30, pytest.approx(86400 - 61))]
-    assert counters.count(REQUESTS) == (1, pytest.approx(60.0))
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """Seconds that have passed, in a list to be changed."""
+    began, passed = time.time(), [0.0]
+    monkeypatch.setattr(time, "time", lambda: began + passed[0])
+    return passed
 
 
-async def test_a_window_that_ended_meanwhile_owes_no_request() -> None:
+def tally_of(counters: MemoryCounters, *limits: Limit) -> MemoryTally:
+    return counters.tally(LimitsByKind.of(limits))
+
+
+def test_a_window_ends_and_the_next_begins_with_what_is_counted_first(clock: list[float]) -> None:
     counters = MemoryCounters()
-    counters.take_back(REQUESTS)
-    assert counters.read(REQUESTS) == (0, 0.0)
+    requests, tokens = counters.window(REQUESTS), counters.window(TOKENS_A_DAY)
+    requests.count()
+    tokens.charge(30)
+    clock[0] = 59.0
+    assert requests.count() == (48, pytest.approx(1.0), REQUESTS)
+    clock[0] = 61.0
+    assert requests.read() == (50, 0.0, REQUESTS)
+    assert tokens.read() == (970, pytest.approx(86400 - 61), TOKENS_A_DAY)
+    assert requests.count() == (49, pytest.approx(60.0), REQUESTS)
+
+
+def test_a_clock_that_is_set_back_does_not_make_a_window_longer(clock: list[float]) -> None:
+    window = MemoryCounters().window(REQUESTS)
+    window.count()
+    clock[0] = -3600.0
+    assert window.read() == (49, 60.0, REQUESTS)
+
+
+def test_what_many_requests_are_charged_is_counted_as_one(monkeypatch, clock: list[float]) -> None:
+    window = MemoryCounters().window(TOKENS)
+    window.charge(1)
+    counted = []
+    add = window._storage.incr
+    monkeypatch.setattr(window._storage, "incr", lambda *asked: counted.append(asked[-1]) or add(*asked))
+    for tokens in (10, 20, 30):
+        window.charge(tokens)
+    assert counted == []
+    assert window.read()[0] == 1000 - 61
+    assert window.read()[0] == 1000 - 61
+    assert counted == [60]
+
+
+@pytest.mark.parametrize("is_charged_again", [True, False])
+def test_what_was_charged_in_a_window_ends_with_it(clock: list[float], is_charged_again: bool) -> None:
+    window = MemoryCounters().window(TOKENS)
+    window.charge(100)
+    window.charge(10)  # waits to be counted
+    clock[0] = 61.0
+    if is_charged_again:
+        window.charge(7)
+        assert window.read() == (993, pytest.approx(60.0), TOKENS)
+    else:
+        assert window.read() == (1000, 0.0, TOKENS)
+
+
+def test_a_window_that_ended_meanwhile_owes_no_request() -> None:
+    window = MemoryCounters().window(REQUESTS)
+    window.take_back()
+    assert window.read() == (50, 0.0, REQUESTS)
+
+
+def test_a_person_has_the_same_windows_and_places_at_every_model() -> None:
+    counters = MemoryCounters()
+    of_alias = Limit("requests_per_minute", "alias", "toy", 50)
+    admitted = [
+        asyncio.run(tally_of(counters, *limits).admit(place))
+        for place, limits in enumerate([(REQUESTS, PLACES), (REQUESTS, of_alias), (PLACES,)])
+    ]
+    assert [[left for left, *_ in requests] for _, _, requests in admitted] == [[49], [48, 49], []]
+    assert [full for _, full, _ in admitted] == [None, None, PLACES]
 
 
 async def test_counting_starts_neither_threads_nor_tasks() -> None:
@@ -38,14 +98,13 @@ async def test_counting_starts_neither_threads_nor_tasks() -> None:
         if isinstance(thread, threading.Timer):
             thread.join()  # of the library's, at its start
     threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
-    for place in ("one", "two"):
-        counters.read(TOKENS)
-        counters.take_place(PLACES, place)
-        counters.count(REQUESTS)
-        counters.settle(place, [PLACES], 10, [TOKENS])
+    tally = tally_of(counters, TOKENS, PLACES, REQUESTS)
+    for place in (1, 2):
+        await tally.admit(place)
+        tally.settle(place, 10)
     assert set(threading.enumerate()) == threads
     assert asyncio.all_tasks() == tasks
-    assert [counters.read(limit) for limit in (REQUESTS, TOKENS)] == [
-        (2, pytest.approx(60, abs=5)),
-        (20, pytest.approx(86400, abs=5)),
+    assert [counters.window(limit).read() for limit in (REQUESTS, TOKENS)] == [
+        (48, pytest.approx(60, abs=5), REQUESTS),
+        (980, pytest.approx(60, abs=5), TOKENS),
     ]

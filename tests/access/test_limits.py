@@ -9,8 +9,9 @@ import pytest
 
 from bodhi_jupyter.access.counters import MemoryCounters
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
-from bodhi_jupyter.access.limits import Counters, Limits, LimitsByKind, Reservation
+from bodhi_jupyter.access.limits import Limits, Reservation
 from bodhi_jupyter.access.redis_counters import RedisCounters
+from bodhi_jupyter.access.tally import Counters, LimitsByKind
 from bodhi_jupyter.wire.errors import RateLimited, TokensSpent
 
 MANY = 200
@@ -119,9 +120,9 @@ class TestPlaces:
         async with open_limits({"user": {"streams": MANY, "requests_per_minute": 3}}) as servers:
             reserved, _ = await many(servers)
             await settled(servers, *reserved)
-            only = LimitsByKind(places=[Limit("streams", "user", "ann", 1)], requests=[], tokens=[])
-            assert await servers[0]._counters.admit(only, "the only one") == ([], None, [])
-            servers[0]._counters.settle("the only one", only.places, 0, [])
+            only = servers[0]._counters.tally(LimitsByKind.of([Limit("streams", "user", "ann", 1)]))
+            assert await only.admit(-1) == ([], None, [])
+            only.settle(-1, 0)
 
     async def test_a_caller_who_leaves_while_reserving_holds_none(self, open_limits: Open) -> None:
         async with open_limits({"user": {"streams": MANY}}) as servers:
@@ -131,9 +132,9 @@ class TestPlaces:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             await settled(servers, *(end for end in ends if isinstance(end, Reservation)))
-            only = LimitsByKind(places=[Limit("streams", "user", "ann", 1)], requests=[], tokens=[])
-            assert await servers[0]._counters.admit(only, "the only one") == ([], None, [])
-            servers[0]._counters.settle("the only one", only.places, 0, [])
+            only = servers[0]._counters.tally(LimitsByKind.of([Limit("streams", "user", "ann", 1)]))
+            assert await only.admit(-1) == ([], None, [])
+            only.settle(-1, 0)
 
 
 class TestTokens:
@@ -161,8 +162,8 @@ class TestTokens:
             _, refused = await many(servers)
             assert len(refused) == MANY
             limit = Limit("tokens_per_minute", "user", "ann", 10)
-            ((used, _),), *_ = await servers[0]._counters.admit(LimitsByKind([], [], tokens=[limit]), "")
-            assert used == 50
+            ((left, *_),), *_ = await servers[0]._counters.tally(LimitsByKind.of([limit])).admit(-1)
+            assert left == 10 - 50
 
     async def test_spent_tokens_refuse_before_a_request_is_counted(self, open_limits: Open) -> None:
         async with open_limits({"user": {"tokens_per_minute": 10, "requests_per_minute": 5}}) as servers:
@@ -170,8 +171,8 @@ class TestTokens:
             _, refused = await many(servers)
             assert {type(error) for error in refused} == {TokensSpent}
             limit = Limit("requests_per_minute", "user", "ann", 5)
-            *_, ((used, _),) = await servers[0]._counters.admit(LimitsByKind([], requests=[limit], tokens=[]), "")
-            assert used == 2
+            *_, ((left, *_),) = await servers[0]._counters.tally(LimitsByKind.of([limit])).admit(-1)
+            assert left == 5 - 2
 
     async def test_of_two_limits_the_nearest_is_shown(self, open_limits: Open) -> None:
         async with open_limits({"user": {"tokens_per_minute": 100, "tokens_per_day": 120}}) as servers:

@@ -9,14 +9,20 @@ from redis.asyncio import Redis
 from bodhi_jupyter.access import redis_counters
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
 from bodhi_jupyter.access.limit_storage import counters_at
-from bodhi_jupyter.access.limits import Count, Limits, LimitsByKind, Reservation
+from bodhi_jupyter.access.limits import Limits, Reservation
 from bodhi_jupyter.access.redis_counters import RedisCounters
+from bodhi_jupyter.access.tally import LimitsByKind, Standing
 from bodhi_jupyter.wire.errors import RateLimited
 
 REQUESTS = Limit("requests_per_minute", "user", "ann", 50)
 TOKENS = Limit("tokens_per_day", "user", "ann", 1000)
 PLACES = Limit("streams", "user", "ann", 1)
 SETTINGS = {"user": {"requests_per_minute": 50, "tokens_per_minute": 1000, "streams": 40}}
+
+
+def used(standing: Standing) -> int:
+    left, _, limit = standing
+    return limit.amount - left
 
 
 @pytest.fixture
@@ -49,9 +55,9 @@ async def test_while_it_is_silent_this_server_counts_for_itself(redis_server, sa
 async def test_when_it_is_back_counts_are_shared_again(redis_server, said: list[str]) -> None:
     first, second = (RedisCounters(redis_server.url, said.append, pause=0) for _ in range(2))
     redis_server.stop()
-    assert [(await counters.count(REQUESTS))[0] for counters in (first, second, first)] == [1, 1, 2]
+    assert [used(await counters.count(REQUESTS)) for counters in (first, second, first)] == [1, 1, 2]
     redis_server.start()
-    assert [(await counters.count(REQUESTS))[0] for counters in (first, second, first)] == [1, 2, 3]
+    assert [used(await counters.count(REQUESTS)) for counters in (first, second, first)] == [1, 2, 3]
     assert [line.split(":")[0] for line in said] == [
         *["The limits' Redis is silent (ConnectionError)"] * 2,
         *["The limits' Redis answers again"] * 2,
@@ -114,7 +120,7 @@ async def test_one_that_is_slow_is_not_waited_for_in_turn(monkeypatch, said: lis
     began = time.monotonic()
     counts = await asyncio.gather(*(counters.count(REQUESTS) for _ in range(8 * redis_counters.CONNECTIONS)))
     assert time.monotonic() - began < 2 * redis_counters.PATIENCE
-    assert max(used for used, _ in counts) == len(counts)
+    assert max(map(used, counts)) == len(counts)
     assert len(said) == 1
     await counters.close()
     server.close()
@@ -132,7 +138,7 @@ async def test_one_that_only_reads_is_not_back(redis_server, said: list[str]) ->
     await redis.config_set("min-replicas-to-write", 0)
     await counters.read(TOKENS)
     assert len(said) == 2
-    assert (await counters.count(REQUESTS))[0] == 1
+    assert used(await counters.count(REQUESTS)) == 1
     await counters.close()
     await redis.aclose()
 
@@ -144,7 +150,7 @@ async def test_what_was_read_before_it_fell_silent_does_not_bring_it_back(
     counters = RedisCounters(redis_server.url, said.append)
     reading, may_answer, read = asyncio.Event(), asyncio.Event(), counters._windows.read
 
-    async def slow(limit: Limit) -> Count:
+    async def slow(limit: Limit) -> Standing:
         count = await read(limit)
         reading.set()
         await may_answer.wait()
@@ -166,13 +172,13 @@ async def test_who_leaves_while_being_counted_is_counted_at_all_limits_or_none(r
     counters = RedisCounters(redis_server.url, said.append)
     limits = [REQUESTS, Limit("requests_per_minute", "alias", "toy", 50)]
     for turns in range(60):
-        task = asyncio.create_task(counters.admit(LimitsByKind([], limits, []), ""))
+        task = asyncio.create_task(counters.tally(LimitsByKind.of(limits)).admit(turns))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         await counters.settled()
-    first, second = [(await counters.read(limit))[0] for limit in limits]
+    first, second = [used(await counters.read(limit)) for limit in limits]
     assert 0 < first == second
     await counters.close()
     assert said == []
@@ -200,7 +206,7 @@ async def test_servers_with_different_limits_count_together(redis_server) -> Non
 
 async def test_a_refusal_of_redis_counts_as_silence(redis_server, said: list[str]) -> None:
     counters = RedisCounters(f"redis://:secret@127.0.0.1:{redis_server.port}", said.append)
-    assert (await counters.count(REQUESTS))[0] == 1
+    assert used(await counters.count(REQUESTS)) == 1
     await counters.close()
     assert len(said) == 1
     assert "secret" not in said[0]
@@ -208,25 +214,25 @@ async def test_a_refusal_of_redis_counts_as_silence(redis_server, said: list[str
 
 async def test_places_of_a_server_that_died_are_free_again(redis_server, eventually) -> None:
     died, other = (RedisCounters(redis_server.url, pytest.fail, place_seconds=0.3) for _ in range(2))
-    assert await died.take_place(PLACES, "of the dead")
-    assert not await other.take_place(PLACES, "another")
+    assert await died.take_place(PLACES, 1)
+    assert not await other.take_place(PLACES, 2)
     await died.close()
     taken = False
     deadline = time.monotonic() + 20
     while not taken:
         assert time.monotonic() < deadline
-        taken = await other.take_place(PLACES, "another")
+        taken = await other.take_place(PLACES, 2)
     await other.close()
 
 
 async def test_places_that_are_held_are_renewed(redis_server) -> None:
     holder = RedisCounters(redis_server.url, pytest.fail, place_seconds=1.5)
     places = holder._places
-    assert await holder.take_place(PLACES, "held")
-    first = await places._redis.zscore(places._key(PLACES), "held")
-    while await places._redis.zscore(places._key(PLACES), "held") == first:
+    assert await holder.take_place(PLACES, 1)
+    first = await places._redis.zscore(places._key(PLACES), places._name(1))
+    while await places._redis.zscore(places._key(PLACES), places._name(1)) == first:
         await asyncio.sleep(0.02)
-    await holder.free_place(PLACES, "held")
+    await holder.free_place(PLACES, 1)
     assert await places._redis.zcard(places._key(PLACES)) == 0
     await holder.close()
 
@@ -234,15 +240,15 @@ async def test_places_that_are_held_are_renewed(redis_server) -> None:
 async def test_a_renewal_does_not_bring_back_what_was_given_back(redis_server) -> None:
     holder = RedisCounters(redis_server.url, pytest.fail)
     places = holder._places
-    await places._renew([places._key(PLACES)], ["given back", 60])
-    assert await holder.take_place(PLACES, "another")
+    await places._renew([places._key(PLACES)], [places._name(1), 60])
+    assert await holder.take_place(PLACES, 2)
     await holder.close()
 
 
 async def test_a_window_that_ended_meanwhile_owes_no_request(redis_server) -> None:
     counters = RedisCounters(redis_server.url, pytest.fail)
     await counters.take_back(REQUESTS)
-    assert (await counters.read(REQUESTS))[0] == 0
+    assert used(await counters.read(REQUESTS)) == 0
     await counters.close()
 
 
