@@ -280,6 +280,7 @@ class _Exchange(AbstractAsyncContextManager[BackendAnswer]):
         self._incoming = await self._upstream.send(self._request, self._backend)
         if self._incoming.status == 503:
             return await self._not_ready()
+        del self._request  # it may be large, and an answer long
         return BackendAnswer(self._incoming, self._backend)
 
     async def _not_ready(self) -> BackendAnswer:

@@ -63,18 +63,21 @@ class ChatCompletionsHandler(CountedHandler):
             await self.count(alias)
         if outgoing.request.num_ctx is not None:  # asked here, as each call is a part of what every chat costs
             alias = await self.with_context(alias, outgoing.request.num_ctx)
+        schema_field = outgoing.request.schema_field
         try:
-            if request.stream:
-                await self._stream(outgoing.request, alias, outgoing)
+            if outgoing.request.stream:
+                self.expect_stream()
+                stream = all_choices(self.gateway, outgoing.request, alias, outgoing)
+                guard = ChatGuard(outgoing.request, alias.target.backend)
+                # Streams last: the collector would look at all messages of each, and memory would hold them.
+                del request, found, outgoing
+                self._body.clear()
+                async with stream as answer:
+                    await pass_stream(self, answer, guard)
             else:
                 await self._whole(outgoing.request, alias, outgoing)
         except RejectedByBackend as error:
-            raise renamed(error, {"response_format": outgoing.request.schema_field}) from None
-
-    async def _stream(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
-        self.expect_stream()
-        async with all_choices(self.gateway, request, alias, outgoing) as answer:
-            await pass_stream(self, answer, ChatGuard(request, alias.target.backend))
+            raise renamed(error, {"response_format": schema_field}) from None
 
     async def _whole(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
         backend = alias.target.backend

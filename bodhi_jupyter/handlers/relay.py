@@ -75,12 +75,13 @@ class _LeasedStream(AbstractAsyncContextManager[BackendAnswer]):
         self._backend = gateway.backends[alias.target.backend]
         self._alias = alias
         self._path = path
-        self._body = body
+        self._body: BodyMaker | None = body
         self._keep_alive = keep_alive
         self._exchange: AbstractAsyncContextManager[BackendAnswer] | None = None
 
     @leased_anew
     async def __aenter__(self) -> BackendAnswer:
+        assert self._body is not None
         self._lease = TimedLease(self._backend, self._alias, self._keep_alive)
         lease = await self._lease.__aenter__()
         try:
@@ -94,6 +95,7 @@ class _LeasedStream(AbstractAsyncContextManager[BackendAnswer]):
                     if not lease.takes_stream_options:
                         # Only now: what was refused could have been the caller's own, which is in this body, too.
                         self._backend.note_refused_stream_options(lease.model)
+                    self._body = None  # what was asked may go, while the answer comes
                     return answer
                 lease = await self._asking_less(lease, answer)
         except BaseException as error:

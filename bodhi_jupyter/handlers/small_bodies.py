@@ -51,9 +51,11 @@ class SmallBody(httputil.HTTPMessageDelegate):
 
     def finish(self) -> None:
         """All is there."""
-        self._delegate.headers_received(*self._head)
-        if self._body:
-            self._delegate.data_received(self._body)
+        head, body = self._head, self._body
+        del self._head, self._body  # the connection knows us for as long as the answer lasts
+        self._delegate.headers_received(*head)
+        if body:
+            self._delegate.data_received(body)
         self._delegate.finish()
 
     def on_connection_close(self) -> None:
