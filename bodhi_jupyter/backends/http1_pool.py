@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -128,10 +128,7 @@ class Http1Pool:
 
 
 class Http1Answer:
-    """An answer whose headers have come; iterating gives its body as it comes.
-
-    No generator: one that is left before its end costs a turn of the event loop when it is collected.
-    """
+    """An answer whose headers have come, its body still on the way."""
 
     def __init__(self, connection: Connection, pool: Http1Pool, origin: Origin) -> None:
         self.status = connection.status
@@ -141,25 +138,15 @@ class Http1Answer:
         self._pool = pool
         self._origin = origin
 
-    def __aiter__(self) -> Http1Answer:
-        """The body; it can be had once."""
-        return self
-
     def offer_to(self, take: Take) -> None:
         """See `Connection.offer_to`."""
         assert self._connection is not None
         self._connection.offer_to(take)
 
-    async def __anext__(self) -> bytes:
-        """All that has come since the last time.
-
-        Raises:
-            httpx.TransportError: the server was silent, or broke off.
-        """
+    def some(self) -> Awaitable[bytes]:
+        """See `Connection.read`."""
         assert self._connection is not None
-        if not (chunk := await self._connection.read()):
-            raise StopAsyncIteration
-        return chunk
+        return self._connection.read()
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end.

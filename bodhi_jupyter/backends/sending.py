@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -67,7 +67,7 @@ class Http1Request(NamedTuple):
 
 
 class Incoming(Protocol):
-    """An answer as a client library has it; iterating gives its body as it comes.
+    """An answer as a client library has it, its body still on the way.
 
     Attributes:
         status: of HTTP.
@@ -79,11 +79,11 @@ class Incoming(Protocol):
     content_type: str
     retry_after: str
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body; it can be had once."""
+    def some(self) -> Awaitable[bytes]:
+        """What has come of the body since the last time, once there is some; b"" behind its end."""
 
     def offer_to(self, take: Take) -> None:
-        """Parts of the body may be given to `take` first; those that it does not take are had by iterating."""
+        """Parts of the body may be given to `take` first; those that it does not take are had by `some`."""
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end."""
@@ -101,16 +101,21 @@ class _TlsAnswer:
         self.content_type = response.headers.get("content-type", "")
         self.retry_after = response.headers.get("retry-after", "")
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        assert hasattr(self._response.stream, "__aiter__")
+        assert hasattr(response.stream, "__aiter__")
         # `stream` itself and not `aiter_raw()`, which costs a few microseconds more for each chunk.
-        return aiter(self._response.stream)
+        self._body: AsyncIterator[bytes] = aiter(response.stream)
+
+    async def some(self) -> bytes:
+        async for chunk in self._body:
+            if chunk:
+                return chunk
+        return b""
 
     def offer_to(self, take: Take) -> None:
         """Nothing is offered: aiohttp has its own ways."""
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
-        async for chunk in self:
+        while chunk := await self.some():
             if take(chunk):
                 break
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -64,29 +64,29 @@ class BackendAnswer:
         except (ValueError, OverflowError):
             return None
 
-    async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:
-        """The body as it comes.
+    def offer_to(self, take: Take) -> None:
+        """Offer `take` parts of the body as they are read, while `some` waits; what it takes is not given there.
 
-        Args:
-            take: may be offered parts of it as they are read, while the next is waited for; what it takes is not
-                given here. It raises no `OSError`.
+        It raises no `OSError`.
+        """
+        self._incoming.offer_to(take)
+
+    async def some(self) -> bytes:
+        """What has come of the body since the last time, once there is some; b"" behind its end.
 
         Raises:
             BackendTimeout: nothing came for the read timeout.
             BackendDied: the connection broke.
         """
-        if take is not None:
-            self._incoming.offer_to(take)
         try:
-            async for chunk in self._incoming:
-                yield chunk
+            return await self._incoming.some()
         except _http_failures() as error:
             raise _failure_of_answer(error, self._backend) from None
 
     async def hand_over(self, take: Callable[[bytes], bool]) -> None:
         """Give the body to `take` as it comes, until that is true, or to its end.
 
-        Nobody is woken for the pieces in between, as `chunks` has to.
+        Nobody is woken for the pieces in between, as `some` has to.
 
         Raises:
             BackendTimeout: nothing came for the read timeout.
@@ -106,7 +106,7 @@ class BackendAnswer:
             BackendFailed: the body is larger.
         """
         body = bytearray()
-        async for chunk in self.chunks():
+        while chunk := await self.some():
             body += chunk
             if len(body) > MAX_DOCUMENT_BYTES:
                 raise BackendFailed(f"The backend {self._backend!r} sent an answer that is too large.")

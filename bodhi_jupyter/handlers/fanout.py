@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TYPE_CHECKING, Any
 
 from ..catalog.alias import Alias
@@ -26,8 +26,10 @@ CONCURRENCY = 4
 _WAITING_CHUNKS = 64
 
 
-class MergedAnswer:
+class MergedAnswer(AbstractAsyncContextManager["MergedAnswer"]):
     """The streams of several requests as one, each with its own index; can be read like a `BackendAnswer`.
+
+    Leaving the context stops all of them.
 
     Args:
         bodies: one for each answer; what makes them, once it is known where to.
@@ -50,13 +52,23 @@ class MergedAnswer:
         self._keep_alive = keep_alive
         self._identity: dict[str, Any] = {}
         self._usages: dict[int | None, dict[str, Any]] = {}
+        self._events = self._merged()
 
-    async def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:  # noqa: ARG002 - may be offered
-        """Whole events, in the order in which they come; once every answer is finished, their usage and ``[DONE]``.
+    async def __aexit__(self, *_: object) -> None:
+        await self._events.aclose()
+
+    def offer_to(self, take: Take) -> None:
+        """Nothing is offered: what comes has to be merged first."""
+
+    async def some(self) -> bytes:
+        """The next whole event; once every answer is finished, their usage and ``[DONE]``; b"" behind that.
 
         Raises:
             GatewayError: one of the requests failed.
         """
+        return await anext(self._events, b"")
+
+    async def _merged(self) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue(_WAITING_CHUNKS)
         places = asyncio.Semaphore(CONCURRENCY)
         tasks = [asyncio.create_task(self._ask(index, places, queue)) for index in range(len(self._bodies))]
@@ -83,10 +95,9 @@ class MergedAnswer:
         Raises:
             GatewayError: one of the requests failed.
         """
-        async with aclosing(self.chunks()) as chunks:
-            async for chunk in chunks:
-                if take(chunk):
-                    break
+        while chunk := await self.some():
+            if take(chunk):
+                break
 
     async def _ask(
         self, index: int, places: asyncio.Semaphore, queue: asyncio.Queue[dict[str, Any] | Exception | None]

@@ -210,7 +210,8 @@ async def _several_choices(
         if answering or error.param not in _NAMES_OF_N:
             raise
     bodies = [outgoing.single(index) for index in range(request.choices)]
-    yield MergedAnswer(gateway, alias, PATH, bodies, keep_alive=request.keep_alive_seconds)
+    async with MergedAnswer(gateway, alias, PATH, bodies, keep_alive=request.keep_alive_seconds) as answer:
+        yield answer
 
 
 class UnknownRouteHandler(GatewayHandler):

@@ -33,11 +33,11 @@ BodyMaker = Callable[[Lease], bytes | Awaitable[bytes]]
 class Readable(Protocol):
     """The body of an answer, or of several as one."""
 
-    def chunks(self, take: Take | None = None) -> AsyncGenerator[bytes, None]:
-        """The body as it comes.
+    def offer_to(self, take: Take) -> None:
+        """Parts of it may be offered to `take` first; what that takes is not given by `some`."""
 
-        Args:
-            take: may be offered parts of it first; what it takes is not given here.
+    async def some(self) -> bytes:
+        """What has come since the last time, once there is some; b"" behind the end.
 
         Raises:
             GatewayError: it broke.
@@ -154,12 +154,12 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
     Raises:
         GatewayError: the stream broke.
     """
-    async with aclosing(answer.chunks(passing(handler, guard))) as chunks:
-        async for chunk in chunks:
-            if block := guard.feed(chunk):
-                await handler.pass_on(block)
-            if guard.over:
-                break
+    answer.offer_to(passing(handler, guard))
+    while chunk := await answer.some():
+        if block := guard.feed(chunk):
+            await handler.pass_on(block)
+        if guard.over:
+            break
 
 
 def passing(handler: GatewayHandler, guard: StreamFilter) -> Take:
@@ -240,10 +240,9 @@ async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]
     Raises:
         GatewayError: the stream broke, reported an error, or ended before the answer was finished.
     """
-    async with aclosing(answer.chunks()) as chunks:
-        async for chunk in chunks:
-            if block := guard.feed(chunk):
-                yield block
-            if guard.over:
-                break
+    while chunk := await answer.some():
+        if block := guard.feed(chunk):
+            yield block
+        if guard.over:
+            break
     yield guard.end()

@@ -65,7 +65,7 @@ class StreamGuard:
     def __init__(self, backend: str, choices: int = 1, *, hides_usage: bool = False) -> None:
         self._choices = choices
         self._hides_usage = hides_usage
-        self._finished: set[int] = set()
+        self._finished: frozenset[int] = frozenset()
         self._last_finished: int | None = None
         # Of several answers: what was told behind the end of each.
         self._usages: dict[int | None, dict[str, int]] = {}
@@ -137,7 +137,7 @@ class StreamGuard:
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and choice.get("finish_reason"):
                 self._last_finished = choice["index"] if isinstance(choice.get("index"), int) else 0
-                self._finished.add(self._last_finished)
+                self._finished |= {self._last_finished}
         if (counts := token_counts(chunk)) is not None:
             if self._choices > 1:
                 counts = self._summed(*counts)

@@ -51,7 +51,7 @@ class AnswerRepairs:
         #: A stream's answers, as far as they have come.
         self._heard = None if self._rules is None else ChatAssembler(choices=request.choices)
         #: Those of which the last piece has come, perhaps.
-        self._unsure: set[int] = set()
+        self._unsure: frozenset[int] = frozenset()
         self.mends_events = self._trims or self._calls_functions
         self.hears_events = self._rules is not None
         self.hears_texts = self._rules is not None and self._rules.text is not None
@@ -104,12 +104,12 @@ class AnswerRepairs:
             for choice in chunk.get("choices") or []:
                 index = choice.get("index") or 0
                 goes_on |= index in self._unsure
-                self._unsure.discard(index)
+                self._unsure -= {index}
                 if not choice.get("finish_reason"):
                     continue
                 if any((choice.get("delta") or {}).values()):
                     # Gateways in front of Gemini said of each piece that it is the last.
-                    self._unsure.add(index)
+                    self._unsure |= {index}
                 else:
                     self._check(self._rules, self._heard.choice(index))
         except (AttributeError, KeyError, TypeError, ValueError):

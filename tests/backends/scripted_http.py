@@ -84,9 +84,17 @@ def request(url: str, content: bytes | AsyncIterator[bytes] = b"hello", timeout:
     return Http1Request(origin, head_of("POST", url, ()) + length + b"\r\n", content, 5, timeout)
 
 
+async def parts_of(answer: Http1Answer) -> list[bytes]:
+    """The body, as it comes."""
+    parts = []
+    while part := await answer.some():
+        parts.append(part)
+    return parts
+
+
 async def answer_to(transport: Http1Pool, asked: Http1Request, *, afresh: bool = False) -> tuple[Http1Answer, bytes]:
     answer = await transport.send(asked, afresh=afresh)
     try:
-        return answer, b"".join([chunk async for chunk in answer])
+        return answer, b"".join(await parts_of(answer))
     finally:
         await answer.close()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.backends.scripted_http import CHUNKED, OK, request, serving
+from tests.backends.scripted_http import CHUNKED, OK, parts_of, request, serving
 
 
 async def stepped(parts: AsyncIterator[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,7 +42,7 @@ async def test_what_is_offered_and_taken_wakes_nobody(host) -> None:
         answer = await transport.send(request(url.replace("127.0.0.1", host)))
         answer.offer_to(take)
         read = []
-        async for part in answer:
+        while part := await answer.some():
             read.append(part)
             more.set()
         await answer.close()
@@ -65,10 +65,10 @@ async def test_what_goes_wrong_in_taking_is_raised_where_the_body_is_read() -> N
     async with serving(lambda reader, writer: stepped(parts(), reader, writer)) as (server, transport, url):
         answer = await transport.send(request(url))
         answer.offer_to(take)
-        assert await anext(answer) == b"-"
+        assert await answer.some() == b"-"
         go.set()
         with pytest.raises(LookupError):
-            await anext(answer)
+            await answer.some()
         await answer.close()
         async with asyncio.timeout(20):
             await server.closed.wait()
@@ -96,7 +96,7 @@ async def test_silence_is_counted_from_what_was_taken_last() -> None:
         answer.offer_to(take)
         more.set()
         with pytest.raises(httpx.ReadTimeout):
-            _ = [part async for part in answer]
+            await parts_of(answer)
         await answer.close()
     assert len(since) >= 3
     assert sorted(set(since)) == since
@@ -113,7 +113,7 @@ async def test_who_was_offered_a_body_is_not_kept(answered) -> None:
         answer = await transport.send(request(url))
         taker = Taker()
         answer.offer_to(taker.take)
-        _ = [part async for part in answer]
+        await parts_of(answer)
         await answer.close()
         gone = weakref.ref(taker)
         gc.disable()

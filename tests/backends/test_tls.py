@@ -79,11 +79,10 @@ async def test_who_comes_back_for_more_is_told() -> None:
         asking(begins_with(CHUNKED + b"2\r\nok\r\n")) as (_, upstream, address),
         upstream.get(address, "/v1/x", backend="far") as answer,
     ):
-        chunks = answer.chunks()
-        assert await anext(chunks) == b"ok"
+        assert await answer.some() == b"ok"
         await upstream.close()
         with pytest.raises(BackendUnavailable, match=STOPPING):
-            await anext(chunks)
+            await answer.some()
 
 
 async def test_what_has_come_whole_can_be_read() -> None:
