@@ -1,6 +1,7 @@
 """A Jupyter server with the extension, as pytest-jupyter starts one, and an HTTP client for it."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,11 @@ from tests.redis_server import RedisServer, need_redis
 from tests.tiny_random import NAME, write_tiny_random
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+def pytest_configure() -> None:
+    """Have tests that are told to end stop the servers that they started, as at Ctrl+C: those would go on for ever."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class Window:
         self._used = 0
         #: When it ends, in seconds since the epoch.
         self._end = 0.0
+        #: Charged in it, and not counted yet.
         self._owed = 0
 
     def read(self) -> Standing:
