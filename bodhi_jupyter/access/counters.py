@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
 
-from .windows import key_of
+from .windows import key_of, seconds_left
 
 if TYPE_CHECKING:
     from .limit_settings import Limit
@@ -55,11 +55,10 @@ class Window:
         if self._owed:
             self._pay()
         limit = self.limit
-        seconds = self._end - time.time()
-        if seconds <= 0 or self._used == 0:
+        seconds = seconds_left(self._end, self._seconds)
+        if not (seconds and self._used):
             return limit.amount, 0.0, limit
-        # No longer than it lasts: the clock may have been set back.
-        return limit.amount - self._used, min(seconds, self._seconds), limit
+        return limit.amount - self._used, seconds, limit
 
     def add(self, amount: int) -> None:
         """Count `amount` more; the first begins the window."""

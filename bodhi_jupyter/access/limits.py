@@ -23,6 +23,7 @@ from .tally import Counters, LimitsByKind, Standing, Tally
 _PLACE_RETRY_SECONDS = 1
 #: A limit without a window is told of once in that time.
 _QUIET_SECONDS = 60
+#: What the next place of the answers at once is called.
 _places = itertools.count()
 _left_of, _reset_of = itemgetter(0), itemgetter(1)
 

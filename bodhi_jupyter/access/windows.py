@@ -53,8 +53,7 @@ class Windows:
 
     async def _standing(self, limit: Limit, used: int) -> Standing:
         end = await self._storage.get_expiry(key_of(limit)) + self._rounding
-        # No longer than it lasts: clocks may be set back.
-        return limit.amount - used, min(max(0.0, end - time.time()), limit.seconds), limit
+        return limit.amount - used, seconds_left(end, limit.seconds), limit
 
 
 @lru_cache(maxsize=4096)
@@ -62,3 +61,9 @@ def key_of(limit: Limit) -> str:
     """What the limit is called in a storage: the same whatever its amount, as servers may differ in that."""
     per: type[RateLimitItem] = RateLimitItemPerDay if limit.measure == "tokens_per_day" else RateLimitItemPerMinute
     return per(1, namespace="window").key_for(limit.scope, limit.measure, limit.name)
+
+
+def seconds_left(end: float, longest: int) -> float:
+    """Seconds until the window ends, by the clock, and no more than it lasts; `end` is in seconds since the epoch."""
+    left = end - time.time()
+    return min(left, longest) if left > 0 else 0.0

@@ -67,7 +67,7 @@ class BackendAnswer:
     def offer_to(self, take: Take) -> None:
         """Offer `take` parts of the body as they are read, while `some` waits; what it takes is not given there.
 
-        It raises no `OSError`.
+        `take` raises no `OSError`.
         """
         self._incoming.offer_to(take)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -107,8 +106,6 @@ class Catalog:
         self._merged: _Merged | None = None
         self._closed = False
         self._fresh_seconds = fresh_seconds
-        #: On the clock: until then no source has to be asked, which is looked at for each request.
-        self._fresh_until = -math.inf
         self._clock = clock
         self._absent = absent
 
@@ -146,8 +143,7 @@ class Catalog:
             StillLoading: it is not known, and a server that may have it loads its model.
             BackendUnavailable: it is not known, and a source that may have it does not answer.
         """
-        if self._clock() >= self._fresh_until:
-            await self._look()
+        await self._look()
         found = self._find(name)
         if found is None:
             # It may have come since: somebody who names a model expects it to be there.
@@ -286,8 +282,6 @@ class Catalog:
             _log.exception("The models of %r cannot be listed", shelf.source.name)
             shelf.failure = BackendFailed(f"The models of {shelf.source.name!r} cannot be listed; the log says why.")
         shelf.asked_at = self._clock()
-        asked = [other.asked_at for other in self._shelves]
-        self._fresh_until = min(-math.inf if at is None else at for at in asked) + self._fresh_seconds
         self._merged = None
 
 

@@ -44,8 +44,6 @@ class CountedHandler(GatewayHandler):
             GatewayError: as `resolve` does.
         """
         alias = await self.resolve(name)
-        if not isinstance(alias.target, LocalTarget):
-            return alias  # only its own server knows
         able = await self.capabilities(alias)
         if able is None or "completion" in able:
             return alias
