@@ -97,6 +97,11 @@ class Connection(asyncio.BufferedProtocol):
         """Whether another request can be sent on it."""
         return self._transport is not None and not self._transport.is_closing()
 
+    def wait_for_request(self, seconds: float) -> None:
+        """Close the connection unless one is sent on it within `seconds`."""
+        self.patience_ends = self._loop.time() + seconds
+        self._silence.begin(self)
+
     async def send(self, head: bytes, body: bytes | AsyncIterable[bytes], timeout: float | None) -> None:
         """Send a request and wait for the headers of its answer.
 
@@ -229,8 +234,10 @@ class Connection(asyncio.BufferedProtocol):
             self._silence.end(self)
 
     def lose_patience(self) -> None:
-        """The server was silent for too long."""
-        if self._waiter is not None and not self._waiter.done():
+        """The server was silent for too long, or no request came."""
+        if self._waiter is None:
+            self.abort()
+        elif not self._waiter.done():
             self._waiter.set_exception(httpx.ReadTimeout("silent"))
 
     def _wake(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 
@@ -19,9 +20,15 @@ from .readers import Readers, make_readers
 from .sending import Http1Request, Origin
 from .silence import SilenceWatch
 
+#: Seconds that a connection waits for a request that may follow. llama.cpp has a thread wait for it, out of a few.
+SPARE_SECONDS = 0.2
+
 
 class Http1Pool:
     """All connections.
+
+    Where the server closes each behind a stream, as llama.cpp does, and one stands as soon as it is asked for, the next
+    is opened when a stream is over: a program that asks one question behind the other does not wait for it.
 
     Args:
         keep_alive: seconds after which an idle connection is not used any more.
@@ -50,9 +57,9 @@ class Http1Pool:
             httpx.TransportError: there is no answer.
         """
         self._check_open()
-        kept = None if afresh else self._take(request.origin)
-        was_stream = kept is not None and _streamed(kept)
-        connection = kept or await self._connect(request.origin, request.connect_timeout)
+        idle = None if afresh else self._take(request.origin)
+        has_served, was_stream = (idle.status > 0, _streamed(idle)) if idle is not None else (False, False)
+        connection = idle or await self._connect(request.origin, request.connect_timeout)
         self._in_use.add(connection)
         try:
             self._check_open()
@@ -60,7 +67,7 @@ class Http1Pool:
         except BaseException as error:
             self._in_use.discard(connection)
             connection.abort()
-            if kept is not None and isinstance(error, Disconnected):
+            if has_served and isinstance(error, Disconnected):
                 if was_stream:
                     self._closes_behind_streams.add(request.origin)
                 raise KeptTooLong("closed without an answer") from None
@@ -106,6 +113,8 @@ class Http1Pool:
         self._in_use.discard(connection)
         if origin in self._closes_behind_streams and _streamed(connection):
             connection.abort()  # before its end wakes the event loop
+            if connection.finished:
+                self._open_spare(origin)
             return
         if not connection.release():
             return
@@ -113,6 +122,17 @@ class Http1Pool:
         while idle and (not idle[0][0].is_open or now - idle[0][1] >= self._keep_alive):
             idle.pop(0)[0].abort()
         idle.append((connection, now))
+
+    def _open_spare(self, origin: Origin) -> None:
+        """A connection for the request that may follow, if there is none; nobody waits for it."""
+        idle = self._idle[origin]
+        if idle or self._is_closed or self._watches is None:
+            return
+        readers, silence = self._watches
+        with suppress(OSError):
+            if (spare := open_loopback(lambda: Connection(silence), *origin, readers)) is not None:
+                spare.wait_for_request(SPARE_SECONDS)
+                idle.append((spare, asyncio.get_running_loop().time()))
 
     def close(self) -> None:
         """Close all, for good; who waits for an answer is told."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from bodhi_jupyter.backends import http1
+from bodhi_jupyter.backends import http1, http1_pool
 from bodhi_jupyter.backends.http1 import BrokenOff, Disconnected, KeptTooLong
 from bodhi_jupyter.backends.http1_pool import Http1Pool
 from bodhi_jupyter.backends.sending import head_of, origin_of
@@ -274,6 +274,65 @@ async def test_behind_a_stream_no_connection_is_kept_where_they_are_closed() -> 
         for _ in range(3):
             await answer_to(transport, request(url))
     assert [number for number, _ in server.requests] == [1, 2, 3, 4, 4]
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 2\r\n\r\n"
+
+
+class TestSpare:
+    """Where connections are closed behind streams, the next is there when a stream is over."""
+
+    @staticmethod
+    async def see_it_closed(transport: Http1Pool, url: str) -> None:
+        for _ in range(2):
+            await answer_to(transport, request(url))
+            await asyncio.sleep(0.05)
+
+    async def test_the_next_request_finds_it(self) -> None:
+        async with serving(STREAM + b"hi", STREAM + b"ok", OK) as (server, transport, url):
+            await self.see_it_closed(transport, url)
+            assert server.connections == 3
+            await answer_to(transport, request(url))
+            assert [number for number, _ in server.requests] == [1, 2, 3]
+            assert server.connections == 3
+
+    async def test_it_does_not_wait_for_long(self, monkeypatch) -> None:
+        monkeypatch.setattr(http1_pool, "SPARE_SECONDS", 0.01)
+        async with serving(STREAM + b"hi", STREAM + b"ok", OK) as (server, transport, url):
+            await self.see_it_closed(transport, url)
+            async with asyncio.timeout(20):
+                await asyncio.gather(*filter(None, server.tasks))
+            await answer_to(transport, request(url))
+            assert [number for number, _ in server.requests] == [1, 2, 4]
+
+    async def test_a_stream_that_was_left_early_has_none_behind_it(self) -> None:
+        async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(STREAM.replace(b": 2", b": 200") + b"hi")
+            await reader.read()
+
+        async with serving(STREAM + b"hi", STREAM + b"ok", endless) as (server, transport, url):
+            await self.see_it_closed(transport, url)
+            left = await transport.send(request(url))
+            await left.close()
+            await asyncio.sleep(0.05)
+            assert server.connections == 3
+
+    async def test_what_ends_a_server_is_not_asked_twice_of_it(self) -> None:
+        async def hang_up(*_: object) -> None:
+            pass
+
+        async with serving(STREAM + b"hi", STREAM + b"ok", hang_up) as (_, transport, url):
+            await self.see_it_closed(transport, url)
+            with pytest.raises(Disconnected) as raised:
+                await answer_to(transport, request(url))
+            assert not isinstance(raised.value, KeptTooLong)
+
+    async def test_nobody_minds_that_the_server_is_gone(self) -> None:
+        async with serving(STREAM + b"hi", STREAM + b"ok", STREAM + b"ok") as (_, transport, url):
+            await self.see_it_closed(transport, url)
+            answer = await transport.send(request(url))
+        assert await answer.some() == b"ok"
+        await answer.close()
 
 
 async def test_so_it_is_where_one_that_was_kept_turned_out_to_be_closed() -> None:
