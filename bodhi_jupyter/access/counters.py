@@ -52,10 +52,12 @@ class Window:
 
     def read(self) -> Standing:
         """How the limit stands."""
-        if self._owed:
-            self._pay()
         limit = self.limit
         seconds = seconds_left(self._end, self._seconds)
+        if self._owed:
+            owed, self._owed = self._owed, 0
+            if seconds:  # or the window to which it belongs has ended
+                self.add(owed)
         if not (seconds and self._used):
             return limit.amount, 0.0, limit
         return limit.amount - self._used, seconds, limit
@@ -86,11 +88,6 @@ class Window:
             # The window ended meanwhile, and the next one does not owe a request.
             self._storage.clear(self._key)
             self._used = 0
-
-    def _pay(self) -> None:
-        owed, self._owed = self._owed, 0
-        if self._end > time.time():  # or the window to which it belongs has ended
-            self.add(owed)
 
 
 class Places:

@@ -25,12 +25,11 @@ _PLACE_RETRY_SECONDS = 1
 _QUIET_SECONDS = 60
 #: What the next place of the answers at once is called.
 _places = itertools.count()
-_left_of, _reset_of = itemgetter(0), itemgetter(1)
+_reset_of = itemgetter(1)
 
 #: OpenAI's headers that tell of one kind of limit: how much is allowed, what is left, when all of it is there again.
-REQUESTS, TOKENS = (
-    (f"x-ratelimit-limit-{what}", f"x-ratelimit-remaining-{what}", f"x-ratelimit-reset-{what}")
-    for what in ("requests", "tokens")
+HEADERS = tuple(
+    f"x-ratelimit-{tells}-{kind}" for kind in ("requests", "tokens") for tells in ("limit", "remaining", "reset")
 )
 
 #: Told of a limit that is reached: which one, the person, the alias, the seconds until it makes sense to ask again.
@@ -45,28 +44,34 @@ class Reservation:
 
     Attributes:
         place: what it holds of the answers at once.
-        headers: OpenAI's ``x-ratelimit-*``: of several limits on the same, the one of which least is left.
+        header_lines: OpenAI's ``x-ratelimit-*``, each line with its end: of several limits on the same, the one of
+            which least is left.
     """
 
-    __slots__ = ("_tally", "headers", "place")
+    __slots__ = ("_tally", "header_lines", "place")
 
     def __init__(self, tally: Tally) -> None:
         self.place = next(_places)
-        self.headers: dict[str, str] = {}
+        self.header_lines = ""
         self._tally = tally
 
     def end(self, tokens: int) -> None:
         """The request is over, and used so many tokens."""
         self._tally.settle(self.place, tokens)
 
-    def tell(self, names: tuple[str, str, str], nearest: Standing) -> None:
-        """Have the headers tell of a limit of one kind."""
+    def tell(self, kind: str, nearest: Standing) -> None:
+        """Have the headers tell of a limit of one kind, ``requests`` or ``tokens``."""
         left, reset, limit = nearest
-        of_limit, of_remaining, of_reset = names
-        headers = self.headers
-        headers[of_limit] = f"{limit.amount}"
-        headers[of_remaining] = f"{left}" if left > 0 else "0"
-        headers[of_reset] = format_duration(reset)
+        self.header_lines += (
+            f"x-ratelimit-limit-{kind}: {limit.amount}\r\n"
+            f"x-ratelimit-remaining-{kind}: {max(0, left)}\r\n"
+            f"x-ratelimit-reset-{kind}: {format_duration(reset)}\r\n"
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The same by their names."""
+        return dict(line.split(": ") for line in self.header_lines.splitlines())
 
 
 class Limits:
@@ -104,14 +109,14 @@ class Limits:
         try:
             tokens, full, requests = await tally.admit(reservation.place)
             if tokens:
-                reservation.tell(TOKENS, nearest := min(tokens, key=_left_of))
+                reservation.tell("tokens", nearest := min(tokens))
                 if nearest[0] <= 0:
                     last = max((one for one in tokens if one[0] <= 0), key=_reset_of)
                     self._refuse(TokensSpent, last, reservation, person, alias)
             if full is not None:
                 self._refuse(RateLimited, (0, _PLACE_RETRY_SECONDS, full), reservation, person, alias)
             if requests:
-                reservation.tell(REQUESTS, nearest := min(requests, key=_left_of))
+                reservation.tell("requests", nearest := min(requests))
                 if nearest[0] < 0:
                     self._refuse(RateLimited, nearest, reservation, person, alias)
         except BaseException:  # refused, or the caller left meanwhile: no place may stay taken

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..access.limits import Reservation
 from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
@@ -100,9 +98,9 @@ class CountedHandler(GatewayHandler):
         self._has_place = True
         self.gateway.collector.hold()
 
-    def late_headers(self) -> Mapping[str, str]:
+    def late_header_lines(self) -> str:
         """Those of the limits; they are on every answer, those of failures, too."""
-        return super().late_headers() if self._reservation is None else self._reservation.headers
+        return super().late_header_lines() if self._reservation is None else self._reservation.header_lines
 
     def on_finish(self) -> None:
         """Charge what was used."""

@@ -8,8 +8,6 @@ sent here with one system call each: a head with the first block, a block, the l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from itertools import chain
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders
@@ -87,13 +85,13 @@ class FramedAnswers(RequestHandler):
                 self._headers_written = True
                 return self._send_whole(stream) if include_footers else self._send_first(stream)
         if not self._headers_written:
-            for name, value in self.late_headers().items():
+            for name, value in HTTPHeaders.parse(self.late_header_lines()).get_all():
                 self.set_header(name, value)
         return super().flush(include_footers)
 
-    def late_headers(self) -> Mapping[str, str]:
-        """Headers that are on the answer whatever cleared the others; of names and values that are safe as they are."""
-        return {}
+    def late_header_lines(self) -> str:
+        """Headers that are on the answer whatever cleared the others: lines with their ends, safe as they are."""
+        return ""
 
     def _is_plain(self) -> bool:
         """Whether Tornado would add nothing: no cookie, and no word on what becomes of the connection."""
@@ -117,9 +115,8 @@ class FramedAnswers(RequestHandler):
         return self._send(self.request.connection.stream, _chunk(self._written()) + end)
 
     def _head(self) -> bytes:
-        headers = chain(self._headers.get_all(), self.late_headers().items())
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        return b"HTTP/1.1 200 OK\r\n%b\r\n" % lines.encode("latin1")
+        lines = [f"{name}: {value}\r\n" for name, value in self._headers.get_all()]
+        return f"HTTP/1.1 200 OK\r\n{''.join(lines)}{self.late_header_lines()}\r\n".encode("latin1")
 
     def _written(self) -> bytes:
         """What `write` was given since the last time."""

@@ -7,14 +7,14 @@ import re
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 
-from ..access.limits import REQUESTS, TOKENS
+from ..access.limits import HEADERS
 
 _ALLOWED, _EXPOSED = "Access-Control-Allow-Headers", "Access-Control-Expose-Headers"
 _HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)
 #: That a page may send in any case.
 _JUPYTERS_HEADERS = "accept, content-type, authorization, x-xsrftoken"
 #: That the SDKs for JavaScript look for, and a page sees only where it is told so (Fetch standard, 3.3.3).
-_READABLE = ", ".join(["x-request-id", "request-id", "retry-after", *REQUESTS, *TOKENS])
+_READABLE = ", ".join(["x-request-id", "request-id", "retry-after", *HEADERS])
 
 
 class OtherOrigins(APIHandler):
@@ -29,7 +29,14 @@ class OtherOrigins(APIHandler):
             self.set_header(_ALLOWED, f"{_JUPYTERS_HEADERS}, {asked}")
 
     def set_cors_headers(self) -> None:
-        """Jupyter's; a page may read our headers, too."""
-        super().set_cors_headers()
-        if "Origin" in self.request.headers and _EXPOSED not in self.settings.get("headers", {}):
-            self.set_header(_EXPOSED, _READABLE)
+        """Jupyter's; a page may read our headers, too.
+
+        What is posted by no page has no origin, and no browser will look for them: they are left out. An answer to GET
+        may be kept for a page that asks later.
+        """
+        if "Origin" in self.request.headers:
+            super().set_cors_headers()
+            if _EXPOSED not in self.settings.get("headers", {}):
+                self.set_header(_EXPOSED, _READABLE)
+        elif self.request.method != "POST":
+            super().set_cors_headers()
