@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
 from .held import HeldModel
 from .inputs import Prompts, each
-from .lenient import Items, Lenient
+from .lenient import Items
 from .misread import tidied
-from .openai import INT64, TWO_NUMBERS, Answers, LogitBias, Penalty, StreamOptions, TokenLimit
-from .schema import check_schema_field
+from .openai import INT64, TWO_NUMBERS, Answers, LogitBias, OwnSchema, Penalty, StreamOptions, TokenLimit
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
@@ -23,18 +22,7 @@ MAX_CHOICES = 2048
 _NOT_FORWARDED = frozenset({"echo", "best_of", "suffix"})
 
 
-def _enforceable(schema: dict[str, Any]) -> dict[str, Any]:
-    check_schema_field(schema, "")
-    return schema
-
-
-class PromptFormat(Lenient):
-    """What an answer to a bare prompt is to fit; beside one the engine passes over what is no schema (measured)."""
-
-    json_schema: Annotated[dict[str, Any], AfterValidator(_enforceable)] | None = None
-
-
-class CompletionRequest(PromptFormat, HeldModel):
+class CompletionRequest(OwnSchema, HeldModel):
     """``POST /v1/completions``; a prompt of null is OpenAI's default, the beginning of a document."""
 
     model: Annotated[str, Field(min_length=1)]

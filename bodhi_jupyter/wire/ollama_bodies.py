@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .answer_rules import AnswerRules, CallRule, TextRule, rules_of
+from .answer_rules import AnswerRules, CallRule, TextRule, own_schema_rule, rules_of
 from .errors import BackendFailed, InvalidField
 from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest, Tool
 from .ollama_messages import content_of, to_openai_messages
@@ -113,7 +113,7 @@ def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
 
 
 #: Of a body, what bears on what its answers have to keep to.
-RULING = frozenset({"tools", "tool_choice", "response_format"})
+RULING = frozenset({"tools", "tool_choice", "response_format", "json_schema"})
 
 
 def answer_rules(wanted: str | Mapping[str, Any] | None, body: Mapping[str, Any], backend: str) -> AnswerRules | None:
@@ -124,7 +124,7 @@ def answer_rules(wanted: str | Mapping[str, Any] | None, body: Mapping[str, Any]
         body: what is asked for it, with the alias's defaults, which nobody has checked.
         backend: its name, for messages.
     """
-    text = _text_rule(wanted, body.get("response_format"))
+    text = _text_rule(wanted, body.get("response_format")) or own_schema_rule(body.get("json_schema"))
     return rules_of(f"The answer of the backend {backend!r}", _call_rule(body), text)
 
 

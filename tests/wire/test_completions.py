@@ -65,6 +65,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"json_schema": "integer"}, "json_schema", "invalid_type"),
     ({"json_schema": []}, "json_schema", "invalid_type"),
     ({"json_schema": False}, "json_schema", "invalid_type"),
+    ({"json_schema": {"type": "integer"}, "grammar": "root ::= [0-9]"}, "json_schema", "invalid_value"),
 ]
 
 
@@ -211,6 +212,21 @@ def test_half_an_event_at_the_end_is_a_failure(held: bytes) -> None:
     guard.feed(chunk(finish="stop") + chunk("", 1, "stop") + held)
     with pytest.raises(BackendFailed):
         guard.end()
+
+
+TOWN = {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_an_answer_that_ends_by_itself_has_to_be_json_where_there_is_a_schema(size: int) -> None:
+    guard = CompletionGuard("b", request(prompt=["p", "q"], json_schema=TOWN, echo=True, stream=True), ["P|", "Q|"])
+    stream = chunk('{"town": ') + chunk('{"to', 1) + chunk('"Rome"}', finish="stop") + chunk("", 1, "length")
+    assert through(guard, stream + DONE, size).endswith(DONE)
+    guard = CompletionGuard("b", request(json_schema=TOWN, stream=True))
+    # As a stop sequence leaves it.
+    with pytest.raises(BackendFailed, match="is not JSON, as 'json_schema' requires") as caught:
+        through(guard, chunk('{"town": ') + chunk(finish="stop") + DONE, size)
+    assert caught.value.code == "schema_mismatch"
 
 
 def test_every_answer_must_be_finished() -> None:
