@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .answer_rules import CUT, TextRule, own_schema_rule
+from .answer_rules import CUT, TextRule
 from .chunk_parts import text_or_empty
 from .completions import CompletionRequest
 from .errors import BackendFailed
@@ -32,7 +32,7 @@ class CompletionGuard:
       without choices that counts all answers, and each prompt once.
     - ``max_tokens: 0`` gives one token there; it is dropped.
 
-    An answer that ends by itself, and is not what a `json_schema` asks for, is an error.
+    An answer that ends by itself, and is not the JSON that a `json_schema` or `response_format` asks for, is an error.
 
     Args:
         backend: its name, for messages.
@@ -46,7 +46,7 @@ class CompletionGuard:
         answers = request.answers_per_prompt
         self._echo = {index: echo[index // answers] for index in range(request.choices)} if echo else {}
         self._silent = request.max_tokens == 0
-        self._rule = own_schema_rule(request.json_schema)
+        self._rule = request.text_rule
         self._heard: dict[int, list[str]] = {}
         self._tokens: dict[int, LegacyLogprobs] = {}
         self._usages: dict[int, Mapping[str, Any]] = {}

@@ -245,6 +245,8 @@ FORMATTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (CHAT, {"messages": [HELLO], "response_format": FORMAT}, {"response_format": FORMAT}),
     (CHAT, {"messages": [HELLO], "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
     (COMPLETIONS, {"prompt": "x", "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
+    (COMPLETIONS, {"prompt": "x", "response_format": FORMAT}, {"json_schema": SCHEMA, "response_format": FORMAT}),
+    (COMPLETIONS, {"prompt": "x", "response_format": {"type": "text"}}, {"response_format": {"type": "text"}}),
     ("/api/chat", {"messages": [HELLO], "format": "json"}, {"response_format": {"type": "json_object"}}),
     ("/api/generate", {"prompt": "x", "raw": True, "format": SCHEMA}, {"json_schema": SCHEMA}),
     (RESPONSES, {"input": "x", "text": {"format": {"type": "text"}}}, {}),
