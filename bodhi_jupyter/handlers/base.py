@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -176,14 +177,14 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, Extensi
 
     @property
     def body(self) -> bytes:
-        """The request's body.
+        """The request's body, without the mark that Windows programs write before UTF-8.
 
         Raises:
             BodyTooLarge: it passes the limit.
         """
         if len(self._body) > self.max_body_bytes:
             raise self._too_large()
-        return bytes(self._body)
+        return bytes(self._body).removeprefix(BOM_UTF8)
 
     def _declared_length(self) -> int:
         declared = self.request.headers.get("Content-Length", "0")

@@ -1,5 +1,6 @@
-"""Bodies that a client has compressed: they are refused for that, and not for what they would be as JSON."""
+"""How a body is written: compressed, which is refused for that, or with the mark that Windows begins files with."""
 
+import codecs
 import gzip
 import json
 import zlib
@@ -49,3 +50,19 @@ async def test_one_that_is_wrong_as_it_is_is_told_so(client, error_of, coding: s
     answer = await client.post("/v1/chat/completions", content=body, headers={"Content-Encoding": coding})
     assert answer.status_code == 400
     assert error_of(answer)["code"] == "malformed_json"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_byte_order_mark_is_passed_over(client, fake: FakeLlama, stream: bool) -> None:
+    """PowerShell 5.1 writes one before a file of UTF-8, and `curl --data @file` sends it."""
+    body = json.dumps({**json.loads(BODY), "stream": stream}).encode()
+    answer = await client.post("/v1/chat/completions", content=codecs.BOM_UTF8 + body)
+    assert answer.status_code == 200
+    assert fake.requests[-1].body["messages"] == [{"role": "user", "content": "hi"}]
+    shown = await client.post("/api/show", content=codecs.BOM_UTF8 + b'{"model": "fake-model"}')
+    assert shown.status_code == 200
+
+
+async def test_a_mark_alone_is_no_body(client, error_of) -> None:
+    answer = await client.post("/v1/chat/completions", content=codecs.BOM_UTF8)
+    assert "is empty" in error_of(answer)["message"]
