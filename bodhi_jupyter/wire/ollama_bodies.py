@@ -13,6 +13,11 @@ from .ollama_options import sampling_fields
 from .schema import with_any
 from .schema_answers import strictly
 
+#: Words of a schema whose null is a value.
+_WORDS_OF_NULL = frozenset({"default", "const"})
+#: Those that hold values, and no schemas.
+_WORDS_OF_VALUES = frozenset({*_WORDS_OF_NULL, "enum", "examples"})
+
 
 def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
     """What the caller of ``/api/chat`` said, as a streamed body of ``/v1/chat/completions`` without its model.
@@ -32,8 +37,21 @@ def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict
 def _offered(tool: Tool) -> dict[str, Any]:
     offered = {**tool.model_dump(exclude_unset=True), "type": "function"}
     if tool.function.parameters:
-        offered["function"]["parameters"] = with_any(tool.function.parameters)
+        offered["function"]["parameters"] = with_any(_without_nulls(tool.function.parameters))
     return offered
+
+
+def _without_nulls(schema: Any) -> Any:
+    """The schema without words that are null, as Go reads and writes what is not set; the engine refuses some."""
+    if isinstance(schema, list):
+        return [_without_nulls(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        word: said if word in _WORDS_OF_VALUES else _without_nulls(said)
+        for word, said in schema.items()
+        if said is not None or word in _WORDS_OF_NULL
+    }
 
 
 def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:

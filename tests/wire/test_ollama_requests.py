@@ -223,6 +223,35 @@ def test_format_think_and_logprobs() -> None:
     assert "response_format" not in chat_body(chat(format=""), context_length=None)
 
 
+def test_nulls_in_a_tools_parameters_say_nothing() -> None:
+    """As Go's programs write the nil fields of Ollama's own types."""
+    nulls = {"$defs": None, "items": None, "required": None}
+    parameters = {
+        **nulls,
+        "type": "object",
+        "properties": {
+            "at": {"type": ["string", "null"], "description": None, "enum": None, "anyOf": None, "default": None},
+            "many": {"type": "array", "items": {"type": "string", "enum": ["a", None], "properties": None}},
+        },
+    }
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": "now", "parameters": {**nulls, "type": "object", "properties": None}},
+        },
+        {"type": "function", "function": {"name": "tell", "parameters": parameters}},
+    ]
+    now, tell = chat_body(chat(tools=tools), context_length=None)["tools"]
+    assert now["function"]["parameters"] == {"type": "object"}
+    assert tell["function"]["parameters"] == {
+        "type": "object",
+        "properties": {
+            "at": {"type": ["string", "null"], "default": None},
+            "many": {"type": "array", "items": {"type": "string", "enum": ["a", None]}},
+        },
+    }
+
+
 def test_tools_keep_what_they_say() -> None:
     parameters = {"type": "object", "properties": {"city": {"type": ["string", "null"], "default": None}}}
     tool = {"function": {"name": "weather", "description": None, "parameters": parameters, "strict": True}}
