@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -23,9 +24,11 @@ from ..backends.context_sizes import with_requested_context
 from ..catalog.alias import Alias, LocalTarget
 from ..wire.errors import (
     BackendError,
+    BodyCompressed,
     BodyTooLarge,
     GatewayError,
     InternalError,
+    MalformedBody,
     NotAuthenticated,
     StillLoading,
     openai_envelope,
@@ -51,6 +54,8 @@ MAX_DRAINED_BYTES = 16 * 2**20
 Method = Callable[..., Awaitable[None] | None]
 
 _BEARER = re.compile(r"(?:bearer|token)\s+(\S+)\s*$", re.IGNORECASE)
+
+_COMPRESSED = re.compile(r"\b(?:gzip|deflate|br|zstd|compress)\b", re.IGNORECASE)
 
 
 def for_one_verb(method: Method) -> Method:
@@ -172,14 +177,14 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, Extensi
 
     @property
     def body(self) -> bytes:
-        """The request's body.
+        """The request's body, without the mark that Windows programs write before UTF-8.
 
         Raises:
             BodyTooLarge: it passes the limit.
         """
         if len(self._body) > self.max_body_bytes:
             raise self._too_large()
-        return bytes(self._body)
+        return bytes(self._body).removeprefix(BOM_UTF8)
 
     def _declared_length(self) -> int:
         declared = self.request.headers.get("Content-Length", "0")
@@ -188,6 +193,12 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, Extensi
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The request body is larger than the limit of {self.max_body_bytes} bytes.")
+
+    def _compression(self) -> str:
+        """What the body is said to be compressed with, or ""."""
+        coding = self.request.headers.get("Content-Encoding", "")
+        # Some name a charset there.
+        return coding if _COMPRESSED.search(coding) else ""
 
     async def resolve(self, name: str) -> Alias:
         """The alias that the caller means; the name goes into the request's record.
@@ -312,6 +323,8 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, Extensi
 
     def error_of(self, exception: BaseException | None, status: int) -> GatewayError:
         """One of our errors for whatever was raised."""
+        if isinstance(exception, MalformedBody) and self._body and (coding := self._compression()):
+            return BodyCompressed(coding)
         if isinstance(exception, GatewayError):
             return exception
         if isinstance(exception, web.HTTPError):

@@ -9,10 +9,9 @@ from pydantic import BaseModel
 
 from ..catalog.alias import Alias
 from ..catalog.request_params import FORMATS, apply_defaults, says_any
-from ..wire.completions import PromptFormat
 from ..wire.errors import InvalidField
 from ..wire.json_text import forwarded
-from ..wire.openai import Formatted, ResponseFormat, schema_of
+from ..wire.openai import Formatted, OwnSchema, ResponseFormat, schema_of
 from ..wire.validation import parse_request
 
 #: Where there is one answer, and log probabilities are another thing or none.
@@ -47,7 +46,7 @@ def with_prompt_defaults(body: dict[str, Any], alias: Alias, without: Collection
     """
     filled = apply_defaults(body, alias.request_params, without)
     if not says_any(body, FORMATS):
-        _checked(alias, "json_schema", PromptFormat)
+        _checked(alias, "json_schema", OwnSchema)
         wanted = default_format(alias)
         schema = None if wanted is None else schema_of(wanted)
         if schema is not None:

@@ -117,6 +117,11 @@ class TextRule:
             raise BackendFailed(f"{whose} is not {wanted}, as {self.place} requires.", code="schema_mismatch")
 
 
+def own_schema_rule(schema: object) -> TextRule | None:
+    """The rule of llama.cpp's `json_schema`, as of a schema that is not strict; none of what the engine passes over."""
+    return TextRule("'json_schema'") if isinstance(schema, dict) else None
+
+
 class AnswerRules(NamedTuple):
     """What one finished answer has to keep to; either part may be missing.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from .answer_rules import AnswerRules, CallRule, TextRule, rules_of
+from .answer_rules import AnswerRules, CallRule, TextRule, own_schema_rule, rules_of
 from .openai import (
     AllowedChoice,
     ChatRequest,
@@ -25,7 +25,8 @@ def chat_rules(request: ChatRequest, backend: str) -> AnswerRules | None:
         request: as the caller sent it.
         backend: its name, for messages.
     """
-    if not (request.tools or request.functions or request.response_format) and request.tool_choice is None:
+    is_free = not (request.tools or request.functions or request.response_format) and request.json_schema is None
+    if is_free and request.tool_choice is None:
         return None
     return rules_of(f"The answer of the backend {backend!r}", _call_rule(request), _text_rule(request))
 
@@ -75,4 +76,4 @@ def _text_rule(request: ChatRequest) -> TextRule | None:
         if (schema := request.strict_schema) is not None:
             return TextRule(f"{place}, which is 'strict'", schema)
         return TextRule(place)
-    return None
+    return own_schema_rule(request.json_schema)

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .answer_rules import CUT, TextRule
+from .chunk_parts import text_or_empty
 from .completions import CompletionRequest
 from .errors import BackendFailed
 from .guard import StreamGuard
@@ -30,6 +32,8 @@ class CompletionGuard:
       without choices that counts all answers, and each prompt once.
     - ``max_tokens: 0`` gives one token there; it is dropped.
 
+    An answer that ends by itself, and is not the JSON that a `json_schema` or `response_format` asks for, is an error.
+
     Args:
         backend: its name, for messages.
         echo: the prompts' texts, if they are to be repeated.
@@ -42,6 +46,8 @@ class CompletionGuard:
         answers = request.answers_per_prompt
         self._echo = {index: echo[index // answers] for index in range(request.choices)} if echo else {}
         self._silent = request.max_tokens == 0
+        self._rule = request.text_rule
+        self._heard: dict[int, list[str]] = {}
         self._tokens: dict[int, LegacyLogprobs] = {}
         self._usages: dict[int, Mapping[str, Any]] = {}
         self._total: Mapping[str, Any] | None = None
@@ -55,7 +61,7 @@ class CompletionGuard:
         """The whole events so far, without the terminal one.
 
         Raises:
-            BackendFailed: what was to be mended is no chunk of a completion.
+            BackendFailed: what was to be mended is no chunk of a completion, or an answer does not fit its schema.
         """
         block = self._guard.feed(self._without_nulls(chunk) if self._request.choices > 1 else chunk)
         self.over = self._guard.over
@@ -88,7 +94,8 @@ class CompletionGuard:
         return data[: len(data) - held]
 
     def _to_be_mended(self, block: bytes) -> bool:
-        return bool(self._echo) or self._silent or self._request.logprobs is not None or b'"usage"' in block
+        request, is_heard = self._request, self._rule is not None
+        return bool(self._echo) or self._silent or is_heard or request.logprobs is not None or b'"usage"' in block
 
     def _mended(self, block: bytes) -> Iterator[bytes]:
         for event in iter_events(block):
@@ -123,11 +130,20 @@ class CompletionGuard:
             part.update(text="", logprobs=None)
             if part.get("finish_reason"):
                 part["finish_reason"] = "length"
+        if self._rule is not None:
+            self._hear(self._rule, index, part)
         if index in self._echo:
             part["text"] = self._echo.pop(index) + part["text"]
         if self._request.logprobs is not None and part.get("logprobs") and "content" in part["logprobs"]:
             tokens = self._tokens.setdefault(index, LegacyLogprobs(self._request.logprobs))
             part["logprobs"] = tokens.convert(part["logprobs"]["content"])
+
+    def _hear(self, rule: TextRule, index: int, part: Mapping[str, Any]) -> None:
+        heard = self._heard.setdefault(index, [])
+        heard.append(text_or_empty(part.get("text"), "text"))
+        reason = part.get("finish_reason")
+        if reason and reason not in CUT:
+            rule.check("".join(heard), f"The answer of the backend {self._backend!r}")
 
     def _count(self, usage: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> None:
         if choices:

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from .answer_rules import TextRule
 from .chunk_parts import MalformedChunk, as_array, as_object, text_or_empty
 from .errors import InvalidField
 from .held import HeldModel
 from .inputs import Prompts, each
-from .lenient import Items, Lenient
+from .lenient import Items
 from .misread import tidied
-from .openai import INT64, TWO_NUMBERS, Answers, LogitBias, Penalty, StreamOptions, TokenLimit
-from .schema import check_schema_field
+from .openai import (
+    INT64,
+    TWO_NUMBERS,
+    Answers,
+    LogitBias,
+    OwnSchema,
+    Penalty,
+    ResponseFormat,
+    StreamOptions,
+    TokenLimit,
+    schema_of,
+)
 from .validation import parse_request
 
 #: Answers of one request, over all its prompts; the engine queues them all at once.
@@ -23,18 +34,7 @@ MAX_CHOICES = 2048
 _NOT_FORWARDED = frozenset({"echo", "best_of", "suffix"})
 
 
-def _enforceable(schema: dict[str, Any]) -> dict[str, Any]:
-    check_schema_field(schema, "")
-    return schema
-
-
-class PromptFormat(Lenient):
-    """What an answer to a bare prompt is to fit; beside one the engine passes over what is no schema (measured)."""
-
-    json_schema: Annotated[dict[str, Any], AfterValidator(_enforceable)] | None = None
-
-
-class CompletionRequest(PromptFormat, HeldModel):
+class CompletionRequest(OwnSchema, HeldModel):
     """``POST /v1/completions``; a prompt of null is OpenAI's default, the beginning of a document."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -56,6 +56,22 @@ class CompletionRequest(PromptFormat, HeldModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    # OpenAI's has none; vLLM's and others have, and the engine would pass over it (measured).
+    response_format: ResponseFormat | None = None
+
+    @property
+    def schema_to_fit(self) -> dict[str, Any] | None:
+        """The JSON schema of the answers; None where they are free text, or a grammar's."""
+        if self.json_schema is not None or self.response_format is None or (self.model_extra or {}).get("grammar"):
+            return self.json_schema
+        return schema_of(self.response_format)
+
+    @property
+    def text_rule(self) -> TextRule | None:
+        """What each finished answer has to keep to."""
+        if self.schema_to_fit is None:
+            return None
+        return TextRule("'response_format'" if self.json_schema is None else "'json_schema'")
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -117,7 +133,7 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
     ``echo`` and ``best_of`` are ours: the engine ignores them (measured). A whole answer is to be asked for as a
     stream, because only a stream can be stopped; ``logprobs: 0`` gives none there, so one alternative is asked for.
     """
-    body = without_ours(data)
+    body = common_body(data, request)
     body["model"] = model
     body.setdefault("prompt", "")
     if request.logprobs == 0:
@@ -127,9 +143,13 @@ def completion_body(data: Mapping[str, Any], request: CompletionRequest, model: 
     return body
 
 
-def without_ours(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The body, put right, without what is ours to do."""
-    return {key: value for key, value in tidied(data).items() if key not in _NOT_FORWARDED}
+def common_body(data: Mapping[str, Any], request: CompletionRequest) -> dict[str, Any]:
+    """The body, put right, without what is ours to do.
+
+    The format of the answers has the name that the engine reads; the other stays for other servers.
+    """
+    body = {key: value for key, value in tidied(data).items() if key not in _NOT_FORWARDED}
+    return body if request.schema_to_fit is None else {**body, "json_schema": request.schema_to_fit}
 
 
 def _repeat_prompts(body: dict[str, Any], request: CompletionRequest) -> None:

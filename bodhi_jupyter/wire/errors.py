@@ -12,6 +12,7 @@ GatewayError
 │   ├── RouteNotFound            404
 │   ├── MethodNotAllowed         405
 │   ├── BodyTooLarge             413
+│   ├── BodyCompressed           415
 │   └── RejectedByBackend        4xx  the backend refused the request
 │       └── ContextExceeded      400  the prompt does not fit
 ├── AccessError                  who is asking
@@ -166,6 +167,20 @@ class BodyTooLarge(RequestError):
 
     status = 413
     default_code = "request_too_large"
+
+
+class BodyCompressed(RequestError):
+    """The body is compressed, which nothing here undoes.
+
+    Args:
+        coding: as ``Content-Encoding`` names it.
+    """
+
+    status = 415
+    default_code = "unsupported_content_encoding"
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"The request body is compressed ('{shown_value(coding)}'): send it as it is.")
 
 
 class RejectedByBackend(RequestError):
@@ -338,4 +353,6 @@ def response_headers(error: GatewayError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, round(error.retry_after)))
     if isinstance(error, RateLimited):
         headers.update(error.headers)
+    if isinstance(error, BodyCompressed):
+        headers["accept-encoding"] = "identity"
     return headers

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .completion_stream import CompletionGuard
-from .completions import CompletionRequest, without_ours
+from .completions import CompletionRequest, common_body
 from .errors import BackendFailed, GatewayError, InvalidField
 from .events import EventReader
 from .json_text import compact
@@ -17,7 +17,7 @@ _OTHERWISE_SAID = frozenset({"prompt", "logprobs", "stream_options"})
 
 def infill_body(data: Mapping[str, Any], request: CompletionRequest, model: str) -> dict[str, Any]:
     """What is asked of ``/infill``; `data` is the caller's body with the alias's defaults."""
-    body = {key: value for key, value in without_ours(data).items() if key not in _OTHERWISE_SAID}
+    body = {key: value for key, value in common_body(data, request).items() if key not in _OTHERWISE_SAID}
     body.update(model=model, input_prefix=request.prompts[0], input_suffix=request.suffix, stream=True)
     if request.logprobs is not None:
         body["n_probs"] = max(1, request.logprobs)

@@ -6,6 +6,7 @@ Bodies are parsed whatever the content type; unknown fields are ignored, null me
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -43,6 +44,11 @@ _GO_SYNTAX = {
     "Invalid \\escape": "in string escape code",
     "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
 }
+
+#: Escapes in JSON: backslashes, surrogate pairs, or half of such a pair alone, which is the group.
+_ESCAPES = re.compile(
+    rb"(?:\\\\)+|(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})+|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 
 
 def _seconds(value: Any) -> float:
@@ -246,12 +252,24 @@ def _parse_object(body: bytes, name: str) -> dict[str, Any]:
     try:
         data = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError:
-        raise MalformedBody(_go_syntax_error(body)) from None
+        data = _read_again(_with_whole_characters(body))
     if data is None:
         return {}
     if not isinstance(data, dict):
         raise MalformedBody(f"json: cannot unmarshal {_go_kind(data)} into Go value of type api.{name}")
     return data
+
+
+def _with_whole_characters(body: bytes) -> bytes:
+    """Half of a surrogate pair as the replacement character: so Go reads it, and JavaScript writes what it cut."""
+    return _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
+
+
+def _read_again(body: bytes) -> Any:
+    try:
+        return pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise MalformedBody(_go_syntax_error(body)) from None
 
 
 def _go_syntax_error(body: bytes) -> str:
@@ -271,8 +289,7 @@ def _go_syntax_error(body: bytes) -> str:
         return "exceeded max depth"
     except ValueError as error:
         return str(error) if str(error).startswith("invalid character") else "a number is too large"
-    # Nesting that Python still reads, or half of a surrogate pair.
-    return "exceeded max depth, or invalid \\u escape"
+    return "exceeded max depth"  # Python still reads it
 
 
 def _refuse_constant(name: str) -> Any:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .answer_rules import AnswerRules, CallRule, TextRule, rules_of
+from .answer_rules import AnswerRules, CallRule, TextRule, own_schema_rule, rules_of
 from .errors import BackendFailed, InvalidField
 from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest, Tool
 from .ollama_messages import content_of, to_openai_messages
 from .ollama_options import sampling_fields
 from .schema import with_any
 from .schema_answers import strictly
+
+#: Words of a schema whose null is a value.
+_WORDS_OF_NULL = frozenset({"default", "const"})
+#: Those that hold values, and no schemas.
+_WORDS_OF_VALUES = frozenset({*_WORDS_OF_NULL, "enum", "examples"})
 
 
 def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict[str, Any]:
@@ -32,8 +37,21 @@ def chat_body(request: OllamaChatRequest, *, context_length: int | None) -> dict
 def _offered(tool: Tool) -> dict[str, Any]:
     offered = {**tool.model_dump(exclude_unset=True), "type": "function"}
     if tool.function.parameters:
-        offered["function"]["parameters"] = with_any(tool.function.parameters)
+        offered["function"]["parameters"] = with_any(_without_nulls(tool.function.parameters))
     return offered
+
+
+def _without_nulls(schema: Any) -> Any:
+    """The schema without words that are null, as Go reads and writes what is not set; the engine refuses some."""
+    if isinstance(schema, list):
+        return [_without_nulls(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        word: said if word in _WORDS_OF_VALUES else _without_nulls(said)
+        for word, said in schema.items()
+        if said is not None or word in _WORDS_OF_NULL
+    }
 
 
 def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:
@@ -113,7 +131,7 @@ def tokens_of(document: Mapping[str, Any], backend: str) -> list[int]:
 
 
 #: Of a body, what bears on what its answers have to keep to.
-RULING = frozenset({"tools", "tool_choice", "response_format"})
+RULING = frozenset({"tools", "tool_choice", "response_format", "json_schema"})
 
 
 def answer_rules(wanted: str | Mapping[str, Any] | None, body: Mapping[str, Any], backend: str) -> AnswerRules | None:
@@ -124,7 +142,7 @@ def answer_rules(wanted: str | Mapping[str, Any] | None, body: Mapping[str, Any]
         body: what is asked for it, with the alias's defaults, which nobody has checked.
         backend: its name, for messages.
     """
-    text = _text_rule(wanted, body.get("response_format"))
+    text = _text_rule(wanted, body.get("response_format")) or own_schema_rule(body.get("json_schema"))
     return rules_of(f"The answer of the backend {backend!r}", _call_rule(body), text)
 
 

@@ -7,9 +7,9 @@ fields we have never heard of arrive. Unknown fields are therefore allowed every
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .errors import InvalidField
 from .held import HeldModel
@@ -146,6 +146,23 @@ def schema_of(wanted: ResponseFormat) -> dict[str, Any] | None:
     return None if isinstance(wanted, TextFormat) else wanted.schema_ or {"type": "object"}
 
 
+def _enforceable(schema: dict[str, Any]) -> dict[str, Any]:
+    check_schema_field(schema, "")
+    return schema
+
+
+class OwnSchema(Lenient):
+    """llama.cpp's own field for a schema: what is none it passes over, and beside a grammar it fails (measured)."""
+
+    json_schema: Annotated[dict[str, Any], AfterValidator(_enforceable)] | None = None
+
+    @model_validator(mode="after")
+    def _alone(self) -> Self:
+        if self.json_schema is not None and (self.model_extra or {}).get("grammar"):
+            raise fault("json_schema", "an answer cannot be held to it and to a 'grammar': send one of them.")
+        return self
+
+
 class Formatted(Lenient):
     """A format alone."""
 
@@ -189,7 +206,7 @@ TWO_NUMBERS = "it is another name of 'n': send one of them."
 TokenLimit = Annotated[int, Field(ge=-1, lt=2**31)]
 
 
-class ChatRequest(HeldModel):
+class ChatRequest(OwnSchema, HeldModel):
     """``POST /v1/chat/completions``."""
 
     model: Annotated[str, Field(min_length=1)]
@@ -262,7 +279,7 @@ class ChatRequest(HeldModel):
         """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
         if isinstance(self.response_format, JsonSchemaFormat | JsonObjectFormat):
             return "response_format"
-        if (self.model_extra or {}).get("json_schema") is not None:
+        if self.json_schema is not None:
             return "json_schema"
         return "functions" if self.functions is not None else "tools"
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .hosted import OPENAI_HOSTED
 from .misread import drop_empty_stops, drop_text_biases, has_empty_stop, has_text_bias, without_nulls
-from .openai import AllowedChoice, ChatRequest, FunctionName, FunctionTool, NamedChoice
+from .openai import AllowedChoice, ChatRequest, FunctionDefinition, FunctionName, FunctionTool, NamedChoice
 from .repair_messages import mend_messages, messages_need_repair
 from .schema import says_true, with_any
 from .validation import parse_object
@@ -117,6 +117,13 @@ def say_any(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
             tool["function"]["parameters"] = with_any(parameters)
 
 
+def drop_null_descriptions(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
+    """Null for a function's description, where llama.cpp answers 500 to it (measured)."""
+    for tool in data.get("tools") or []:
+        if tool["function"].get("description", "") is None:
+            del tool["function"]["description"]
+
+
 # -- parameters ------------------------------------------------------------------------------------------------------
 
 
@@ -159,9 +166,17 @@ def _has_hosted_only(request: ChatRequest) -> bool:
     return request.modalities is not None or bool(request.model_extra and OPENAI_HOSTED & request.model_extra.keys())
 
 
+def _functions(request: ChatRequest) -> list[FunctionDefinition]:
+    tools = [tool.function for tool in request.tools or [] if isinstance(tool, FunctionTool)]
+    return [*tools, *(request.functions or [])]
+
+
 def _has_true_for_any(request: ChatRequest) -> bool:
-    functions = [tool.function for tool in request.tools or [] if isinstance(tool, FunctionTool)]
-    return any(says_true(function.parameters) for function in (*functions, *(request.functions or [])))
+    return any(says_true(function.parameters) for function in _functions(request))
+
+
+def _has_null_description(request: ChatRequest) -> bool:
+    return any(one.description is None and "description" in one.model_fields_set for one in _functions(request))
 
 
 REPAIRS = (
@@ -173,6 +188,7 @@ REPAIRS = (
         say_parallel_tool_calls,
     ),
     Repair(_has_true_for_any, say_any),
+    Repair(_has_null_description, drop_null_descriptions),
     Repair(lambda request: bool(request.logprobs) and not request.top_logprobs, ask_for_one_alternative),
     Repair(lambda request: has_text_bias(request.logit_bias), lambda data, _: drop_text_biases(data)),
     Repair(lambda request: has_empty_stop(request.stop), lambda data, _: drop_empty_stops(data)),

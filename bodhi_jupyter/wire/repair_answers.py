@@ -15,7 +15,7 @@ from .guard import Plain, StreamGuard
 from .json_text import compact
 from .openai import ChatRequest
 from .plain_events import Frame
-from .repair_messages import complete_arguments
+from .repair_messages import complete_calls
 from .sse import comment, data_event, iter_events
 
 # As llama.cpp writes them; inside a JSON string the quotation marks would be escaped, so only keys can match.
@@ -75,7 +75,7 @@ class AnswerRepairs:
         if self._trims:
             trim_alternatives(choice)
         if message.get("tool_calls") and choice.get("finish_reason") != "length":
-            complete_arguments(message)
+            complete_calls(message)
         if self._calls_functions:
             tool_call_to_function_call(choice, message)
         name_reasoning_twice(message)

@@ -17,7 +17,9 @@ from .messages import (
 
 _Message = InstructionMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
 _PLAIN_ROLES = frozenset({"system", "user", "assistant", "tool"})
-_PLAIN_FIELDS = frozenset({"role", "content", "name", "tool_call_id"})
+_PLAIN_FIELDS = frozenset({"role", "content"})
+#: Fields whose null llama.cpp does not take for absent (measured): other programs write all that a message may have.
+_NO_NULLS = frozenset({"name", "tool_call_id", "reasoning_content"})
 _BREAKPOINT = "prompt_cache_breakpoint"
 
 
@@ -35,11 +37,19 @@ def mend_messages(messages: list[dict[str, Any]]) -> None:
     """Put the checked messages of a body right, in place."""
     call_functions_as_tools(messages)
     for message in messages:
+        drop_nulls(message)
         developer_to_system(message)
         name_reasoning(message)
         say_refusals(message)
-        complete_arguments(message)
+        complete_calls(message)
         drop_breakpoints(message)
+
+
+def drop_nulls(message: dict[str, Any]) -> None:
+    """Null where llama.cpp answers 500 to it (measured)."""
+    for key in _NO_NULLS & message.keys():
+        if message[key] is None:
+            del message[key]
 
 
 def developer_to_system(message: dict[str, Any]) -> None:
@@ -71,12 +81,13 @@ def say_refusals(message: dict[str, Any]) -> None:
         message["content"] = ""  # thoughts alone: "must contain either 'content' or 'tool_calls'" (measured)
 
 
-def complete_arguments(message: Mapping[str, Any]) -> None:
-    """A call without arguments, as some models write it: llama.cpp answers 500 to ``""`` (measured).
+def complete_calls(message: Mapping[str, Any]) -> None:
+    """A call without its type, or without arguments, as some models write it: llama.cpp answers 500 to both (measured).
 
-    OpenAI's clients read the text as JSON.
+    OpenAI's clients read the text of the arguments as JSON.
     """
     for call in message.get("tool_calls") or []:
+        call.setdefault("type", "function")
         function = call.get("function")
         if isinstance(function, dict) and not str(function.get("arguments") or "").strip():
             function["arguments"] = "{}"
@@ -104,6 +115,8 @@ def call_functions_as_tools(messages: list[dict[str, Any]]) -> None:
 
 
 def _needs_repair(message: _Message) -> bool:
+    if any(getattr(message, key) is None for key in _NO_NULLS & message.model_fields_set):
+        return True
     match message:
         case AssistantMessage():
             return _assistant_needs_repair(message)
@@ -123,7 +136,10 @@ def _assistant_needs_repair(message: AssistantMessage) -> bool:
         any(isinstance(part, RefusalPart) for part in content) or _has_breakpoint(content)
     ):
         return True
-    return any(call.function and not call.function.arguments.strip() for call in message.tool_calls or [])
+    return any(
+        "type" not in call.model_fields_set or (call.function and not call.function.arguments.strip())
+        for call in message.tool_calls or []
+    )
 
 
 def _has_breakpoint(parts: Iterable[TextPart | Any]) -> bool:

@@ -15,6 +15,7 @@ from .errors import RequestError
 from .held import HeldModel
 from .lenient import Items, Lenient
 from .messages import ImageAddress
+from .openai import OwnSchema
 from .schema import check_schema_field, check_strict_schema_field
 from .validation import fault
 
@@ -218,7 +219,7 @@ def _few(metadata: Any) -> Any:
 _LIMITS_OF_CHATS = ("max_completion_tokens", "max_tokens", "n_predict")
 
 
-class ResponsesRequest(HeldModel):
+class ResponsesRequest(OwnSchema, HeldModel):
     """``POST /v1/responses``; without a `model` the default one answers."""
 
     model: Annotated[str, Field(min_length=1)] | None = None
@@ -260,4 +261,6 @@ class ResponsesRequest(HeldModel):
     @property
     def schema_field(self) -> str:
         """Where the schema stands that the engine reads: a format's comes before those of the tools (measured)."""
-        return "text.format" if isinstance(self.text_format, SchemaFormat) else "tools"
+        if isinstance(self.text_format, SchemaFormat):
+            return "text.format"
+        return "tools" if self.json_schema is None else "json_schema"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .answer_rules import AnswerRules, CallRule, TextRule, rules_of
+from .answer_rules import AnswerRules, CallRule, TextRule, own_schema_rule, rules_of
 from .errors import InvalidField
 from .hosted import RESPONSES_HOSTED
 from .json_text import parsed_text
@@ -203,7 +203,9 @@ def _text_rule(request: ResponsesRequest) -> TextRule | None:
     wanted, place = request.text_format, "'text.format'"
     if isinstance(wanted, SchemaFormat):
         return TextRule(f"{place}, which is 'strict'", wanted.schema_) if wanted.strict else TextRule(place)
-    return None if wanted is None or wanted.type == "text" else TextRule(place, is_object=True)
+    if wanted is None or wanted.type == "text":
+        return own_schema_rule(request.json_schema)
+    return TextRule(place, is_object=True)
 
 
 def response_frame(request: ResponsesRequest, model: str, created_at: int) -> dict[str, Any]:

@@ -245,6 +245,8 @@ FORMATTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (CHAT, {"messages": [HELLO], "response_format": FORMAT}, {"response_format": FORMAT}),
     (CHAT, {"messages": [HELLO], "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
     (COMPLETIONS, {"prompt": "x", "json_schema": SCHEMA}, {"json_schema": SCHEMA}),
+    (COMPLETIONS, {"prompt": "x", "response_format": FORMAT}, {"json_schema": SCHEMA, "response_format": FORMAT}),
+    (COMPLETIONS, {"prompt": "x", "response_format": {"type": "text"}}, {"response_format": {"type": "text"}}),
     ("/api/chat", {"messages": [HELLO], "format": "json"}, {"response_format": {"type": "json_object"}}),
     ("/api/generate", {"prompt": "x", "raw": True, "format": SCHEMA}, {"json_schema": SCHEMA}),
     (RESPONSES, {"input": "x", "text": {"format": {"type": "text"}}}, {}),
@@ -282,8 +284,10 @@ async def test_a_callers_grammar_stands_alone_beside_an_aliass_schema(client, fa
 )
 async def test_each_kind_of_format_is_a_schema_to_completions(client, fake, alias, wanted, schema) -> None:
     await alias(response_format=wanted)
-    assert (await client.post("/v1/completions", json={"model": "mine", "prompt": "x"})).status_code == 200
+    response = await client.post("/v1/completions", json={"model": "mine", "prompt": "x"})
     assert fake.requests[-1].body.get("json_schema") == schema
+    # The answer is prose.
+    assert response.status_code == (200 if schema is None else 502)
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", RESPONSES])
@@ -304,7 +308,8 @@ async def test_a_schema_for_prompts_that_is_none_is_blamed_on_the_alias(client, 
     assert (raw.status_code, "defaults of the alias 'mine'" in raw.json()["error"]) == (400, True)
     assert not [request for request in fake.requests if request.path == "/v1/completions"]
     own = {"model": "mine", "prompt": "x", "json_schema": {"type": "integer"}}
-    assert (await client.post("/v1/completions", json=own)).status_code == 200
+    assert error_of(await client.post("/v1/completions", json=own))["code"] == "schema_mismatch"  # prose
+    assert fake.requests[-1].body["json_schema"] == {"type": "integer"}
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])

@@ -137,6 +137,23 @@ CHATS: dict[str, tuple[dict[str, Any], Said, str, str | None]] = {
     "schema, prose": (schema(), "Rome", "stop", "schema_mismatch"),
     "strict schema, other JSON": (schema(strict=True), "null", "stop", "schema_mismatch"),
     "text": ({"response_format": {"type": "text"}}, "Rome", "stop", None),
+    "own schema": ({"json_schema": TOWN}, FITS, "stop", None),
+    "own schema, stopped": ({"json_schema": TOWN}, '{"town": ', "stop", "schema_mismatch"),
+    "own schema, other JSON": ({"json_schema": TOWN}, "null", "stop", None),
+    "own schema, cut": ({"json_schema": TOWN}, '{"town": ', "length", None),
+    "own schema beside text": (
+        {"json_schema": TOWN, "response_format": {"type": "text"}},
+        "Rome",
+        "stop",
+        "schema_mismatch",
+    ),
+    "own schema behind a format": (
+        {"json_schema": TOWN, "response_format": {"type": "json_object"}},
+        "null",
+        "stop",
+        "schema_mismatch",
+    ),
+    "own schema, a call": ({"json_schema": TOWN, "tools": TOOLS}, ROME, "tool_calls", None),
 }
 
 
@@ -329,6 +346,8 @@ CHOICES: dict[str, tuple[dict[str, Any], Said, str | None]] = {
     "prose": ({"text": {"format": {"type": "json_object"}}}, "Hi", "schema_mismatch"),
     "schema": (FORMAT, "5", None),
     "schema, prose": (FORMAT, "Hi", "schema_mismatch"),
+    "own schema": ({"json_schema": TOWN}, FITS, None),
+    "own schema, stopped": ({"json_schema": TOWN}, '{"town": ', "schema_mismatch"),
 }
 
 
@@ -488,6 +507,8 @@ OLLAMA: dict[str, tuple[Any, dict[str, Any], Said, str, str | None]] = {
     "an alias's strict schema": (None, schema(strict=True), "{}", "stop", "schema_mismatch"),
     "an alias's object": (None, {"response_format": {"type": "json_object"}}, "[]", "stop", "schema_mismatch"),
     "an alias's text": (None, {"response_format": {"type": "text"}}, "Rome", "stop", None),
+    "an alias's own schema": (None, {"json_schema": TOWN}, "Rome", "stop", "schema_mismatch"),
+    "an alias's own schema that is none": (None, {"json_schema": 5}, "Rome", "stop", None),
     "what the caller says": ("json", {"response_format": {"type": "text"}}, "Rome", "stop", "schema_mismatch"),
 }
 

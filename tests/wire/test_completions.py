@@ -65,6 +65,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"json_schema": "integer"}, "json_schema", "invalid_type"),
     ({"json_schema": []}, "json_schema", "invalid_type"),
     ({"json_schema": False}, "json_schema", "invalid_type"),
+    ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+    ({"json_schema": {"type": "integer"}, "grammar": "root ::= [0-9]"}, "json_schema", "invalid_value"),
 ]
 
 
@@ -211,6 +213,45 @@ def test_half_an_event_at_the_end_is_a_failure(held: bytes) -> None:
     guard.feed(chunk(finish="stop") + chunk("", 1, "stop") + held)
     with pytest.raises(BackendFailed):
         guard.end()
+
+
+TOWN = {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_an_answer_that_ends_by_itself_has_to_be_json_where_there_is_a_schema(size: int) -> None:
+    guard = CompletionGuard("b", request(prompt=["p", "q"], json_schema=TOWN, echo=True, stream=True), ["P|", "Q|"])
+    stream = chunk('{"town": ') + chunk('{"to', 1) + chunk('"Rome"}', finish="stop") + chunk("", 1, "length")
+    assert through(guard, stream + DONE, size).endswith(DONE)
+    guard = CompletionGuard("b", request(json_schema=TOWN, stream=True))
+    # As a stop sequence leaves it.
+    with pytest.raises(BackendFailed, match="is not JSON, as 'json_schema' requires") as caught:
+        through(guard, chunk('{"town": ') + chunk(finish="stop") + DONE, size)
+    assert caught.value.code == "schema_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("fields", "schema"),
+    [
+        ({"response_format": {"type": "json_object"}}, {"type": "object"}),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": TOWN}}}, TOWN),
+        ({"response_format": {"type": "json_object"}, "json_schema": TOWN}, TOWN),
+        ({"response_format": {"type": "json_object"}, "grammar": "root ::= [a]"}, None),
+        ({"response_format": {"type": "text"}}, None),
+    ],
+)
+def test_a_format_in_the_words_of_chats_is_told_to_the_engine_in_its_own(fields: dict[str, Any], schema: Any) -> None:
+    asked = request(**fields)
+    assert completion_body(fields, asked, "m").get("json_schema") == schema
+    gap = request(**fields, suffix="s")
+    assert infill_body(fields, gap, "m").get("json_schema") == schema
+    prose = CompletionGuard("b", asked)
+    if schema is None:
+        assert through(prose, chunk("prose", finish="stop") + DONE, 10_000)
+    else:
+        place = "json_schema" if "json_schema" in fields else "response_format"
+        with pytest.raises(BackendFailed, match=f"is not JSON, as '{place}' requires"):
+            through(prose, chunk("prose", finish="stop") + DONE, 10_000)
 
 
 def test_every_answer_must_be_finished() -> None:

@@ -74,6 +74,28 @@ def test_no_model(endpoint, status, text, body) -> None:
     assert refused(endpoint, body) == (status, text)
 
 
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"cut \ud83d", "cut \ufffd"),
+        (r"\uDE00 cut", "\ufffd cut"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (r"\ud83d\n", "\ufffd\n"),
+        (r"\ud83d \\ud83d", "\ufffd \\ud83d"),
+        (r"\ude00\ud83d", "\ufffd\ufffd"),
+    ],
+)
+def test_half_a_character_is_read_as_go_reads_it(escaped: str, text: str) -> None:
+    """JavaScript cuts texts in the middle of an emoji, and escapes what is left of it."""
+    body = f'{{"model": "m", "messages": [{{"role": "user", "content": "{escaped}"}}]}}'
+    request = parse_ollama(OllamaChatRequest, body.encode())
+    assert request.messages[0].content == text
+
+
+def test_what_else_is_wrong_beside_half_a_character_is_told() -> None:
+    assert refused("/api/chat", b'{"model": "\\ud83d" x}') == (400, "invalid character 'x' after element")
+
+
 @pytest.mark.parametrize("endpoint", KINDS)
 @pytest.mark.parametrize("body", [b"", b" \n"])
 def test_no_body(endpoint, body) -> None:
@@ -92,7 +114,6 @@ def test_no_body(endpoint, body) -> None:
         (b'{"a": Infinity}', "invalid character 'I' looking for beginning of value"),
         (b'{"a": 1} x', "invalid character 'x' after top-level value"),
         (b'{"a": "\xff"}', "invalid UTF-8 in the request body"),
-        (b'{"model": "\\ud800"}', ""),
         (b"[" * 100_000, ""),
         (b'{"a":' * 500 + b"1" + b"}" * 500, ""),
         (b"[1]", "json: cannot unmarshal array into Go value of type api.ChatRequest"),
@@ -200,6 +221,35 @@ def test_format_think_and_logprobs() -> None:
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert "logprobs" not in body
     assert "response_format" not in chat_body(chat(format=""), context_length=None)
+
+
+def test_nulls_in_a_tools_parameters_say_nothing() -> None:
+    """As Go's programs write the nil fields of Ollama's own types."""
+    nulls = {"$defs": None, "items": None, "required": None}
+    parameters = {
+        **nulls,
+        "type": "object",
+        "properties": {
+            "at": {"type": ["string", "null"], "description": None, "enum": None, "anyOf": None, "default": None},
+            "many": {"type": "array", "items": {"type": "string", "enum": ["a", None], "properties": None}},
+        },
+    }
+    tools = [
+        {
+            "type": "function",
+            "function": {"name": "now", "parameters": {**nulls, "type": "object", "properties": None}},
+        },
+        {"type": "function", "function": {"name": "tell", "parameters": parameters}},
+    ]
+    now, tell = chat_body(chat(tools=tools), context_length=None)["tools"]
+    assert now["function"]["parameters"] == {"type": "object"}
+    assert tell["function"]["parameters"] == {
+        "type": "object",
+        "properties": {
+            "at": {"type": ["string", "null"], "default": None},
+            "many": {"type": "array", "items": {"type": "string", "enum": ["a", None]}},
+        },
+    }
 
 
 def test_tools_keep_what_they_say() -> None:

@@ -57,6 +57,7 @@ UNTOUCHED: dict[str, dict[str, Any]] = {
             {"role": "user", "content": "x", "name": "ann"},
             {"role": "assistant", "content": "x", "reasoning_content": "hm"},
             {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "assistant", "content": "x", "refusal": None, "annotations": None, "tool_calls": None},
             {"role": "tool", "tool_call_id": "1", "content": "x"},
         ]
     },
@@ -76,6 +77,24 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a named tool, several times": (
         {"tools": [F], "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": True},
         {"tools": [F], "tool_choice": "required", "parallel_tool_calls": True},
+    ),
+    "a tool without a description": (
+        {
+            "tools": [F, {"type": "function", "function": {"name": "g", "description": None, "parameters": {}}}],
+            "parallel_tool_calls": True,
+        },
+        {
+            "tools": [F, {"type": "function", "function": {"name": "g", "parameters": {}}}],
+            "parallel_tool_calls": True,
+        },
+    ),
+    "a function without a description": (
+        {"functions": [{"name": "g", "description": None}]},
+        {
+            "tools": [{"type": "function", "function": {"name": "g"}}],
+            "tool_choice": "auto",
+            "parallel_tool_calls": False,
+        },
     ),
     "allowed tools": (
         {
@@ -175,6 +194,33 @@ MESSAGES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
                 "tool_calls": [CALL, {"id": "2", "type": "function", "function": {"name": "g", "arguments": "{}"}}],
             }
         ],
+    ),
+    "a call without its type": (
+        [{"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}],
+        [
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}, "type": "function"}],
+            }
+        ],
+    ),
+    "nulls": (
+        [
+            {"role": "system", "content": "a", "name": None},
+            {"role": "user", "content": "b", "tool_call_id": None, "tool_calls": None},
+            {"role": "assistant", "content": "c", "reasoning_content": None, "refusal": None, "audio": None},
+            {"role": "tool", "content": "d", "tool_call_id": "1", "name": None},
+        ],
+        [
+            {"role": "system", "content": "a"},
+            {"role": "user", "content": "b", "tool_calls": None},
+            {"role": "assistant", "content": "c", "refusal": None, "audio": None},
+            {"role": "tool", "content": "d", "tool_call_id": "1"},
+        ],
+    ),
+    "a null beside parts": (
+        [{"role": "user", "content": [{"type": "text", "text": "a"}], "name": None}],
+        [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
     ),
     "a breakpoint of the cache": (
         [HELLO, {"role": "user", "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": {}, "b": 1}]}],

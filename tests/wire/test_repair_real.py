@@ -74,6 +74,31 @@ def begun(**more: Any) -> dict[str, Any]:
     return {"messages": [HELLO, {"role": "assistant", "content": BEGUN_CALL}], "max_tokens": 60, **more}
 
 
+@pytest.mark.parametrize("name", ["name", "tool_call_id", "reasoning_content"])
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_nulls_in_messages(engine: httpx.Client, role: str, name: str) -> None:
+    messages = [{"role": role, "content": "x", name: None}, HELLO]
+    assert raw(engine, messages=messages).status_code == 500
+    assert sent(engine, messages=messages).status_code == 200
+
+
+def test_a_null_for_a_description(engine: httpx.Client) -> None:
+    described = {"type": "function", "function": {"name": "f", "description": None, "parameters": {"type": "object"}}}
+    assert raw(engine, tools=[described]).status_code == 500
+    assert sent(engine, tools=[described]).status_code == 200
+
+
+def test_a_call_without_its_type(engine: httpx.Client) -> None:
+    call = {"id": "1", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        HELLO,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "x"},
+    ]
+    assert raw(engine, messages=messages).status_code == 500
+    assert sent(engine, messages=messages).status_code == 200
+
+
 def test_only_the_named_tool_is_called(engine: httpx.Client) -> None:
     for name in ("first", "second"):
         choice = answered(

@@ -14,6 +14,7 @@ from ...wire.errors import (
     BackendFailed,
     BackendTimeout,
     BackendUnavailable,
+    BodyCompressed,
     BodyTooLarge,
     Busy,
     GatewayError,
@@ -45,6 +46,7 @@ PROBLEMS = [
     Problem("The name is taken.", AliasExists("tutor")),
     Problem("It was changed since `If-Match` was seen.", AliasChanged("tutor")),
     Problem("The body passes the configured limit.", BodyTooLarge("The request body is larger than the limit.")),
+    Problem("The body is compressed.", BodyCompressed("gzip")),
     Problem(
         "A limit is reached; or too many wait for a model, or one has waited too long.",
         Busy("The queue is full.", retry_after=1.0),
@@ -93,7 +95,7 @@ OWED = (
 
 #: Errors of every operation; of those that read a body; of those that work with a model.
 ALWAYS = (401, 403, 500)
-WITH_BODY = (400, 413, *ALWAYS)
+WITH_BODY = (400, 413, 415, *ALWAYS)
 OF_A_MODEL = (404, 429, 501, 502, 503, 504, *WITH_BODY)
 
 MODEL = Parameter(

@@ -171,7 +171,8 @@ OPERATIONS = [
         route="POST /v1/completions",
         tag=TEXT,
         summary="Go on with a text",
-        description="`suffix` fills in the middle, where the model can.",
+        description="`suffix` fills in the middle, where the model can. An answer that ends by itself and is not "
+        "the JSON that `json_schema` or `response_format` asks for is an error.",
         dialect=OPENAI,
         request=CompletionRequest,
         examples={
