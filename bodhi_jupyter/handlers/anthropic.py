@@ -71,12 +71,12 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         request = await off_loop(len(body), parse_request, MessagesRequest, body)
         self.record.note_model(request.model)
         refuse_unsupported(request)
+        if request.stream:
+            self.expect_stream()
         alias = await self.resolve_writer(request.model)
         _refuse_constraining(alias)
         await self.count(alias)
         alias = await self.with_context(alias, request.num_ctx)
-        if request.stream:
-            self.expect_stream()
         guard = EventGuard(alias.target.backend, await off_loop(len(body), events_for, request))
         async with native_stream(
             self.gateway,

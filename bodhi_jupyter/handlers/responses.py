@@ -31,7 +31,7 @@ from .short_answers import leased_document
 class ResponsesHandler(CountedHandler):
     """``POST /v1/responses``."""
 
-    events: ResponseEvents
+    events: ResponseEvents | None = None
 
     @web.authenticated
     @authorized
@@ -42,6 +42,8 @@ class ResponsesHandler(CountedHandler):
     async def _answer(self) -> None:
         body = self.body
         request, name = await _checked(self)
+        if request.stream:
+            self.expect_stream()
         alias = await self.resolve_writer(name)
         formatted = _with_default_format(request, alias)
         await self.count(alias)
@@ -52,8 +54,6 @@ class ResponsesHandler(CountedHandler):
             context_tokens=await context_tokens(self, alias),
             rules=response_rules(formatted),
         )
-        if request.stream:
-            self.expect_stream()
         guard = EventGuard(alias.target.backend, self.events)
         async with native_stream(
             self.gateway,
@@ -71,10 +71,10 @@ class ResponsesHandler(CountedHandler):
                 self.answer_json(response)
 
     def render_stream_error(self, error: GatewayError) -> bytes:
-        """An ``error`` event, numbered as those before it."""
+        """An ``error`` event, numbered as those before it; the first of all while a place or a server is waited for."""
         envelope = self.render_error(error)["error"]
         assert isinstance(envelope, dict)
-        return named_event(self.events.failed(envelope))
+        return named_event((self.events or ResponseEvents({})).failed(envelope))
 
 
 class ResponseTokensHandler(GatewayHandler):
