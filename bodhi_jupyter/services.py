@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .access.admission import AdmissionQueue
 from .access.limits import Limits
 from .access.person import server_owner
 from .backends.base import Backend
+from .backends.engine_reading import answers
 from .backends.images import ImageFetcher
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, EngineSpec, Launcher
 from .backends.memory import estimate_bytes
@@ -82,7 +84,7 @@ class Services:
         upstream = Upstream(app.read_timeout, app.queue_timeout, app.max_waiting_requests)
         details = Details()
         remotes = self._remotes(upstream)
-        pool = self._pool(details, is_only_backend=not remotes)
+        pool = self._pool(details, upstream, is_only_backend=not remotes)
         aliases = self._alias_store()
         model_folders, caches = [*self._data_folders("models"), *map(Path, app.model_folders)], [hub_cache(os.environ)]
         folders = ModelFolders([*model_folders, *caches])
@@ -177,7 +179,7 @@ class Services:
             for name, settings in {**configured, **app.backends}.items()
         ]
 
-    def _pool(self, details: Details, *, is_only_backend: bool) -> LocalPool:
+    def _pool(self, details: Details, upstream: Upstream, *, is_only_backend: bool) -> LocalPool:
         launcher = BinaryLauncher(self._app.llama_server) if self._app.llama_server else EmbeddedLauncher()
         limits = PoolLimits(
             max_loaded=self._app.max_loaded_models,
@@ -193,7 +195,9 @@ class Services:
         start = _starter(launcher, details, self._app.load_timeout)
         # Where servers are configured, a machine without an engine of its own is well all the same.
         unavailable = launcher.unavailable if is_only_backend else lambda: None
-        return LocalPool(start, limits, estimate, self._tell_of_model, unavailable)
+        return LocalPool(
+            start, limits, estimate, self._tell_of_model, unavailable, answers=partial(answers, upstream=upstream)
+        )
 
     def _ledger(self) -> Ledger | None:
         if not self._app.ledger:

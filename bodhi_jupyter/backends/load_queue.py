@@ -82,7 +82,7 @@ class LoadQueue:
             if resident is None:
                 wanted[waiter.name] = _more_demanding(wanted.get(waiter.name, waiter), waiter)
             elif resident.serves(waiter.alias):
-                if resident.state is State.LOADED:
+                if resident.takes_leases:
                     self._grant(waiter, resident)
             elif resident.state is State.LOADED:
                 self._replace(resident, waiter)

@@ -19,6 +19,7 @@ from ..wire.errors import (
     BackendDied,
     BackendError,
     BackendFailed,
+    BackendTimeout,
     BackendUnavailable,
     BackendUnreachable,
     Busy,
@@ -36,6 +37,10 @@ from .residents import Residents
 NOTICE_SECONDS = 0.5
 
 
+async def _is_trusted(engine: Engine) -> bool:  # noqa: ARG001
+    return True
+
+
 class LocalPool:
     """The backend of all local models.
 
@@ -44,6 +49,7 @@ class LocalPool:
         estimate: bytes that a target will need; called before its load is queued.
         on_event: told of each load, unload and failure; must not block.
         unavailable: why no engine can be started here, or None.
+        answers: whether an engine that few use still answers; must not raise.
     """
 
     name = "local"
@@ -55,6 +61,7 @@ class LocalPool:
         estimate: Callable[[LocalTarget], Awaitable[int]] | None = None,
         on_event: Callable[[PoolEvent], None] = lambda _event: None,
         unavailable: Callable[[], str | None] = lambda: None,
+        answers: Callable[[Engine], Awaitable[bool]] = _is_trusted,
     ) -> None:
         self.limits = limits or PoolLimits()
         self._estimate = estimate
@@ -62,6 +69,7 @@ class LocalPool:
         self._failures = EngineFailures()
         self._residents = Residents(
             start,
+            answers,
             self._failures,
             on_event,
             on_change=lambda: self._queue.schedule(),
@@ -90,6 +98,7 @@ class LocalPool:
         resident = await self._acquire(alias)
         engine = resident.engine
         assert engine is not None
+        is_doubtful = False
         try:
             yield Lease(engine.address, alias.name)
         except (BackendFailed, BackendUnavailable) as error:
@@ -97,8 +106,14 @@ class LocalPool:
                 why = f"The model {alias.name!r} was stopped." if resident.is_stopped else engine.why_it_died()
                 raise _meaning_of(error)(why) from None
             raise
+        except (BackendTimeout, asyncio.CancelledError):
+            is_doubtful = True  # so ends who waits for one that hangs, too
+            raise
         finally:
-            self._release(resident, self._keep_alive_of(alias, keep_alive))
+            self._residents.give_back(resident, self._keep_alive_of(alias, keep_alive))
+            if is_doubtful:
+                self._residents.doubt(resident)
+            self._queue.schedule()
 
     def note_refused_stream_options(self, model: str) -> None:
         """Nothing to remember: engines tell their counts unasked, and take the question too."""
@@ -221,17 +236,14 @@ class LocalPool:
 
     def _is_ready(self, alias: Alias) -> bool:
         resident = self._residents.by_name.get(alias.name)
-        return resident is not None and resident.state is State.LOADED and resident.serves(alias)
+        return resident is not None and resident.takes_leases and resident.serves(alias)
 
     def _give_up(self, waiter: Waiter) -> None:
         if self._queue.leave(waiter):
             return
         if waiter.granted.done() and not waiter.granted.cancelled() and waiter.granted.exception() is None:
-            self._release(waiter.granted.result(), self._keep_alive_of(waiter.alias, None))
-
-    def _release(self, resident: Resident, keep_alive: float) -> None:
-        self._residents.give_back(resident, keep_alive)
-        self._queue.schedule()
+            self._residents.give_back(waiter.granted.result(), self._keep_alive_of(waiter.alias, None))
+            self._queue.schedule()
 
     def _keep_alive_of(self, alias: Alias, asked: float | None) -> float:
         for seconds in (asked, alias.keep_alive):

@@ -144,6 +144,8 @@ class Resident:
     expires_at: float | None = None
     task: asyncio.Task[None] | None = None
     watch: asyncio.Task[None] | None = None
+    #: Finds out whether it still answers; until then nobody is given it.
+    doubt: asyncio.Task[None] | None = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     #: Why it drains, or is to be unloaded once it is loaded; or "".
     retiring: str = ""
@@ -156,6 +158,11 @@ class Resident:
     def name(self) -> str:
         """The alias's name."""
         return self.alias.name
+
+    @property
+    def takes_leases(self) -> bool:
+        """Whether whoever it serves may have it now."""
+        return self.state is State.LOADED and self.doubt is None
 
     def serves(self, alias: Alias) -> bool:
         """Whether requests for `alias` may be answered by it: it is the same, and its context is large enough."""

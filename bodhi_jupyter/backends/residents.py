@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from ..wire.errors import BackendUnavailable, GatewayError
@@ -15,12 +15,16 @@ from .pool_types import Engine, PoolEvent, Resident, Starter, State, Waiter
 
 _log = logging.getLogger(__name__)
 
+#: Requests besides which llama.cpp has a thread for another one (measured: four, with one slot).
+FEW_LEASES = 3
+
 
 class Residents:
     """The engines that are there, by the names of their aliases.
 
     Args:
         start: starts an engine; it is the only way to a process.
+        answers: whether an engine that few use still answers.
         failures: told of each failure, and of what served well.
         on_event: told of each load, unload and failure; must not block.
         on_change: called whenever an engine has come or gone, so that those who wait may be granted.
@@ -30,12 +34,14 @@ class Residents:
     def __init__(
         self,
         start: Starter,
+        answers: Callable[[Engine], Awaitable[bool]],
         failures: EngineFailures,
         on_event: Callable[[PoolEvent], None],
         on_change: Callable[[], None],
         on_failed_load: Callable[[Resident, GatewayError], None],
     ) -> None:
         self._start = start
+        self._answers = answers
         self._failures = failures
         self._on_event = on_event
         self._on_change = on_change
@@ -67,6 +73,14 @@ class Residents:
             elif resident.state is State.LOADED:
                 self._await_idleness(resident)
 
+    def doubt(self, resident: Resident) -> None:
+        """Find out whether it hangs, where few use it: one that many use may have no thread left for the question.
+
+        Until then nobody is given it. One that does not answer ends with its last lease, as everything that drains.
+        """
+        if resident.takes_leases and resident.leases <= FEW_LEASES and resident.engine is not None:
+            resident.doubt = self._spawn(self._find_out(resident, resident.engine))
+
     def retire(self, name: str, reason: str) -> None:
         """Unload the engine of this name once its leases end, if there is one; does not wait."""
         self._failures.forget(name)
@@ -90,6 +104,8 @@ class Residents:
         if resident.state is State.STOPPING:
             return
         _stop_clock(resident)
+        if resident.doubt is not None:
+            resident.doubt.cancel()
         loading = resident.state is State.LOADING
         resident.state = State.STOPPING
         if loading and resident.task is not None:
@@ -144,6 +160,16 @@ class Residents:
         self._forget(resident)
         self._fail(resident, BackendUnavailable(engine.why_it_died()), engine.last_lines)
         self._on_change()
+
+    async def _find_out(self, resident: Resident, engine: Engine) -> None:
+        is_well = True
+        try:
+            is_well = await self._answers(engine)
+        finally:
+            resident.doubt = None
+            if not is_well and resident.state is State.LOADED:
+                self.drain(resident, "it does not answer")
+            self._on_change()
 
     def _fail(self, resident: Resident, error: GatewayError, last_lines: Sequence[str] = ()) -> None:
         self._failures.note(resident.name, resident.target, error)

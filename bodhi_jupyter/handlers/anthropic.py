@@ -22,7 +22,7 @@ from .counted import CountedHandler
 from .defaults import blame_defaults, default_format
 from .native import native_stream
 from .off_loop import off_loop
-from .relay import assemble_stream, pass_stream
+from .relay import BodyMaker, assemble_stream, pass_stream
 from .short_answers import leased_document
 
 #: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
@@ -71,23 +71,28 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
         request = await off_loop(len(body), parse_request, MessagesRequest, body)
         self.record.note_model(request.model)
         refuse_unsupported(request)
+        if request.stream:
+            self.expect_stream()
         alias = await self.resolve_writer(request.model)
         _refuse_constraining(alias)
         await self.count(alias)
         alias = await self.with_context(alias, request.num_ctx)
-        if request.stream:
-            self.expect_stream()
+        is_stream = request.stream
         guard = EventGuard(alias.target.backend, await off_loop(len(body), events_for, request))
-        async with native_stream(
+        stream = native_stream(
             self.gateway,
             alias,
             "/v1/messages",
-            lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
+            _sent(body, request, alias),
             names=NAMES,
             feature="Anthropic's Messages API",
             keep_alive=request.keep_alive_seconds,
-        ) as answer:
-            if request.stream:
+        )
+        # The stream has it, until the backend does: memory would hold all messages for as long as they are answered.
+        del body, request
+        self._body.clear()
+        async with stream as answer:
+            if is_stream:
                 await pass_stream(self, answer, guard)
             else:
                 message = await assemble_stream(self, answer, guard, MessageAssembler())
@@ -149,6 +154,10 @@ def _refuse_constraining(alias: Alias) -> None:
         refuse_constraints(defaults)
     except InvalidField as error:
         raise blame_defaults(error, alias.name) from None
+
+
+def _sent(body: bytes, request: MessagesRequest, alias: Alias) -> BodyMaker:
+    return lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model)
 
 
 def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) -> bytes:

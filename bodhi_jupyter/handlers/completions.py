@@ -39,13 +39,13 @@ class CompletionsHandler(CountedHandler):
     async def _answer(self) -> None:
         body = self.body
         request = await off_loop(len(body), parse_completion, body)
+        if request.stream:
+            self.expect_stream()
         alias = await self.resolve_writer(request.model)
         sent = await off_loop(len(body), parse_object, body)
         request, data = await off_loop(len(body), _request_with_defaults, request, sent, alias)
         await self.count(alias)
         alias = await self.with_context(alias, request.num_ctx)
-        if request.stream:
-            self.expect_stream()
         try:
             if request.suffix:
                 await self._infill(request, alias, data)

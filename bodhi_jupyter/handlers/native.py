@@ -35,8 +35,10 @@ async def native_stream(
         NotSupported: the backend has no such route.
         GatewayError: as `relay.leased_stream`.
     """
+    stream = leased_stream(gateway, alias, path, body, keep_alive)
+    del body  # what was asked may go, while the answer comes
     try:
-        async with leased_stream(gateway, alias, path, body, keep_alive) as answer:
+        async with stream as answer:
             yield answer
     except GatewayError as error:
         raise renamed(about(error, field=names["messages"], feature=feature), names) from None

@@ -51,6 +51,8 @@ class ChatCompletionsHandler(CountedHandler):
 
     async def _answer(self) -> None:
         request = await checked_chat(self)
+        if request.stream:
+            self.expect_stream()
         alias = await self.resolve_writer(request.model)
         if (modalities := input_modalities(alias)) is not None:
             check_modalities(request, modalities)
@@ -66,7 +68,6 @@ class ChatCompletionsHandler(CountedHandler):
         schema_field = outgoing.request.schema_field
         try:
             if outgoing.request.stream:
-                self.expect_stream()
                 stream = all_choices(self.gateway, outgoing.request, alias, outgoing)
                 guard = ChatGuard(outgoing.request, alias.target.backend)
                 # Streams last: the collector would look at all messages of each, and memory would hold them.

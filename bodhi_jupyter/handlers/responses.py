@@ -24,14 +24,14 @@ from .counted import CountedHandler
 from .defaults import SINGLE_ANSWER, default_format
 from .native import context_tokens, native_stream
 from .off_loop import off_loop
-from .relay import assemble_stream, pass_stream
+from .relay import BodyMaker, assemble_stream, pass_stream
 from .short_answers import leased_document
 
 
 class ResponsesHandler(CountedHandler):
     """``POST /v1/responses``."""
 
-    events: ResponseEvents
+    events: ResponseEvents | None = None
 
     @web.authenticated
     @authorized
@@ -42,6 +42,8 @@ class ResponsesHandler(CountedHandler):
     async def _answer(self) -> None:
         body = self.body
         request, name = await _checked(self)
+        if request.stream:
+            self.expect_stream()
         alias = await self.resolve_writer(name)
         formatted = _with_default_format(request, alias)
         await self.count(alias)
@@ -52,29 +54,32 @@ class ResponsesHandler(CountedHandler):
             context_tokens=await context_tokens(self, alias),
             rules=response_rules(formatted),
         )
-        if request.stream:
-            self.expect_stream()
+        is_stream = request.stream
         guard = EventGuard(alias.target.backend, self.events)
-        async with native_stream(
+        stream = native_stream(
             self.gateway,
             alias,
             "/v1/responses",
-            lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model),
+            _sent(body, request, alias),
             names=_names(formatted),
             feature="OpenAI's Responses API",
             keep_alive=request.keep_alive_seconds,
-        ) as answer:
-            if request.stream:
+        )
+        # The stream has it, until the backend does: memory would hold the whole input for as long as it is answered.
+        del body, request, formatted
+        self._body.clear()
+        async with stream as answer:
+            if is_stream:
                 await pass_stream(self, answer, guard)
             else:
                 response = await assemble_stream(self, answer, guard, ResponseAssembler())
                 self.answer_json(response)
 
     def render_stream_error(self, error: GatewayError) -> bytes:
-        """An ``error`` event, numbered as those before it."""
+        """An ``error`` event, numbered as those before it; the first of all while a place or a server is waited for."""
         envelope = self.render_error(error)["error"]
         assert isinstance(envelope, dict)
-        return named_event(self.events.failed(envelope))
+        return named_event((self.events or ResponseEvents({})).failed(envelope))
 
 
 class ResponseTokensHandler(GatewayHandler):
@@ -148,6 +153,10 @@ async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:
 def _names(request: ResponsesRequest) -> dict[str, str]:
     """What a chat's fields are called here."""
     return {"messages": "input", "response_format": request.schema_field}
+
+
+def _sent(body: bytes, request: ResponsesRequest, alias: Alias) -> BodyMaker:
+    return lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model)
 
 
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:

@@ -38,7 +38,7 @@ class StreamedAnswers(FramedAnswers, APIHandler):
     def expect_stream(self) -> None:
         """Announce a stream of events: if its first one takes long, comments keep proxies from giving up.
 
-        Until then nothing is sent, so that an early failure keeps its status.
+        For whatever is waited for behind this. Until then nothing is sent, so that an early failure keeps its status.
         """
         self._heartbeat = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._start_heartbeat)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bodhi_jupyter.backends.base import Address
 from bodhi_jupyter.backends.pool import LocalPool
-from bodhi_jupyter.backends.pool_types import PoolEvent, PoolLimits
+from bodhi_jupyter.backends.pool_types import Engine, PoolEvent, PoolLimits
 from bodhi_jupyter.catalog.alias import Alias, LocalTarget
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.catalog.discovery import ModelFile
@@ -22,6 +22,7 @@ class FakeEngine:
         self.exited = asyncio.Event()
         self.stopped = False
         self.last_lines = ["its last line"]
+        self.hangs = False
 
     def why_it_died(self) -> str:
         return f"{self.name} died of a test"
@@ -32,7 +33,11 @@ class FakeEngine:
 
 
 class Factory:
-    """Starts fake engines; a name in `gates` waits for its event, one in `broken` fails."""
+    """Starts fake engines; a name in `gates` waits for its event, one in `broken` fails.
+
+    Attributes:
+        looked_at: the engines that were asked whether they answer; the answer waits for `may_answer`.
+    """
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -40,6 +45,9 @@ class Factory:
         self.gates: dict[str, asyncio.Event] = {}
         self.broken: set[str] = set()
         self.alive_peak = 0
+        self.looked_at: list[str] = []
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def __call__(self, alias: str, target: LocalTarget) -> FakeEngine:
         self.started.append(alias)
@@ -51,6 +59,12 @@ class Factory:
         alive = [engine for engine in self.engines.values() if not engine.exited.is_set()]
         self.alive_peak = max(self.alive_peak, len(alive))
         return engine
+
+    async def answers(self, engine: Engine) -> bool:
+        assert isinstance(engine, FakeEngine)
+        self.looked_at.append(engine.name)
+        await self.may_answer.wait()
+        return not engine.hangs
 
 
 def alias(name: str, keep_alive: float | None = None, **context: int) -> Alias:
@@ -71,7 +85,8 @@ def run(test: Callable[[LocalPool, Factory, list[PoolEvent]], Awaitable[None]], 
         async def estimate(target: LocalTarget) -> int:
             return sizes.get(target.path.name, 1)
 
-        pool = LocalPool(factory, PoolLimits(**limits), estimate, events.append)  # type: ignore[arg-type]
+        settings = PoolLimits(**limits)  # type: ignore[arg-type]
+        pool = LocalPool(factory, settings, estimate, events.append, answers=factory.answers)
         try:
             async with asyncio.timeout(20):
                 await test(pool, factory, events)

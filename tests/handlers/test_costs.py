@@ -12,14 +12,17 @@ import json
 import logging
 import math
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
+import bodhi_jupyter
 from bodhi_jupyter.backends import readers
 from bodhi_jupyter.backends.sending import Request
 from bodhi_jupyter.handlers.openai import Outgoing
@@ -41,6 +44,31 @@ LEFT_BEHIND, LEFT_BEHIND_REQUEST = 0.5, 5
 #: Objects that the garbage collector looks at, of each open stream: with 1,000 streams they decide how often it does. A
 #: third of them and more are the test's own client and backend.
 KEPT_OPEN = {"openai": 210, "ollama": 238}
+
+#: Bytes of ours for an open stream, where what was asked is forgotten; what must be there is a twentieth of it or more.
+KEPT_BYTES = 40_000
+LONG = [{"role": "user", "content": f"{number:1000}"} for number in range(80)]
+#: Chats of 80 KB, and how their answers begin where they are no chats of OpenAI's.
+LONG_CHATS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "v1/chat/completions": ({"messages": LONG}, []),
+    "api/chat": ({"messages": LONG}, []),
+    "v1/messages": (
+        {"messages": LONG, "max_tokens": 5},
+        [
+            {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3}}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Once"}},
+        ],
+    ),
+    "v1/responses": (
+        {"input": LONG},
+        [
+            {"type": "response.created", "response": {"id": "r", "object": "response", "status": "in_progress"}},
+            {"type": "response.output_item.added", "item": {"type": "message", "id": "i", "role": "assistant"}},
+            {"type": "response.output_text.delta", "item_id": "i", "delta": "Once"},
+        ],
+    ),
+}
 
 PATHS = {"openai": "v1/chat/completions", "ollama": "api/chat"}
 ROOMS = {"bodhi_jupyter": "ours", "tornado": "server", "jupyter_server": "server", "limits": "limits"}
@@ -251,6 +279,49 @@ async def test_an_open_stream_keeps_nothing_of_what_was_asked(ask, fake) -> None
             pass
         gc.collect()
         assert asked() <= others
+
+
+def begins_with(events: list[dict[str, Any]]) -> behave.Behaviour:
+    """A stream that begins with these, and stays open."""
+
+    async def answer(exchange: Any) -> None:
+        await exchange.send_stream_head()
+        for event in events:
+            await exchange.send_chunk(behave.event(event))
+        await asyncio.Event().wait()
+
+    return answer
+
+
+def bytes_of_ours() -> int:
+    """Of memory that was taken in a call of ours, since it is traced."""
+    gc.collect()
+    ours = tracemalloc.Filter(True, str(Path(bodhi_jupyter.__file__).parent / "*"), all_frames=True)
+    snapshot = tracemalloc.take_snapshot().filter_traces([ours])
+    return sum(one.size for one in snapshot.statistics("filename"))
+
+
+@pytest.mark.parametrize("path", LONG_CHATS)
+async def test_an_open_stream_keeps_no_copy_of_what_was_asked(client, fake, path) -> None:
+    asked, events = LONG_CHATS[path]
+    fake.behave(begins_with(events) if events else behave.stall_mid_stream())
+
+    async def open_one(stack: AsyncExitStack) -> None:
+        body = {"model": "fake-model", "stream": True, **asked}
+        lines = (await stack.enter_async_context(client.stream("POST", path, json=body))).aiter_lines()
+        stack.push_async_callback(lines.aclose)
+        while "Once" not in await anext(lines):
+            pass
+
+    async with AsyncExitStack() as stack:
+        await open_one(stack)
+        tracemalloc.start(3)  # pydantic and a maker of JSON are called by us
+        try:
+            await open_one(stack)
+            kept = bytes_of_ours()
+        finally:
+            tracemalloc.stop()
+    assert KEPT_BYTES / 20 < kept < KEPT_BYTES
 
 
 class TestLimits:

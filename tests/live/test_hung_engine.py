@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.live.conftest import StartServer
@@ -53,3 +54,17 @@ def test_a_hung_engine_that_nobody_waits_for_any_more_is_unloaded(server) -> Non
         assert client.post("/bodhi/v1/models/guide/unload").json()["state"] == "idle"
     assert time.monotonic() - began < SECONDS
     assert server.chat().status_code == 200
+
+
+def test_a_hung_engine_is_replaced_by_itself_once_nobody_waits_for_it_any_more(server) -> None:
+    assert server.chat().status_code == 200
+    (hung,) = server.engines()
+    hung.send_signal(signal.SIGSTOP)
+    chat = {"model": "default", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+    with server.client() as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/chat/completions", json=chat, timeout=1)
+        time.sleep(0.5)  # as the SDKs do before they try again
+        answer = client.post("/v1/chat/completions", json=chat, timeout=2 * SECONDS)
+    assert answer.status_code == 200
+    assert not hung.is_running()

@@ -42,11 +42,13 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         verb: what a model that only embeds does not support.
         envelope: where a line has its text.
         lease: where the request is being answered.
+        size: of the caller's body, in bytes.
     """
 
     verb: str
     envelope: Envelope
     lease: Lease
+    size: int
 
     async def alias_for(self, request: Request, *needed: str) -> tuple[Alias, int | None]:
         """The alias, and the tokens that prompt and answer may have together, None where that is not known.
@@ -58,6 +60,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
         Raises:
             GatewayError: there is no such model, or it cannot do what is asked.
         """
+        self.size = len(self._body)
         alias = await self.resolve(request.model)
         self._check_capabilities(request, await self.capabilities(alias), needed)
         await self.count(alias)
@@ -106,7 +109,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
     async def answer_rules(self, request: Request, alias: Alias, body: Mapping[str, Any]) -> AnswerRules | None:
         """What a finished answer has to keep to; None for one without tools and formats."""
-        return await off_loop(len(self._body), answer_rules, request.format, body, alias.target.backend)
+        return await off_loop(self.size, answer_rules, request.format, body, alias.target.backend)
 
     @asynccontextmanager
     async def stream_from(
@@ -123,6 +126,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             return await off_loop(self._size_with(body.get("prompt", "")), forwarded, sent)
 
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
+            self._body.clear()  # memory would hold it for as long as the answer comes
             yield answer
 
     async def relay(
@@ -178,7 +182,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
 
     def _size_with(self, text: Sized) -> int:
         """Of what is sent for the request: a template or earlier tokens may make more of it than came."""
-        return max(len(self._body), len(text))
+        return max(self.size, len(text))
 
 
 def _refuse_unheard(filled: Mapping[str, Any], alias: Alias) -> None:

@@ -44,7 +44,9 @@ class ChatHandler(AnsweringHandler):
             return
         # Options that depend on the context are made once more, now that it is known.
         body = {**asked, **sampling_fields(request.options, context_length=context_length)}
-        await self._chat(request, alias, self.with_defaults(body, alias, context_length))
+        body = self.with_defaults(body, alias, context_length)
+        del asked
+        await self._chat(request, alias, body)
 
     async def _chat(self, request: OllamaChatRequest, alias: Alias, body: dict[str, Any]) -> None:
         """Ask; where the caller allows it, without the oldest messages of a chat that is too long."""
@@ -65,6 +67,9 @@ class ChatHandler(AnsweringHandler):
             try:
                 async with self.stream_from(request, alias, PATH, body, timestamps) as answer:
                     answering = True
+                    # Nobody asks for them any more, and memory would hold them for as long as they are answered.
+                    body.clear()
+                    request.messages.clear()
                     await self.relay(request, answer, guard)
                     return
             except RejectedByBackend as error:

@@ -104,8 +104,7 @@ class GenerateHandler(AnsweringHandler):
         """The prompt that the request's template makes, or else the model's own."""
         if request.template:
             system = request.system or alias.request_params.system_prompt or ""
-            size = len(self._body)
-            return await off_loop(size, render_template, request.template, system=system, prompt=request.prompt)
+            return await off_loop(self.size, render_template, request.template, system=system, prompt=request.prompt)
         body = template_body(apply_defaults(chat, alias.request_params))
         return text_of_prompt(await self.document(alias, "/apply-template", body))
 
