@@ -143,7 +143,9 @@ class BodhiExtension(BodhiCommand):
         1000, min=1, help="Requests that may be answered at once, by all models; those that come then wait in order."
     ).tag(config=True)
     admission_queue = Integer(1000, min=0, help="Requests that may wait for that; more are refused.").tag(config=True)
-    admission_timeout = Float(60.0, min=0, help="Seconds that a request may wait for that.").tag(config=True)
+    admission_timeout = Float(
+        30.0, min=0, help="Seconds that a request may wait for that; proxies give up after 60, some after 30."
+    ).tag(config=True)
     gc_threshold = Integer(
         10_000,
         min=0,

@@ -98,6 +98,11 @@ class CountedHandler(GatewayHandler):
         self._has_place = True
         self.gateway.collector.hold()
 
+    @property
+    def keeps_status(self) -> bool:
+        """While a place is waited for: who gets none is to ask again, which SDKs do by themselves."""
+        return self.record.runs_model and not self._has_place
+
     def late_header_lines(self) -> str:
         """Those of the limits; they are on every answer, those of failures, too."""
         return super().late_header_lines() if self._reservation is None else self._reservation.header_lines

@@ -89,8 +89,16 @@ class StreamedAnswers(FramedAnswers, APIHandler):
         # Proxies in front of hubs (nginx) would otherwise collect the stream.
         self.set_header("X-Accel-Buffering", "no")
 
+    @property
+    def keeps_status(self) -> bool:
+        """Whether what is waited for now may end in a status of its own, however long it takes."""
+        return False
+
     def _start_heartbeat(self) -> None:
-        self._heartbeat = asyncio.create_task(self._beat())
+        if self.keeps_status:
+            self.expect_stream()
+        else:
+            self._heartbeat = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -87,22 +88,29 @@ class TestBeats:
         assert len(posted(fake)) == 1
 
     @pytest.mark.parametrize("path", STREAMS)
-    async def test_while_a_place_is_waited_for(self, client, fake, path) -> None:
-        async with occupied(client, fake), client.stream("POST", path, json=asked(path)) as response:
-            assert response.status_code == 200
-            lines = response.aiter_lines()
-            assert [await anext(lines) for _ in BEATS] == BEATS
-        assert len(posted(fake)) == 1  # of who was there first
+    async def test_once_there_is_a_place(self, client, fake, extension, eventually, path) -> None:
+        async with occupied(client, fake):
+            fake.behave(behave.stall_before_headers())
+            asking = asyncio.create_task(client.send(client.build_request("POST", path, json=asked(path)), stream=True))
+            await eventually(lambda: extension.gateway.admission.waiting == 1)
+            await asyncio.sleep(0.2)
+            assert not asking.done()
+        response = await asking
+        assert response.status_code == 200
+        lines = response.aiter_lines()
+        assert [await anext(lines) for _ in BEATS] == BEATS
+        await response.aclose()
 
     async def test_the_answer_comes_behind_them(self, client, fake) -> None:
+        listed = fake.routes["/v1/models"]
+        fake.routes["/v1/models"] = LOADING
         fake.behave(behave.ok("fine"))
         path = "/v1/chat/completions"
-        async with occupied(client, fake):
-            response = await client.send(client.build_request("POST", path, json=asked(path)), stream=True)
+        async with client.stream("POST", path, json=asked(path)) as response:
             lines = response.aiter_lines()
             assert [await anext(lines) for _ in BEATS] == BEATS
-        text = "\n".join([line async for line in lines])
-        await response.aclose()
+            fake.routes["/v1/models"] = listed
+            text = "\n".join([line async for line in lines])
         assert '"content":"fine"' in text
         assert text.endswith("data: [DONE]\n")
 
@@ -122,11 +130,11 @@ class TestFailuresBehindThem:
         assert records[0].end == "failed"
 
     @pytest.mark.parametrize("path", STREAMS)
-    async def test_a_place_that_does_not_come(self, client, fake, path) -> None:
+    async def test_who_gets_no_place_has_a_status_all_the_same(self, client, fake, path) -> None:
         async with occupied(client, fake):
             response = await client.post(path, json=asked(path))
-        assert (response.status_code, response.text[:11]) == (200, ": waiting\n\n")
-        assert "waited too long" in told(path, response.text)["message"]
+        assert (response.status_code, response.headers["retry-after"]) == (429, "5")
+        assert "waited too long" in response.json()["error"]["message"]
 
     @pytest.mark.parametrize("path", LINES)
     async def test_ollamas_lines_have_none_and_keep_the_status(self, client, fake, path) -> None:
