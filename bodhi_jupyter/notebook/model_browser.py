@@ -142,7 +142,7 @@ class ModelBrowser(widgets.VBox):
         try:
             await self._look()
         except Exception as error:  # nobody else would hear of it
-            self.message.complain(error)
+            self.message.complain_again(error)
             self._lost, self.table.empty = True, ""
         else:
             if self._lost:

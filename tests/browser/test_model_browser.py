@@ -102,6 +102,20 @@ def test_a_model_that_cannot_be_loaded_says_why(notebook, module_visit):
     assert "could not be loaded" in reason.inner_text()
     module_visit.screenshot("models_failed")
 
+    # It is closed at once, also while a cell runs, and the keyboard stays there.
+    notice = notebook.page.locator(".bodhi-ui-message").get_by_role("alert")
+    notice.wait_for()
+    notebook.set_source(1, "import time; time.sleep(600)")
+    notebook.run(1)
+    try:
+        notebook.page.get_by_role("button", name="Close notice").click()
+        assert notice.count() == 0
+        focused = notebook.page.evaluate("document.activeElement.getAttribute('role')")
+        assert focused == "listbox"
+    finally:
+        notebook.interrupt()
+    notebook.cell(1).get_by_text("KeyboardInterrupt").first.wait_for()
+
 
 def test_news_do_not_move_what_is_looked_at(notebook, models_lab):
     notebook.row("qwen.Q8_0").click()
