@@ -62,7 +62,7 @@ class Plots(widgets.VBox):
         self.message = Notice()
         self._pulse = Pulse(self.look, _SECONDS)
         self.chooser = widgets.Dropdown(
-            options=[(f"Last {period}", period) for period in PERIODS], tooltip="Period", layout={"width": "10em"}
+            options=[(f"Last {period}", period) for period in PERIODS], description="Period", layout={"width": "10em"}
         )
         bar = widgets.Box([self.chooser])
         bar.add_class("bodhi-ui-bar")

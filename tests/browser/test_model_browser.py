@@ -33,16 +33,18 @@ def _quiet(module_visit: Visit) -> Iterator[None]:
 
 
 def test_search_and_filters(notebook):
-    search = notebook.page.get_by_placeholder("Search models")
+    page = notebook.page
+    search, source = page.get_by_role("textbox", name="Search models"), page.get_by_role("combobox", name="Source")
     search.fill("beginner")
     notebook.wait_for_names("tutor")
     search.fill("nothing like this")
-    notebook.page.get_by_text("No model fits the search and the filters.").wait_for()
+    page.get_by_text("No model fits the search and the filters.").wait_for()
     search.fill("")
+    assert page.get_by_role("combobox", name="Capability").count() == 1
 
-    notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("user")
+    source.select_option("user")
     notebook.wait_for_names("tutor")
-    notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("Any source")
+    source.select_option("Any source")
     names = ("broken.Q4_0", "gemma.Q4_0", "guide", "guide-embed", "mistral.Q4_K_M", "qwen.Q8_0", "tutor")
     notebook.wait_for_names(*names)
 

@@ -108,6 +108,7 @@ def test_charts_are_readable_in_both_themes(notebook, module_visit, theme):
     try:
         page.locator(".bodhi-ui-plots svg text", has_text="seconds").first.wait_for()
         page.locator(".bodhi-ui-plots .bodhi-ui-label").first.wait_for()
+        assert page.get_by_role("combobox", name="Period").input_value() == "Last week"
         assert poor_contrasts(page, ".bodhi-ui-plots", at_least=10) == []
     finally:
         module_visit.screenshot(f"panel-activity-{theme.lower()}")
