@@ -142,10 +142,12 @@ def test_the_texts_of_charts_have_one_size_in_every_width(notebook, module_visit
 def test_the_arrows_of_menus_are_not_black_on_black(notebook):
     choose_theme(notebook.page, "Dark")
     menus = notebook.page.locator(".bodhi-ui-browser select, .bodhi-ui-plots select")
-    looks = menus.evaluate_all("all => all.map(getComputedStyle).map((s) => [s.backgroundImage, s.colorScheme])")
+    looks = menus.evaluate_all(
+        "all => all.map((one) => getComputedStyle(one)).map((s) => [s.backgroundImage, s.colorScheme, s.paddingRight])"
+    )
     assert len(looks) >= 3
-    # The browser's own arrow, which follows the scheme, and no picture.
-    assert set(map(tuple, looks)) == {("none", "dark")}
+    # The browser's own arrow, which follows the scheme and has its own room, and no picture.
+    assert set(map(tuple, looks)) == {("none", "dark", "4px")}
 
 
 @pytest.mark.parametrize("width", [720, 859, 861, 1399, 1401])
