@@ -157,3 +157,11 @@ def test_it_fits_into_every_width(notebook, show, width):
     notebook.page.locator(".bodhi-ui-browser").evaluate("(one, width) => { one.style.width = `${width}px`; }", width)
     assert overflowing(notebook.page, PARTS) == []
     notebook.submit("Cancel")
+
+
+def test_the_columns_stand_below_their_heads_also_where_a_scrollbar_takes_room(notebook):
+    """Which Playwright hides: so that both leave it the same room is looked at."""
+    gutters = notebook.page.locator(".bodhi-ui-heads, .bodhi-ui-list").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one)).map((s) => [s.scrollbarGutter, s.overflowY !== 'visible'])"
+    )
+    assert gutters == [["stable", True]] * 2
