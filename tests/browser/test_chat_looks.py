@@ -84,6 +84,12 @@ def test_it_fits_into_a_narrow_cell(start, notebook, backend, module_visit):
         shoot(module_visit, "chat-narrow")
         parts = ".bodhi-chat, .bodhi-header, .bodhi-log, .bodhi-composer, .bodhi-settings"
         assert overflowing(page, parts) == []
+        # As on a telephone.
+        page.locator(".bodhi-chat").evaluate("chat => { chat.style.width = '210px'; }")
+        shoot(module_visit, "chat-narrowest")
+        assert overflowing(page, parts) == []
+        cut = "area => [area.scrollWidth > area.clientWidth, area.scrollHeight > area.clientHeight]"
+        assert chat.message.evaluate(cut) == [False, False]
     finally:
         page.set_viewport_size({"width": 1280, "height": 1400})
 
