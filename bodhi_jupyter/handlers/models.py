@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -13,7 +13,7 @@ from tornado import web
 
 from ..backends.launch import Settings
 from ..backends.pool_types import ModelState
-from ..catalog.alias import Alias, LocalTarget
+from ..catalog.alias import Alias, LocalTarget, RemoteTarget
 from ..catalog.details import Details
 from ..wire.anthropic import anthropic_model, anthropic_page
 from ..wire.errors import GatewayError, InvalidField
@@ -85,6 +85,7 @@ class ModelsHandler(ModelAnswers):
         if wanted.capability:
             await details.read_all(aliases)
         details.fill(aliases)
+        aliases = with_servers_facts(aliases)
         # 60 ms for 2,000 models (measured): streams must not wait for that.
         render = render_anthropics if self.is_anthropics else render_list
         self.finish(await asyncio.to_thread(render, aliases, self.gateway.pool.states(), details, wanted))
@@ -116,9 +117,21 @@ class ModelHandler(ModelAnswers):
         """One alias as OpenAI's model object, its file read; a ``/`` in the id may be percent-encoded."""
         alias = self.gateway.pool.as_held(await self.resolve(name))
         await self.gateway.details.read_all([alias])
+        alias, *_ = with_servers_facts([alias, *self.gateway.catalog.last_listed()])
         state = self.gateway.pool.states().get(alias.name, _IDLE)
         document = model_object(alias, state, self.gateway.details)
         self.answer_json(anthropic_model(document) if self.is_anthropics else document)
+
+
+def with_servers_facts(aliases: Sequence[Alias]) -> list[Alias]:
+    """The same, those of servers' models with what the servers tell of these, as far as they are among them."""
+    told = {alias.target: alias.meta for alias in aliases if isinstance(alias.target, RemoteTarget) and alias.meta}
+    return [
+        replace(alias, meta=told[alias.target])
+        if isinstance(alias.target, RemoteTarget) and not alias.meta and alias.target in told
+        else alias
+        for alias in aliases
+    ]
 
 
 def render_list(

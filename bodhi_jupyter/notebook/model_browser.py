@@ -58,12 +58,12 @@ class ModelBrowser(widgets.VBox):
         self._tasks: set[Future[None]] = set()
 
         self.search = widgets.Text(
-            placeholder="Search models", tooltip="Search models", layout={"flex": "1 1 12em", "width": "auto"}
+            placeholder="Search models", description="Search models", layout={"flex": "1 1 12em", "width": "auto"}
         )
         self.capability = widgets.Dropdown(
-            options=[("Any capability", "")], tooltip="Capability", layout={"width": "10em"}
+            options=[("Any capability", "")], description="Capability", layout={"width": "10em"}
         )
-        self.source = widgets.Dropdown(options=[("Any source", "")], tooltip="Source", layout={"width": "10em"})
+        self.source = widgets.Dropdown(options=[("Any source", "")], description="Source", layout={"width": "10em"})
         self.table = ModelTable(empty="Looking for models …")
         self.details = ModelDetails(
             {
@@ -142,7 +142,7 @@ class ModelBrowser(widgets.VBox):
         try:
             await self._look()
         except Exception as error:  # nobody else would hear of it
-            self.message.complain(error)
+            self.message.complain_again(error)
             self._lost, self.table.empty = True, ""
         else:
             if self._lost:

@@ -62,7 +62,7 @@ class Plots(widgets.VBox):
         self.message = Notice()
         self._pulse = Pulse(self.look, _SECONDS)
         self.chooser = widgets.Dropdown(
-            options=[(f"Last {period}", period) for period in PERIODS], tooltip="Period", layout={"width": "10em"}
+            options=[(f"Last {period}", period) for period in PERIODS], description="Period", layout={"width": "10em"}
         )
         bar = widgets.Box([self.chooser])
         bar.add_class("bodhi-ui-bar")
@@ -95,7 +95,7 @@ class Plots(widgets.VBox):
             usage = await self._ask(f"/bodhi/v1/usage?by=alias,error&since={since:.0f}")
             charts = usage_chart(usage), errors_chart(usage)
         except Exception as error:  # nobody else would hear of it
-            self.message.complain(error)
+            self.message.complain_again(error)
             return
         # Another may have been chosen meanwhile, whose answer is under way or here.
         if period == self.period:

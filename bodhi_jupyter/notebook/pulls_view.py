@@ -71,18 +71,24 @@ class PullsView(widgets.VBox):
             close_all(self._rows.pop(identity))
         for identity, pull in wanted.items():
             if identity not in self._rows:
-                self._rows[identity] = _PullRow(partial(self._on_cancel, identity))
+                self._rows[identity] = _PullRow(partial(self._on_cancel, identity), partial(self._remove, identity))
             self._rows[identity].show(pull)
+        self.children = tuple(self._rows.values())
+
+    def _remove(self, identity: str) -> None:
+        close_all(self._rows.pop(identity))
         self.children = tuple(self._rows.values())
 
 
 class _PullRow(widgets.VBox):
-    def __init__(self, on_cancel: Callable[[], None]) -> None:
+    def __init__(self, on_cancel: Callable[[], None], on_close: Callable[[], None]) -> None:
         self._title = widgets.HTML()
         self._bar = widgets.FloatProgress(min=0.0, max=1.0, layout={"width": "auto", "flex": "1 1 auto"})
         self._cancel = widgets.Button(description="Cancel")
         self._cancel.on_click(lambda _: on_cancel())
-        super().__init__([self._title, widgets.HBox([self._bar, self._cancel])])
+        self._close = widgets.Button(description="Close")
+        self._close.on_click(lambda _: on_close())
+        super().__init__([self._title, widgets.HBox([self._bar, self._cancel, self._close])])
 
     def show(self, pull: Mapping[str, Any]) -> None:
         total, completed = pull["total"], pull["completed"]
@@ -94,3 +100,4 @@ class _PullRow(widgets.VBox):
         self._bar.value = 1.0 if pull["state"] == "success" else completed / total if total else 0.0
         self._bar.bar_style = {"success": "success", "running": "info"}.get(pull["state"], "danger")
         self._cancel.layout.display = None if running else "none"
+        self._close.layout.display = "none" if running else None

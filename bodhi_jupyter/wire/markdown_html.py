@@ -72,6 +72,8 @@ _VALUES = {
     "minsize": re.compile(r"\d(?:\.\d{1,6})?(?:em)?$"),
     "maxsize": re.compile(r"\d(?:\.\d{1,6})?(?:em)?$"),
 }
+#: Arabic and Hebrew begin at the right, paragraph by paragraph; in a list they stay behind its marks.
+_DIRECTIONS = {tag: {"dir": "auto"} for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6")}
 
 
 def render(text: str) -> str:
@@ -84,6 +86,7 @@ def render(text: str) -> str:
         tags=_TEXT_TAGS | _MATH_TAGS,
         attributes=_ATTRIBUTES,
         attribute_filter=_allowed,
+        set_tag_attribute_values=_DIRECTIONS,
         url_schemes={"http", "https", "mailto"},
         link_rel="noopener noreferrer",
     )

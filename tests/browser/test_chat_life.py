@@ -87,6 +87,21 @@ def test_a_reload_brings_the_conversation_back(start, notebook, backend):
     assert len(backend.bodies[-1]["messages"]) == 3
 
 
+def test_the_notebooks_file_holds_nothing_of_the_chat(start, notebook, backend, scripted_lab):
+    chat = start()
+    backend.behave(says("as *secret* as can be"))
+    chat.ask("something confidential?")
+    chat.answers.locator("em", has_text="secret").wait_for()
+    chat.wait_for_end()
+    notebook.set_source(1, "1")
+    notebook.save()
+
+    file = (scripted_lab.root / "test_chat_life.ipynb").read_text(encoding="utf-8")
+    assert "ChatView" in file
+    assert "confidential" not in file
+    assert "secret" not in file
+
+
 def test_a_reload_in_the_middle_of_an_answer_keeps_what_had_come(start, notebook, backend):
     chat = start()
     backend.behave(ENDLESS)

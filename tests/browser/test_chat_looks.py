@@ -84,6 +84,12 @@ def test_it_fits_into_a_narrow_cell(start, notebook, backend, module_visit):
         shoot(module_visit, "chat-narrow")
         parts = ".bodhi-chat, .bodhi-header, .bodhi-log, .bodhi-composer, .bodhi-settings"
         assert overflowing(page, parts) == []
+        # As on a telephone.
+        page.locator(".bodhi-chat").evaluate("chat => { chat.style.width = '210px'; }")
+        shoot(module_visit, "chat-narrowest")
+        assert overflowing(page, parts) == []
+        cut = "area => [area.scrollWidth > area.clientWidth, area.scrollHeight > area.clientHeight]"
+        assert chat.message.evaluate(cut) == [False, False]
     finally:
         page.set_viewport_size({"width": 1280, "height": 1400})
 
@@ -95,6 +101,13 @@ TABLE = """\
 | one cell
 
 שלום (python).
+
+1. שלום `x[0]`
+2. one word, and שלום
+
+   ```python
+   print(1)
+   ```
 """.replace("WORD", "word" * 40)
 
 
@@ -114,6 +127,14 @@ def test_tables_and_paragraphs_begin_where_they_have_to(start, notebook, backend
     assert table.locator("th").first.evaluate("one => one.offsetHeight") < 40
     assert table.evaluate("one => one.scrollWidth > one.clientWidth")
     assert overflowing(notebook.page, ".bodhi-chat, .bodhi-log") == []
+    # A list stands at one side, with its marks beside its items.
+    items = chat.answers.locator("li").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one)).map((style) => [style.direction, style.unicodeBidi])"
+    )
+    assert items == [["rtl", "isolate"]] * 2
+    code = "all => all.map((one) => getComputedStyle(one).direction)"
+    assert chat.answers.locator("li code, li pre, li .bodhi-code-block").evaluate_all(code) == ["ltr"] * 4
+    assert chat.answers.locator("ol").evaluate("one => getComputedStyle(one).paddingRight") == "24px"
     # What is written from the right begins there.
     edges = chat.answers.locator("p", has_text="python").evaluate(
         "one => { const range = document.createRange(); range.selectNodeContents(one);"

@@ -11,6 +11,7 @@ from tests.browser.scripted import calls, says
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 ENDED = "The kernel of this panel has ended: run its cell again."
+FORGOTTEN = "That, or a reload of the page, forgets the chats: what is to stay can be exported (More, at the top)."
 WEATHER = "def weather(city: str) -> str:\n    return f'Rain in {city}.'"
 
 
@@ -40,11 +41,18 @@ def test_a_panel_whose_kernel_was_restarted(notebook, backend, module_visit):
     page.locator(".bodhi-ui-plots").get_by_role("alert").filter(has_text=ENDED).wait_for()
 
     page.get_by_role("tab", name="Chat", exact=True).click()
-    page.get_by_role("alert").filter(has_text="Until then you can chat on here").wait_for()
+    alert = page.get_by_role("alert").filter(has_text="Until then you can chat on here")
+    alert.wait_for()
+    assert FORGOTTEN in alert.inner_text()
     backend.behave(says("as *ever*"))
     chat.ask("and you work?")
     chat.answers.locator("em", has_text="ever").wait_for()
     module_visit.screenshot("ended-chat")
+    # What it says to do can still be done.
+    page.locator("summary[aria-label='More']").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export to Markdown").click()
+    assert "as *ever*" in download.value.path().read_text(encoding="utf-8")
 
     # A prompt that were the same again would tell nothing.
     notebook.set_source(1, "1")
@@ -65,7 +73,7 @@ def test_where_the_kernel_was_the_way_to_the_server_nothing_can_be_sent(notebook
         chat.answers.locator("em", has_text="kernel").wait_for()
         notebook.restart()
 
-        notebook.page.get_by_role("alert").get_by_text(ENDED, exact=True).wait_for()
+        notebook.page.get_by_role("alert").get_by_text(f"{ENDED} {FORGOTTEN}", exact=True).wait_for()
         assert chat.message.is_disabled()
         assert chat.send.is_disabled()
         assert "by the kernel" in chat.answers.inner_text()

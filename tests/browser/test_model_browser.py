@@ -33,16 +33,18 @@ def _quiet(module_visit: Visit) -> Iterator[None]:
 
 
 def test_search_and_filters(notebook):
-    search = notebook.page.get_by_placeholder("Search models")
+    page = notebook.page
+    search, source = page.get_by_role("textbox", name="Search models"), page.get_by_role("combobox", name="Source")
     search.fill("beginner")
     notebook.wait_for_names("tutor")
     search.fill("nothing like this")
-    notebook.page.get_by_text("No model fits the search and the filters.").wait_for()
+    page.get_by_text("No model fits the search and the filters.").wait_for()
     search.fill("")
+    assert page.get_by_role("combobox", name="Capability").count() == 1
 
-    notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("user")
+    source.select_option("user")
     notebook.wait_for_names("tutor")
-    notebook.page.locator(".bodhi-ui-bar select").nth(1).select_option("Any source")
+    source.select_option("Any source")
     names = ("broken.Q4_0", "gemma.Q4_0", "guide", "guide-embed", "mistral.Q4_K_M", "qwen.Q8_0", "tutor")
     notebook.wait_for_names(*names)
 
@@ -101,6 +103,20 @@ def test_a_model_that_cannot_be_loaded_says_why(notebook, module_visit):
     reason.wait_for()
     assert "could not be loaded" in reason.inner_text()
     module_visit.screenshot("models_failed")
+
+    # It is closed at once, also while a cell runs, and the keyboard stays there.
+    notice = notebook.page.locator(".bodhi-ui-message").get_by_role("alert")
+    notice.wait_for()
+    notebook.set_source(1, "import time; time.sleep(600)")
+    notebook.run(1)
+    try:
+        notebook.page.get_by_role("button", name="Close notice").click()
+        assert notice.count() == 0
+        focused = notebook.page.evaluate("document.activeElement.getAttribute('role')")
+        assert focused == "listbox"
+    finally:
+        notebook.interrupt()
+    notebook.cell(1).get_by_text("KeyboardInterrupt").first.wait_for()
 
 
 def test_news_do_not_move_what_is_looked_at(notebook, models_lab):

@@ -328,6 +328,20 @@ class TestRemote:
         assert len(fake.requests) == asked
         assert "mine" in await listed(client)
 
+    @pytest.mark.parametrize("model", ["fake-model", "another"])
+    async def test_an_alias_has_the_facts_of_the_model_that_it_stands_for(self, client, model) -> None:
+        alias = {"alias": "mine", "backend": "backend", "model": model}
+        assert (await client.post("/bodhi/v1/aliases", json=alias)).status_code == 201
+        models = await listed(client)
+        told = models["fake-model"]["meta"]
+        assert told["n_ctx"] == 4096
+
+        expected = told if model == "fake-model" else {"backend": "backend"}
+        assert models["mine"]["meta"] == expected
+        assert (await client.get(f"{URL}/mine")).json()["meta"] == expected
+        found = {model["id"] for model in (await client.get(f"{URL}?capability=completion")).json()["data"]}
+        assert {"fake-model", "mine"} & found == ({"fake-model", "mine"} if model == "fake-model" else {"fake-model"})
+
 
 async def test_a_panel_sees_the_same_list_and_does_not_fill_the_log(client, models_folder, caplog) -> None:
     write_tiny_random(models_folder / "found.gguf", seed=1)

@@ -21,12 +21,16 @@ def bodhi_config() -> dict[str, Any]:
 async def test_a_text_is_rendered(client):
     response = await client.post(PATH, json={"text": "**a** <script>alert(1)</script>"})
     assert response.status_code == 200
-    assert response.json() == {"html": "<p><strong>a</strong> &lt;script&gt;alert(1)&lt;/script&gt;</p>\n"}
+    assert response.json() == {"html": '<p dir="auto"><strong>a</strong> &lt;script&gt;alert(1)&lt;/script&gt;</p>\n'}
 
 
 async def test_of_a_text_that_grows_the_last_block_is_apart(client):
     response = await client.post(PATH, json={"text": "One.\n\nTwo *is", "growing": True})
-    assert response.json() == {"html": "<p>One.</p>\n", "rest": "Two *is", "rest_html": "<p>Two *is</p>\n"}
+    assert response.json() == {
+        "html": '<p dir="auto">One.</p>\n',
+        "rest": "Two *is",
+        "rest_html": '<p dir="auto">Two *is</p>\n',
+    }
 
 
 @pytest.mark.parametrize("body", [{}, {"text": 1}, {"text": "a", "growing": "yes"}, {"text": "a", "html": "b"}, []])

@@ -221,7 +221,7 @@ def test_a_notebook_has_one_output_that_grows(displays):
 
     assert len(displays.shown) == 1
     assert [update["text/plain"] for update in displays.updates] == ["One\n\nTwo\n\nThr", "One\n\nTwo\n\nThree"]
-    assert "<p>Two</p>" in displays.updates[0]["text/html"]
+    assert '<p dir="auto">Two</p>' in displays.updates[0]["text/html"]
     assert "a note" in displays.updates[1]["text/html"]
 
 

@@ -191,7 +191,7 @@ async def test_closing_ends_all_requests_from_any_thread():
 async def test_markdown_is_rendered_here():
     browser = Browser(RuntimeError("no server"))
     assert json.loads(text_of(await browser.ask(kind="render", text="*a* <b>"))) == {
-        "html": "<p><em>a</em> &lt;b&gt;</p>\n"
+        "html": '<p dir="auto"><em>a</em> &lt;b&gt;</p>\n'
     }
     browser.heard.clear()
     grown = json.loads(text_of(await browser.ask(kind="render", text="a\n\nb", growing=True)))

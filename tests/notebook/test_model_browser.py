@@ -195,7 +195,7 @@ def test_loading_says_how_it_went(browser, begun, api, server):
     api.wrong["POST"] = refusal(503, "It is cut off. (POST /bodhi/v1/models/found/load, model 'found')")
     buttons(browser)["Load"].click()
     finish(begun)
-    assert ">It is cut off.<" in browser.message.value
+    assert (browser.message.role, browser.message.value) == ("alert", "It is cut off.")
     assert not buttons(browser)["Load"].disabled
 
 
@@ -244,16 +244,31 @@ def test_pulls_under_way_can_be_cancelled_and_stay_to_their_end(browser, begun, 
     start(browser.look()).result(10)
     assert "> the hub is silent · " in row._title.value
 
+    buttons(browser)["Close"].click()
+    assert browser.pulls.children == ()
+    start(browser.look()).result(10)
+    assert browser.pulls.children == ()
+
 
 def test_a_server_that_went_away_and_came_back(browser, api):
     api.wrong["GET /bodhi/v1/models"] = refusal(401, "This key is no longer valid.")
     start(browser.look()).result(10)
-    assert 'role="alert"' in browser.message.value
+    assert (browser.message.role, browser.message.value) == ("alert", "This key is no longer valid.")
     assert names(browser) == ["org/tutor", "found", "remote"]
+
+    browser.message.value = ""  # the person has closed it
+    start(browser.look()).result(10)
+    assert browser.message.value == ""
+    api.wrong["GET /bodhi/v1/models"] = refusal(503, "It stops.")
+    start(browser.look()).result(10)
+    assert browser.message.value == "It stops."
 
     api.wrong.clear()
     start(browser.look()).result(10)
     assert browser.message.value == ""
+    api.wrong["GET /bodhi/v1/models"] = refusal(503, "It stops.")
+    start(browser.look()).result(10)
+    assert browser.message.value == "It stops."
 
 
 @pytest.mark.parametrize(
@@ -282,7 +297,7 @@ def test_what_nobody_foresaw_is_told_too_and_logged(browser, begun, caplog):
         browser._start(fails())
         finish(begun)
 
-    assert ">Something went wrong (LookupError).<" in browser.message.value
+    assert browser.message.value == "Something went wrong (LookupError)."
     assert "something inside" in caplog.text
 
 

@@ -339,8 +339,8 @@ UNREACHABLE = httpx.Response(502, json={"error": "pull model manifest: the hub i
         ("New alias", "Save", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
         ("Copy", "Copy", SAVED, "mine is made."),
         ("Copy", "Copy", refusal(409, "There is already an alias 'mine'.", "alias"), "There is already an alias"),
-        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), ">Invalid model name.<"),
-        ("Pull a model", "Pull", UNREACHABLE, ">The hub is silent.<"),
+        ("Pull a model", "Pull", httpx.Response(400, json={"error": "invalid model name"}), "Invalid model name."),
+        ("Pull a model", "Pull", UNREACHABLE, "The hub is silent."),
     ],
 )
 def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, press, answer, told):
@@ -360,7 +360,7 @@ def test_what_ends_late_touches_no_other_form(browser, begun, api, hold, ask, pr
     held.finish(begun)
 
     assert browser._drawer.form is other
-    assert told.replace("'", "&#x27;") in browser.message.value
+    assert told in browser.message.value
 
 
 def test_a_form_that_was_put_aside_goes_once_it_is_saved(browser, begun, api, hold):

@@ -210,3 +210,17 @@ def test_whatever_is_answered_the_person_is_told(answer, words):
     start(plots.look()).result(10)
 
     assert words in plots.message.value
+
+
+def test_what_the_person_has_closed_is_not_told_again_before_it_was_over():
+    answers = [refusal(503, "It stops."), refusal(503, "It stops."), httpx.Response(200, json=USAGE)]
+    answers.append(answers[0])
+    plots = Plots(ScriptedServer(answer=lambda _: answers.pop(0)), SpeedLog())
+
+    told = []
+    for _ in range(4):
+        start(plots.look()).result(10)
+        told.append(plots.message.value)
+        plots.message.value = ""
+
+    assert told == ["It stops.", "", "", "It stops."]

@@ -34,7 +34,7 @@ def test_a_joined_module_needs_nothing_else_and_is_a_widget(entry):
 
 
 def test_every_widgets_module_is_looked_at():
-    assert {"chat.js", "drawer.js", "model_table.js", "problem.js", "pulse.js"} == set(ENTRIES)
+    assert {"chat.js", "drawer.js", "model_table.js", "notice.js", "problem.js", "pulse.js"} == set(ENTRIES)
 
 
 @pytest.mark.parametrize("style", [view.style(), *(path.read_text("utf-8") for path in sorted(FOLDER.glob("*.css")))])

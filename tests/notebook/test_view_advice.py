@@ -28,6 +28,12 @@ TOO_LONG = (
             "model",
             "The model 'm' does not write text: it is for /v1/embeddings. Choose another model above.",
         ),
+        (
+            "The model does not take image input.",
+            "messages",
+            "The model does not take image input. Pictures of earlier messages go along, too: leave them out, begin a "
+            "new chat, or choose another model above.",
+        ),
         ("Not so.", "messages", "Not so."),
         ("The Jupyter server does not answer.", None, "The Jupyter server does not answer."),
     ],

@@ -112,6 +112,16 @@ def test_where_the_clipboard_is_forbidden_the_page_copies_or_says_so(play, clipb
     assert ("may not use the clipboard" in notice) is not is_done
 
 
+def test_a_message_without_a_text_cannot_be_copied(play):
+    copies = play(
+        "const call = { id: 'c', type: 'function', function: { name: 'f', arguments: '{}' } };",
+        "const called = { role: 'assistant', content: '', tool_calls: [call], stats: { completion_tokens: 3 } };",
+        "session.show([{ role: 'user', content: 'go' }, called]);",
+        "tell(chat.log.views.map(({ element }) => element.querySelectorAll(\"[aria-label='Copy message']\").length));",
+    )
+    assert copies == [1, 0]
+
+
 def test_who_cannot_see_the_dots_hears_that_an_answer_is_made(play):
     words = play(
         "await ask('one'); tell(chat.announcer.textContent);",

@@ -134,7 +134,7 @@ def test_a_long_block_of_code_goes_on_as_code(play, before, indent):
     # Each piece is one block, and the prose behind it is prose.
     assert [html.count("<pre") for html in rendered] == [1] * len(asked)
     assert not any("<h1" in html for html in rendered)
-    assert rendered[-1].endswith("<p>That is <strong>all</strong>.</p>\n")
+    assert rendered[-1].endswith('<p dir="auto">That is <strong>all</strong>.</p>\n')
     shown = "".join(
         unescape(re.sub("<[^>]*>", "", re.findall("<pre.*?</pre>", html, re.DOTALL)[0])) for html in rendered
     )

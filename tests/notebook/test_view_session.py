@@ -117,6 +117,18 @@ def test_a_stream_without_its_end_is_a_failure(play, stream, state, reasons):
     assert [message.get("stats", {}).get("finish_reason") for message in messages] == reasons
 
 
+def test_an_answer_without_a_word_is_told_and_can_be_asked_for_again(play):
+    status, messages, asked, after = play(
+        ASK,
+        "model.chunk(last(), delta('') + DONE); model.end(last()); await settle();",
+        "tell(session.status); tell(session.messages); session.retry(); await settle(); tell(model.asked().length);",
+        "model.chunk(last(), delta('now') + DONE); model.end(last()); await settle(); tell(session.status.state);",
+    )
+    assert (status["state"], status["detail"]) == ("failed", "The model answered without a word.")
+    assert [message["role"] for message in messages] == ["user"]
+    assert (asked, after) == (2, "ready")
+
+
 def test_of_several_answers_one_is_shown(play):
     message = play(
         ASK,

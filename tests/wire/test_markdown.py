@@ -101,32 +101,35 @@ def test_any_text_is_inert_and_renders(text):
 @pytest.mark.parametrize(
     ("text", "html"),
     [
-        ("**a** _b_ ~~c~~ `d`", "<p><strong>a</strong> <em>b</em> <del>c</del> <code>d</code></p>"),
-        ("# Title", "<h1>Title</h1>"),
-        ("<b>x</b> & y", "<p>&lt;b&gt;x&lt;/b&gt; &amp; y</p>"),
-        ("<div>\n**in it**\n</div>", "<p>&lt;div&gt;\n<strong>in it</strong>\n&lt;/div&gt;</p>"),
+        ("**a** _b_ ~~c~~ `d`", '<p dir="auto"><strong>a</strong> <em>b</em> <del>c</del> <code>d</code></p>'),
+        ("# Title", '<h1 dir="auto">Title</h1>'),
+        # With its full stop at the left; code has a direction of its own.
+        ("مرحبا Python.", '<p dir="auto">مرحبا Python.</p>'),
+        ("<b>x</b> & y", '<p dir="auto">&lt;b&gt;x&lt;/b&gt; &amp; y</p>'),
+        ("<div>\n**in it**\n</div>", '<p dir="auto">&lt;div&gt;\n<strong>in it</strong>\n&lt;/div&gt;</p>'),
         (
             '[x](https://a.b/c?d=e&f "g")',
-            '<p><a href="https://a.b/c?d=e&amp;f" title="g" target="_blank" rel="noopener noreferrer">x</a></p>',
+            '<p dir="auto"><a href="https://a.b/c?d=e&amp;f" title="g" target="_blank" rel="noopener noreferrer">'
+            "x</a></p>",
         ),
-        ("[x](javascript:alert(1)) [y](/logout) [z](#w)", "<p>x y z</p>"),
+        ("[x](javascript:alert(1)) [y](/logout) [z](#w)", '<p dir="auto">x y z</p>'),
         (
             "![a cat](https://a.b/cat.png)",
-            '<p><a href="https://a.b/cat.png" target="_blank" rel="noopener noreferrer">a cat</a></p>',
+            '<p dir="auto"><a href="https://a.b/cat.png" target="_blank" rel="noopener noreferrer">a cat</a></p>',
         ),
-        ("It costs $5, or $10.", "<p>It costs $5, or $10.</p>"),
+        ("It costs $5, or $10.", '<p dir="auto">It costs $5, or $10.</p>'),
         ("```\n<x>\n```", '<pre class="bodhi-code"><code>&lt;x&gt;\n</code></pre>'),
         (
             "```python\nx = 1\n```",
             '<pre class="bodhi-code" data-language="python"><code><span class="bodhi-n">x</span> '
             '<span class="bodhi-o">=</span> <span class="bodhi-mi">1</span>\n</code></pre>',
         ),
-        ("$x^2$", '<p><math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math></p>'),
-        (r"\(x\)", '<p><math display="inline"><mrow><mi>x</mi></mrow></math></p>'),
+        ("$x^2$", '<p dir="auto"><math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math></p>'),
+        (r"\(x\)", '<p dir="auto"><math display="inline"><mrow><mi>x</mi></mrow></math></p>'),
         ("$$\nx\n$$", '<math display="block"><mrow><mi>x</mi></mrow></math>'),
         (r"\[x\]", '<math display="block"><mrow><mi>x</mi></mrow></math>'),
         (r"$\text{<img src=x>}$", None),
-        (r"$\frac{1}{$", r"<p><code>\frac{1}{</code></p>"),
+        (r"$\frac{1}{$", r'<p dir="auto"><code>\frac{1}{</code></p>'),
     ],
 )
 def test_what_is_shown(text, html):
@@ -219,7 +222,7 @@ def test_a_line_of_spaces_takes_no_time():
     ],
 )
 def test_lines_are_broken_where_markdown_says_so(text, html):
-    assert render_markdown(text).replace("<br>", "<br />") == f"<p>{html}</p>\n"
+    assert render_markdown(text).replace("<br>", "<br />") == f'<p dir="auto">{html}</p>\n'
 
 
 def test_a_few_letters_make_no_millions_of_cells():

@@ -213,7 +213,7 @@ OPERATIONS = [
         dialect=OPENAI,
         request=RenderRequest,
         examples={"A text": {"text": "**Hello**"}, "A text that grows": {"text": "One.\n\nTwo", "growing": True}},
-        replies={200: Reply("The HTML.", Rendered, {"html": "<p><strong>Hello</strong></p>\n"})},
+        replies={200: Reply("The HTML.", Rendered, {"html": '<p dir="auto"><strong>Hello</strong></p>\n'})},
         errors=WITH_BODY,
     ),
     Operation(

@@ -171,6 +171,11 @@ function cut(text) {
 function parseFragment(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
+  // Marks stand at the side where their items begin. Paragraphs that say their own would not be asked for it.
+  for (const list of template.content.querySelectorAll("ol, ul")) {
+    list.setAttribute("dir", "auto");
+    for (const paragraph of list.querySelectorAll("p")) paragraph.removeAttribute("dir");
+  }
   return template.content;
 }
 

@@ -106,7 +106,7 @@ export class MessageView {
       h(
         "span",
         { class: "bodhi-actions" },
-        iconButton("copy", "Copy message", (event) => this.copy(textOf(message), event.currentTarget)),
+        textOf(message) ? iconButton("copy", "Copy message", (event) => this.copy(textOf(message), event.currentTarget)) : null,
         message.role === "user" ? iconButton("edit", "Edit message", (event) => this.edit(event.currentTarget)) : null,
         message.role === "assistant" && actions.canRegenerate(message) ? iconButton("again", "Regenerate", () => actions.regenerate(message)) : null,
       ),

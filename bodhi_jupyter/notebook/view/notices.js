@@ -4,6 +4,8 @@ import { titleOf } from "./conversation.js";
 import { h, iconButton, textButton } from "./dom.js";
 import { KERNEL_ENDED } from "./kernel.js";
 
+const FORGOTTEN = "That, or a reload of the page, forgets the chats: what is to stay can be exported (More, at the top).";
+
 export class Notices {
   // `maySend` says whether something may be sent now; `focus` puts the keyboard where one writes.
   constructor(session, { maySend, focus }) {
@@ -60,7 +62,7 @@ export class Notices {
     const { kernel, connection } = this.session;
     this.ended.hidden = !kernel.isOver;
     if (!kernel.isOver) return;
-    const more = connection.isCutOff ? "" : " Until then you can chat on here, without functions; a reload of the page forgets it.";
-    this.ended.textContent = KERNEL_ENDED + more;
+    const more = connection.isCutOff ? "" : " Until then you can chat on here, without functions.";
+    this.ended.textContent = `${KERNEL_ENDED}${more} ${FORGOTTEN}`;
   }
 }

@@ -13,6 +13,7 @@ import { ToolRuns } from "./tool_runs.js";
 import { KernelTransport } from "./transport.js";
 
 const LEFT = "The page was left before the answer ended.";
+const WORDLESS = "The model answered without a word.";
 const UNASKED = "There was no server to ask.";
 const SHARED = ["model", "models", "system", "parameters", "tools", "attachments", "chats", "chat", "title"];
 
@@ -306,6 +307,7 @@ export class Session {
     let failure = null;
     try {
       await run.read(requestBody({ ...this.settings(), messages: asked }));
+      if (run.answer.isEmpty) failure = new Error(WORDLESS);
     } catch (error) {
       failure = error;
     }
