@@ -88,7 +88,9 @@ InRepository = Annotated[NonEmpty, AfterValidator(_inside_repository)]
 class AliasFile(BaseModel):
     """The fields of an alias's file; a field that is not listed is an error, so that a typo is seen."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     alias: Annotated[str, AfterValidator(check_alias_name)]
     """What callers put into `model`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from .errors import InvalidField, NotSupported
 from .lenient import Items
@@ -64,6 +64,8 @@ _GENERATION = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 
 class OllamaCreateRequest(OllamaRequest):
     """``POST /api/create``. Unknown fields are passed over, as Ollama does."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     source: str | None = Field(None, validation_alias="from")
     """The model it is made from."""

@@ -197,8 +197,7 @@ class ChatRequest(HeldModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Answers | None = None
-    n_cmpl: Answers | None = None
-    """llama.cpp's name for `n`."""
+    n_cmpl: Answers | None = Field(None, description="llama.cpp's name for `n`.")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: str | Annotated[Items[str], Field(max_length=4)] | None = None
