@@ -29,7 +29,7 @@ from .catalog.broken import BrokenFile
 from .catalog.catalog import Catalog
 from .catalog.details import Details
 from .catalog.discovery import ModelFolders
-from .catalog.hub import hub_cache
+from .catalog.hub_cache import hub_cache
 from .catalog.model_files import ModelFiles
 from .catalog.pull import Pulls
 from .catalog.pull_hub import Hub

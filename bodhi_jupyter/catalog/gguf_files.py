@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .broken import BrokenFile
-from .hub import repo_of, snapshots
+from .hub_cache import repo_of, snapshots
 
 _SUFFIX = ".gguf"
 

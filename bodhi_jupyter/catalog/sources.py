@@ -13,7 +13,7 @@ from .alias_reader import StoredAlias
 from .broken import Absence, BrokenFile
 from .context import ContextParams
 from .discovery import Discovery, ModelFile, ModelFolders
-from .hub import repo_of
+from .hub_cache import repo_of
 from .locate import find_file, locate_gguf
 from .model_names import parts_of
 from .store import AliasStore
