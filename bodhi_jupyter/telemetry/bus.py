@@ -61,7 +61,7 @@ class EventBus:
             data["reason"] = reason
         self._event_logger.emit(schema_id=MODEL, data=data)
 
-    def limit_reached(self, limit: str, *, person: str | None, alias: str | None, retry_after: float | None) -> None:
+    def limit_reached(self, limit: str, *, person: str, alias: str, retry_after: float) -> None:
         """Tell of a request that was refused because `limit`, as in "requests per minute", is reached.
 
         Args:
@@ -70,6 +70,5 @@ class EventBus:
             alias: the model that was asked for.
             retry_after: seconds until another attempt makes sense.
         """
-        known = {"person": person, "alias": alias, "retry_after": retry_after}
-        data = {"limit": limit, **{key: value for key, value in known.items() if value is not None}}
+        data = {"limit": limit, "person": person, "alias": alias, "retry_after": retry_after}
         self._event_logger.emit(schema_id=LIMIT, data=data)

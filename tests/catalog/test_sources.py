@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bodhi_jupyter.catalog.store import AliasStore
 class Folders:
     """A models folder, a Hugging Face cache and an aliases folder, with the two sources that read them."""
 
-    def __init__(self, root: Path, **more: Any) -> None:
+    def __init__(self, root: Path, backends: Sequence[str] = ()) -> None:
         self.models, self.cache, self.aliases = (root / name for name in ("models", "hub", "aliases"))
         for folder in (self.models, self.cache, self.aliases):
             folder.mkdir()
@@ -27,7 +28,13 @@ class Folders:
         folders = ModelFolders([self.models, self.cache])
         self.on_disk = FileSource(folders, self._tell)
         self.from_files = AliasFileSource(
-            AliasStore([], self.aliases), folders, [self.models], [self.cache], self._tell, **more
+            AliasStore([], self.aliases),
+            folders,
+            [self.models],
+            [self.cache],
+            self._tell,
+            backends,
+            server_with=lambda _: None,
         )
 
     def _tell(self, broken: Any) -> None:
