@@ -43,7 +43,7 @@ ACTIVITY_SECONDS = 30.0
 
 
 class SecretText(Unicode[str, str]):
-    """A text that may hold a key or a password: what is wrong with it is logged, and so said without it."""
+    """A text that may hold a key or a password: an error, which is logged, does not repeat it."""
 
     def error(self, obj: Any, value: Any, error: Exception | None = None, info: str | None = None) -> NoReturn:  # noqa: ARG002
         """Say what is expected.
@@ -55,7 +55,7 @@ class SecretText(Unicode[str, str]):
 
 
 class SecretDict(Dict):
-    """The same of several."""
+    """A dict that may hold some: as `SecretText`."""
 
     error = SecretText.error
 
@@ -74,7 +74,7 @@ class BodhiExtension(BodhiCommand):
     _services: Services | None = None
     _fault: Exception | None = None
     _is_default_provisioner = False
-    _pause: asyncio.TimerHandle | None = None
+    _settling: asyncio.TimerHandle | None = None
     _warming_up: asyncio.Task[None] | None = None
     _activity: PeriodicCallback | None = None
 
@@ -202,7 +202,7 @@ class BodhiExtension(BodhiCommand):
         return proposal["value"]
 
     @validate("model_folders", "alias_folders")
-    def _from_the_home_folder(self, proposal: Any) -> Any:
+    def _expand_home(self, proposal: Any) -> Any:
         return [os.path.expanduser(folder) for folder in proposal["value"]]  # noqa: PTH111 - a Path may raise
 
     @validate("backend_url")
@@ -295,7 +295,7 @@ class BodhiExtension(BodhiCommand):
         self.kernel_access.base_url = reachable.url
         if reachable.url is None and self.kernel_env != "never":
             self.log.warning("New kernels are not told where OpenAI's API is. %s", reachable.reason)
-        self._pause = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
+        self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
         self._activity = PeriodicCallback(self._note_activity, ACTIVITY_SECONDS * 1000)
         self._activity.start()
 
@@ -317,8 +317,8 @@ class BodhiExtension(BodhiCommand):
             provisioner.restore_default()
         if self._activity is not None:
             self._activity.stop()
-        if self._pause is not None:
-            self._pause.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
         if self._warming_up is not None:
             await asyncio.wait([self._warming_up])
         if self._services is not None:

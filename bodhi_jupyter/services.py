@@ -143,7 +143,7 @@ class Services:
     async def close(self) -> None:
         """Give everything back: questions, connections, engines."""
         gateway = self.gateway
-        users = {
+        asking = {
             "The pulls": gateway.pulls.close(),
             "The catalog": gateway.catalog.close(),
             "The details of models": gateway.details.close(),
@@ -152,16 +152,16 @@ class Services:
             "The notebooks' names": gateway.notebooks.close(),
             **{f"The backend {name!r}": backend.close() for name, backend in gateway.backends.items()},
         }
-        await close_together(users, self._log)
+        await close_together(asking, self._log)
         # What they ask through; the requests that wait there are told, and then counted.
         await close_together({"The connections": gateway.upstream.close()}, self._log)
         await self._all_are_over()
-        used: dict[str, Awaitable[None]] = {}
+        counting: dict[str, Awaitable[None]] = {}
         if gateway.limits is not None:
-            used["The limits"] = gateway.limits.close()
+            counting["The limits"] = gateway.limits.close()
         if gateway.ledger is not None:
-            used["The ledger"] = asyncio.to_thread(gateway.ledger.close)
-        await close_together(used, self._log)
+            counting["The ledger"] = asyncio.to_thread(gateway.ledger.close)
+        await close_together(counting, self._log)
 
     async def _all_are_over(self) -> None:
         """Wait until the requests that were just told of the end have answered and are recorded."""

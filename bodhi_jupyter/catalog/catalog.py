@@ -124,7 +124,7 @@ class Catalog:
         return None
 
     def last_listed(self) -> list[Alias]:
-        """The same as it was when the sources were last asked; never waits."""
+        """`aliases` as they were when the sources were last asked; never waits."""
         return list(self._merge().listed)
 
     async def refresh(self, *sources: str) -> list[Alias]:
@@ -154,7 +154,7 @@ class Catalog:
         return found
 
     async def resolve_exactly(self, name: str) -> Alias:
-        """The same for what cannot be undone: a name that another model would answer to afterwards is refused.
+        """`resolve` for what cannot be undone: a name that another model would answer to afterwards is refused.
 
         Raises:
             AmbiguousName: it is ``default``, or a repository of which several models are here.

@@ -64,7 +64,7 @@ class HubFile:
 
     @property
     def digest(self) -> str:
-        """As Ollama writes it."""
+        """As Ollama writes it: ``sha256:`` before any `etag`, git's object ids as well."""
         return f"sha256:{self.etag}"
 
 

@@ -76,6 +76,7 @@ ENGINE_EVICTIONS = CounterFamily(
 ENGINE_FAILURES = CounterFamily(
     "bodhi_engine_failures", "Local models that could not be loaded, or whose engine died.", ["model"]
 )
+# Counted in the ledger's own thread: Prometheus's counters, which take locks.
 LEDGER_ROWS_LOST = Counter("bodhi_ledger_rows_lost", "Requests that the ledger had to leave out.")
 LEDGER_FAILURES = Counter("bodhi_ledger_write_failures", "Writes of the ledger that failed; they are tried again.")
 
