@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .services import Services
 
 #: Seconds. With 0, which some write for "no limit", nothing would ever be answered.
-_LEAST_WAIT = 0.001
+_LEAST_SECONDS = 0.001
 #: Names that configured backends cannot have: the one of `backend_url`, and those of our own sources of models.
 RESERVED = frozenset({"backend", "local", "box", "files", "aliases"})
 #: A server that has just started is asked for its first page: what requests of ours need is loaded after it.
@@ -94,7 +94,7 @@ class BodhiExtension(BodhiCommand):
         "configured server, or the guide in the box."
     ).tag(config=True)
     read_timeout = Float(
-        600.0, min=_LEAST_WAIT, help="Seconds that a backend may stay silent, before the first byte and between two."
+        600.0, min=_LEAST_SECONDS, help="Seconds that a backend may stay silent, before the first byte and between two."
     ).tag(config=True)
     max_body_bytes = Integer(64 * 2**20, min=1, help="A request with a larger body is refused with 413.").tag(
         config=True
@@ -130,10 +130,12 @@ class BodhiExtension(BodhiCommand):
     ).tag(config=True)
     queue_timeout = Float(
         600.0,
-        min=_LEAST_WAIT,
+        min=_LEAST_SECONDS,
         help="Seconds that a request may wait for its model, also where a configured llama.cpp server still loads it.",
     ).tag(config=True)
-    load_timeout = Float(600.0, min=_LEAST_WAIT, help="Seconds that loading a local model may take.").tag(config=True)
+    load_timeout = Float(600.0, min=_LEAST_SECONDS, help="Seconds that loading a local model may take.").tag(
+        config=True
+    )
     llama_server = Unicode(
         help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "
         "engine: a path, or a name on PATH."
