@@ -41,7 +41,7 @@ class _Shelf:
     """What one source offered when it was last asked.
 
     Attributes:
-        asked_at: on the catalogue's clock, in seconds; None before the first answer.
+        asked_at: on the catalog's clock, in seconds; None before the first answer.
         failure: why the last question was not answered; the aliases are then stale.
     """
 

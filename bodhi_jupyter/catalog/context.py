@@ -59,7 +59,7 @@ class ContextParams(BaseModel):
     """Number format of the cached keys; llama.cpp takes f16."""
 
     cache_type_v: CacheType | None = None
-    """Number format of the cached values; quantised ones need flash attention. llama.cpp takes f16."""
+    """Number format of the cached values; quantized ones need flash attention. llama.cpp takes f16."""
 
     extra_args: list[str] = Field(default_factory=list)
     """Raw arguments for a `llama-server` binary, one list item each; the embedded engine refuses them.

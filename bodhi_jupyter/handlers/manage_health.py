@@ -26,7 +26,7 @@ class HealthHandler(GatewayHandler):
 
         Broken files and failed models are listed; they do not make the server unwell.
         """
-        # The broken files, and those that are gone, are what the catalogue has met: it must look.
+        # The broken files, and those that are gone, are what the catalog has met: it must look.
         await self.gateway.catalog.refresh(AliasFileSource.name, FileSource.name)
         answers = await ask_all(self)
         well = all(health.ok for health in answers.values())

@@ -99,7 +99,7 @@ def check_create(request: OllamaCreateRequest) -> str:
     """The name of the model it is made from.
 
     Raises:
-        NotSupported: it asks for weights to be made: files, adapters, a quantisation.
+        NotSupported: it asks for weights to be made: files, adapters, a quantization.
         InvalidField: it has no model to be made from, or something an alias cannot hold.
     """
     for name in ("files", "adapters", "quantize", "quantization"):
