@@ -222,8 +222,8 @@ class Services:
             self._log.warning("model=%r failed: %s", event.alias, "\n  ".join([event.reason, *event.last_lines]))
         else:
             self._log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
-        self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
-        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
+        self._events.model_changed(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+        self._metrics.model_changed(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

@@ -52,9 +52,9 @@ class EventBus:
             data["completion_tokens"] = record.completion_tokens
         self._event_logger.emit(schema_id=REQUEST, data=data)
 
-    def model(self, action: str, alias: str, *, seconds: float | None = None, reason: str = "") -> None:
+    def model_changed(self, kind: str, alias: str, *, seconds: float | None = None, reason: str = "") -> None:
         """Tell of a model that was ``loaded`` (in `seconds`), ``unloaded`` or ``failed``."""
-        data: dict[str, Any] = {"action": action, "alias": alias}
+        data: dict[str, Any] = {"action": kind, "alias": alias}
         if seconds is not None:
             data["seconds"] = seconds
         if reason:

@@ -135,7 +135,7 @@ class Metrics:
         if record.end != "finished" or record.status >= 400:
             self._count_failure(record)
 
-    def model(self, kind: str, alias: str, *, seconds: float | None = None, evicted: bool = False) -> None:
+    def model_changed(self, kind: str, alias: str, *, seconds: float | None = None, evicted: bool = False) -> None:
         """Count a local model that was ``loaded`` (in `seconds`), ``unloaded`` or ``failed``."""
         model = self._labels.model(alias)
         if kind == "failed":

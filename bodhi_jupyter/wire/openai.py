@@ -169,7 +169,7 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 def _until_first_wrong(biases: Any) -> Any:
-    """The same, but where biases are wrong the first of them alone: the check tells of all that it sees."""
+    """The first wrong bias alone, where there is one: the check behind this would tell of all that it sees."""
     if isinstance(biases, dict):
         for token, bias in biases.items():
             if bias is not False and (type(bias) not in {int, float} or not -100 <= bias <= 100):
