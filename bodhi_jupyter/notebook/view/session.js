@@ -230,10 +230,10 @@ export class Session {
     this.set({ attachments: [] });
     await this.answer();
     // The server wants none of it: left in the conversation, it would have every further message refused, too.
-    if (this.isRefused && this.messages.at(-1) === message) this.takeBack(text, attachments);
+    if (this.isRefused && this.messages.at(-1) === message) this.unsend(text, attachments);
   }
 
-  takeBack(text, attachments) {
+  unsend(text, attachments) {
     this.show(this.history.pop());
     this.set({ messages: this.messages, attachments: [...attachments, ...this.get("attachments")] });
     this.tell("returned", text);
