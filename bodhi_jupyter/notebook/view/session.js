@@ -287,7 +287,7 @@ export class Session {
     this.otherPage.cut();
     const { running } = this;
     running?.abort();
-    if (running) this.finish(running.answer, null, true);
+    if (running) this.finish(running.answer, { isStopped: true });
   }
 
   // -- an answer -------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ export class Session {
       failure = error;
     }
     // Who stopped it has finished it, too.
-    if (this.running === run) this.finish(run.answer, failure, false);
+    if (this.running === run) this.finish(run.answer, { failure });
   }
 
   settings() {
@@ -320,7 +320,7 @@ export class Session {
     return this.kernel.isOver ? { ...settings, tools: [] } : settings;
   }
 
-  finish(answer, failure, isStopped) {
+  finish(answer, { failure = null, isStopped = false }) {
     const { message } = answer;
     this.running = null;
     message.stats = answer.stats(isStopped ? "stopped" : failure ? "failed" : null);
