@@ -11,7 +11,7 @@ from .pool_types import Engine
 from .transport import Upstream
 
 #: Seconds that an engine has for its answer; one that is busy answers between two steps of its work.
-ANSWER_SECONDS = 2.0
+PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ async def _read(name: str, engine: Engine, upstream: Upstream) -> EngineReading:
 async def _metrics(engine: Engine, upstream: Upstream) -> str:
     try:
         async with (
-            asyncio.timeout(ANSWER_SECONDS),
-            upstream.get(engine.address, "/metrics", backend="local", timeout=ANSWER_SECONDS) as answer,
+            asyncio.timeout(PATIENCE),
+            upstream.get(engine.address, "/metrics", backend="local", timeout=PATIENCE) as answer,
         ):
             body = await answer.read()
     except (BackendError, TimeoutError):
