@@ -21,7 +21,7 @@ from .histogram import Histogram
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 #: One in each chunk of both dialects.
 _MARK = b'"content"'
-_PATIENCE = 120.0
+_PATIENCE_SECONDS = 120.0
 #: Between two polls.
 _POLL_SECONDS = 0.02
 #: Between two streams that are asked for one behind the other: what the first one leaves to do is done.
@@ -155,11 +155,10 @@ async def requests(job: dict[str, Any]) -> dict[str, Any]:
             if time.perf_counter() < deadline:
                 client.send()
                 return
-            client.ok = False
-            client.transport.abort()
-            return
+            client.leave()
+        else:
+            failures += 1
         live -= 1
-        failures += time.perf_counter() < deadline
         if live == 0 and not over.done():
             over.set_result(None)
 
@@ -167,10 +166,10 @@ async def requests(job: dict[str, Any]) -> dict[str, Any]:
     for _ in range(job["concurrency"]):
         live += 1
         await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
-    await asyncio.wait_for(over, _PATIENCE)
+    await asyncio.wait_for(over, _PATIENCE_SECONDS)
     cpu, seconds = cpu_seconds(job["pids"]) - before, time.perf_counter() - began
-    first = _percentile(times, 0.5)
-    return {"count": len(times), "failures": failures, "cpu": cpu, "seconds": seconds, "p50": first}
+    median = _percentile(times, 0.5)
+    return {"count": len(times), "failures": failures, "cpu": cpu, "seconds": seconds, "p50": median}
 
 
 async def streams(job: dict[str, Any]) -> dict[str, Any]:
@@ -218,7 +217,7 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
     if not job.get("whole"):
         opening = {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
     grown = resident_bytes(job["pids"]) - resident
-    await asyncio.wait_for(over, _PATIENCE)
+    await asyncio.wait_for(over, _PATIENCE_SECONDS)
     closing = closing or {"cpu": cpu(), "marks": marks(), "at": time.perf_counter()}
     polled = poll.end() if job.get("poll") else None
     first = [client.first - client.began for client in clients if client.first is not None]
@@ -252,7 +251,7 @@ async def first_chunks(job: dict[str, Any]) -> dict[str, Any]:
             _, client = await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
         else:
             client.send(done)
-        await asyncio.wait_for(over, _PATIENCE)
+        await asyncio.wait_for(over, _PATIENCE_SECONDS)
         if not client.ok or client.first is None:
             return {"first": None}
         firsts.append(client.first - client.began)
@@ -266,7 +265,7 @@ async def _open(job: dict[str, Any]) -> Client:
     _, client = await asyncio.get_running_loop().create_connection(
         lambda: Client(job["request"], lambda _: None), "127.0.0.1", job["port"]
     )
-    async with asyncio.timeout(_PATIENCE):
+    async with asyncio.timeout(_PATIENCE_SECONDS):
         while client.first is None:
             await asyncio.sleep(0.01)
     return client

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 90.0
+_PATIENCE_SECONDS = 90.0
 _ROOT = Path(__file__).parents[1]
 #: Those of a server for many, which no measurement reaches.
 _LIMITS = {"user": {"requests_per_minute": 10**9, "tokens_per_day": 10**12}, "alias": {"*": {"streams": 10**6}}}
@@ -274,7 +274,7 @@ def get(port: int, path: str, key: str = "") -> bytes:
 
 def wait_for(port: int, path: str, key: str) -> None:
     """Until it answers."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             get(port, path, key)

@@ -114,11 +114,15 @@ class BodhiDoctor(ServerCommand):
         from .doctor import Setup, examine, report
 
         traits = self.config.BodhiExtension
-        llama_server, kernel_url = (str(traits.get(name, "")) for name in ("llama_server", "kernel_url"))
-        limits = _dict_of(traits.get("limits"))
-        folders = list(self._folders())
-        kernel_env = str(traits.get("kernel_env", "auto"))
-        setup = Setup(self._enabled(), dict(self._backends()), llama_server, kernel_url, kernel_env, folders, limits)
+        setup = Setup(
+            enabled=self._enabled(),
+            backends=dict(self._backends()),
+            llama_server=str(traits.get("llama_server", "")),
+            kernel_url=str(traits.get("kernel_url", "")),
+            kernel_env=str(traits.get("kernel_env", "auto")),
+            folders=list(self._folders()),
+            limits=_dict_of(traits.get("limits")),
+        )
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .services import Services
 
 #: Seconds. With 0, which some write for "no limit", nothing would ever be answered.
-_LEAST_WAIT = 0.001
+_LEAST_SECONDS = 0.001
 #: Names that configured backends cannot have: the one of `backend_url`, and those of our own sources of models.
 RESERVED = frozenset({"backend", "local", "box", "files", "aliases"})
 #: A server that has just started is asked for its first page: what requests of ours need is loaded after it.
@@ -43,7 +43,7 @@ ACTIVITY_SECONDS = 30.0
 
 
 class SecretText(Unicode[str, str]):
-    """A text that may hold a key or a password: what is wrong with it is logged, and so said without it."""
+    """A text that may hold a key or a password: an error, which is logged, does not repeat it."""
 
     def error(self, obj: Any, value: Any, error: Exception | None = None, info: str | None = None) -> NoReturn:  # noqa: ARG002
         """Say what is expected.
@@ -55,7 +55,7 @@ class SecretText(Unicode[str, str]):
 
 
 class SecretDict(Dict):
-    """The same of several."""
+    """A dict that may hold some: as `SecretText`."""
 
     error = SecretText.error
 
@@ -74,7 +74,7 @@ class BodhiExtension(BodhiCommand):
     _services: Services | None = None
     _fault: Exception | None = None
     _is_default_provisioner = False
-    _pause: asyncio.TimerHandle | None = None
+    _settling: asyncio.TimerHandle | None = None
     _warming_up: asyncio.Task[None] | None = None
     _activity: PeriodicCallback | None = None
 
@@ -94,7 +94,7 @@ class BodhiExtension(BodhiCommand):
         "configured server, or the guide in the box."
     ).tag(config=True)
     read_timeout = Float(
-        600.0, min=_LEAST_WAIT, help="Seconds that a backend may stay silent, before the first byte and between two."
+        600.0, min=_LEAST_SECONDS, help="Seconds that a backend may stay silent, before the first byte and between two."
     ).tag(config=True)
     max_body_bytes = Integer(64 * 2**20, min=1, help="A request with a larger body is refused with 413.").tag(
         config=True
@@ -130,10 +130,12 @@ class BodhiExtension(BodhiCommand):
     ).tag(config=True)
     queue_timeout = Float(
         600.0,
-        min=_LEAST_WAIT,
+        min=_LEAST_SECONDS,
         help="Seconds that a request may wait for its model, also where a configured llama.cpp server still loads it.",
     ).tag(config=True)
-    load_timeout = Float(600.0, min=_LEAST_WAIT, help="Seconds that loading a local model may take.").tag(config=True)
+    load_timeout = Float(600.0, min=_LEAST_SECONDS, help="Seconds that loading a local model may take.").tag(
+        config=True
+    )
     llama_server = Unicode(
         help="A llama-server binary to run local models with, a CUDA build for instance, in place of the embedded "
         "engine: a path, or a name on PATH."
@@ -204,7 +206,7 @@ class BodhiExtension(BodhiCommand):
         return proposal["value"]
 
     @validate("model_folders", "alias_folders")
-    def _from_the_home_folder(self, proposal: Any) -> Any:
+    def _expand_home(self, proposal: Any) -> Any:
         return [os.path.expanduser(folder) for folder in proposal["value"]]  # noqa: PTH111 - a Path may raise
 
     @validate("backend_url")
@@ -297,7 +299,7 @@ class BodhiExtension(BodhiCommand):
         self.kernel_access.base_url = reachable.url
         if reachable.url is None and self.kernel_env != "never":
             self.log.warning("New kernels are not told where OpenAI's API is. %s", reachable.reason)
-        self._pause = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
+        self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._begin_to_warm_up)
         self._activity = PeriodicCallback(self._note_activity, ACTIVITY_SECONDS * 1000)
         self._activity.start()
 
@@ -319,8 +321,8 @@ class BodhiExtension(BodhiCommand):
             provisioner.restore_default()
         if self._activity is not None:
             self._activity.stop()
-        if self._pause is not None:
-            self._pause.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
         if self._warming_up is not None:
             await asyncio.wait([self._warming_up])
         if self._services is not None:

@@ -31,7 +31,7 @@ from .catalog.broken import BrokenFile
 from .catalog.catalog import Catalog
 from .catalog.details import Details
 from .catalog.discovery import ModelFolders
-from .catalog.hub import hub_cache
+from .catalog.hub_cache import hub_cache
 from .catalog.model_files import ModelFiles
 from .catalog.pull import Pulls
 from .catalog.pull_hub import Hub
@@ -145,7 +145,7 @@ class Services:
     async def close(self) -> None:
         """Give everything back: questions, connections, engines."""
         gateway = self.gateway
-        users = {
+        asking = {
             "The pulls": gateway.pulls.close(),
             "The catalog": gateway.catalog.close(),
             "The details of models": gateway.details.close(),
@@ -154,16 +154,16 @@ class Services:
             "The notebooks' names": gateway.notebooks.close(),
             **{f"The backend {name!r}": backend.close() for name, backend in gateway.backends.items()},
         }
-        await close_together(users, self._log)
+        await close_together(asking, self._log)
         # What they ask through; the requests that wait there are told, and then counted.
         await close_together({"The connections": gateway.upstream.close()}, self._log)
         await self._all_are_over()
-        used: dict[str, Awaitable[None]] = {}
+        counting: dict[str, Awaitable[None]] = {}
         if gateway.limits is not None:
-            used["The limits"] = gateway.limits.close()
+            counting["The limits"] = gateway.limits.close()
         if gateway.ledger is not None:
-            used["The ledger"] = asyncio.to_thread(gateway.ledger.close)
-        await close_together(used, self._log)
+            counting["The ledger"] = asyncio.to_thread(gateway.ledger.close)
+        await close_together(counting, self._log)
 
     async def _all_are_over(self) -> None:
         """Wait until the requests that were just told of the end have answered and are recorded."""
@@ -226,8 +226,8 @@ class Services:
             self._log.warning("model=%r failed: %s", event.alias, "\n  ".join([event.reason, *event.last_lines]))
         else:
             self._log.info("model=%r %s %s", event.alias, event.kind, event.reason and f"({event.reason})")
-        self._events.model(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
-        self._metrics.model(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
+        self._events.model_changed(event.kind, event.alias, seconds=event.seconds, reason=event.reason)
+        self._metrics.model_changed(event.kind, event.alias, seconds=event.seconds, evicted=event.evicted)
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:

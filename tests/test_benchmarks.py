@@ -51,6 +51,15 @@ def test_a_failure_is_no_result(bench) -> None:
     assert (streamed.rows, asked.rows) == ({"direct": {}}, {"direct": {}})
 
 
+@pytest.mark.parametrize(("path", "result"), [("/v1/nowhere", (0, 1)), (None, (1, 0))])
+def test_what_is_refused_late_has_failed_too(bench, path, result) -> None:
+    subject = replace(bench.direct, path=path or bench.direct.path)
+    request = subject.request(stream=False, chunks=1)
+    # The time is over before any answer is there.
+    done = bench.load.run("requests", subject, request, concurrency=1, seconds=0)
+    assert (done["count"], done["failures"]) == result
+
+
 def test_what_is_refused_is_not_compared(bench) -> None:
     lost = replace(bench.direct, name="lost", path="/v1/nowhere")
     table = Table("compared", {})

@@ -16,7 +16,7 @@ from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
 from bodhi_jupyter.extension import BodhiExtension
 from bodhi_jupyter.wire.provider_variables import PROVIDERS
-from bodhi_jupyter.wire.usage import GROUPS
+from bodhi_jupyter.wire.usage_query import GROUPS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

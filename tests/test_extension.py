@@ -96,7 +96,7 @@ def test_what_answers_requests_is_not_imported_at_the_start() -> None:
 async def test_a_stop_soon_after_the_start_loads_nothing(extension, jp_serverapp) -> None:
     await jp_serverapp.extension_manager.start_all_extensions()
     await extension.stop_extension()
-    assert extension._pause.cancelled()
+    assert extension._settling.cancelled()
     assert extension._warming_up is None
     assert extension._services is None
 

@@ -1,1 +1,1 @@
-"""Who may call, and with which key."""
+"""Who may call, with which key, and how much."""

@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..wire.scoped_key import PREFIX
 from .key_format import digest, new_key
 from .watched_keys import WatchedKeys
-
-__all__ = ["FOREIGN_KEYS", "PREFIX", "ForeignKey", "KeyHolder", "KeyRing", "looks_foreign"]
 
 #: Shorter keys are placeholders (``sk-no-key-required`` of llama.cpp's README), nobody's secret.
 _SHORTEST_REAL_KEY = 20

@@ -25,15 +25,15 @@ PREFIX = "bodhi"
 #: Questions at a time, as many connections as this server takes of Redis.
 CONNECTIONS = 16
 #: Seconds that Redis may take for an answer, the wait for a connection included.
-PATIENCE = 3.0
+ANSWER_SECONDS = 3.0
 #: Seconds between two attempts while Redis is silent.
-PAUSE = 5.0
+RETRY_SECONDS = 5.0
 #: Seconds after which a place of a server that died is free.
 PLACE_SECONDS = 60.0
 #: Seconds after which Redis forgets that it was looked at.
 _LOOK_SECONDS = 60
 #: Redis tells whole seconds, rounded.
-_ROUNDING = 0.5
+_ROUNDING_SECONDS = 0.5
 
 
 class RedisTally(NamedTuple):
@@ -58,30 +58,37 @@ class RedisCounters:
         url: ``redis://``, ``rediss://`` or ``unix://``; may hold a password, and is never logged.
         warn: told when Redis falls silent and when it is back, once each.
         place_seconds: see `PLACE_SECONDS`.
-        pause: see `PAUSE`.
+        retry_seconds: see `RETRY_SECONDS`.
 
     Raises:
         ValueError: `url` is none.
     """
 
     def __init__(
-        self, url: str, warn: Callable[[str], None], *, place_seconds: float = PLACE_SECONDS, pause: float = PAUSE
+        self,
+        url: str,
+        warn: Callable[[str], None],
+        *,
+        place_seconds: float = PLACE_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         retry = Retry(NoBackoff(), 0)
-        self._pool = ConnectionPool.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=retry)
+        self._pool = ConnectionPool.from_url(
+            url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, retry=retry
+        )
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",  # this client; the library prefers another, which is not installed
             key_prefix=PREFIX,
             connection_pool=self._pool,  # type: ignore[arg-type]  # documented, but not in its types
         )
-        self._windows = Windows(storage, _ROUNDING)
+        self._windows = Windows(storage, _ROUNDING_SECONDS)
         self._redis = Redis(connection_pool=self._pool)
         self._places = SharedPlaces(self._redis, PREFIX, place_seconds)
         self._own = MemoryCounters()
         self._turns = asyncio.Semaphore(CONNECTIONS)
         self._warn = warn
-        self._pause = pause
+        self._retry_seconds = retry_seconds
         self._is_silent = False
         self._next_attempt = 0.0
         #: What goes on when nobody waits for it.
@@ -171,7 +178,7 @@ class RedisCounters:
 
     async def _ask(self, shared: Callable[[], Awaitable[T]], own: Callable[[], T]) -> T:
         try:
-            async with asyncio.timeout(PATIENCE), self._turns:
+            async with asyncio.timeout(ANSWER_SECONDS), self._turns:
                 if self._may_ask():
                     looks = self._is_silent
                     if looks:
@@ -192,11 +199,11 @@ class RedisCounters:
         now = time.monotonic()
         if now < self._next_attempt:
             return False
-        self._next_attempt = now + self._pause
+        self._next_attempt = now + self._retry_seconds
         return True
 
     def _note_silence(self, error: Exception) -> None:
-        self._next_attempt = time.monotonic() + self._pause
+        self._next_attempt = time.monotonic() + self._retry_seconds
         if not self._is_silent:
             self._is_silent = True
             # The error's words have the address.

@@ -1,1 +1,1 @@
-"""Where models run."""
+"""Where models run: configured servers, and engines of our own."""

@@ -25,7 +25,7 @@ from .child import Parent
 #: As written before ("HTTP server is listening, ... port: 1234") and now ("listening on http://127.0.0.1:1234").
 _LISTENING = re.compile(rb"listening\b.*?(?:port: |://[^\s:]+:)(\d+)")
 #: Seconds between two looks at ``/health``.
-_PATIENCE = 0.05
+_POLL_SECONDS = 0.05
 
 
 def main() -> int:
@@ -110,7 +110,7 @@ class _Binary:
         while self._port is not None and self._running.poll() is None:
             if _is_healthy(self._port):
                 return self._port
-            time.sleep(_PATIENCE)
+            time.sleep(_POLL_SECONDS)
         return None
 
     def wait(self) -> int:

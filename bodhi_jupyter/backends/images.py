@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Largest image, in bytes, and how long it may take, in seconds.
 MAX_BYTES = 20 * 2**20
-SECONDS = 15.0
+FETCH_SECONDS = 15.0
 #: Images of one request that are fetched at the same time.
 AT_ONCE = 4
 
@@ -71,10 +71,10 @@ class ImageFetcher:
 
     async def _in_time(self, image: NamedImage, room: _Room) -> str:
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(FETCH_SECONDS):
                 return await self._fetch(image, room)
         except TimeoutError:
-            raise _refused(image.param, f"it took longer than {SECONDS:g} seconds") from None
+            raise _refused(image.param, f"it took longer than {FETCH_SECONDS:g} seconds") from None
 
     async def _fetch(self, image: NamedImage, room: _Room) -> str:
         param, url = image
@@ -133,7 +133,9 @@ def _make_client() -> httpx.AsyncClient:
 
     # No connection is kept: images come seldom, and from anywhere.
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.AsyncClient(verify=trusted(), trust_env=False, timeout=SECONDS, follow_redirects=False, limits=limits)
+    return httpx.AsyncClient(
+        verify=trusted(), trust_env=False, timeout=FETCH_SECONDS, follow_redirects=False, limits=limits
+    )
 
 
 async def _data_url(response: httpx.Response, param: str, room: _Room) -> str:

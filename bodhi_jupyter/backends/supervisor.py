@@ -29,11 +29,11 @@ _log = logging.getLogger(__name__)
 #: Exit codes of a process that somebody else ended: SIGKILL and SIGTERM.
 _KILLS = (-9, -15)
 #: Seconds that a killed process is waited for: only one that hangs in the kernel needs any.
-_DEATH_AGONY = 5.0
+_KILLED_SECONDS = 5.0
 #: Seconds in which a process that is asked to end does so by itself.
-_LAST_WORDS = 1.0
+_LAST_WORDS_SECONDS = 1.0
 #: Seconds for what is left in the log's pipe after it has ended: the reason why, which comes late on a busy machine.
-_LAST_LINES = 5.0
+_LAST_LINES_SECONDS = 5.0
 #: Bytes of a line of the log that are looked at.
 _LONGEST_LINE = 2**16
 
@@ -136,9 +136,9 @@ class EngineProcess:
         if popen is not None:
             # Told first, it ends what it has started and removes its key; a kill would leave the one or the other.
             self._ask_to_end()
-            await self._wait_for_end(_LAST_WORDS)
+            await self._wait_for_end(_LAST_WORDS_SECONDS)
             popen.kill()  # without effect on a process that has ended
-        await self._wait_for_end(_DEATH_AGONY)
+        await self._wait_for_end(_KILLED_SECONDS)
 
     def _ask_to_end(self) -> None:
         """Close the pipe that it watches."""
@@ -207,7 +207,7 @@ class EngineProcess:
             self._tell_loop(self._answered.set)
         self.returncode = _signal_as_negative(popen.wait())
         _kill_group(popen.pid)
-        log_reader.join(_LAST_LINES)
+        log_reader.join(_LAST_LINES_SECONDS)
         assert popen.stdin is not None
         popen.stdin.close()
 

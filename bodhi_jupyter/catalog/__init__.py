@@ -1,1 +1,1 @@
-"""Which models there are."""
+"""Which models there are, and what a name stands for."""

@@ -89,7 +89,7 @@ class ModelSource(Protocol):
 
     @property
     def name(self) -> str:
-        """The source's name, unique in a catalogue; a backend's models may be asked for as ``name/model``."""
+        """The source's name, unique in a catalog; a backend's models may be asked for as ``name/model``."""
 
     async def aliases(self) -> list[Alias]:
         """The aliases on offer, the source's default first.

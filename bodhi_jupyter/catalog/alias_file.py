@@ -22,12 +22,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ..wire.duration import parse_duration
-from ..wire.validation import render_path
+from ..wire.validation import Location, render_path
 from .context import ContextParams
 from .llama_args import translate_args, translate_struct
 from .names import check_alias_name
 from .request_params import RequestParams
-from .yaml_text import Path, YamlDocument, YamlProblem, read_yaml, same_value, write_yaml
+from .yaml_text import YamlDocument, YamlProblem, read_yaml, same_value, write_yaml
 
 #: A file past this size is not an alias.
 MAX_BYTES = 256 * 1024
@@ -88,7 +88,9 @@ InRepository = Annotated[NonEmpty, AfterValidator(_inside_repository)]
 class AliasFile(BaseModel):
     """The fields of an alias's file; a field that is not listed is an error, so that a typo is seen."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     alias: Annotated[str, AfterValidator(check_alias_name)]
     """What callers put into `model`."""
@@ -283,14 +285,14 @@ def _target_mistake(given: Collection[str]) -> str:
     return ""
 
 
-def _explain(error: ValidationError) -> tuple[Path, str]:
+def _explain(error: ValidationError) -> tuple[Location, str]:
     """The first mistake."""
     return _explain_all(error)[0]
 
 
-def _explain_all(error: ValidationError) -> list[tuple[Path, str]]:
+def _explain_all(error: ValidationError) -> list[tuple[Location, str]]:
     """The first mistakes, deep ones first: their places without the names of union branches, and what is wrong."""
-    entries: dict[Path, list[ErrorDetails]] = {}
+    entries: dict[Location, list[ErrorDetails]] = {}
     for entry in error.errors():
         entries.setdefault(_place(entry), []).append(entry)
     # Where something inside a value is wrong, another branch of a union has refused the value as a whole.
@@ -309,7 +311,7 @@ def _why(entries: Sequence[ErrorDetails]) -> str:
 _BRANCH = re.compile(r"str|int|float|bool|(list|literal)\[.*|(constrained|function)-.*")
 
 
-def _place(entry: ErrorDetails) -> Path:
+def _place(entry: ErrorDetails) -> Location:
     """Where it is in the document; our own errors of a whole object name the field to blame in their context."""
     steps = (*entry["loc"], *([entry["ctx"]["field"]] if "field" in entry.get("ctx", {}) else []))
     return tuple(step for step in steps if not (isinstance(step, str) and _BRANCH.fullmatch(step)))

@@ -18,7 +18,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 #: Two changes within the resolution of a file system's clock look like one (FAT: 2 s). A file that had
 #: changed so shortly before it was read is read again the next time.
-_CLOCK_RESOLUTION = 2.0
+_CLOCK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class AliasReader:
         known = self._known.get(path)
         if known is not None and known.settled and known.state == state:
             return known
-        settled = time.time() - status.st_mtime > _CLOCK_RESOLUTION
+        settled = time.time() - status.st_mtime > _CLOCK_SECONDS
         data = patiently(lambda: _first_bytes(path))
         etag = etag_of(data)
         if known is not None and known.etag == etag:

@@ -28,6 +28,9 @@ from .pull_names import find_pulled, pulled_as
 
 _log = logging.getLogger(__name__)
 
+#: For so long a list is used without asking its source again.
+FRESH_SECONDS = 5.0
+
 
 class AmbiguousName(RequestError):
     """The name stands for one of several, and what is asked for cannot be undone."""
@@ -41,7 +44,7 @@ class _Shelf:
     """What one source offered when it was last asked.
 
     Attributes:
-        asked_at: on the catalogue's clock, in seconds; None before the first answer.
+        asked_at: on the catalog's clock, in seconds; None before the first answer.
         failure: why the last question was not answered; the aliases are then stale.
     """
 
@@ -71,7 +74,7 @@ class Catalog:
     the first of them. A backend's model can always be asked for as ``backend/name``. Any other that finds its name
     with another model has its source's before it.
 
-    A source's list is kept for `fresh_seconds`. After that it is still used at once while it is asked again in
+    A source's list is kept for `FRESH_SECONDS`. After that it is still used at once while it is asked again in
     the background; only a source that has never been asked is waited for. A source that fails keeps what it
     offered last, so that a name known a moment ago gives "cannot be reached" and not "does not exist".
 
@@ -80,7 +83,7 @@ class Catalog:
         defaults: names of the sources whose first alias may be the default model, in this order; without any,
             all sources in theirs.
         default_model: the name of the default model, whatever the sources' order; "" for their own choice.
-        fresh_seconds: how long a list is used without asking again.
+        clock: seconds that never go back.
         absent: what the aliases that cannot be used lack, by their names, or those of their files.
         limited: names that have limits of their own.
 
@@ -93,7 +96,6 @@ class Catalog:
         sources: Sequence[ModelSource],
         defaults: Sequence[str] = (),
         default_model: str = "",
-        fresh_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
         absent: Callable[[], Mapping[str, Absence]] = dict,
         limited: Collection[str] = (),
@@ -105,7 +107,6 @@ class Catalog:
         self._default_model = default_model
         self._merged: _Merged | None = None
         self._closed = False
-        self._fresh_seconds = fresh_seconds
         self._clock = clock
         self._absent = absent
 
@@ -124,7 +125,7 @@ class Catalog:
         return None
 
     def last_listed(self) -> list[Alias]:
-        """The same as it was when the sources were last asked; never waits."""
+        """`aliases` as they were when the sources were last asked; never waits."""
         return list(self._merge().listed)
 
     async def refresh(self, *sources: str) -> list[Alias]:
@@ -154,7 +155,7 @@ class Catalog:
         return found
 
     async def resolve_exactly(self, name: str) -> Alias:
-        """The same for what cannot be undone: a name that another model would answer to afterwards is refused.
+        """`resolve` for what cannot be undone: a name that another model would answer to afterwards is refused.
 
         Raises:
             AmbiguousName: it is ``default``, or a repository of which several models are here.
@@ -239,9 +240,7 @@ class Catalog:
 
     def _stale(self) -> list[_Shelf]:
         now = self._clock()
-        return [
-            shelf for shelf in self._shelves if shelf.asked_at is None or now - shelf.asked_at >= self._fresh_seconds
-        ]
+        return [shelf for shelf in self._shelves if shelf.asked_at is None or now - shelf.asked_at >= FRESH_SECONDS]
 
     async def _look(self) -> None:
         """Ask the stale sources; wait only for those that have never been asked."""

@@ -16,7 +16,7 @@ class ContextParams(BaseModel):
     Names are llama.cpp's own; a field that is not listed here is an error, so that a typo is seen.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     n_ctx: int | None = Field(None, ge=0, le=2**24)
     """Tokens of context in total, over all slots; 0 gives each slot what the model was trained with. Default 4096."""
@@ -59,11 +59,11 @@ class ContextParams(BaseModel):
     """Number format of the cached keys; llama.cpp takes f16."""
 
     cache_type_v: CacheType | None = None
-    """Number format of the cached values; quantised ones need flash attention. llama.cpp takes f16."""
+    """Number format of the cached values; quantized ones need flash attention. llama.cpp takes f16."""
 
     extra_args: list[str] = Field(default_factory=list)
     """Raw arguments for a `llama-server` binary, one list item each; the embedded engine refuses them.
-    Of a caller with a scoped key only those are taken that `harmless_args` names."""
+    With a scoped key only those are taken that read, write and run nothing, and go nowhere."""
 
     def files(self) -> list[str]:
         """Paths of the files that are loaded beside the model."""

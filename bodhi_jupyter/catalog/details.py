@@ -13,7 +13,7 @@ from .gguf_header import BadGGUF
 from .gguf_metadata import GGUFMetadata, MetadataCache, capabilities, read_metadata
 
 #: A reader in a thread competes with the event loop for the interpreter: it rests four times as long as it reads.
-_REST = 4.0
+_REST_FACTOR = 4.0
 
 
 class Details:
@@ -90,7 +90,7 @@ class Details:
         for target in targets:
             began = time.perf_counter()
             await self._read_target(target)
-            await asyncio.sleep(_REST * (time.perf_counter() - began))
+            await asyncio.sleep(_REST_FACTOR * (time.perf_counter() - began))
 
     async def _read_target(self, target: LocalTarget) -> None:
         # The projector first: a model that is described is described with what it sees and hears.

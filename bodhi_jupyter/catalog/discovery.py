@@ -25,7 +25,7 @@ class ModelFile:
         size: bytes, of all parts.
         mtime_ns: when it was last changed, in nanoseconds since the epoch; the latest of the parts.
         repo: ``org/name`` in the Hugging Face cache, else None.
-        quant: the quantisation that the file's name tells, or None.
+        quant: the quantization that the file's name tells, or None.
         mmproj: the multimodal projector that belongs to it, or None.
         parts: all files, `path` first.
     """

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .broken import BrokenFile
-from .hub import repo_of, snapshots
+from .hub_cache import repo_of, snapshots
 
 _SUFFIX = ".gguf"
 
-#: Deeper than any known layout (organisation/model/quantisation), shallow enough for a home folder given by mistake.
+#: Deeper than any known layout (organisation/model/quantization), shallow enough for a home folder given by mistake.
 _MAX_DEPTH = 6
 
 #: What else is in a Hugging Face cache.

@@ -176,7 +176,7 @@ def _metadata(header: GGUFHeader, parameters: int) -> GGUFMetadata:
         embedding_length=_count(values.get(f"{architecture}.embedding_length")),
         block_count=_count(values.get(f"{architecture}.block_count")),
         pooling=_pooling(values.get(f"{architecture}.pooling_type")),
-        # The quantisations of one model share one copy of what may be 20 KB.
+        # The quantizations of one model share one copy of what may be 20 KB.
         chat_template=sys.intern(template) if template else None,
         values=values,
     )

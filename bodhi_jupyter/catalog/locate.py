@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .alias_file import AliasFile
-from .hub import find_in_hub
+from .hub_cache import find_in_hub
 
 
 def locate_gguf(alias: AliasFile, model_folders: Sequence[Path], hub_caches: Sequence[Path]) -> Path | None:

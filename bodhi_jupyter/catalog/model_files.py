@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..wire.errors import InternalError, NotAllowed
 from .discovery import ModelFile
-from .hub import PARTIAL, blob_of, linked_blobs
+from .hub_cache import PARTIAL, blob_of, linked_blobs
 from .patience import patiently
 
 

@@ -1,4 +1,4 @@
-"""What the name of a GGUF file tells: the quantisation, the part of a split model, a multimodal projector."""
+"""What the name of a GGUF file tells: the quantization, the part of a split model, a multimodal projector."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class FileName:
 
     Attributes:
         stem: the model's file name without the number of a part.
-        base: the stem without the quantisation and without ``mmproj``, in lower case: what the files of one
+        base: the stem without the quantization and without ``mmproj``, in lower case: what the files of one
             model have in common.
         quant: as it is written, ``Q8_0`` or ``UD-Q4_K_XL``; None where the name has none.
-        qualifier: what follows the repository in an alias: the quantisation, else the stem's last word (BodhiApp).
+        qualifier: what follows the repository in an alias: the quantization, else the stem's last word (BodhiApp).
         part: number of the part and of the parts, (1, 1) for a model in one file.
         projector: whether it is a multimodal projector rather than a model.
     """
@@ -64,7 +64,7 @@ def parse_file_name(name: str) -> FileName:
 
 
 def projector_rank(quant: str | None) -> int:
-    """Where a projector of this quantisation comes among several of one model, the best at 0."""
+    """Where a projector of this quantization comes among several of one model, the best at 0."""
     name = (quant or "").upper()
     return _PROJECTOR_ORDER.index(name) if name in _PROJECTOR_ORDER else len(_PROJECTOR_ORDER)
 

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 #: Elsewhere what is not permitted now is not permitted later.
 _ATTEMPTS = 20 if os.name == "nt" else 1
-_PAUSE = 0.01
+_PAUSE_SECONDS = 0.01
 
 
 def patiently(operation: Callable[[], Result]) -> Result:
@@ -26,5 +26,5 @@ def patiently(operation: Callable[[], Result]) -> Result:
         try:
             return operation()
         except PermissionError:
-            time.sleep(_PAUSE)
+            time.sleep(_PAUSE_SECONDS)
     return operation()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hub import PARTIAL, keep_once, lies_in_snapshot
+from .hub_cache import PARTIAL, keep_once, lies_in_snapshot
 from .patience import patiently
 from .pull_errors import (
     CANCELLED,
@@ -64,7 +64,7 @@ class HubFile:
 
     @property
     def digest(self) -> str:
-        """As Ollama writes it."""
+        """As Ollama writes it: ``sha256:`` before any `etag`, git's object ids as well."""
         return f"sha256:{self.etag}"
 
 

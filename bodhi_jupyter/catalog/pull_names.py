@@ -1,7 +1,7 @@
 """What a name to pull means, and which files of a repository it stands for. Pure.
 
-- ``hf.co/org/repo``: the quantisation that `DEFAULT_ORDER` prefers
-- ``org/repo:Q8_0``: that quantisation
+- ``hf.co/org/repo``: the quantization that `DEFAULT_ORDER` prefers
+- ``org/repo:Q8_0``: that quantization
 - ``org/repo/folder/file.gguf``: that file; of a split model all parts
 """
 
@@ -19,7 +19,7 @@ from .model_names import FileName, parse_file_name, projector_rank
 
 Item = TypeVar("Item")
 
-#: Without a quantisation in the name the first of these that the repository has is taken, else the file whose name
+#: Without a quantization in the name the first of these that the repository has is taken, else the file whose name
 #: comes first. Ollama, too, takes Q4_K_M where the hub has it.
 DEFAULT_ORDER = (
     "Q4_K_M",
@@ -101,7 +101,7 @@ class PullName:
 
 
 def parse_pull_name(name: str) -> PullName:
-    """A name as people and clients write it; ``:latest`` is no quantisation but the default.
+    """A name as people and clients write it; ``:latest`` is no quantization but the default.
 
     Raises:
         InvalidPullName: it names no repository; the message says what would.
@@ -147,7 +147,7 @@ def find_pulled(name: str, aliases: Sequence[Alias]) -> Alias | None:
 
 
 def pulled_as(name: str, aliases: Sequence[Alias]) -> list[Alias]:
-    """The models on this machine that `name` may mean: several where it leaves the quantisation open."""
+    """The models on this machine that `name` may mean: several where it leaves the quantization open."""
     try:
         wanted = parse_pull_name(name)
     except InvalidPullName:

@@ -31,7 +31,9 @@ _NAMES_OF = {name: names for names in _ONE_THING for name in names}
 class RequestParams(BaseModel):
     """Defaults in OpenAI's names and ranges (OpenAI spec 2.3.0); others (`top_k`, `min_p` ...) pass unchecked."""
 
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="allow", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -42,7 +44,7 @@ class RequestParams(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     n_predict: int | None = None
-    """llama.cpp's name for the same; negative for no limit."""
+    """llama.cpp's name for `max_tokens`; negative for no limit."""
     user: str | None = None
     system_prompt: str | None = None
     """Put before the messages as a system message, unless one of them is a system or developer message."""

@@ -13,7 +13,7 @@ from .alias_reader import StoredAlias
 from .broken import Absence, BrokenFile
 from .context import ContextParams
 from .discovery import Discovery, ModelFile, ModelFolders
-from .hub import repo_of
+from .hub_cache import repo_of
 from .locate import find_file, locate_gguf
 from .model_names import parts_of
 from .store import AliasStore
@@ -78,7 +78,7 @@ class AliasFileSource:
         folders: where GGUF files are, for those that are known by their place.
         model_folders: where a relative path begins.
         hub_caches: Hugging Face caches.
-        backends: names of the configured servers; None where that is not known.
+        backends: names of the configured servers.
         server_with: the configured server that has a model of this full name, if one has; it keeps the name.
     """
 
@@ -91,8 +91,8 @@ class AliasFileSource:
         model_folders: Sequence[Path],
         hub_caches: Sequence[Path],
         on_broken: OnBroken,
-        backends: Collection[str] | None = None,
-        server_with: Callable[[str], str | None] = lambda _: None,
+        backends: Collection[str],
+        server_with: Callable[[str], str | None],
     ) -> None:
         self._store = store
         self._folders = folders
@@ -176,7 +176,7 @@ class AliasFileSource:
     def _target(self, stored: StoredAlias, known: dict[Path, ModelFile]) -> Target:
         file = stored.file
         if file.backend is not None and file.model is not None:
-            if self._backends is not None and file.backend not in self._backends:
+            if file.backend not in self._backends:
                 raise _NotHere(
                     "backend", f"no server called {file.backend!r} is configured (`c.BodhiExtension.backends`)"
                 )

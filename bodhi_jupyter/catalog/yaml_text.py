@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..wire.validation import Location
+
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
-
-Path = tuple[str | int, ...]
 
 #: What can stand in double quotes alone, as an escape: it is not printable or breaks a line (YAML 1.2.2, 5.1 and 5.4).
 _ESCAPED = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|[\u2028\u2029]")
@@ -40,7 +40,7 @@ class YamlDocument:
     values: dict[str, Any]
     _root: Any
 
-    def line_of(self, path: Path) -> int:
+    def line_of(self, path: Location) -> int:
         """The line of the deepest step of `path` that exists, counted from 1."""
         node, line = self._root, 1
         for step in path:
@@ -120,14 +120,14 @@ class _Plain:
         self._document = document
         self._met: set[int] = set()
 
-    def mapping(self, node: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+    def mapping(self, node: Mapping[Any, Any], path: Location) -> dict[str, Any]:
         self._meet(node, path)
         for key in node:
             if not isinstance(key, str):
                 raise self._refuse(f"the key {key!r} must be a string", (*path, key))
         return {str(key): self.value(value, (*path, str(key))) for key, value in node.items()}
 
-    def value(self, node: Any, path: Path) -> Any:
+    def value(self, node: Any, path: Location) -> Any:
         if isinstance(node, dict):
             return self.mapping(node, path)
         if isinstance(node, list):
@@ -142,13 +142,13 @@ class _Plain:
             return float(node)
         raise self._refuse("only strings, finite numbers, true, false and null can stand here (quote dates)", path)
 
-    def _meet(self, node: object, path: Path) -> None:
+    def _meet(self, node: object, path: Location) -> None:
         # One node met twice is an anchor: it may hold itself, or grow without end.
         if id(node) in self._met:
             raise self._refuse("anchors ('&', '*') are not supported for lists and mappings", path)
         self._met.add(id(node))
 
-    def _refuse(self, reason: str, path: Path) -> YamlProblem:
+    def _refuse(self, reason: str, path: Location) -> YamlProblem:
         return YamlProblem(reason, self._document.line_of(path))
 
 

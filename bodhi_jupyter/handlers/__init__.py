@@ -1,1 +1,1 @@
-"""HTTP in and out."""
+"""HTTP in and out: a handler for each route, and what they share."""

@@ -18,7 +18,7 @@ from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..access.keys import PREFIX, KeyHolder
+from ..access.keys import KeyHolder
 from ..access.person import person_of
 from ..backends.context_sizes import with_requested_context
 from ..catalog.alias import Alias, LocalTarget
@@ -36,6 +36,7 @@ from ..wire.errors import (
 )
 from ..wire.json_text import compact
 from ..wire.record import CURRENT
+from ..wire.scoped_key import PREFIX
 from ..wire.sse import data_event
 from .arrival import new_record
 from .failures import failure_line

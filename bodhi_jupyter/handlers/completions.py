@@ -93,7 +93,11 @@ class CompletionsHandler(CountedHandler):
             await self._relay(request, answer, InfillGuard(alias.target.backend, guard, identity))
 
     async def _probe(self, request: CompletionRequest, alias: Alias, lease: Lease, data: dict[str, Any]) -> None:
-        """Raises what the model cannot do, and for texts that the engine would cut."""
+        """See that the model can infill, and that the engine would cut none of the texts.
+
+        Raises:
+            InvalidField: if not.
+        """
         try:
             probe = await self._document(alias, lease, "/infill", probe_body(data, request), feature="infill")
         except NotSupported as error:

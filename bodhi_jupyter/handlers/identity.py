@@ -8,8 +8,9 @@ from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import web
 
-from ..access.keys import PREFIX, KeyHolder, looks_foreign
+from ..access.keys import KeyHolder, looks_foreign
 from ..wire.errors import NotAuthenticated
+from ..wire.scoped_key import PREFIX
 
 
 class ScopedIdentity(IdentityProvider):

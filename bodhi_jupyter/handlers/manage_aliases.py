@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -130,7 +131,7 @@ class AliasesHandler(_AliasHandler):
         return {
             "object": "list",
             "data": [self.alias_object(stored) for stored in listing.aliases],
-            "broken": [{"name": file.name, "line": file.line, "reason": file.reason} for file in listing.broken],
+            "broken": [asdict(file) for file in listing.broken],
         }
 
     @web.authenticated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -25,7 +26,7 @@ class HealthHandler(GatewayHandler):
 
         Broken files and failed models are listed; they do not make the server unwell.
         """
-        # The broken files, and those that are gone, are what the catalogue has met: it must look.
+        # The broken files, and those that are gone, are what the catalog has met: it must look.
         await self.gateway.catalog.refresh(AliasFileSource.name, FileSource.name)
         answers = await ask_all(self)
         well = all(health.ok for health in answers.values())
@@ -39,10 +40,7 @@ class HealthHandler(GatewayHandler):
                     | ({"reason": state.reason} if state.reason else {})
                     for name, state in self.gateway.pool.states().items()
                 },
-                "broken_files": [
-                    {"name": file.name, "line": file.line, "reason": file.reason}
-                    for file in self.gateway.broken_files()
-                ],
+                "broken_files": [asdict(file) for file in self.gateway.broken_files()],
             }
         )
 
@@ -76,7 +74,7 @@ def backend_object(name: str, health: Health) -> dict[str, Any]:
         "ok": health.ok,
         "detail": health.detail,
         "latency": health.latency,
-        "slots": None if health.slots is None else {"total": health.slots.total, "busy": health.slots.busy},
+        "slots": None if health.slots is None else asdict(health.slots),
     }
 
 

@@ -1,4 +1,4 @@
-"""``/bodhi/v1/keys``: scoped keys for terminals and tools outside notebooks."""
+"""``/bodhi/v1/keys``: scoped keys for terminals, which end with the server."""
 
 from __future__ import annotations
 

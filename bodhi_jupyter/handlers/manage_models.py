@@ -37,6 +37,7 @@ class _LocalModelHandler(GatewayHandler):
         return name if self.gateway.pool.holds(name) else (await self.local_alias(name)).name
 
     def answer_state(self, name: str) -> None:
+        """Answer with the model's state now."""
         state = self.gateway.pool.states().get(name, ModelState("idle"))
         self.answer_json({"id": name, "state": state.state, "expires_in": state.expires_in})
 

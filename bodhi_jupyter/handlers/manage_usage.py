@@ -10,7 +10,7 @@ from tornado import web
 
 from ..telemetry.usage import usage, usage_csv
 from ..wire.errors import RouteNotFound
-from ..wire.usage import parse_usage_query
+from ..wire.usage_query import parse_usage_query
 from .base import GatewayHandler
 
 

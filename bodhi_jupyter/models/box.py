@@ -36,7 +36,7 @@ class Boxed:
         return self.file.stem
 
     def alias(self) -> Alias:
-        """The model as the catalogue has it.
+        """The model as the catalog has it.
 
         Raises:
             OSError: its file cannot be looked at.

@@ -1,1 +1,1 @@
-"""The kernel's side."""
+"""The kernel's side: the panel, `chat`, the magics, and the way to the server."""

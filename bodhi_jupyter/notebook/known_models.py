@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .management import Document, Management
 from .model_details import Rights
-from .rows import MISSING, Row, row_of, row_without_model, with_alias
+from .rows import MISSING, Row, place_of, row_of, row_without_model, with_alias
 
 #: Between two looks at what changes seldom, and costs the backends a question: health, alias files.
 _SELDOM_SECONDS = 15.0
@@ -88,7 +88,7 @@ class KnownModels:
     def faults(self) -> list[str]:
         """What is wrong with the backends and the alias files, in words."""
         ill = (f"{name}: {backend['detail']}" for name, backend in self._backends.items() if not backend["ok"])
-        return [*ill, *map(_broken_text, self._broken)]
+        return [*ill, *(f"{place_of(file)} says no alias: {file['reason']}" for file in self._broken)]
 
     def _listed(self, name: str) -> Row | None:
         return next((row for row in self.rows if row.name == name), None)
@@ -96,8 +96,3 @@ class KnownModels:
     def _row(self, model: Document) -> Row:
         well = {name: bool(backend["ok"]) for name, backend in self._backends.items()}
         return with_alias(row_of(model, well), self._stored.get(model["id"]))
-
-
-def _broken_text(file: Document) -> str:
-    place = f", line {file['line']}" if file["line"] else ""
-    return f"{file['name']}{place} says no alias: {file['reason']}"

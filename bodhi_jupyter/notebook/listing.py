@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .rows import Row, row_of
+from .rows import Row, place_of, row_of
 from .screen import printable
 from .text import element, markup
 
@@ -54,5 +54,5 @@ def server_status(url: str, health: Mapping[str, Any], model: str) -> str:
     # Those that are loaded the backend has named.
     others = {name: state["state"] for name, state in health["models"].items() if state["state"] != "loaded"}
     lines += [f"  {name}: {state}" for name, state in others.items()]
-    lines += [f"  {file['name']}: {file['reason']}" for file in health["broken_files"]]
+    lines += [f"  {place_of(file)}: {file['reason']}" for file in health["broken_files"]]
     return printable("\n".join([*lines, f"Questions go to {model}."]))

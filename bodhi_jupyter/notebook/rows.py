@@ -157,6 +157,11 @@ def _defaults(alias: Mapping[str, Any]) -> str:
     return " · ".join(words.replace("_", " ") for words in said)
 
 
+def place_of(file: Mapping[str, Any]) -> str:
+    """Where a file is broken, of those that the server tells of: its name, and the line where one is to blame."""
+    return f"{file['name']}, line {file['line']}" if file["line"] else str(file["name"])
+
+
 def capabilities_in(rows: Iterable[Row]) -> list[str]:
     """All capabilities that a model among them has."""
     return sorted({capability for row in rows for capability in row.capabilities})

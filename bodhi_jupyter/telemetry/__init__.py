@@ -1,1 +1,1 @@
-"""What happened."""
+"""What happened: metrics, the ledger, events, recent failures."""

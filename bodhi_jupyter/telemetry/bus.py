@@ -52,16 +52,16 @@ class EventBus:
             data["completion_tokens"] = record.completion_tokens
         self._event_logger.emit(schema_id=REQUEST, data=data)
 
-    def model(self, action: str, alias: str, *, seconds: float | None = None, reason: str = "") -> None:
+    def model_changed(self, kind: str, alias: str, *, seconds: float | None = None, reason: str = "") -> None:
         """Tell of a model that was ``loaded`` (in `seconds`), ``unloaded`` or ``failed``."""
-        data: dict[str, Any] = {"action": action, "alias": alias}
+        data: dict[str, Any] = {"action": kind, "alias": alias}
         if seconds is not None:
             data["seconds"] = seconds
         if reason:
             data["reason"] = reason
         self._event_logger.emit(schema_id=MODEL, data=data)
 
-    def limit_reached(self, limit: str, *, person: str | None, alias: str | None, retry_after: float | None) -> None:
+    def limit_reached(self, limit: str, *, person: str, alias: str, retry_after: float) -> None:
         """Tell of a request that was refused because `limit`, as in "requests per minute", is reached.
 
         Args:
@@ -70,6 +70,5 @@ class EventBus:
             alias: the model that was asked for.
             retry_after: seconds until another attempt makes sense.
         """
-        known = {"person": person, "alias": alias, "retry_after": retry_after}
-        data = {"limit": limit, **{key: value for key, value in known.items() if value is not None}}
+        data = {"limit": limit, "person": person, "alias": alias, "retry_after": retry_after}
         self._event_logger.emit(schema_id=LIMIT, data=data)

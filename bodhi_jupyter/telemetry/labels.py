@@ -16,7 +16,7 @@ OTHER = "other"
 #: Aliases that get series of their own.
 MAX_MODELS = 200
 #: Statuses of a request that is wrong in itself.
-WRONG = frozenset({400, 422})
+VALIDATION_STATUSES = frozenset({400, 422})
 
 _FIRST_STEP = re.compile(r"[^.\[]*")
 
@@ -93,7 +93,7 @@ class Labels:
 
 def is_validation_failure(record: RequestRecord) -> bool:
     """Whether the request was refused because it is wrong in itself."""
-    return record.status in WRONG
+    return record.status in VALIDATION_STATUSES
 
 
 def is_upstream_error(record: RequestRecord) -> bool:

@@ -76,6 +76,7 @@ ENGINE_EVICTIONS = CounterFamily(
 ENGINE_FAILURES = CounterFamily(
     "bodhi_engine_failures", "Local models that could not be loaded, or whose engine died.", ["model"]
 )
+# Counted in the ledger's own thread: Prometheus's counters, which take locks.
 LEDGER_ROWS_LOST = Counter("bodhi_ledger_rows_lost", "Requests that the ledger had to leave out.")
 LEDGER_FAILURES = Counter("bodhi_ledger_write_failures", "Writes of the ledger that failed; they are tried again.")
 
@@ -134,7 +135,7 @@ class Metrics:
         if record.end != "finished" or record.status >= 400:
             self._count_failure(record)
 
-    def model(self, kind: str, alias: str, *, seconds: float | None = None, evicted: bool = False) -> None:
+    def model_changed(self, kind: str, alias: str, *, seconds: float | None = None, evicted: bool = False) -> None:
         """Count a local model that was ``loaded`` (in `seconds`), ``unloaded`` or ``failed``."""
         model = self._labels.model(alias)
         if kind == "failed":

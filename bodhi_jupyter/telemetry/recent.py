@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..wire.record import RequestRecord
@@ -54,9 +54,9 @@ class RecentErrors:
         if record.error is not None:
             self._failures.append(record)
 
-    def list(self, limit: int = KEPT) -> list[dict[str, Any]]:
+    def list(self) -> list[dict[str, Any]]:
         """The failures as JSON, the last one first; never the content of a request."""
-        return [failure_object(record) for record in _last(self._failures, limit)]
+        return [failure_object(record) for record in reversed(self._failures)]
 
 
 def failure_object(record: RequestRecord) -> dict[str, Any]:
@@ -89,7 +89,3 @@ def advice(record: RequestRecord) -> str:
     if is_validation_failure(record):
         return "Correct the field; the answer's message says what is allowed."
     return _DEFAULT_ADVICE
-
-
-def _last(failures: deque[RequestRecord], limit: int) -> Iterator[RequestRecord]:
-    return (record for _, record in zip(range(limit), reversed(failures), strict=False))

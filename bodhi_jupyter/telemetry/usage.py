@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..wire.usage import UsageQuery
+from ..wire.usage_query import UsageQuery
+from .labels import VALIDATION_STATUSES
 from .ledger_file import NAMES, PATTERN, TABLE
 
 _BUCKETS = {"hour": 3600, "day": 86400}
@@ -32,6 +33,7 @@ _TOTALS = {
 }
 _COUNTS = ", ".join(f"{expression} AS {name}" for name, expression in _TOTALS.items())
 _WHICH_LIBRARY = '"client", "client_version"'
+_WRONG = tuple(sorted(VALIDATION_STATUSES))
 #: What a client asked for that is not here, as opposed to what it spelt wrong.
 _INCOMPATIBLE = (
     "unknown_url",
@@ -63,7 +65,7 @@ def usage(folder: Path, query: UsageQuery) -> dict[str, Any]:
             "series": _series(connection, query),
             "groups": _groups(connection, query.by, times_of),
             "disconnects": _disconnects(connection),
-            "validation_failures": _failures(connection, '"endpoint", "field", "error"', "status IN (400, 422)"),
+            "validation_failures": _failures(connection, '"endpoint", "field", "error"', f"status IN {_WRONG}"),
             "incompatibilities": _failures(connection, '"path", "field", "error"', f"error IN {_INCOMPATIBLE}"),
             "files_read": read,
             "files_skipped": skipped,

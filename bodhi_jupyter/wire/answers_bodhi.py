@@ -18,10 +18,14 @@ class ModelMeta(AnswerModel):
     state: State | None = None
     reason: str | None = None
     size: int | None = None
+    """In bytes."""
     n_ctx: int | None = None
+    """Tokens of context that one request has here."""
     n_ctx_train: int | None = None
+    """Tokens of context that the model was made for."""
     n_params: int | None = None
     n_embd: int | None = None
+    """Numbers in an embedding."""
     architecture: str | None = None
     quantization: str | None = None
     modalities: list[str] | None = None
@@ -39,6 +43,7 @@ class Model(AnswerModel):
     description: str | None = None
     tags: list[str] | None = None
     stale: Literal[True] | None = None
+    """Its source does not answer now, and this is what it said last."""
 
 
 class ModelList(AnswerModel):
@@ -49,11 +54,12 @@ class ModelList(AnswerModel):
 
 
 class LocalModelState(AnswerModel):
-    """Whether a local model is loaded, and the seconds after which it will not be."""
+    """Whether a local model is loaded."""
 
     id: str
     state: State
     expires_in: float | None
+    """Seconds until it is unloaded if nobody asks; null while it is used, is not loaded, or stays for ever."""
 
 
 class BackendHealth(AnswerModel):
@@ -68,8 +74,11 @@ class LoadedModel(AnswerModel):
 
     state: State
     leases: Count
+    """Requests that it answers now."""
     waiting: Count
+    """Requests that wait for it."""
     reason: str | None = None
+    """Why it failed."""
 
 
 class BrokenFile(AnswerModel):
@@ -114,13 +123,14 @@ class Slots(AnswerModel):
 
 
 class Backend(AnswerModel):
-    """A place where models run; `latency` is in seconds."""
+    """A place where models run."""
 
     id: str
     object: Literal["backend"]
     ok: bool
     detail: str
     latency: Annotated[float, Field(ge=0)] | None
+    """Seconds that it took to answer; null where nothing had to be asked."""
     slots: Slots | None
 
 

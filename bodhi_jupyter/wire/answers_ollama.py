@@ -1,4 +1,4 @@
-"""What Ollama's routes answer, for the documentation; see `answers`. Durations are in nanoseconds."""
+"""What Ollama's routes answer, for the documentation; see `answers`."""
 
 from __future__ import annotations
 
@@ -116,10 +116,13 @@ class _Line(AnswerModel):
     done_reason: Literal["stop", "length", "load", "unload"] | None = None
     logprobs: list[dict[str, Any]] | None = None
     total_duration: Count | None = None
+    """In nanoseconds, as the other durations are."""
     load_duration: Count | None = None
     prompt_eval_count: Count | None = None
+    """Tokens of the prompt."""
     prompt_eval_duration: Count | None = None
     eval_count: Count | None = None
+    """Tokens of the answer."""
     eval_duration: Count | None = None
 
 
@@ -143,8 +146,10 @@ class OllamaEmbeddings(AnswerModel):
     model: str
     embeddings: list[list[float]]
     total_duration: Count | None = None
+    """In nanoseconds, as the other duration is."""
     load_duration: Count | None = None
     prompt_eval_count: Count | None = None
+    """Tokens of the texts."""
 
 
 class OllamaEmbedding(AnswerModel):

@@ -35,13 +35,18 @@ class Percentiles(AnswerModel):
 
 
 class UsageTimes(AnswerModel):
-    """From a request's headers to its end and to its first event, between two tokens, and waiting."""
+    """How long requests took, and what of it they waited."""
 
     seconds: Percentiles
+    """From a request's headers to its end."""
     first_token_seconds: Percentiles
+    """From a request's headers to the first event of its stream."""
     between_tokens_seconds: Percentiles
+    """Between two tokens of a stream, its mean."""
     lease_seconds: Percentiles
+    """Waiting for the model, loading included."""
     queue_seconds: Percentiles
+    """Waiting to be admitted, where as many requests as may be are answered already."""
 
 
 class UsageGroup(UsageTotals):
@@ -65,7 +70,9 @@ class Disconnect(Library):
     alias: str | None
     phase: Literal["before", "mid_stream"]
     mean_seconds: float
+    """From the request's headers until they left."""
     mean_chunks: float
+    """Events of the stream that had come from the engine by then; about one for each token."""
 
 
 class ValidationFailure(Library):
@@ -102,7 +109,9 @@ class Usage(AnswerModel):
     validation_failures: list[ValidationFailure]
     incompatibilities: list[Incompatibility]
     files_read: Count
+    """Of the files of the ledger."""
     files_skipped: Count
+    """Those that cannot be read now."""
 
 
 class Failure(AnswerModel):

@@ -42,7 +42,7 @@ class CompletionRequest(OwnSchema, HeldModel):
     suffix: str | None = None
     echo: bool | None = None
     n: Answers | None = None
-    n_cmpl: Answers | None = None
+    n_cmpl: Answers | None = Field(None, description="llama.cpp's name for `n`.")
     best_of: Annotated[int, Field(ge=0, le=20)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     max_tokens: TokenLimit | None = None

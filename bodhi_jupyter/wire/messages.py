@@ -48,7 +48,7 @@ def _check_image_url(url: str, info: ValidationInfo) -> str:
 
 
 def refuse_fetching(body: object, where: str = "") -> None:
-    """The same for a body that is passed on as it is: any ``image_url`` in it, however deep.
+    """Refuse images that are not in the body, of a body that is passed on as it is: any ``image_url``, however deep.
 
     Raises:
         InvalidField: an image is not in the body itself; `param` names it.

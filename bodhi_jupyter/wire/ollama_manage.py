@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from .errors import InvalidField, NotSupported
 from .lenient import Items
@@ -65,6 +65,8 @@ _GENERATION = re.compile(r"\{%[-+]?\s*(?:end)?generation\s*[-+]?%\}")
 class OllamaCreateRequest(OllamaRequest):
     """``POST /api/create``. Unknown fields are passed over, as Ollama does."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     source: str | None = Field(None, validation_alias="from")
     """The model it is made from."""
 
@@ -97,7 +99,7 @@ def check_create(request: OllamaCreateRequest) -> str:
     """The name of the model it is made from.
 
     Raises:
-        NotSupported: it asks for weights to be made: files, adapters, a quantisation.
+        NotSupported: it asks for weights to be made: files, adapters, a quantization.
         InvalidField: it has no model to be made from, or something an alias cannot hold.
     """
     for name in ("files", "adapters", "quantize", "quantization"):

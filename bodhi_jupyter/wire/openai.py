@@ -186,7 +186,7 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 def _until_first_wrong(biases: Any) -> Any:
-    """The same, but where biases are wrong the first of them alone: the check tells of all that it sees."""
+    """The first wrong bias alone, where there is one: the check behind this would tell of all that it sees."""
     if isinstance(biases, dict):
         for token, bias in biases.items():
             if bias is not False and (type(bias) not in {int, float} or not -100 <= bias <= 100):
@@ -214,8 +214,7 @@ class ChatRequest(OwnSchema, HeldModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Answers | None = None
-    n_cmpl: Answers | None = None
-    """llama.cpp's name for `n`."""
+    n_cmpl: Answers | None = Field(None, description="llama.cpp's name for `n`.")
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     stop: str | Annotated[Items[str], Field(max_length=4)] | None = None

@@ -43,8 +43,13 @@ class Provider:
         """
         if env.get(self.key_variable, "").startswith(PREFIX) and self._leads_here(env, base_urls):
             return ()
-        names = (self.url_variable, self.key_variable, *self.credentials, self.headers_variable, *self.signs)
-        return tuple(name for name in names if env.get(name, "").strip())
+        return tuple(name for name in self.names if env.get(name, "").strip())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All variables of this provider that mean something to its client."""
+        headers = (self.headers_variable,) if self.headers_variable else ()
+        return (self.url_variable, self.key_variable, *self.credentials, *headers, *self.signs)
 
     def _leads_here(self, env: Mapping[str, str], base_urls: tuple[str, ...]) -> bool:
         """Whatever the port: the server may have got another one since."""

@@ -209,7 +209,7 @@ MOST_METADATA = 16
 
 
 def _few(metadata: Any) -> Any:
-    """The same; refused before each entry is looked at where there are too many: the check tells of all wrong ones."""
+    """Refuse too many entries before each is looked at: the check behind this would tell of all wrong ones."""
     if isinstance(metadata, dict) and len(metadata) > MOST_METADATA:
         limits = {"field_type": "Dictionary", "max_length": MOST_METADATA, "actual_length": len(metadata)}
         raise PydanticKnownError("too_long", limits)

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from .errors import InvalidField, MalformedBody, shown_path, shown_value
 
 Request = TypeVar("Request", bound=BaseModel)
+#: Where a field is in a document: keys, and indices in lists.
 Location = tuple[str | int, ...]
 
 _FAULT = "fault"

@@ -30,18 +30,7 @@ OURS = {
     "ANTHROPIC_AUTH_TOKEN": KEY,
 }
 LOOPBACK = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
-ALL_NAMES = [
-    (provider, name)
-    for provider in PROVIDERS
-    for name in (
-        provider.url_variable,
-        provider.key_variable,
-        *provider.credentials,
-        provider.headers_variable,
-        *provider.signs,
-    )
-    if name
-]
+ALL_NAMES = [(provider, name) for provider in PROVIDERS for name in provider.names]
 
 
 def test_an_untouched_environment_is_given_the_variables_of_every_provider() -> None:

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from bodhi_jupyter.access.keys import FOREIGN_KEYS, PREFIX, KeyRing, looks_foreign
+from bodhi_jupyter.access.keys import FOREIGN_KEYS, KeyRing, looks_foreign
+from bodhi_jupyter.wire.scoped_key import PREFIX
 
 
 def test_a_minted_key_tells_its_holder() -> None:

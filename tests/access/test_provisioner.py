@@ -32,18 +32,7 @@ from bodhi_jupyter.access.provisioner import (
 )
 from bodhi_jupyter.wire.provider_variables import PROVIDERS
 
-USERS_OWN = {
-    name
-    for provider in PROVIDERS
-    for name in (
-        provider.url_variable,
-        provider.key_variable,
-        *provider.credentials,
-        provider.headers_variable,
-        *provider.signs,
-    )
-    if name
-}
+USERS_OWN = {name for provider in PROVIDERS for name in provider.names}
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +83,9 @@ def write_kernelspec(folder: Path, name: str, argv: list[str], **fields: Any) ->
     return KernelSpecManager(kernel_dirs=[str(folder)], ensure_native_kernel=False)
 
 
-def spy_on_minting(access: KernelAccess, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+@pytest.fixture
+def minted(access: KernelAccess, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys, as they are made."""
     minted: list[str] = []
     mint = access.keys.mint
 
@@ -139,17 +130,27 @@ def test_a_kernel_has_its_key_for_as_long_as_it_lives(factory, server, access, b
     asyncio.run(main())
 
 
+@pytest.fixture
+def sleeper(tmp_path: Path) -> KernelSpecManager:
+    """Of a kernel that starts at once and says nothing."""
+    return write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+@asynccontextmanager
+async def sleeping(server: LoggingConfigurable, tmp_path: Path, specs: KernelSpecManager) -> AsyncIterator[Any]:
+    """Such a kernel, which nobody starts again."""
+    async with kernels(server, tmp_path, kernel_spec_manager=specs) as manager:
+        kernel = manager.get_kernel(await manager.start_kernel(kernel_name="sleeper"))
+        kernel.stop_restarter()
+        yield kernel
+
+
 def test_the_key_of_a_kernel_that_dies_by_itself_is_revoked_when_jupyter_looks(
-    factory, server, access, tmp_path, monkeypatch
+    factory, server, access, tmp_path, minted, sleeper
 ) -> None:
     async def main() -> None:
-        minted = spy_on_minting(access, monkeypatch)
         make_default(server)
-        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
-        async with kernels(server, tmp_path, kernel_spec_manager=specs) as manager:
-            kernel_id = await manager.start_kernel(kernel_name="sleeper")
-            kernel = manager.get_kernel(kernel_id)
-            kernel.stop_restarter()
+        async with sleeping(server, tmp_path, sleeper) as kernel:
             process = kernel.provisioner.process
             assert await kernel.is_alive()
             assert access.keys.verify(minted[-1]) is not None
@@ -162,16 +163,11 @@ def test_the_key_of_a_kernel_that_dies_by_itself_is_revoked_when_jupyter_looks(
 
 
 def test_a_killed_kernel_that_nobody_looks_at_is_revoked_at_cleanup(
-    factory, server, access, tmp_path, monkeypatch
+    factory, server, access, tmp_path, minted, sleeper
 ) -> None:
     async def main() -> None:
-        minted = spy_on_minting(access, monkeypatch)
         make_default(server)
-        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
-        async with kernels(server, tmp_path, kernel_spec_manager=specs) as manager:
-            kernel_id = await manager.start_kernel(kernel_name="sleeper")
-            kernel = manager.get_kernel(kernel_id)
-            kernel.stop_restarter()
+        async with sleeping(server, tmp_path, sleeper) as kernel:
             kernel.provisioner.process.kill()
             await kernel.cleanup_resources()
             assert access.keys.verify(minted[-1]) is None
@@ -180,14 +176,12 @@ def test_a_killed_kernel_that_nobody_looks_at_is_revoked_at_cleanup(
 
 
 def test_a_question_between_two_launches_does_not_revoke_the_next_key(
-    factory, server, access, tmp_path, monkeypatch
+    factory, server, access, tmp_path, minted, sleeper
 ) -> None:
     async def main() -> None:
-        minted = spy_on_minting(access, monkeypatch)
         make_default(server)
-        specs = write_kernelspec(tmp_path / "specs", "sleeper", [sys.executable, "-c", "import time; time.sleep(600)"])
         kernel = AsyncKernelManager(
-            parent=server, kernel_name="sleeper", kernel_spec_manager=specs, connection_file=str(tmp_path / "k.json")
+            parent=server, kernel_name="sleeper", kernel_spec_manager=sleeper, connection_file=str(tmp_path / "k.json")
         )
         await kernel.pre_start_kernel()
         assert await kernel.provisioner.poll() == 0
@@ -198,9 +192,8 @@ def test_a_question_between_two_launches_does_not_revoke_the_next_key(
     asyncio.run(main())
 
 
-def test_a_launch_that_fails_leaves_no_key(factory, server, access, tmp_path, monkeypatch) -> None:
+def test_a_launch_that_fails_leaves_no_key(factory, server, access, tmp_path, minted) -> None:
     async def main() -> None:
-        minted = spy_on_minting(access, monkeypatch)
         make_default(server)
         specs = write_kernelspec(tmp_path / "specs", "broken", [str(tmp_path / "no-such-program")])
         async with kernels(server, tmp_path, kernel_spec_manager=specs) as manager:
@@ -266,9 +259,8 @@ def test_without_a_service_the_environment_is_jupyters(factory, server_without_u
 
 
 @pytest.mark.parametrize(("mode", "url"), [("never", "http://127.0.0.1:8888"), ("auto", None)])
-def test_where_nothing_is_to_be_set_nothing_is(factory, server, access, mode, url, tmp_path, monkeypatch) -> None:
+def test_where_nothing_is_to_be_set_nothing_is(factory, server, access, mode, url, tmp_path, minted) -> None:
     access.mode, access.base_url = mode, url
-    minted = spy_on_minting(access, monkeypatch)
     make_default(server)
     assert asyncio.run(launched_env(server, tmp_path, {"PATH": "/bin"})) == {"PATH": "/bin"}
     assert not any(access.keys.verify(key) for key in minted)

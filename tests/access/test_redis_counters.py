@@ -53,7 +53,7 @@ async def test_while_it_is_silent_this_server_counts_for_itself(redis_server, sa
 
 
 async def test_when_it_is_back_counts_are_shared_again(redis_server, said: list[str]) -> None:
-    first, second = (RedisCounters(redis_server.url, said.append, pause=0) for _ in range(2))
+    first, second = (RedisCounters(redis_server.url, said.append, retry_seconds=0) for _ in range(2))
     redis_server.stop()
     assert [used(await counters.count(REQUESTS)) for counters in (first, second, first)] == [1, 1, 2]
     redis_server.start()
@@ -67,7 +67,7 @@ async def test_when_it_is_back_counts_are_shared_again(redis_server, said: list[
 
 
 async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others(monkeypatch, said: list[str]) -> None:
-    monkeypatch.setattr(redis_counters, "PATIENCE", 0.2)
+    monkeypatch.setattr(redis_counters, "ANSWER_SECONDS", 0.2)
     asked = 0
 
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +78,7 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    limits = Limits(parse_limits(SETTINGS), RedisCounters(url, said.append, pause=3600), lambda *told: None)
+    limits = Limits(parse_limits(SETTINGS), RedisCounters(url, said.append, retry_seconds=3600), lambda *told: None)
     turns = 0
 
     async def tick() -> None:
@@ -103,7 +103,7 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
 
 
 async def test_one_that_is_slow_is_not_waited_for_in_turn(monkeypatch, said: list[str]) -> None:
-    monkeypatch.setattr(redis_counters, "PATIENCE", 0.3)
+    monkeypatch.setattr(redis_counters, "ANSWER_SECONDS", 0.3)
 
     answering = set()
 
@@ -116,10 +116,10 @@ async def test_one_that_is_slow_is_not_waited_for_in_turn(monkeypatch, said: lis
 
     server = await asyncio.start_server(answer_late, "127.0.0.1", 0)
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    counters = RedisCounters(url, said.append, pause=3600)
+    counters = RedisCounters(url, said.append, retry_seconds=3600)
     began = time.monotonic()
     counts = await asyncio.gather(*(counters.count(REQUESTS) for _ in range(8 * redis_counters.CONNECTIONS)))
-    assert time.monotonic() - began < 2 * redis_counters.PATIENCE
+    assert time.monotonic() - began < 2 * redis_counters.ANSWER_SECONDS
     assert max(map(used, counts)) == len(counts)
     assert len(said) == 1
     await counters.close()
@@ -130,7 +130,7 @@ async def test_one_that_is_slow_is_not_waited_for_in_turn(monkeypatch, said: lis
 async def test_one_that_only_reads_is_not_back(redis_server, said: list[str]) -> None:
     redis = Redis.from_url(redis_server.url)
     await redis.config_set("min-replicas-to-write", 1)
-    counters = RedisCounters(redis_server.url, said.append, pause=0)
+    counters = RedisCounters(redis_server.url, said.append, retry_seconds=0)
     for _ in range(3):
         await counters.read(TOKENS)
         await counters.count(REQUESTS)

@@ -101,7 +101,7 @@ def test_what_is_no_image_of_a_fair_size_is_refused(
 
 @pytest.mark.usefixtures("loopback_is_public")
 def test_one_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "SECONDS", 0.2)
+    monkeypatch.setattr(images, "FETCH_SECONDS", 0.2)
 
     async def test(port: int, seen: list[bytes]) -> None:
         with pytest.raises(InvalidField, match=r"longer than 0\.2 seconds|does not answer"):

@@ -12,7 +12,7 @@ def main(folder: Path, name: str, writes: int) -> None:
         if number % 10 == 0 and number < 500:
             _create(store, f"{name}:{number // 10}")
         else:
-            _increment(store)
+            increment(store)
         if number == 1:
             print("writing", flush=True)
 
@@ -24,7 +24,8 @@ def _create(store: AliasStore, name: str) -> None:
         store.update(name, {"path": "m.gguf"})
 
 
-def _increment(store: AliasStore) -> None:
+def increment(store: AliasStore) -> None:
+    """Count one more in the description of `counter`, whoever else does."""
     while True:
         seen = store.get("counter")
         changed = seen.file.document | {"description": str(int(seen.file.description) + 1)}

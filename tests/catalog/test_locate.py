@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bodhi_jupyter.catalog.alias_file import parse_document
-from bodhi_jupyter.catalog.hub import hub_cache
+from bodhi_jupyter.catalog.hub_cache import hub_cache
 from bodhi_jupyter.catalog.locate import find_file, locate_gguf
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bodhi_jupyter.catalog.discovery import ModelFolders
-from bodhi_jupyter.catalog.hub import find_in_hub
+from bodhi_jupyter.catalog.hub_cache import find_in_hub
 from bodhi_jupyter.catalog.pull_errors import (
     AccessRefused,
     DigestMismatch,

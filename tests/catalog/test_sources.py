@@ -1,8 +1,8 @@
 """Alias files and GGUFs on disk as sources: one that cannot be used hides no other, and nothing is made twice."""
 
 import asyncio
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from bodhi_jupyter.catalog.broken import BrokenFile
 from bodhi_jupyter.catalog.discovery import ModelFolders
 from bodhi_jupyter.catalog.sources import AliasFileSource, FileSource, document_of
 from bodhi_jupyter.catalog.store import AliasStore
+from tests.unprivileged import public_folder, unprivileged
 
 
 class Folders:
     """A models folder, a Hugging Face cache and an aliases folder, with the two sources that read them."""
 
-    def __init__(self, root: Path, **more: Any) -> None:
+    def __init__(self, root: Path, backends: Sequence[str] = ()) -> None:
         self.models, self.cache, self.aliases = (root / name for name in ("models", "hub", "aliases"))
         for folder in (self.models, self.cache, self.aliases):
             folder.mkdir()
@@ -27,7 +28,13 @@ class Folders:
         folders = ModelFolders([self.models, self.cache])
         self.on_disk = FileSource(folders, self._tell)
         self.from_files = AliasFileSource(
-            AliasStore([], self.aliases), folders, [self.models], [self.cache], self._tell, **more
+            AliasStore([], self.aliases),
+            folders,
+            [self.models],
+            [self.cache],
+            self._tell,
+            backends,
+            server_with=lambda _: None,
         )
 
     def _tell(self, broken: Any) -> None:
@@ -97,20 +104,19 @@ def test_what_cannot_be_found_is_reported_and_hides_nothing(folders: Folders, wr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be closed to their owner")
-def test_a_folder_that_may_not_be_looked_into(folders: Folders, tmp_path: Path, write_gguf) -> None:
-    write_gguf(tmp_path / "closed" / "m.gguf")
-    write_gguf(folders.models / "m.gguf")
-    folders.write("good", "path: m.gguf")
-    folders.write("closed", f"path: {tmp_path}/closed/m.gguf")
-    (tmp_path / "closed").chmod(0)
-    try:
-        found = folders.read()
-        assert "good" in found
-        if os.geteuid() != 0:  # nothing is closed to root
-            reason = "a file it names cannot be looked for (Permission denied)"
-            assert reasons(folders.from_files.broken.files) == {"closed.yaml": reason}
-    finally:
-        (tmp_path / "closed").chmod(0o700)
+def test_a_folder_that_may_not_be_looked_into(write_gguf) -> None:
+    with public_folder() as root:
+        folders = Folders(root)
+        write_gguf(root / "closed" / "m.gguf")
+        write_gguf(folders.models / "m.gguf")
+        folders.write("good", "path: m.gguf")
+        folders.write("closed", f"path: {root}/closed/m.gguf")
+        (root / "closed").chmod(0)
+        with unprivileged():
+            found = folders.read()
+    assert "good" in found
+    reason = "a file it names cannot be looked for (Permission denied)"
+    assert reasons(folders.from_files.broken.files) == {"closed.yaml": reason}
 
 
 def test_a_server_that_is_not_configured(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import AsyncOpenAI
 
 from bodhi_jupyter.wire.record import RequestRecord
 from tests.fakes.hub import FakeHub
@@ -35,6 +36,14 @@ def bodhi_config(backend_url: str) -> dict[str, Any]:
         "read_timeout": 0.5,
         "max_body_bytes": 100_000,
     }
+
+
+@pytest.fixture
+def sdk(server_url: str, token: str, jp_asyncio_loop) -> Iterator[AsyncOpenAI]:
+    """OpenAI's; it asks once, so that a failure is seen."""
+    sdk = AsyncOpenAI(base_url=f"{server_url}/v1", api_key=token, max_retries=0, timeout=60)
+    yield sdk
+    jp_asyncio_loop.run_until_complete(sdk.close())
 
 
 def error(response: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bodhi_jupyter.backends.launch import child_environment
+from bodhi_jupyter.catalog import catalog
 from tests.fakes.llama import FakeLlama
 from tests.tiny_random import write_tiny_random
 
@@ -214,8 +215,8 @@ async def test_gone_and_back(client, extension, external, models_folder, error_o
     assert (await client.post(CHAT, json=question("nope"))).status_code == 404
 
 
-async def test_it_recovers_by_itself(client, extension, external, models_folder) -> None:
-    extension.gateway.catalog._fresh_seconds = 0.0
+async def test_it_recovers_by_itself(client, external, models_folder, monkeypatch) -> None:
+    monkeypatch.setattr(catalog, "FRESH_SECONDS", 0.0)
     external.kill()
     await listed(client, "?refresh=true")
     external.start()

@@ -135,12 +135,6 @@ class TestEngine:
         return {}
 
     @pytest.fixture
-    def sdk(self, server_url: str, token: str, jp_asyncio_loop) -> Iterator[AsyncOpenAI]:
-        sdk = AsyncOpenAI(base_url=f"{server_url}/v1", api_key=token, max_retries=0)
-        yield sdk
-        jp_asyncio_loop.run_until_complete(sdk.close())
-
-    @pytest.fixture
     def ask(self, sdk: AsyncOpenAI) -> Any:
         async def ask(**fields: Any) -> Any:
             defaults = {"model": "tiny-random", "prompt": "the sea", "max_tokens": 6, "temperature": 0}

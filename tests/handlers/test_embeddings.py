@@ -11,7 +11,7 @@ from typing import Any
 
 import gguf
 import pytest
-from openai import AsyncOpenAI, BadRequestError
+from openai import BadRequestError
 
 from tests.fakes import behaviours as behave
 from tests.handlers.engines import KEY, running_engine, write_pooled
@@ -104,12 +104,6 @@ class TestEngine:
     @pytest.fixture
     def bodhi_config(self) -> dict[str, Any]:
         return {}
-
-    @pytest.fixture
-    def sdk(self, server_url: str, token: str, jp_asyncio_loop) -> Iterator[AsyncOpenAI]:
-        sdk = AsyncOpenAI(base_url=f"{server_url}/v1", api_key=token, max_retries=0)
-        yield sdk
-        jp_asyncio_loop.run_until_complete(sdk.close())
 
     async def test_both_formats_are_the_engines_own_numbers(self, sdk, extension) -> None:
         # Without a format the SDK asks for base64 and decodes it.

@@ -45,7 +45,9 @@ async def test_a_stream_is_one_stream(client, fake) -> None:
 async def test_without_include_usage_there_is_none(client, fake) -> None:
     fake.script = [REFUSAL]
     response = await client.post(PATH, json={**BODY, "stream": True})
-    assert all(chunk["choices"] and "usage" not in chunk for chunk in chunks(response.text))
+    received = chunks(response.text)
+    assert {chunk["choices"][0]["index"] for chunk in received} == {0, 1, 2}
+    assert all("usage" not in chunk for chunk in received)
 
 
 async def test_equal_seeds_would_give_equal_answers(client, fake) -> None:

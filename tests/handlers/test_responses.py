@@ -24,13 +24,6 @@ BEGUN: Any = [{"role": "user", "content": "hi"}, {"role": "assistant", "content"
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
-@pytest.fixture
-def sdk(server_url, token, jp_asyncio_loop):
-    sdk = openai.AsyncOpenAI(base_url=f"{server_url}/v1", api_key=token, max_retries=0, timeout=60)
-    yield sdk
-    jp_asyncio_loop.run_until_complete(sdk.close())
-
-
 def strict(answer: Response) -> Response:
     """The answer, every field of which has the type that the spec gives it."""
     Response.model_validate(answer.to_dict(), strict=False)

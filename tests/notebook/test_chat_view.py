@@ -13,9 +13,8 @@ import httpx
 import pytest
 from pydantic import PydanticUserError
 
-from bodhi_jupyter.notebook.attach import MAX_KEPT, MAX_TEXT, attachment_of
+from bodhi_jupyter.notebook.attach import MAX_TEXT, attachment_of
 from bodhi_jupyter.notebook.chat_view import ChatView
-from tests.notebook.node import run
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
 URL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -204,10 +203,6 @@ def test_a_large_image_is_refused_before_all_of_it_is_read(tmp_path):
 
 def test_no_letter_is_cut_in_two():
     assert "\ufffd" not in attachment_of("a" + "é" * MAX_TEXT)["text"]
-
-
-def test_it_is_as_much_as_the_browser_takes(tmp_path):
-    assert run("files.js", "tell(MAX_TEXT); tell(MAX_KEPT);", tmp_path) == [MAX_TEXT, MAX_KEPT]
 
 
 def test_more_than_the_chats_can_hold_is_refused():

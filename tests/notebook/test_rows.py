@@ -165,7 +165,10 @@ def test_the_servers_state_in_lines():
             "gpu-box": {"ok": False, "detail": "cannot be reached"},
         },
         "models": {"tutor": {"state": "loaded"}, "big": {"state": "loading"}},
-        "broken_files": [{"name": "x.yaml", "reason": "line 3: no"}],
+        "broken_files": [
+            {"name": "x.yaml", "line": 3, "reason": "no"},
+            {"name": "y.gguf", "line": None, "reason": "cut short"},
+        ],
     }
 
     assert server_status("http://127.0.0.1:8888", health, "tutor").splitlines() == [
@@ -173,6 +176,7 @@ def test_the_servers_state_in_lines():
         "  local: loaded: tutor",
         "  gpu-box: cannot be reached",
         "  big: loading",
-        "  x.yaml: line 3: no",
+        "  x.yaml, line 3: no",
+        "  y.gguf: cut short",
         "Questions go to tutor.",
     ]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bodhi_jupyter.notebook.attach import MAX_KEPT, MAX_TEXT
+from tests.notebook.node import run
 from tests.notebook.pages import FILES, Play, player
 
 
@@ -16,6 +18,10 @@ def play(tmp_path: Path) -> Play:
 
 
 # -- how much the chats can hold ----------------------------------------------------------------------------------
+
+
+def test_it_is_as_much_as_the_kernel_attaches(tmp_path):
+    assert run("files.js", "tell(MAX_TEXT); tell(MAX_KEPT);", tmp_path) == [MAX_TEXT, MAX_KEPT]
 
 
 def test_more_than_a_message_to_the_kernel_can_hold_is_not_attached(play):

@@ -10,7 +10,7 @@ from typing import Any
 
 from bodhi_jupyter.telemetry.ledger_file import PATTERN
 from bodhi_jupyter.telemetry.usage import usage
-from bodhi_jupyter.wire.usage import UsageQuery
+from bodhi_jupyter.wire.usage_query import UsageQuery
 
 ROOT = Path(__file__).parents[2]
 DAY = 86400.0

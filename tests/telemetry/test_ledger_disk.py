@@ -8,13 +8,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +20,7 @@ from bodhi_jupyter.telemetry.usage import usage
 from bodhi_jupyter.wire.record import RequestRecord
 from tests.telemetry.ledgers import EVER, ROOT, rows, total
 from tests.telemetry.records import record
+from tests.unprivileged import public_folder, unprivileged
 
 
 class TestFullDisk:
@@ -124,23 +121,9 @@ class TestFullDisk:
         assert total(ledger.folder) + losses.rows == 2
 
 
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """As somebody who is not root, for whom alone permissions mean something."""
-    is_root = os.name != "nt" and os.geteuid() == 0
-    if is_root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="permissions of folders")
 def test_a_folder_that_is_read_only_is_said_once_and_can_still_be_read(make_ledger, losses, caplog) -> None:
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with public_folder() as folder:
         before = make_ledger(folder)
         before.record(record())
         before.close()
@@ -159,9 +142,6 @@ def test_a_folder_that_is_read_only_is_said_once_and_can_still_be_read(make_ledg
         said = [message for message in caplog.messages if "cannot be written" in message]
         assert len(said) == 1
         assert str(folder) not in said[0]
-    finally:
-        folder.chmod(0o755)
-        shutil.rmtree(folder)
 
 
 def test_a_file_that_is_none_is_set_aside(make_ledger, losses) -> None:

@@ -120,10 +120,10 @@ def test_a_whole_answer_that_nobody_waits_for_has_not_begun(metrics: Metrics) ->
 
 def test_models_that_come_and_go_are_counted(metrics: Metrics) -> None:
     changes = Changes()
-    metrics.model("loaded", "counted", seconds=2.0)
-    metrics.model("unloaded", "counted")
-    metrics.model("unloaded", "counted", evicted=True)
-    metrics.model("failed", "counted")
+    metrics.model_changed("loaded", "counted", seconds=2.0)
+    metrics.model_changed("unloaded", "counted")
+    metrics.model_changed("unloaded", "counted", evicted=True)
+    metrics.model_changed("failed", "counted")
     assert changes() == {
         "bodhi_engine_load_seconds_count{model=counted}": 1,
         "bodhi_engine_load_seconds_sum{model=counted}": 2.0,

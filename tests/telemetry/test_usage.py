@@ -18,7 +18,7 @@ from bodhi_jupyter.telemetry.ledger import Ledger
 from bodhi_jupyter.telemetry.usage import _uri, usage, usage_csv
 from bodhi_jupyter.wire.answers_usage import Usage
 from bodhi_jupyter.wire.record import RequestRecord
-from bodhi_jupyter.wire.usage import UsageQuery
+from bodhi_jupyter.wire.usage_query import UsageQuery
 from tests.telemetry.records import record
 
 #: A midnight in UTC.

@@ -15,8 +15,9 @@ from jupyter_server.auth.authorizer import Authorizer
 from jupyter_server.auth.identity import IdentityProvider, User
 from tornado import httputil, web
 
-from ...access.keys import PREFIX, KeyHolder
+from ...access.keys import KeyHolder
 from ...wire.errors import GatewayError, NotAuthenticated, RouteNotFound
+from ...wire.scoped_key import PREFIX
 from ..base import GatewayHandler, for_one_verb
 from ..identity import SCOPED_AUTHORIZER, ScopedIdentity
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from ...wire.answers_usage import FailureList, Usage
 from ...wire.openapi import Operation, Parameter, Reply
-from ...wire.usage import GROUPS, Bucket, Format
+from ...wire.usage_query import GROUPS, Bucket, Format
 from .common import ALWAYS, OPENAI
 
 TAG = "Usage"

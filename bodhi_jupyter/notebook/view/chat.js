@@ -23,8 +23,8 @@ class Chat {
     const complain = (text) => this.notices.complain(text);
     this.header = new Header(session, {
       begin: () => this.newChat(),
-      undo: () => this.takeBack(),
-      redo: () => this.bringBack(),
+      undo: () => this.undo(),
+      redo: () => this.redo(),
       insert,
       toggle: () => this.showSettings(this.settings.element.hidden),
     });
@@ -36,7 +36,7 @@ class Chat {
       insert,
       complain,
       announce: (text) => this.announce(text),
-      giveBack: (text) => this.composer.takeBack(text),
+      giveBack: (text) => this.composer.putBefore(text),
       suggest: (question) => this.composer.rewrite(question),
     });
     this.notices = new Notices(session, { maySend, focus: () => this.composer.area.focus() });
@@ -92,7 +92,7 @@ class Chat {
     else if (what === "calls") this.keepFocus(() => this.showCalls());
     else if (what === "refused") this.blame(detail);
     else if (what === "left") this.notices.tellOfLeft(detail);
-    else if (what === "returned") this.composer.takeBack(detail);
+    else if (what === "returned") this.composer.putBefore(detail);
     else if (what === "status") this.showStatus();
     else if (what === "kernel") this.showKernel();
     else if (what === "full") this.notices.complain(FULL);
@@ -168,17 +168,17 @@ class Chat {
   }
 
   // What was sent and is undone can be written differently.
-  takeBack() {
+  undo() {
     const { messages } = this.session;
     this.session.undo();
     const kept = this.session.messages;
     const isShorter = kept.length < messages.length && kept.every((message, index) => message === messages[index]);
     const sent = isShorter && messages.slice(kept.length).find(({ role }) => role === "user");
-    if (sent) this.composer.giveBack(sent);
+    if (sent) this.composer.putBack(sent);
     if (this.header.undo.disabled) this.composer.area.focus();
   }
 
-  bringBack() {
+  redo() {
     const { messages } = this.session;
     this.session.redo();
     const sent = this.session.messages.slice(messages.length).find(({ role }) => role === "user");

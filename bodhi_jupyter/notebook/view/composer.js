@@ -57,12 +57,12 @@ export class Composer {
   }
 
   // What could not be sent stands before what is being written by now.
-  takeBack(text) {
+  putBefore(text) {
     this.write([text, this.area.value].filter(Boolean).join("\n\n"));
   }
 
   // A message that was undone, unless something else is being written by now.
-  giveBack(message) {
+  putBack(message) {
     if (this.area.value) return;
     this.write(textOf(message));
     this.setAttachments([...attachmentsOf(message), ...this.session.get("attachments")]);

@@ -2,9 +2,9 @@
 
 import { openFence } from "./fences.js";
 
-const PAUSE = 250;
+const PAUSE = 250; // milliseconds
 // Of text in one request; the server takes 64 KB.
-const SLICE = 10_000;
+const SLICE = 10_000; // UTF-16 code units
 // Where a link of the text before leads, as models list their sources at the end.
 const REFERENCE = /^ {0,3}\[[^\]]+\]:/m;
 

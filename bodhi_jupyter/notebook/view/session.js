@@ -231,10 +231,10 @@ export class Session {
     this.set({ attachments: [] });
     await this.answer();
     // The server wants none of it: left in the conversation, it would have every further message refused, too.
-    if (this.isRefused && this.messages.at(-1) === message) this.takeBack(text, attachments);
+    if (this.isRefused && this.messages.at(-1) === message) this.unsend(text, attachments);
   }
 
-  takeBack(text, attachments) {
+  unsend(text, attachments) {
     this.show(this.history.pop());
     this.set({ messages: this.messages, attachments: [...attachments, ...this.get("attachments")] });
     this.tell("returned", text);
@@ -288,7 +288,7 @@ export class Session {
     this.otherPage.cut();
     const { running } = this;
     running?.abort();
-    if (running) this.finish(running.answer, null, true);
+    if (running) this.finish(running.answer, { isStopped: true });
   }
 
   // -- an answer -------------------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ export class Session {
       failure = error;
     }
     // Who stopped it has finished it, too.
-    if (this.running === run) this.finish(run.answer, failure, false);
+    if (this.running === run) this.finish(run.answer, { failure });
   }
 
   settings() {
@@ -322,7 +322,7 @@ export class Session {
     return this.kernel.isOver ? { ...settings, tools: [] } : settings;
   }
 
-  finish(answer, failure, isStopped) {
+  finish(answer, { failure = null, isStopped = false }) {
     const { message } = answer;
     this.running = null;
     message.stats = answer.stats(isStopped ? "stopped" : failure ? "failed" : null);

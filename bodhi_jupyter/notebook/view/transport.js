@@ -120,9 +120,7 @@ export class KernelTransport {
   }
 
   async json(method, path, body, signal) {
-    let text = "";
-    for await (const chunk of this.exchange({ kind: "request", method, path, body }, signal)) text += chunk;
-    return JSON.parse(text);
+    return this.ask({ kind: "request", method, path, body }, signal);
   }
 
   stream(path, body, signal) {

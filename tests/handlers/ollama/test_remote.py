@@ -218,7 +218,9 @@ async def test_pings_of_the_backend_are_no_lines(client, fake) -> None:
     events = behave.chat_events()
     fake.behave(behave.stream([b": ping\n\n", events[0], b":\n\n", *events[1:]]))
     answer = await client.post("/api/chat", json=CHAT)
-    assert all(json.loads(line) for line in answer.text.split("\n")[:-1])
+    lines = [json.loads(line) for line in answer.text.split("\n")[:-1]]
+    assert "".join(line["message"]["content"] for line in lines) == "".join(behave.WORDS)
+    assert [line["done"] for line in lines].index(True) == len(lines) - 1
 
 
 async def test_arguments_that_are_no_json_end_in_an_error(client, fake) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -23,6 +26,7 @@ from bodhi_jupyter.wire.openapi import Operation
 from bodhi_jupyter.wire.sse import iter_events
 from bodhi_jupyter.wire.validation import parse_request
 
+PACKAGE = Path(box.__file__).parents[1]
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Parts of the page; and what only refuses, of which the document's introduction tells.
 NOT_DESCRIBED = {DocsAssetHandler, HostedRouteHandler, PushHandler, UnsupportedHandler}
@@ -177,6 +181,27 @@ def test_a_schema_says_what_the_gateway_checks(described) -> None:
     properties = described["components"]["schemas"]["ChatRequest"]["properties"]
     assert {"minimum": 0, "maximum": 2, "type": "number"} in properties["temperature"]["anyOf"]
     assert described["components"]["schemas"]["ResponsesRequest"]["required"] == ["input"]
+
+
+def docstrings_of_fields() -> Iterator[tuple[str, str, str]]:
+    """Each field below which a docstring stands, by its class and its name, and the docstring's first word."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for field, below in pairwise(node.body if isinstance(node, ast.ClassDef) else ()):
+                match field, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        yield node.name, name, text.split()[0].strip("`")
+
+
+def test_what_the_code_says_of_a_field_is_in_it(described) -> None:
+    schemas = described["components"]["schemas"]
+    told = [one for one in docstrings_of_fields() if one[0] in schemas]
+    assert {"ContextParams", "AliasFile", "RequestParams", "OllamaCreateRequest"} <= {model for model, *_ in told}
+    for model, name, first_word in told:
+        # By the name that callers write.
+        properties = schemas[model]["properties"]
+        field = properties.get(name) or properties["from"]
+        assert first_word in field.get("description", ""), (model, name)
 
 
 async def test_the_document_is_served_below_the_base_url(client, jp_base_url) -> None:

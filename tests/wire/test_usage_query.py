@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bodhi_jupyter.wire.errors import InvalidField
-from bodhi_jupyter.wire.usage import UsageQuery, parse_usage_query
+from bodhi_jupyter.wire.usage_query import UsageQuery, parse_usage_query
 
 NOW = 1_795_392_000.0
 WEEK = 7 * 86400.0
