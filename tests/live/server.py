@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import ssl
 import subprocess
 import sysconfig
@@ -201,9 +202,17 @@ class LiveServer:
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"the server ended:\n{self.log()}"
+        if self.socket and not _listens(self.socket):
+            return False
         with suppress(httpx.TransportError):
             return self.get("/api/status").status_code in {200, 403}  # with its token, or with a password
         return False
+
+
+def _listens(path: str) -> bool:
+    """Whether a server listens at this socket: httpx leaves its own unclosed where none does."""
+    with socket.socket(socket.AF_UNIX) as one:
+        return one.connect_ex(path) == 0
 
 
 def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
