@@ -11,9 +11,10 @@ from .pool_types import Engine
 from .transport import Upstream
 
 #: Seconds that an engine has for its answer; one that is busy answers between two steps of its work.
-PATIENCE = 2.0
-#: To say that it is well takes a few milliseconds (measured, also behind 200 requests that were given up).
-HEALTH_PATIENCE = 5.0
+READING_SECONDS = 2.0
+#: Seconds that it has to say that it is well: some milliseconds are enough (measured, also behind 200 requests that
+#: were given up).
+HEALTH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ async def _read(name: str, engine: Engine, upstream: Upstream) -> EngineReading:
 async def answers(engine: Engine, upstream: Upstream) -> bool:
     """Whether an engine that few use says that it is well; one that many use may have no thread left to say so."""
     try:
-        async with upstream.get(engine.address, "/health", backend="local", timeout=HEALTH_PATIENCE):
+        async with upstream.get(engine.address, "/health", backend="local", timeout=HEALTH_SECONDS):
             return True
     except BackendError:
         return False
@@ -53,8 +54,8 @@ async def answers(engine: Engine, upstream: Upstream) -> bool:
 async def _metrics(engine: Engine, upstream: Upstream) -> str:
     try:
         async with (
-            asyncio.timeout(PATIENCE),
-            upstream.get(engine.address, "/metrics", backend="local", timeout=PATIENCE) as answer,
+            asyncio.timeout(READING_SECONDS),
+            upstream.get(engine.address, "/metrics", backend="local", timeout=READING_SECONDS) as answer,
         ):
             body = await answer.read()
     except (BackendError, TimeoutError):

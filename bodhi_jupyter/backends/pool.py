@@ -37,10 +37,6 @@ from .residents import Residents
 NOTICE_SECONDS = 0.5
 
 
-async def _is_trusted(engine: Engine) -> bool:  # noqa: ARG001
-    return True
-
-
 class LocalPool:
     """The backend of all local models.
 
@@ -61,7 +57,8 @@ class LocalPool:
         estimate: Callable[[LocalTarget], Awaitable[int]] | None = None,
         on_event: Callable[[PoolEvent], None] = lambda _event: None,
         unavailable: Callable[[], str | None] = lambda: None,
-        answers: Callable[[Engine], Awaitable[bool]] = _is_trusted,
+        *,
+        answers: Callable[[Engine], Awaitable[bool]],
     ) -> None:
         self.limits = limits or PoolLimits()
         self._estimate = estimate

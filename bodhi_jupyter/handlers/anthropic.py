@@ -20,9 +20,9 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .defaults import blame_defaults, default_format
-from .native import native_stream
+from .native import native_body, native_stream
 from .off_loop import off_loop
-from .relay import BodyMaker, assemble_stream, pass_stream
+from .relay import assemble_stream, pass_stream
 from .short_answers import leased_document
 
 #: The defaults of an alias that the engine's ``/v1/messages`` knows (its source); the others do not reach it.
@@ -83,7 +83,7 @@ class MessagesHandler(CountedHandler, AnthropicHandler):
             self.gateway,
             alias,
             "/v1/messages",
-            _sent(body, request, alias),
+            native_body(outgoing, body, request, alias),
             names=NAMES,
             feature="Anthropic's Messages API",
             keep_alive=request.keep_alive_seconds,
@@ -154,10 +154,6 @@ def _refuse_constraining(alias: Alias) -> None:
         refuse_constraints(defaults)
     except InvalidField as error:
         raise blame_defaults(error, alias.name) from None
-
-
-def _sent(body: bytes, request: MessagesRequest, alias: Alias) -> BodyMaker:
-    return lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model)
 
 
 def outgoing(body: bytes, request: MessagesRequest, alias: Alias, model: str) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from ..backends.launch import Settings
 from ..backends.transport import BackendAnswer
@@ -12,7 +13,10 @@ from ..wire.errors import GatewayError
 from ..wire.refusals import about, renamed
 from .base import GatewayHandler
 from .gateway import Gateway
+from .off_loop import off_loop
 from .relay import BodyMaker, leased_stream
+
+Request = TypeVar("Request")
 
 
 @asynccontextmanager
@@ -42,6 +46,16 @@ async def native_stream(
             yield answer
     except GatewayError as error:
         raise renamed(about(error, field=names["messages"], feature=feature), names) from None
+
+
+def native_body(
+    outgoing: Callable[[bytes, Request, Alias, str], bytes], body: bytes, request: Request, alias: Alias
+) -> BodyMaker:
+    """What `outgoing` makes of the caller's body and the checked request, for the model's name where they are sent.
+
+    No function of the caller's own: what that held would stay until the request is over.
+    """
+    return lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model)
 
 
 async def context_tokens(handler: GatewayHandler, alias: Alias) -> int | None:

@@ -22,9 +22,9 @@ from ..wire.validation import parse_object, parse_request
 from .base import GatewayHandler, for_one_verb
 from .counted import CountedHandler
 from .defaults import SINGLE_ANSWER, default_format
-from .native import context_tokens, native_stream
+from .native import context_tokens, native_body, native_stream
 from .off_loop import off_loop
-from .relay import BodyMaker, assemble_stream, pass_stream
+from .relay import assemble_stream, pass_stream
 from .short_answers import leased_document
 
 
@@ -60,7 +60,7 @@ class ResponsesHandler(CountedHandler):
             self.gateway,
             alias,
             "/v1/responses",
-            _sent(body, request, alias),
+            native_body(outgoing, body, request, alias),
             names=_names(formatted),
             feature="OpenAI's Responses API",
             keep_alive=request.keep_alive_seconds,
@@ -76,7 +76,7 @@ class ResponsesHandler(CountedHandler):
                 self.answer_json(response)
 
     def render_stream_error(self, error: GatewayError) -> bytes:
-        """An ``error`` event, numbered as those before it; the first of all while a place or a server is waited for."""
+        """An ``error`` event, numbered as those before it; the first of all while a server is waited for by name."""
         envelope = self.render_error(error)["error"]
         assert isinstance(envelope, dict)
         return named_event((self.events or ResponseEvents({})).failed(envelope))
@@ -153,10 +153,6 @@ async def _checked(handler: GatewayHandler) -> tuple[ResponsesRequest, str]:
 def _names(request: ResponsesRequest) -> dict[str, str]:
     """What a chat's fields are called here."""
     return {"messages": "input", "response_format": request.schema_field}
-
-
-def _sent(body: bytes, request: ResponsesRequest, alias: Alias) -> BodyMaker:
-    return lambda lease: off_loop(len(body), outgoing, body, request, alias, lease.model)
 
 
 def outgoing(body: bytes, request: ResponsesRequest, alias: Alias, model: str) -> bytes:

@@ -168,7 +168,7 @@ def test_one_that_dies_while_it_is_looked_at_is_forgotten_once() -> None:
     ids=["well", "silent", "hangs-up"],
 )
 def test_what_an_engine_says_of_its_health(health, is_well, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_reading, "HEALTH_PATIENCE", 0.2)
+    monkeypatch.setattr(engine_reading, "HEALTH_SECONDS", 0.2)
 
     async def main() -> None:
         upstream = Upstream(read_timeout=60)
