@@ -30,14 +30,16 @@ class _AlwaysComing(threading.Timer):
 
 
 class Window:
-    """One limit's running window, and what the storage said when it was last counted there: nobody else counts in it.
+    """One limit's windows: the storage begins them, and what is counted in the running one is kept here.
+
+    Nobody else counts in it, and to count in the storage costs as much as all else that a limit does (measured).
 
     Args:
         limit: what is counted.
         storage: where.
     """
 
-    __slots__ = ("_end", "_key", "_owed", "_seconds", "_storage", "_used", "limit")
+    __slots__ = ("_end", "_key", "_seconds", "_storage", "_used", "limit")
 
     def __init__(self, limit: Limit, storage: MemoryStorage) -> None:
         self.limit = limit
@@ -47,25 +49,21 @@ class Window:
         self._used = 0
         #: When it ends, in seconds since the epoch.
         self._end = 0.0
-        #: Charged in it, and not counted yet.
-        self._owed = 0
 
     def read(self) -> Standing:
         """How the limit stands."""
         limit = self.limit
         seconds = seconds_left(self._end, self._seconds)
-        if self._owed:
-            owed, self._owed = self._owed, 0
-            if seconds:  # or the window to which it belongs has ended
-                self.add(owed)
         if not (seconds and self._used):
             return limit.amount, 0.0, limit
         return limit.amount - self._used, seconds, limit
 
     def add(self, amount: int) -> None:
         """Count `amount` more; the first begins the window."""
-        self._used = used = self._storage.incr(self._key, self._seconds, amount)
-        if used == amount:
+        if self._end > time.time():
+            self._used += amount
+        else:
+            self._used = self._storage.incr(self._key, self._seconds, amount)
             self._end = self._storage.get_expiry(self._key)
 
     def count(self) -> Standing:
@@ -73,21 +71,12 @@ class Window:
         self.add(1)
         return self.read()
 
-    def charge(self, amount: int) -> None:
-        """The same when it is next asked how the limit stands: many requests end until then, and are counted as one."""
-        if self._end > time.time():
-            self._owed += amount
-        else:
-            self._owed = 0
-            self.add(amount)
-
     def take_back(self) -> None:
-        """Count one less."""
-        self.add(-1)
-        if self._used < 0:
-            # The window ended meanwhile, and the next one does not owe a request.
+        """Count one less; a window in which nothing is left has not begun."""
+        self._used -= 1
+        if self._used <= 0:
             self._storage.clear(self._key)
-            self._used = 0
+            self._used, self._end = 0, 0.0
 
 
 class Places:
@@ -147,7 +136,7 @@ class MemoryTally:
             places.free(place)
         if tokens:
             for window in self._tokens:
-                window.charge(tokens)
+                window.add(tokens)
 
 
 class MemoryCounters:

@@ -32,7 +32,7 @@ def test_a_window_ends_and_the_next_begins_with_what_is_counted_first(clock: lis
     counters = MemoryCounters()
     requests, tokens = counters.window(REQUESTS), counters.window(TOKENS_A_DAY)
     requests.count()
-    tokens.charge(30)
+    tokens.add(30)
     clock[0] = 59.0
     assert requests.count() == (48, pytest.approx(1.0), REQUESTS)
     clock[0] = 61.0
@@ -48,28 +48,27 @@ def test_a_clock_that_is_set_back_does_not_make_a_window_longer(clock: list[floa
     assert window.read() == (49, 60.0, REQUESTS)
 
 
-def test_what_many_requests_are_charged_is_counted_as_one(monkeypatch, clock: list[float]) -> None:
+def test_the_storage_begins_windows_and_is_not_asked_within_them(monkeypatch, clock: list[float]) -> None:
     window = MemoryCounters().window(TOKENS)
-    window.charge(1)
     counted = []
     add = window._storage.incr
     monkeypatch.setattr(window._storage, "incr", lambda *asked: counted.append(asked[-1]) or add(*asked))
-    for tokens in (10, 20, 30):
-        window.charge(tokens)
-    assert counted == []
-    assert window.read()[0] == 1000 - 61
-    assert window.read()[0] == 1000 - 61
-    assert counted == [60]
+    for tokens in (1, 10, 20, 30):
+        window.add(tokens)
+    assert (window.read()[0], counted) == (1000 - 61, [1])
+    clock[0] = 61.0
+    window.add(5)
+    assert (window.read()[0], counted) == (1000 - 5, [1, 5])
 
 
 @pytest.mark.parametrize("is_charged_again", [True, False])
 def test_what_was_charged_in_a_window_ends_with_it(clock: list[float], is_charged_again: bool) -> None:
     window = MemoryCounters().window(TOKENS)
-    window.charge(100)
-    window.charge(10)  # waits to be counted
+    window.add(100)
+    window.add(10)
     clock[0] = 61.0
     if is_charged_again:
-        window.charge(7)
+        window.add(7)
         assert window.read() == (993, pytest.approx(60.0), TOKENS)
     else:
         assert window.read() == (1000, 0.0, TOKENS)
@@ -79,6 +78,16 @@ def test_a_window_that_ended_meanwhile_owes_no_request() -> None:
     window = MemoryCounters().window(REQUESTS)
     window.take_back()
     assert window.read() == (50, 0.0, REQUESTS)
+    assert window.count()[0] == 49
+
+
+def test_a_window_of_which_all_was_taken_back_begins_anew(clock: list[float]) -> None:
+    window = MemoryCounters().window(REQUESTS)
+    window.count()
+    window.take_back()
+    assert window.read() == (50, 0.0, REQUESTS)
+    clock[0] = 30.0
+    assert window.count() == (49, pytest.approx(60.0), REQUESTS)
 
 
 def test_a_person_has_the_same_windows_and_places_at_every_model() -> None:
