@@ -27,10 +27,14 @@ _QUIET_SECONDS = 60
 _places = itertools.count()
 _reset_of = itemgetter(1)
 
-#: OpenAI's headers that tell of one kind of limit: how much is allowed, what is left, when all of it is there again.
-HEADERS = tuple(
-    f"x-ratelimit-{tells}-{kind}" for kind in ("requests", "tokens") for tells in ("limit", "remaining", "reset")
-)
+
+def _headers_of(kind: str) -> tuple[str, str, str]:
+    """OpenAI's headers for limits of ``requests`` or ``tokens``: allowed, left, and when all of it is there again."""
+    return f"x-ratelimit-limit-{kind}", f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"
+
+
+#: All of them.
+HEADERS = (*_headers_of("requests"), *_headers_of("tokens"))
 
 #: Told of a limit that is reached: which one, the person, the alias, the seconds until it makes sense to ask again.
 Tell = Callable[[Limit, str, str, float], None]
@@ -59,14 +63,11 @@ class Reservation:
         """The request is over, and used so many tokens."""
         self._tally.settle(self.place, tokens)
 
-    def tell(self, kind: str, nearest: Standing) -> None:
-        """Have the headers tell of a limit of one kind, ``requests`` or ``tokens``."""
+    def tell(self, nearest: Standing) -> None:
+        """Have the headers tell of a limit of requests or tokens."""
         left, reset, limit = nearest
-        self.header_lines += (
-            f"x-ratelimit-limit-{kind}: {limit.amount}\r\n"
-            f"x-ratelimit-remaining-{kind}: {max(0, left)}\r\n"
-            f"x-ratelimit-reset-{kind}: {format_duration(reset)}\r\n"
-        )
+        allowed, between = _around_what_is_left(limit)
+        self.header_lines += f"{allowed}{max(0, left)}{between}{format_duration(reset)}\r\n"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -109,14 +110,14 @@ class Limits:
         try:
             tokens, full, requests = await tally.admit(reservation.place)
             if tokens:
-                reservation.tell("tokens", nearest := min(tokens))
+                reservation.tell(nearest := min(tokens))
                 if nearest[0] <= 0:
                     last = max((one for one in tokens if one[0] <= 0), key=_reset_of)
                     self._refuse(TokensSpent, last, reservation, person, alias)
             if full is not None:
                 self._refuse(RateLimited, (0, _PLACE_RETRY_SECONDS, full), reservation, person, alias)
             if requests:
-                reservation.tell("requests", nearest := min(requests))
+                reservation.tell(nearest := min(requests))
                 if nearest[0] < 0:
                     self._refuse(RateLimited, nearest, reservation, person, alias)
         except BaseException:  # refused, or the caller left meanwhile: no place may stay taken
@@ -148,3 +149,10 @@ class Limits:
         self._quiet = {told: until for told, until in self._quiet.items() if until > now}
         self._quiet[limit] = now + (_QUIET_SECONDS if limit.measure == "streams" else retry_after)
         self._tell(limit, person, alias, retry_after)
+
+
+@lru_cache(maxsize=4096)
+def _around_what_is_left(limit: Limit) -> tuple[str, str]:
+    """What the lines of its headers say before what is left, and behind it before the reset."""
+    allowed, left, reset = _headers_of("requests" if limit.measure == "requests_per_minute" else "tokens")
+    return f"{allowed}: {limit.amount}\r\n{left}: ", f"\r\n{reset}: "
