@@ -160,7 +160,7 @@ def _note_prompt_tokens(handler: GatewayHandler, document: dict[str, Any], input
     if counts is None:
         handler.record.estimated = True
     tokens = counts[0] if counts else sum(map(_about, inputs))
-    handler.record.prompt_tokens = (handler.record.prompt_tokens or 0) + tokens
+    handler.record.note_tokens((handler.record.prompt_tokens or 0) + tokens, None)
 
 
 def _about(text: str | list[int]) -> int:

@@ -144,7 +144,7 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
         await pass_events(handler, answer, guard)
         last = guard.end()
     finally:
-        handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+        handler.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
     await handler.finish_stream(last)
 
 
@@ -199,7 +199,7 @@ async def assemble_stream(
         raise BackendFailed("The backend sent what is no part of an answer.") from None
     finally:
         # Also of an answer that failed: what was told by then was used.
-        handler.record.prompt_tokens, handler.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+        handler.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
     result = assembler.result()
     note_tokens(handler, result)
     return result
@@ -221,7 +221,7 @@ async def read_chat(handler: GatewayHandler, answer: Readable, reader: ChatReade
     try:
         await answer.hand_over(take)
     finally:
-        record.prompt_tokens, record.completion_tokens = reader.prompt_tokens, reader.completion_tokens
+        record.note_tokens(reader.prompt_tokens, reader.completion_tokens)
     result = reader.result()
     note_tokens(handler, result)
     return result
@@ -231,7 +231,7 @@ def note_tokens(handler: GatewayHandler, answer: Mapping[str, Any]) -> None:
     """Put what a whole answer tells of its tokens into the request's record."""
     counts = token_counts(answer)
     if counts:
-        handler.record.prompt_tokens, handler.record.completion_tokens = counts
+        handler.record.note_tokens(*counts)
 
 
 async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]:

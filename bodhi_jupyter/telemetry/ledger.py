@@ -16,7 +16,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 
-from ..wire.record import RequestRecord, countable
+from ..wire.record import RequestRecord
 from .ledger_file import COLUMNS, LedgerFile, Row
 
 FLUSH_SECONDS = 0.5
@@ -33,9 +33,8 @@ _LONGEST = 200
 _OTHER_NAMES = {"endpoint": "route", "path": "endpoint", "between_tokens_seconds": "seconds_between_tokens"}
 _AS_IT_IS = attrgetter(*(_OTHER_NAMES.get(name, name) for name in COLUMNS))
 #: Places in a row of what is not written as it is.
-_PATH, _USER, _ERROR, _FIELD, _STREAMED, _PROMPT_TOKENS, _COMPLETION_TOKENS, _ESTIMATED = map(
-    list(COLUMNS).index,
-    ("path", "user", "error", "field", "streamed", "prompt_tokens", "completion_tokens", "estimated"),
+_PATH, _USER, _ERROR, _FIELD, _STREAMED, _ESTIMATED = map(
+    list(COLUMNS).index, ("path", "user", "error", "field", "streamed", "estimated")
 )
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
 _INDEX = re.compile(r"\[\d+\]")
@@ -203,10 +202,6 @@ def _row(record: RequestRecord) -> Row:
         row[_ERROR] = record.error[:_LONGEST]
     if record.field:
         row[_FIELD] = _INDEX.sub("[]", record.field)[:_LONGEST]
-    if record.prompt_tokens is not None:
-        row[_PROMPT_TOKENS] = countable(record.prompt_tokens)
-    if record.completion_tokens is not None:
-        row[_COMPLETION_TOKENS] = countable(record.completion_tokens)
     # For a bool, as for None, `sqlite3` looks for an adapter: it costs as much as ten texts (measured).
     row[_STREAMED], row[_ESTIMATED] = 1 if record.streamed else 0, 1 if record.estimated else 0
     return tuple(row)

@@ -11,7 +11,7 @@ from functools import cache
 
 from prometheus_client import Counter
 
-from ..wire.record import RequestRecord, countable
+from ..wire.record import RequestRecord
 from .families import CounterFamily, HistogramFamily
 from .labels import Labels, is_upstream_error, is_validation_failure
 
@@ -123,9 +123,9 @@ class Metrics:
         usual.requests.value += 1
         usual.duration.observe(record.seconds)
         if record.prompt_tokens:
-            usual.prompt_tokens.value += countable(record.prompt_tokens)
+            usual.prompt_tokens.value += record.prompt_tokens
         if record.completion_tokens:
-            usual.completion_tokens.value += countable(record.completion_tokens)
+            usual.completion_tokens.value += record.completion_tokens
         if record.queue_seconds is not None:
             _admission.observe(record.queue_seconds)
         if record.lease_seconds is not None:

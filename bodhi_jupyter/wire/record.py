@@ -85,15 +85,17 @@ class RequestRecord:
     @property
     def seconds_between_tokens(self) -> float | None:
         """The mean over the stream; by its events where nobody counted the tokens, None where there were not two."""
+        if self.first_token_seconds is None or self.last_token_seconds is None or self.chunks < 2:
+            return None
         steps = (self.completion_tokens or self.chunks) - 1
-        if self.first_token_seconds is None or self.last_token_seconds is None or steps < 1 or self.chunks < 2:
+        if steps < 1:
             return None
         return (self.last_token_seconds - self.first_token_seconds) / steps
 
     @property
     def tokens(self) -> int:
-        """All that were used, as far as they are known; a server's impossible counts give nothing back."""
-        return countable(self.prompt_tokens or 0) + countable(self.completion_tokens or 0)
+        """All that were used, as far as they are known."""
+        return (self.prompt_tokens or 0) + (self.completion_tokens or 0)
 
     def note_model(self, name: str) -> None:
         """Keep the model's name as the caller wrote it.
@@ -102,6 +104,11 @@ class RequestRecord:
             InvalidModelName: no model can be called so.
         """
         self.model = check_model_name(name)
+
+    def note_tokens(self, prompt: int | None, completion: int | None) -> None:
+        """Keep the counts that the engine told; impossible ones are cut to what can be added up."""
+        self.prompt_tokens = None if prompt is None else _countable(prompt)
+        self.completion_tokens = None if completion is None else _countable(completion)
 
     def estimate_tokens(self) -> None:
         """Where a stream was cut off before the engine told its counts, or it told none, take an event for a token."""
@@ -173,6 +180,6 @@ _KEYED = re.compile(rf"^{_KEYED_BASE}[^/]*")
 _MOST_TOKENS = 2**53
 
 
-def countable(tokens: int) -> int:
+def _countable(tokens: int) -> int:
     """A count as a backend told it, cut to what can be added up."""
     return tokens if 0 <= tokens <= _MOST_TOKENS else min(max(tokens, 0), _MOST_TOKENS)

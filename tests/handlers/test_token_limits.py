@@ -42,6 +42,18 @@ class TestTokens:
         assert (record.end, record.estimated, record.completion_tokens) == ("client left", True, tokens)
         assert await remaining(client, "tokens") == 1000 - tokens
 
+    @pytest.mark.parametrize(("told", "counted"), [(10**400, 2**53), (-50, 0)], ids=["too many", "too few"])
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_counts_that_are_none_are_cut_and_in_the_usage(
+        self, client, fake, records, told: int, counted: int, stream: bool
+    ) -> None:
+        usage = behave.event({"choices": [], "usage": {"prompt_tokens": told, "completion_tokens": 3}})
+        fake.script = [behave.stream([*behave.chat_events(include_usage=False)[:-1], usage, behave.DONE])]
+        assert (await client.post(PATH, json={**BODY, "stream": stream})).status_code == 200
+        assert (records[0].prompt_tokens, records[0].completion_tokens) == (counted, 3)
+        totals = (await client.get("/bodhi/v1/usage")).json()["totals"]
+        assert (totals["prompt_tokens"], totals["completion_tokens"]) == (counted, 3)
+
     async def test_a_stream_that_failed_is_charged_too(self, client, fake, records) -> None:
         fake.script = [behave.die_between_chunks(4)]
         await client.post(PATH, json={**BODY, "stream": True})

@@ -157,7 +157,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             else:
                 await answer.hand_over(take)
         finally:
-            self.record.prompt_tokens, self.record.completion_tokens = guard.prompt_tokens, guard.completion_tokens
+            self.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
         last = guard.final()
         final = compact(last if completed is None else await completed(last)) + b"\n"
         if request.stream:
