@@ -13,9 +13,10 @@ import re
 import sqlite3
 import time
 import uuid
-from collections import defaultdict
 from contextlib import suppress
-from itertools import chain, compress
+from functools import partial
+from itertools import chain, islice
+from operator import is_not
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -59,6 +60,8 @@ _ANY_FILES = ("requests-v*.sqlite3", "requests-v*.damaged")
 #: SQLite may allow no more than 999 values in a statement.
 _VALUES_AT_ONCE = 999
 
+_is_known = partial(is_not, None)
+
 #: Seconds that a write waits for a reader.
 _BUSY_SECONDS = 5.0
 #: Files of one host that are tried; one more is named at random.
@@ -98,8 +101,7 @@ class LedgerFile:
         """
         connection = self._open()
         with connection:
-            for some in _by_types(rows).values():
-                _insert(connection, some)
+            _insert(connection, rows)
 
     def trim(self) -> None:
         """Let go of what is too old, then of the oldest while there is too much.
@@ -209,29 +211,24 @@ class LedgerFile:
             connection.executescript("PRAGMA incremental_vacuum")
 
 
-def _by_types(rows: list[Row]) -> dict[tuple[type, ...], list[Row]]:
-    """The rows by the types of their values: those in which the same columns are None are together."""
-    groups: defaultdict[tuple[type, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(map(type, row))].append(row)
-    return groups
-
-
 def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Insert rows in which the same columns are None, without these.
+    """Insert rows without the columns in which all of them are None.
 
     For None `sqlite3` looks for an adapter: that takes as long as ten texts, and most rows have eight (measured).
     Many rows are in each statement: around every one the event loop's thread is held up (the interpreter's lock).
     """
-    is_known = [value is not None for value in rows[0]]
-    names = [f'"{name}"' for name in compress(COLUMNS, is_known)]
-    values = f"({', '.join('?' * len(names))})"
-    at_once = _VALUES_AT_ONCE // len(names)
-    for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
+    if not rows:
+        return
+    columns = zip(COLUMNS, zip(*rows, strict=True), strict=True)
+    known = {name: values for name, values in columns if values[0] is not None or any(map(_is_known, values))}
+    names = ", ".join(f'"{name}"' for name in known)
+    places = f"({', '.join('?' * len(known))})"
+    at_once = _VALUES_AT_ONCE // len(known)
+    left = zip(*known.values(), strict=True)
+    while some := list(islice(left, at_once)):
         connection.execute(
-            f"INSERT INTO requests ({', '.join(names)}) VALUES {', '.join([values] * len(some))}",  # noqa: S608 - our own names
-            list(chain.from_iterable(compress(row, is_known) for row in some)),
+            f"INSERT INTO requests ({names}) VALUES {', '.join([places] * len(some))}",  # noqa: S608 - our own names
+            list(chain.from_iterable(some)),
         )
 
 
