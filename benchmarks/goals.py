@@ -48,7 +48,13 @@ class Verdict:
 
 
 def _ratio(title: str, above: str, below: str, column: str = "cpu") -> Callable[[dict[str, Table]], float]:
-    return lambda tables: _value(tables, title, above, column) / _value(tables, title, below, column)
+    def measured(tables: dict[str, Table]) -> float:
+        ratio = tables[title].ratio(above, below, column)
+        if ratio is None:
+            raise KeyError(above)
+        return ratio
+
+    return measured
 
 
 def _value(tables: dict[str, Table], title: str, subject: str, column: str) -> float:

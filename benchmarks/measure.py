@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,24 @@ class Table:
 
     def median(self, subject: str, column: str) -> float | None:
         """Over the rounds; None where it was not measured."""
-        values = self.rows.get(subject, {}).get(column)
+        values = self._values(subject, column)
         return statistics.median(values) if values else None
+
+    def ratio(self, above: str, below: str, column: str) -> float | None:
+        """One subject's values to another's, the median of the rounds' ratios; None where either was not measured.
+
+        What else the machine does changes both values of a round, and one of the medians. Where a round is missing,
+        it is the medians' ratio.
+        """
+        dividends, divisors = self._values(above, column), self._values(below, column)
+        if not dividends or not divisors:
+            return None
+        if len(dividends) != len(divisors):
+            return statistics.median(dividends) / statistics.median(divisors)
+        return statistics.median(map(truediv, dividends, divisors))
+
+    def _values(self, subject: str, column: str) -> list[float]:
+        return self.rows.get(subject, {}).get(column, [])
 
 
 class Load:
@@ -227,14 +244,14 @@ def departures(bench: Bench, subjects: list[Subject]) -> Table:
 
 
 def overhead(bench: Bench, folder: Path) -> Table:
-    """Metrics, ledger and limits, against a server that keeps nothing."""
+    """Metrics, ledger and limits, against a server without them; events and the last failures are in both."""
     table = Table("Metrics, ledger and limits", {"request": "CPU ms/request", "chunk": "CPU µs/chunk"})
     port = bench.direct.port
     for turn in range(bench.rounds):
         # Two processes of one program differ by some percent for as long as they live: each round has new ones.
         with (
             start.gateway(folder / f"all-{turn}", port, "all") as (_, everything),
-            start.gateway(folder / f"none-{turn}", port, "none", silent=True, ledger=False, limits={}) as (_, nothing),
+            start.gateway(folder / f"none-{turn}", port, "none", counts=False, ledger=False, limits={}) as (_, nothing),
         ):
             _compare(bench, table, [everything, nothing])
     return table

@@ -25,14 +25,14 @@ def pictures(tables: list[Table], folder: Path) -> list[Path]:
 
 def table_text(table: Table) -> str:
     """A table as Markdown."""
-    base = table.median(*table.reference) if table.reference else None
-    heads = ["", *table.columns.values(), *([f"x {table.reference[0]}"] if base and table.reference else [])]
+    reference = table.reference if table.reference and table.median(*table.reference) else None
+    heads = ["", *table.columns.values(), *([f"x {reference[0]}"] if reference else [])]
     lines = [f"### {table.title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for subject in table.rows:
         cells = [_number(table.median(subject, column)) for column in table.columns]
-        if base and table.reference:
-            value = table.median(subject, table.reference[1])
-            cells.append("" if value is None or subject == "direct" else f"{value / base:.2f}")
+        if reference:
+            ratio = table.ratio(subject, *reference)
+            cells.append("" if ratio is None or subject == "direct" else f"{ratio:.2f}")
         lines.append(f"| {subject} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -156,13 +156,13 @@ def jupyter(
 
 @contextmanager
 def gateway(
-    folder: Path, upstream_port: int, name: str, *, silent: bool = False, **traits: Any
+    folder: Path, upstream_port: int, name: str, *, counts: bool = True, **traits: Any
 ) -> Iterator[tuple[Subject, Subject]]:
     """Ours: with the Jupyter token, and with a scoped key; everything is on, limits that nobody reaches among it."""
     own = {"backend_url": f"http://127.0.0.1:{upstream_port}", "max_requests": 4000, "limits": _LIMITS}
     config = {"BodhiExtension": {**own, **traits}}
-    extensions = {"bodhi_jupyter": True, **({"benchmarks.peers": True} if silent else {})}
-    env = {"BENCHMARK_SILENT": "1"} if silent else {}
+    extensions = {"bodhi_jupyter": True, **({} if counts else {"benchmarks.peers": True})}
+    env = {} if counts else {"BENCHMARK_UNCOUNTED": "1"}
     with jupyter(folder, extensions, config, upstream_port, **env) as (port, pid, token):
         key = _post(port, "/bodhi/v1/keys", token, {"name": "benchmark"})["key"]
         wait_for(port, "/v1/models", token)

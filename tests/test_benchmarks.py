@@ -97,12 +97,15 @@ def test_one_that_goes_on_for_nobody_has_closed_nothing(bench) -> None:
     assert table.median("direct", "closed") is None
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_the_server_that_keeps_nothing_counts_nothing(bench, tmp_path, silent) -> None:
-    with subjects.gateway(tmp_path, bench.direct.port, "ours", silent=silent, ledger=False) as (ours, _):
-        bench.load.run("requests", ours, ours.request(stream=False, chunks=1), concurrency=1, seconds=0.1)
+@pytest.mark.parametrize("counts", [True, False])
+def test_the_server_without_metrics_and_ledger_has_the_last_failures_all_the_same(bench, tmp_path, counts) -> None:
+    with subjects.gateway(tmp_path, bench.direct.port, "ours", counts=counts, ledger=False) as (ours, _):
+        lost = replace(ours, path="/v1/nowhere").request(stream=False, chunks=1)
+        bench.load.run("requests", ours, lost, concurrency=1, seconds=0)
         counted = subjects.get(ours.port, "/metrics", ours.token)
-    assert (b"bodhi_requests_total{" in counted) is not silent
+        failures = subjects.get(ours.port, "/bodhi/v1/errors/recent", ours.token)
+    assert (b"bodhi_requests_total{" in counted) is counts
+    assert b"POST /v1/nowhere" in failures
 
 
 @pytest.mark.parametrize(("traits", "is_limited"), [({}, True), ({"limits": {}}, False)])
@@ -117,6 +120,22 @@ def test_our_server_is_measured_with_limits(bench, tmp_path, traits, is_limited)
             told = {name.lower() for name in answer.headers if name.lower().startswith("x-ratelimit-")}
     kinds = ("limit", "remaining", "reset") if is_limited else ()
     assert told == {f"x-ratelimit-{kind}-{what}" for kind in kinds for what in ("requests", "tokens")}
+
+
+@pytest.mark.parametrize(
+    ("ours", "ratio"),
+    # In each round twice as much, whatever else the machine did; then a round is missing.
+    [([2.0, 20.0, 4.0], 2.0), ([2.0, 20.0], 11.0 / 2.0)],
+    ids=["all rounds", "one is missing"],
+)
+def test_a_ratio_is_made_round_by_round(ours, ratio) -> None:
+    table = Table("together", {"cpu": "CPU"}, ("floor", "cpu"))
+    for name, values in (("floor", [1.0, 10.0, 2.0]), ("ours", ours)):
+        for value in values:
+            table.add(name, cpu=value)
+    assert table.ratio("ours", "floor", "cpu") == ratio
+    assert table.ratio("ours", "nginx", "cpu") is None
+    assert f"| ours | {table.median('ours', 'cpu'):.2f} | {ratio:.2f} |" in table_text(table)
 
 
 def test_a_scenario_that_is_none_is_said(capsys, monkeypatch) -> None:

@@ -14,12 +14,12 @@ class Recorders:
     def __init__(
         self, recorders: Sequence[Recorder], log: logging.Logger | logging.LoggerAdapter[logging.Logger]
     ) -> None:
-        self._recorders = recorders
+        self.recorders = recorders
         self._log = log
 
     def record(self, record: RequestRecord) -> None:
         """Tell each of them."""
-        for recorder in self._recorders:
+        for recorder in self.recorders:
             try:
                 recorder.record(record)
             except Exception:
