@@ -14,9 +14,8 @@ import sqlite3
 import time
 import uuid
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache
 from itertools import chain, islice
-from operator import is_not
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -60,7 +59,8 @@ _ANY_FILES = ("requests-v*.sqlite3", "requests-v*.damaged")
 #: SQLite may allow no more than 999 values in a statement.
 _VALUES_AT_ONCE = 999
 
-_is_known = partial(is_not, None)
+#: Bound for each row, so that there is one such column.
+_ALWAYS_APART = "request_id"
 
 #: Seconds that a write waits for a reader.
 _BUSY_SECONDS = 5.0
@@ -212,24 +212,31 @@ class LedgerFile:
 
 
 def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Insert rows without the columns in which all of them are None.
+    """Insert rows; what all of them say, or do not know, is bound once.
 
-    For None `sqlite3` looks for an adapter: that takes as long as ten texts, and most rows have eight (measured).
-    Many rows are in each statement: around every one the event loop's thread is held up (the interpreter's lock).
+    To bind the values is most of what a row costs: a text is copied, and for None `sqlite3` looks for an adapter, which
+    takes as long as ten texts (measured). Many rows are in each statement: around every one the event loop's thread is
+    held up (the interpreter's lock).
     """
     if not rows:
         return
-    columns = zip(COLUMNS, zip(*rows, strict=True), strict=True)
-    known = {name: values for name, values in columns if values[0] is not None or any(map(_is_known, values))}
-    names = ", ".join(f'"{name}"' for name in known)
-    places = f"({', '.join('?' * len(known))})"
-    at_once = _VALUES_AT_ONCE // len(known)
-    left = zip(*known.values(), strict=True)
+    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    common = {name: values[0] for name, values in columns.items() if values.count(values[0]) == len(rows)}
+    common.pop(_ALWAYS_APART, None)
+    apart = {name: values for name, values in columns.items() if name not in common}
+    at_once = (_VALUES_AT_ONCE - len(common)) // len(apart)
+    left = zip(*apart.values(), strict=True)
     while some := list(islice(left, at_once)):
-        connection.execute(
-            f"INSERT INTO requests ({names}) VALUES {', '.join([places] * len(some))}",  # noqa: S608 - our own names
-            list(chain.from_iterable(some)),
-        )
+        connection.execute(_insertion((*common,), (*apart,), len(some)), [*common.values(), *chain.from_iterable(some)])
+
+
+@lru_cache(maxsize=64)
+def _insertion(common: tuple[str, ...], apart: tuple[str, ...], count: int) -> str:
+    """The statement for so many rows, given the values of the columns that they have in common, then of each row."""
+    names = ", ".join(f'"{name}"' for name in (*common, *apart))
+    row = f"({', '.join('?' * len(apart))})"
+    chosen = ", ".join([*"?" * len(common), "*"])
+    return f"INSERT INTO requests ({names}) SELECT {chosen} FROM (VALUES {', '.join([row] * count)})"  # noqa: S608 - our own names
 
 
 def _lock_of(path: Path) -> BaseFileLock:

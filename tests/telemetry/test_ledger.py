@@ -116,6 +116,21 @@ def test_rows_that_know_different_things_are_written_together(make_ledger) -> No
     ]
 
 
+@pytest.mark.parametrize("count", [1, 2, 2500])
+def test_rows_that_say_the_same_are_all_there(make_ledger, count) -> None:
+    ledger = make_ledger()
+    for number in range(count):
+        ledger.record(record(request_id=f"req_{number}", started=1000.0 + number, user="ann", kernel=None))
+    for _ in range(2):
+        ledger.record(record(request_id="twice", started=1.0, user="ann", kernel=None))
+    ledger.flush()
+    found = rows(ledger.folder, "started, request_id, user, kernel, status")
+    assert sorted(found) == [
+        *[(1.0, "twice", "ann", None, 200)] * 2,
+        *((1000.0 + number, f"req_{number}", "ann", None, 200) for number in range(count)),
+    ]
+
+
 def test_a_defect_costs_its_rows_and_no_others(make_ledger, losses, caplog) -> None:
     ledger = make_ledger()
     for defect in (object(), None, 2**70):
