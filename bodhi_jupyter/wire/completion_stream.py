@@ -59,6 +59,7 @@ class CompletionGuard:
         self.over = False
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.bytes_to_check = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without the terminal one.
@@ -66,6 +67,8 @@ class CompletionGuard:
         Raises:
             BackendFailed: what was to be mended is no chunk of a completion, or an answer does not fit its schema.
         """
+        if self._rule is not None:
+            self.bytes_to_check += len(chunk)
         block = self._guard.feed(self._without_nulls(chunk) if self._choices > 1 else chunk)
         self.over = self._guard.over
         if not block or not self._to_be_mended(block):
