@@ -29,7 +29,7 @@ from .defaults import blame_defaults
 from .fanout import MergedAnswer
 from .gateway import Gateway
 from .lease import as_stream
-from .off_loop import LARGE_BODY_BYTES, off_loop
+from .off_loop import off_loop
 from .relay import BodyMaker, Readable, leased_stream, note_tokens, pass_stream, read_chat
 from .short_answers import leased_document
 
@@ -99,9 +99,7 @@ class ChatCompletionsHandler(CountedHandler):
         else:
             async with all_choices(self.gateway, request, alias, outgoing) as parts:
                 answer = await read_chat(self, parts, reader)
-        whole = AnswerRepairs(request, backend).whole
-        # A long one is checked in a thread.
-        self.answer_json(whole(answer) if reader.size <= LARGE_BODY_BYTES else await asyncio.to_thread(whole, answer))
+        self.answer_json(await off_loop(reader.size, AnswerRepairs(request, backend).whole, answer))
 
 
 class Outgoing:

@@ -23,7 +23,7 @@ from .base import GatewayHandler
 from .framing import is_free, send_chunk
 from .gateway import Gateway
 from .lease import TimedLease, leased_anew
-from .off_loop import LARGE_BODY_BYTES
+from .off_loop import LARGE_BODY_BYTES, off_loop
 
 if TYPE_CHECKING:
     from ..backends.http1 import Take
@@ -144,7 +144,7 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
     """
     try:
         await pass_events(handler, answer, guard)
-        last = guard.end() if guard.bytes_to_check <= LARGE_BODY_BYTES else await asyncio.to_thread(guard.end)
+        last = await off_loop(guard.bytes_to_check, guard.end)
     finally:
         handler.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
     await handler.finish_stream(last)
@@ -258,4 +258,4 @@ async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]
             yield block
         if guard.over:
             break
-    yield guard.end() if guard.bytes_to_check <= LARGE_BODY_BYTES else await asyncio.to_thread(guard.end)
+    yield await off_loop(guard.bytes_to_check, guard.end)

@@ -21,7 +21,7 @@ from ...wire.sse import event_count
 from ..counted import CountedHandler
 from ..defaults import SINGLE_ANSWER, blame_defaults, with_prompt_defaults
 from ..native import context_tokens
-from ..off_loop import LARGE_BODY_BYTES, off_loop
+from ..off_loop import off_loop
 from ..relay import Readable, leased_stream, pass_events
 from ..short_answers import document_at
 from .base import OllamaHandler, full_name
@@ -158,7 +158,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
                 await answer.hand_over(take)
         finally:
             self.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
-        last = guard.final() if guard.bytes_to_check <= LARGE_BODY_BYTES else await asyncio.to_thread(guard.final)
+        last = await off_loop(guard.bytes_to_check, guard.final)
         final = compact(last if completed is None else await completed(last)) + b"\n"
         if request.stream:
             await self.finish_stream(final)
