@@ -23,7 +23,7 @@ from .counted import CountedHandler
 from .defaults import blame_defaults, with_prompt_defaults
 from .lease import as_stream
 from .off_loop import off_loop
-from .relay import Readable, assemble_stream, leased_stream, pass_stream
+from .relay import BodyMaker, Readable, assemble_stream, leased_stream, pass_stream
 from .short_answers import document_at
 
 
@@ -46,14 +46,18 @@ class CompletionsHandler(CountedHandler):
         request, data = await off_loop(len(body), _request_with_defaults, request, sent, alias)
         await self.count(alias)
         alias = await self.with_context(alias, request.num_ctx)
+        is_seeded = data.get("seed") is not None
+        if request.suffix:
+            answering = self._infill(request, alias, data)
+        else:
+            # The caller's own bytes, where nothing has to change.
+            answering = self._complete(request, alias, data, unchanged=sent)
+        # Until the backend has it: memory would hold all prompts for as long as they are answered.
+        del body, request, sent, data
         try:
-            if request.suffix:
-                await self._infill(request, alias, data)
-            else:
-                # The caller's own bytes, where nothing has to change.
-                await self._complete(request, alias, data, unchanged=sent)
+            await answering
         except RejectedByBackend as error:
-            raise _in_words_of_completions(error, data) from None
+            raise _in_words_of_completions(error, is_seeded=is_seeded) from None
 
     async def _complete(
         self,
@@ -64,6 +68,23 @@ class CompletionsHandler(CountedHandler):
         unchanged: dict[str, Any],
     ) -> None:
         echo: list[str] = []
+        sent = self._sent(request, alias, data, unchanged, echo)
+        async with leased_stream(self.gateway, alias, "/v1/completions", sent, request.keep_alive_seconds) as answer:
+            guard = CompletionGuard(alias.target.backend, request, echo)
+            relay = self._pass_stream if request.stream else self._collect
+            del request, data, unchanged, sent
+            self._forget(echo)
+            await relay(answer, guard)
+
+    def _sent(
+        self,
+        request: CompletionRequest,
+        alias: Alias,
+        data: dict[str, Any],
+        unchanged: dict[str, Any],
+        echo: list[str],
+    ) -> BodyMaker:
+        """Makes the body, and puts into `echo` what is to be repeated."""
 
         def body(lease: Lease) -> bytes:
             asked = completion_body(data, request, lease.model)
@@ -75,11 +96,23 @@ class CompletionsHandler(CountedHandler):
             echo[:] = await self._echo(request, alias, lease)
             return await off_loop(len(self._body), body, lease)
 
-        async with leased_stream(self.gateway, alias, "/v1/completions", made, request.keep_alive_seconds) as answer:
-            await self._relay(request, answer, CompletionGuard(alias.target.backend, request, echo))
+        return made
 
     async def _infill(self, request: CompletionRequest, alias: Alias, data: dict[str, Any]) -> None:
         echo: list[str] = []
+        sent = self._sent_around_gap(request, alias, data, echo)
+        async with leased_stream(self.gateway, alias, "/infill", sent, request.keep_alive_seconds) as answer:
+            identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
+            guard = CompletionGuard(alias.target.backend, request, echo)
+            relay = self._pass_stream if request.stream else self._collect
+            del request, data, sent
+            self._forget(echo)
+            await relay(answer, InfillGuard(alias.target.backend, guard, identity))
+
+    def _sent_around_gap(
+        self, request: CompletionRequest, alias: Alias, data: dict[str, Any], echo: list[str]
+    ) -> BodyMaker:
+        """The same of a body for ``/infill``."""
 
         async def made(lease: Lease) -> bytes:
             # Under the lease of the stream: another engine could take its place between the two.
@@ -87,10 +120,7 @@ class CompletionsHandler(CountedHandler):
             echo[:] = await self._echo(request, alias, lease)
             return await off_loop(len(self._body), lambda: forwarded(infill_body(data, request, lease.model)))
 
-        async with leased_stream(self.gateway, alias, "/infill", made, request.keep_alive_seconds) as answer:
-            identity = {"id": f"cmpl-{self.record.request_id}", "created": int(time.time()), "model": alias.name}
-            guard = CompletionGuard(alias.target.backend, request, echo)
-            await self._relay(request, answer, InfillGuard(alias.target.backend, guard, identity))
+        return made
 
     async def _probe(self, request: CompletionRequest, alias: Alias, lease: Lease, data: dict[str, Any]) -> None:
         """See that the model can infill, and that the engine would cut none of the texts.
@@ -104,11 +134,16 @@ class CompletionsHandler(CountedHandler):
             raise cannot_infill(error) from None
         check_probe(probe, request)
 
-    async def _relay(self, request: CompletionRequest, answer: Readable, guard: Guard) -> None:
-        if request.stream:
-            await pass_stream(self, answer, guard)
-        else:
-            self.answer_json(await assemble_stream(self, answer, guard, CompletionAssembler()))
+    def _forget(self, echo: list[str]) -> None:
+        """What was asked: the backend has it, and the guard the texts to repeat."""
+        echo.clear()
+        self._body.clear()
+
+    async def _pass_stream(self, answer: Readable, guard: Guard) -> None:
+        await pass_stream(self, answer, guard)
+
+    async def _collect(self, answer: Readable, guard: Guard) -> None:
+        self.answer_json(await assemble_stream(self, answer, guard, CompletionAssembler()))
 
     async def _echo(self, request: CompletionRequest, alias: Alias, lease: Lease) -> list[str]:
         """The prompts' texts, if they are to be repeated."""
@@ -158,8 +193,8 @@ def _request_with_defaults(
         raise blame_defaults(error, alias.name) from None
 
 
-def _in_words_of_completions(error: RejectedByBackend, data: Mapping[str, Any]) -> GatewayError:
-    if error.param == "n" and data.get("seed") is not None:
+def _in_words_of_completions(error: RejectedByBackend, *, is_seeded: bool) -> GatewayError:
+    if error.param == "n" and is_seeded:
         return InvalidField(
             f"Invalid 'n': {error.message} Without 'seed' there is no such limit.", param="n", code=error.code
         )

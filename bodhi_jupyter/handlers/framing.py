@@ -146,6 +146,17 @@ def without_delay(handler: RequestHandler) -> None:
         handler.request.connection.stream.set_nodelay(True)
 
 
+def end_with_connection(handler: RequestHandler) -> None:
+    """Have the connection closed behind a stream for HTTP/1.0, which has no chunks: nothing else tells its end.
+
+    Tornado keeps it, and says so, where the client asks for that, who would wait for more.
+    """
+    connection = handler.request.connection
+    if isinstance(connection, HTTP1Connection):
+        handler.request.headers.pop("Connection", None)
+        connection._disconnect_on_finish = True  # noqa: SLF001 - it is decided before the answer is known
+
+
 def _chunk(block: bytes) -> bytes:
     """As a chunk; nothing of an empty one, which would be the end of the body."""
     return block and b"%x\r\n%b\r\n" % (len(block), block)

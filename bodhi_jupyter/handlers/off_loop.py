@@ -21,7 +21,7 @@ async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.k
     """What `work` gives; in a thread where the request that it is for has a large body.
 
     Args:
-        size: of the caller's body, in bytes; or of what is made of it, where that may be far more.
+        size: of the caller's body, in bytes; or of what is made of it, where that may be far more; or of the answer.
         work: takes about as long as the body is large.
         args: for `work`. What a function of the caller's own would hold stays until the request is over.
         kwargs: the same.

@@ -82,6 +82,7 @@ class ChatCompletionsHandler(CountedHandler):
 
     async def _whole(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
         backend = alias.target.backend
+        reader = ChatReader(backend, request.choices)
         if must_not_stream(request):
             document = await off_loop(outgoing.size, outgoing.document)
             answer = await leased_document(
@@ -97,8 +98,8 @@ class ChatCompletionsHandler(CountedHandler):
             note_tokens(self, answer)
         else:
             async with all_choices(self.gateway, request, alias, outgoing) as parts:
-                answer = await read_chat(self, parts, ChatReader(backend, request.choices))
-        self.answer_json(AnswerRepairs(request, backend).whole(answer))
+                answer = await read_chat(self, parts, reader)
+        self.answer_json(await off_loop(reader.size, AnswerRepairs(request, backend).whole, answer))
 
 
 class Outgoing:

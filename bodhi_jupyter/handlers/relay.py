@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -22,6 +23,7 @@ from .base import GatewayHandler
 from .framing import is_free, send_chunk
 from .gateway import Gateway
 from .lease import TimedLease, leased_anew
+from .off_loop import LARGE_BODY_BYTES, off_loop
 
 if TYPE_CHECKING:
     from ..backends.http1 import Take
@@ -142,7 +144,7 @@ async def pass_stream(handler: GatewayHandler, answer: Readable, guard: Guard) -
     """
     try:
         await pass_events(handler, answer, guard)
-        last = guard.end()
+        last = await off_loop(guard.bytes_to_check, guard.end)
     finally:
         handler.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
     await handler.finish_stream(last)
@@ -155,8 +157,14 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
         GatewayError: the stream broke.
     """
     answer.offer_to(passing(handler, guard))
+    # Whatever is fed may end the answer, which may then be checked. Nothing is offered in the meantime.
     while chunk := await answer.some():
-        if block := guard.feed(chunk):
+        block = (
+            guard.feed(chunk)
+            if guard.bytes_to_check + len(chunk) <= LARGE_BODY_BYTES
+            else await asyncio.to_thread(guard.feed, chunk)
+        )
+        if block:
             await handler.pass_on(block)
         if guard.over:
             break
@@ -241,8 +249,13 @@ async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]
         GatewayError: the stream broke, reported an error, or ended before the answer was finished.
     """
     while chunk := await answer.some():
-        if block := guard.feed(chunk):
+        block = (
+            guard.feed(chunk)
+            if guard.bytes_to_check + len(chunk) <= LARGE_BODY_BYTES
+            else await asyncio.to_thread(guard.feed, chunk)
+        )
+        if block:
             yield block
         if guard.over:
             break
-    yield guard.end()
+    yield await off_loop(guard.bytes_to_check, guard.end)

@@ -10,7 +10,7 @@ from tornado.iostream import IOStream
 
 from ..wire.record import RequestRecord
 from ..wire.sse import comment, event_count
-from .framing import FramedAnswers, framed, is_free, without_delay, write_chunk
+from .framing import FramedAnswers, end_with_connection, framed, is_free, without_delay, write_chunk
 
 STREAM_TYPE = "text/event-stream; charset=utf-8"
 #: How long the headers of a stream wait for its first event, so that an early failure keeps its status.
@@ -84,6 +84,8 @@ class StreamedAnswers(FramedAnswers, APIHandler):
             return
         self._streaming = self.record.streamed = True
         without_delay(self)
+        if self.request.version == "HTTP/1.0":
+            end_with_connection(self)
         self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
         # Proxies in front of hubs (nginx) would otherwise collect the stream.

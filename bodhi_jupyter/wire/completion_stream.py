@@ -41,10 +41,13 @@ class CompletionGuard:
 
     def __init__(self, backend: str, request: CompletionRequest, echo: Sequence[str] = ()) -> None:
         self._backend = backend
-        self._request = request
-        self._guard = StreamGuard(backend, request.choices)
-        answers = request.answers_per_prompt
-        self._echo = {index: echo[index // answers] for index in range(request.choices)} if echo else {}
+        # Not the request: its prompts may be long, and the answer takes long.
+        self._choices = request.choices
+        self._answers_per_prompt = answers = request.answers_per_prompt
+        self._alternatives = request.logprobs
+        self._reports_usage = request.reports_usage
+        self._guard = StreamGuard(backend, self._choices)
+        self._echo = {index: echo[index // answers] for index in range(self._choices)} if echo else {}
         self._silent = request.max_tokens == 0
         self._rule = request.text_rule
         self._heard: dict[int, list[str]] = {}
@@ -56,6 +59,7 @@ class CompletionGuard:
         self.over = False
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.bytes_to_check = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without the terminal one.
@@ -63,7 +67,9 @@ class CompletionGuard:
         Raises:
             BackendFailed: what was to be mended is no chunk of a completion, or an answer does not fit its schema.
         """
-        block = self._guard.feed(self._without_nulls(chunk) if self._request.choices > 1 else chunk)
+        if self._rule is not None:
+            self.bytes_to_check += len(chunk)
+        block = self._guard.feed(self._without_nulls(chunk) if self._choices > 1 else chunk)
         self.over = self._guard.over
         if not block or not self._to_be_mended(block):
             return block
@@ -82,7 +88,7 @@ class CompletionGuard:
             self._guard.feed(self._held)
         done = self._guard.end()
         usage = self._usage()
-        if usage is None or not self._request.reports_usage:
+        if usage is None or not self._reports_usage:
             return done
         return data_event(compact({**self._envelope, "choices": [], "usage": usage})) + done
 
@@ -94,8 +100,8 @@ class CompletionGuard:
         return data[: len(data) - held]
 
     def _to_be_mended(self, block: bytes) -> bool:
-        request, is_heard = self._request, self._rule is not None
-        return bool(self._echo) or self._silent or is_heard or request.logprobs is not None or b'"usage"' in block
+        is_heard, has_logprobs = self._rule is not None, self._alternatives is not None
+        return bool(self._echo) or self._silent or is_heard or has_logprobs or b'"usage"' in block
 
     def _mended(self, block: bytes) -> Iterator[bytes]:
         for event in iter_events(block):
@@ -134,8 +140,8 @@ class CompletionGuard:
             self._hear(self._rule, index, part)
         if index in self._echo:
             part["text"] = self._echo.pop(index) + part["text"]
-        if self._request.logprobs is not None and part.get("logprobs") and "content" in part["logprobs"]:
-            tokens = self._tokens.setdefault(index, LegacyLogprobs(self._request.logprobs))
+        if self._alternatives is not None and part.get("logprobs") and "content" in part["logprobs"]:
+            tokens = self._tokens.setdefault(index, LegacyLogprobs(self._alternatives))
             part["logprobs"] = tokens.convert(part["logprobs"]["content"])
 
     def _hear(self, rule: TextRule, index: int, part: Mapping[str, Any]) -> None:
@@ -160,8 +166,8 @@ class CompletionGuard:
         elif len(self._usages) == 1:
             (usage,) = map(dict, self._usages.values())
         elif self._usages:
-            answers = self._request.answers_per_prompt
-            usage = summed(self._usages.values(), [one for index, one in self._usages.items() if index % answers == 0])
+            firsts = [one for index, one in self._usages.items() if index % self._answers_per_prompt == 0]
+            usage = summed(self._usages.values(), firsts)
         else:
             return None
         if self._silent:

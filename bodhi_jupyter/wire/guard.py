@@ -20,10 +20,12 @@ class StreamFilter(Protocol):
     Attributes:
         prompt_tokens: as the stream told, or None.
         completion_tokens: as the stream told, or None.
+        bytes_to_check: of what came, what the end of the answer is checked for; 0 where nothing is checked.
     """
 
     prompt_tokens: int | None
     completion_tokens: int | None
+    bytes_to_check: int
 
     @property
     def over(self) -> bool:
@@ -73,6 +75,7 @@ class StreamGuard:
         self._plain = PlainRun()
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.bytes_to_check = 0
 
     @property
     def over(self) -> bool:

@@ -24,12 +24,14 @@ class EventStream(Protocol):
         over: the backend's own terminal event came; nothing behind it is read.
         prompt_tokens: as the events told, or None.
         completion_tokens: as the events told, or None.
+        is_checked: whether its end is, for which what came before is kept.
     """
 
     finished: bool
     over: bool
     prompt_tokens: int | None
     completion_tokens: int | None
+    is_checked: bool
 
     def take(self, event: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         """What to send on for one event, the terminal one excepted.
@@ -60,6 +62,7 @@ class EventGuard:
         self._events = EventReader(backend)
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.bytes_to_check = 0
 
     @property
     def over(self) -> bool:
@@ -71,6 +74,8 @@ class EventGuard:
         block = self._events.complete(chunk)
         if not block or self._stream.passes(block):
             return block
+        if self._stream.is_checked:
+            self.bytes_to_check += len(block)
         # A ``[DONE]`` is no part of these dialects: harmless behind their end; before it `end` tells what is missing.
         passed = [comment("waiting") if event is None else self._taken(event) for _, event in self._events.read(block)]
         self.prompt_tokens = self._stream.prompt_tokens

@@ -76,6 +76,7 @@ class InfillGuard:
         self._events = EventReader(backend)
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.bytes_to_check = 0
 
     @property
     def over(self) -> bool:
@@ -93,6 +94,7 @@ class InfillGuard:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise BackendFailed(f"The backend {self._backend!r} sent what is no part of a completion.") from None
         passed = self._guard.feed(block)
+        self.bytes_to_check = self._guard.bytes_to_check
         self.prompt_tokens, self.completion_tokens = self._guard.prompt_tokens, self._guard.completion_tokens
         return passed
 

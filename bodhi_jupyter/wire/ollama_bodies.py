@@ -10,7 +10,7 @@ from .errors import BackendFailed, InvalidField
 from .ollama import Answering, OllamaChatRequest, OllamaGenerateRequest, Tool
 from .ollama_messages import content_of, to_openai_messages
 from .ollama_options import sampling_fields
-from .schema import with_any
+from .schema import NAMED_SCHEMAS, with_any
 from .schema_answers import strictly
 
 #: Words of a schema whose null is a value.
@@ -48,10 +48,19 @@ def _without_nulls(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {
-        word: said if word in _WORDS_OF_VALUES else _without_nulls(said)
+        word: _without_nulls_below(word, said)
         for word, said in schema.items()
         if said is not None or word in _WORDS_OF_NULL
     }
+
+
+def _without_nulls_below(word: str, said: Any) -> Any:
+    if word in _WORDS_OF_VALUES:
+        return said
+    if word in NAMED_SCHEMAS and isinstance(said, dict):
+        # Names are anybody's, and may be as words are.
+        return {name: _without_nulls(inner) for name, inner in said.items() if inner is not None}
+    return _without_nulls(said)
 
 
 def generate_chat_body(request: OllamaGenerateRequest, *, context_length: int | None) -> dict[str, Any]:

@@ -147,6 +147,7 @@ class OllamaGuard:
         self._timings: Mapping[str, Any] = {}
         self.prompt_tokens: int | None = None
         self.completion_tokens: int | None = None
+        self.bytes_to_check = 0
 
     @property
     def over(self) -> bool:
@@ -156,6 +157,8 @@ class OllamaGuard:
     def feed(self, chunk: bytes) -> bytes:
         """The lines for what is complete now, without the final one and without errors: see `final`."""
         block = self._events.complete(chunk)
+        if self._rules is not None:
+            self.bytes_to_check += len(block)
         plain = self._plain_lines(block)
         if plain is not None:
             return plain[0]
@@ -171,7 +174,12 @@ class OllamaGuard:
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
         """See `guard.StreamFilter.feed_plain`."""
-        return None if self._events.over or self._events.tail else self._plain_lines(chunk)
+        if self._events.over or self._events.tail:
+            return None
+        plain = self._plain_lines(chunk)
+        if self._rules is not None and plain is not None:
+            self.bytes_to_check += len(chunk)
+        return plain
 
     def _plain_lines(self, block: bytes) -> Plain | None:
         texts = self._plain.texts(block)

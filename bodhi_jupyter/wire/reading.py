@@ -25,12 +25,14 @@ class ChatReader:
 
     Attributes:
         events: how many were taken in.
+        size: of what was taken in, in bytes.
         prompt_tokens: as the stream told, or None.
         completion_tokens: as the stream told, or None.
     """
 
     def __init__(self, backend: str, choices: int = 1) -> None:
         self.events = 0
+        self.size = 0
         self._backend = backend
         self._stream = EventReader(backend)
         self._choices = choices
@@ -41,6 +43,7 @@ class ChatReader:
     def take(self, chunk: bytes) -> bool:
         """Take in what came; whether nothing more is to be read: the stream's own end came, or a failure."""
         stream = self._stream
+        self.size += len(chunk)
         block = stream.complete(chunk)
         read = 0
         while read < len(block) and not stream.over:

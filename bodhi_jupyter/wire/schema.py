@@ -109,7 +109,8 @@ _ONE_SCHEMA = (
     "unevaluatedProperties",
 )
 _LISTS_OF_SCHEMAS = (*_BRANCHES, "items", "prefixItems")
-_NAMED_SCHEMAS = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
+#: Words whose value names schemas: its keys are anybody's.
+NAMED_SCHEMAS = ("$defs", "definitions", "dependentSchemas", "patternProperties", "properties")
 
 _SPECIAL = r".^$*+?()\[\]{}|\-"
 # What the engine's pattern reader knows; a pattern with anything else (\d, \w, look-ahead, lazy *?) is left out.
@@ -229,7 +230,7 @@ def subschemas(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
             waiting.append((reference[:_SHOWN], target_of(reference, schema)))
         for key in node.keys() & _CONTAINERS:
             value = node[key]
-            if key in _NAMED_SCHEMAS and isinstance(value, dict):
+            if key in NAMED_SCHEMAS and isinstance(value, dict):
                 waiting += [(_below(where, key, name), inner) for name, inner in value.items()]
             elif key in _LISTS_OF_SCHEMAS and isinstance(value, list):
                 waiting += [(_below(where, key, index), inner) for index, inner in enumerate(value)]
@@ -262,7 +263,7 @@ def _trues(schema: object) -> Iterator[tuple[Any, Any]]:
         node = waiting.pop()
         for key in node.keys() & _CONTAINERS if isinstance(node, dict) else ():
             inner = node[key]
-            if key in _NAMED_SCHEMAS and isinstance(inner, dict):
+            if key in NAMED_SCHEMAS and isinstance(inner, dict):
                 places: list[tuple[Any, Any]] = [(inner, name) for name in inner]
             elif key in _LISTS_OF_SCHEMAS and isinstance(inner, list):
                 places = [(inner, index) for index in range(len(inner))]
@@ -281,7 +282,7 @@ def _below(where: str, *steps: str | int) -> str:
     return f"{where}/{'/'.join(map(str, steps))}"[:_SHOWN]
 
 
-_CONTAINERS = frozenset({*_ONE_SCHEMA, *_LISTS_OF_SCHEMAS, *_NAMED_SCHEMAS})
+_CONTAINERS = frozenset({*_ONE_SCHEMA, *_LISTS_OF_SCHEMAS, *NAMED_SCHEMAS})
 
 
 def _reference_fault(node: Mapping[str, Any], root: Mapping[str, Any]) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from bodhi_jupyter.wire.answer_rules import TextRule
 from tests.fakes import behaviours as behave
 
 CHAT, RESPONSES, MESSAGES, OLLAMA = "/v1/chat/completions", "/v1/responses", "/v1/messages", "/api/chat"
+COMPLETIONS = "/v1/completions"
 HELLO = {"role": "user", "content": "Which model is the default?"}
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "Looks outside.", "parameters": CITY}
@@ -184,3 +187,61 @@ class TestEngine:
     async def test_a_call_that_the_limit_cuts(self, client) -> None:
         cut = await client.post(CHAT, json={"model": "guide", **ASKED[CHAT], **DUE[CHAT], "max_tokens": 1})
         assert cut.json()["choices"][0]["finish_reason"] == "length"
+
+
+def long_json(path: str) -> behave.Behaviour:
+    """An object of more than a megabyte, in pieces."""
+    pieces = ['{"city":"', *["x" * 100_000] * 12, '"}']
+    if path == RESPONSES:
+        item = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
+        usage = {"input_tokens": 3, "output_tokens": 2}
+        return behave.stream(
+            [
+                behave.event(one)
+                for one in (
+                    {"type": "response.created", "response": {"id": "resp_1", "object": "response"}},
+                    {"type": "response.output_item.added", "item": item},
+                    *({"type": "response.output_text.delta", "item_id": "msg_1", "delta": one} for one in pieces),
+                    {"type": "response.completed", "response": {"id": "resp_1", "usage": usage}},
+                )
+            ]
+        )
+    if path == COMPLETIONS:
+        texts = [{"index": 0, "text": one, "finish_reason": None, "logprobs": None} for one in pieces]
+        end = {"index": 0, "text": "", "finish_reason": "stop", "logprobs": None}
+        return behave.stream([*(behave.event({"choices": [one]}) for one in (*texts, end)), behave.DONE])
+    return behave.ok(*pieces)
+
+
+@pytest.fixture
+def checked_by_loop(monkeypatch) -> list[bool]:
+    """Of each text that is checked, whether that is done in the event loop's thread."""
+    seen: list[bool] = []
+    check = TextRule.check
+
+    def noted(self: TextRule, text: str, whose: str) -> None:
+        seen.append(threading.current_thread() is threading.main_thread())
+        check(self, text, whose)
+
+    monkeypatch.setattr(TextRule, "check", noted)
+    return seen
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, OLLAMA, COMPLETIONS])
+async def test_a_long_answer_is_checked_in_a_thread(client, fake, checked_by_loop, path: str, stream: bool) -> None:
+    fake.behave(long_json(path))
+    asked = {COMPLETIONS: {"prompt": "x"}, **ASKED}[path]
+    wanted = {COMPLETIONS: JSON[CHAT], **JSON}[path]
+    answer = await client.post(path, json={"model": "fake-model", **asked, **wanted, "stream": stream})
+    assert answer.status_code == 200
+    assert "x" * 1000 in answer.text
+    assert checked_by_loop == [False]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_short_answer_is_checked_where_it_came(client, fake, checked_by_loop, stream: bool) -> None:
+    fake.behave(behave.ok("{", "}"))
+    body = {"model": "fake-model", **ASKED[CHAT], **JSON[CHAT], "stream": stream}
+    assert (await client.post(CHAT, json=body)).status_code == 200
+    assert checked_by_loop == [True]

@@ -48,10 +48,14 @@ KEPT_OPEN = {"openai": 210, "ollama": 238}
 #: Bytes of ours for an open stream, where what was asked is forgotten; what must be there is a twentieth of it or more.
 KEPT_BYTES = 40_000
 LONG = [{"role": "user", "content": f"{number:1000}"} for number in range(80)]
-#: Chats of 80 KB, and how their answers begin where they are no chats of OpenAI's.
+#: Questions of 80 KB, and how their answers begin where they are no chats of OpenAI's.
 LONG_CHATS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "v1/chat/completions": ({"messages": LONG}, []),
     "api/chat": ({"messages": LONG}, []),
+    "v1/completions": (
+        {"prompt": "".join(one["content"] for one in LONG)},
+        [{"choices": [{"index": 0, "text": "Once", "finish_reason": None, "logprobs": None}]}],
+    ),
     "v1/messages": (
         {"messages": LONG, "max_tokens": 5},
         [

@@ -81,6 +81,44 @@ async def test_http_1_0_has_no_chunks(exchange, fake) -> None:
     assert rest == EXPECTED
 
 
+@pytest.fixture
+def until_closed(server_url, token, jp_http_port, jp_base_url):
+    """What comes over a connection of HTTP/1.0 that is asked to be kept, until the server closes it."""
+
+    async def ask(body: Any) -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+        content = json.dumps(body).encode()
+        lines = [
+            f"POST {jp_base_url}{PATH} HTTP/1.0",
+            f"Authorization: Bearer {token}",
+            f"Content-Length: {len(content)}",
+            "Connection: keep-alive",
+        ]
+        writer.write("\r\n".join([*lines, "", ""]).encode() + content)
+        async with asyncio.timeout(60):
+            head, _, rest = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        return head, rest
+
+    return ask
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_stream_for_http_1_0_ends_with_its_connection_though_it_was_to_be_kept(
+    until_closed, fake, fails
+) -> None:
+    fake.script = [behave.die_mid_chunk()] if fails else []
+    head, rest = await until_closed(BODY)
+    assert b"\r\nconnection: keep-alive" not in head.lower()
+    assert (b'"code":' in rest) if fails else (rest == EXPECTED)
+
+
+async def test_a_whole_answer_for_http_1_0_keeps_the_connection(exchange, fake) -> None:
+    head, rest = await exchange(version="HTTP/1.0", connection="keep-alive", body=WHOLE)
+    assert b"\r\nConnection: Keep-Alive" in head
+    assert json.loads(rest)["choices"]
+
+
 async def test_a_failure_in_the_stream_is_its_one_end(exchange, fake) -> None:
     fake.script = [behave.die_mid_chunk()]
     _, rest = await exchange()

@@ -252,6 +252,16 @@ def test_nulls_in_a_tools_parameters_say_nothing() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["default", "const", "enum", "examples"])
+@pytest.mark.parametrize("holder", ["properties", "$defs"])
+def test_nulls_say_nothing_in_a_schema_that_is_named_as_a_word_of_schemas_is(holder, name) -> None:
+    named = {name: {"type": "string", "description": None, "enum": None, "default": None}, "nothing": None}
+    parameters = {"type": "object", holder: named, "default": {name: {"at": None}}}
+    tool = {"type": "function", "function": {"name": "tell", "parameters": parameters}}
+    (sent,) = chat_body(chat(tools=[tool]), context_length=None)["tools"]
+    assert sent["function"]["parameters"] == {**parameters, holder: {name: {"type": "string", "default": None}}}
+
+
 def test_tools_keep_what_they_say() -> None:
     parameters = {"type": "object", "properties": {"city": {"type": ["string", "null"], "default": None}}}
     tool = {"function": {"name": "weather", "description": None, "parameters": parameters, "strict": True}}

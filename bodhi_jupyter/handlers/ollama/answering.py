@@ -158,7 +158,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
                 await answer.hand_over(take)
         finally:
             self.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
-        last = guard.final()
+        last = await off_loop(guard.bytes_to_check, guard.final)
         final = compact(last if completed is None else await completed(last)) + b"\n"
         if request.stream:
             await self.finish_stream(final)
