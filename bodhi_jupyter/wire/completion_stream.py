@@ -157,7 +157,8 @@ class CompletionGuard:
         else:
             self._total = usage
         counted = self._usage() or {}
-        self.prompt_tokens, self.completion_tokens = counted.get("prompt_tokens"), counted.get("completion_tokens")
+        self.prompt_tokens = _known(counted.get("prompt_tokens"))
+        self.completion_tokens = _known(counted.get("completion_tokens"))
 
     def _usage(self) -> dict[str, Any] | None:
         """The tokens of all answers, and of each prompt once."""
@@ -208,3 +209,8 @@ class LegacyLogprobs:
         data = entry.get("bytes")
         self._characters += len(self._decoder.decode(entry["token"].encode() if data is None else bytes(data)))
         return offset
+
+
+def _known(count: object) -> int | None:
+    """What a server tells that may send anything; what is no number is not known."""
+    return count if isinstance(count, int) else None

@@ -54,6 +54,21 @@ class TestTokens:
         totals = (await client.get("/bodhi/v1/usage")).json()["totals"]
         assert (totals["prompt_tokens"], totals["completion_tokens"]) == (counted, 3)
 
+    @pytest.mark.parametrize("told", ["7", 7.5, [7]], ids=str)
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_a_completion_whose_counts_are_no_numbers_is_answered_and_charged_by_its_events(
+        self, client, fake, records, told: object, stream: bool
+    ) -> None:
+        usage = {"prompt_tokens": told, "completion_tokens": told}
+        choices = [{"index": 0, "text": "Once", "finish_reason": reason} for reason in (None, None, "stop")]
+        events = [behave.event({"choices": [choice]}) for choice in choices]
+        fake.script = [behave.stream([*events, behave.event({"choices": [], "usage": usage}), behave.DONE])]
+        answer = await client.post("/v1/completions", json={"model": "fake-model", "prompt": "Tell", "stream": stream})
+        assert (answer.status_code, "error" in answer.text) == (200, False)
+        (record,) = records
+        assert (record.end, record.prompt_tokens, record.estimated) == ("finished", None, True)
+        assert await remaining(client, "tokens") == 1000 - record.chunks
+
     async def test_a_stream_that_failed_is_charged_too(self, client, fake, records) -> None:
         fake.script = [behave.die_between_chunks(4)]
         await client.post(PATH, json={**BODY, "stream": True})
