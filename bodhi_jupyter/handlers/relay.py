@@ -15,7 +15,7 @@ from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import Guard, StreamFilter, token_counts
-from ..wire.reading import ChatReader
+from ..wire.reading import ChatReader, check_answer_size
 from ..wire.refusals import refuses_stream_options
 from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
@@ -196,9 +196,12 @@ async def assemble_stream(
     Raises:
         GatewayError: the stream failed anywhere: half an answer is no answer.
     """
+    size = 0
     try:
         async with aclosing(guarded(answer, guard)) as blocks:
             async for block in blocks:
+                size += len(block)
+                check_answer_size(size)
                 for event in iter_events(block):
                     if event.data is not None and not is_done(event):
                         handler.record.chunks += 1

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bodhi_jupyter.wire import reading
 from tests.fakes import behaviours as behave
 from tests.fakes.llama import nobody_listening
 
@@ -152,6 +153,19 @@ async def test_half_an_answer_is_no_answer(client, fake, error_of, behaviour, co
     fake.script = [behaviour]
     response = await client.post(PATH, json=BODY)
     assert (response.status_code, error_of(response)["code"]) == (504 if code == "backend_timeout" else 502, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [(PATH, {}), ("/v1/responses", {"input": "hello"}), ("/api/chat", {"stream": False})],
+)
+async def test_a_whole_answer_that_has_no_end_is_none(client, fake, monkeypatch, path, more) -> None:
+    monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", 2**20)
+    fake.script = [behave.never_ending()]
+    response = await client.post(path, json={**BODY, **more})
+    assert response.status_code in {500, 502}
+    assert "more than 1 MiB" in response.text
+    await asyncio.wait_for(fake.client_left.wait(), 20)
 
 
 async def test_a_finished_answer_without_done_is_a_success(client, fake) -> None:

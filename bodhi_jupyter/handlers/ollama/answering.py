@@ -17,6 +17,7 @@ from ...wire.ollama import OllamaChatRequest, OllamaGenerateRequest
 from ...wire.ollama_bodies import answer_rules
 from ...wire.ollama_options import context_length_asked, ollama_defaults
 from ...wire.ollama_stream import Envelope, OllamaGuard, Timestamps, loaded_answer, whole_answer
+from ...wire.reading import check_answer_size
 from ...wire.sse import event_count
 from ..counted import CountedHandler
 from ..defaults import SINGLE_ANSWER, blame_defaults, with_prompt_defaults
@@ -144,8 +145,12 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             GatewayError: the stream failed; the caller is told in a status or in a line.
         """
         collected: list[bytes] = []
+        size = 0
 
         def take(chunk: bytes) -> bool:
+            nonlocal size
+            size += len(chunk)
+            check_answer_size(size)
             block = guard.feed(chunk)
             self.record.chunks += event_count(block)
             collected.append(block)
