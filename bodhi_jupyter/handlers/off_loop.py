@@ -1,4 +1,4 @@
-"""What a large request costs is paid in a thread: the event loop belongs to the notebook server.
+"""What a large request or a long answer costs is paid in a thread: the event loop belongs to the notebook server.
 
 It turns between the steps, and within them wherever Python code runs. A single call into a parser or an encoder that is
 written in another language keeps Python's lock until it is done (measured: 31 MB, 0.4 s for a check).

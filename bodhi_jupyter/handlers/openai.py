@@ -82,7 +82,6 @@ class ChatCompletionsHandler(CountedHandler):
 
     async def _whole(self, request: ChatRequest, alias: Alias, outgoing: Outgoing) -> None:
         backend = alias.target.backend
-        reader = ChatReader(backend, request.choices)
         if must_not_stream(request):
             document = await off_loop(outgoing.size, outgoing.document)
             answer = await leased_document(
@@ -96,10 +95,13 @@ class ChatCompletionsHandler(CountedHandler):
                 keep_alive=request.keep_alive_seconds,
             )
             note_tokens(self, answer)
+            # However long it is: that is not known here, and such a request is rare.
+            self.answer_json(await asyncio.to_thread(AnswerRepairs(request, backend).whole, answer))
         else:
+            reader = ChatReader(backend, request.choices)
             async with all_choices(self.gateway, request, alias, outgoing) as parts:
                 answer = await read_chat(self, parts, reader)
-        self.answer_json(await off_loop(reader.size, AnswerRepairs(request, backend).whole, answer))
+            self.answer_json(await off_loop(reader.size, AnswerRepairs(request, backend).whole, answer))
 
 
 class Outgoing:

@@ -121,13 +121,14 @@ class CompletionGuard:
         self._envelope = {key: chunk[key] for key in _ENVELOPE if key in chunk}
         if not isinstance(chunk["choices"], list):
             raise TypeError("choices")
-        for part in chunk["choices"]:
-            self._mend_choice(part)
         if usage is not None:
+            # Before an answer is checked, for which its caller may not wait.
             self._count(usage, chunk["choices"])
             # A chunk that brings usage alone is replaced by ours.
             if not chunk["choices"]:
                 return None
+        for part in chunk["choices"]:
+            self._mend_choice(part)
         return chunk
 
     def _mend_choice(self, part: dict[str, Any]) -> None:

@@ -18,14 +18,18 @@ class StreamFilter(Protocol):
     """Lets pass what the caller is to have of one streamed answer.
 
     Attributes:
-        prompt_tokens: as the stream told, or None.
-        completion_tokens: as the stream told, or None.
         bytes_to_check: of what came, what the end of the answer is checked for; 0 where nothing is checked.
     """
 
-    prompt_tokens: int | None
-    completion_tokens: int | None
     bytes_to_check: int
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """As the stream told by now, or None."""
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """The same."""
 
     @property
     def over(self) -> bool:
@@ -64,6 +68,9 @@ class StreamGuard:
         hides_usage: events that tell nothing but the usage are not passed on; the caller did not ask for them.
     """
 
+    #: Whether its end is checked, for which what came is kept.
+    _is_checked = False
+
     def __init__(self, backend: str, choices: int = 1, *, hides_usage: bool = False) -> None:
         self._choices = choices
         self._hides_usage = hides_usage
@@ -84,13 +91,19 @@ class StreamGuard:
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without ``[DONE]`` and without errors: those are for `end` to tell."""
+        if self._is_checked:
+            # Also what is no whole event yet: the last piece may bring a long one to its end.
+            self.bytes_to_check += len(chunk)
         block = self._events.complete(chunk)
         plain = self._pass_plain(block)
         return self._pass_mixed(block) if plain is None else plain[0]
 
     def feed_plain(self, chunk: bytes) -> Plain | None:
         """See `StreamFilter.feed_plain`."""
-        return None if self._events.over or self._events.tail else self._pass_plain(chunk)
+        plain = None if self._events.over or self._events.tail else self._pass_plain(chunk)
+        if self._is_checked and plain is not None:
+            self.bytes_to_check += len(chunk)
+        return plain
 
     def end(self) -> bytes:
         """The terminal event, once the backend's stream has ended.

@@ -60,9 +60,17 @@ class EventGuard:
         self._backend = backend
         self._stream = stream
         self._events = EventReader(backend)
-        self.prompt_tokens: int | None = None
-        self.completion_tokens: int | None = None
         self.bytes_to_check = 0
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """As the stream told by now, also while its end is checked."""
+        return self._stream.prompt_tokens
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """The same."""
+        return self._stream.completion_tokens
 
     @property
     def over(self) -> bool:
@@ -71,15 +79,13 @@ class EventGuard:
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without the terminal one and without errors: those are for `end` to tell."""
+        if self._stream.is_checked:
+            self.bytes_to_check += len(chunk)
         block = self._events.complete(chunk)
         if not block or self._stream.passes(block):
             return block
-        if self._stream.is_checked:
-            self.bytes_to_check += len(block)
         # A ``[DONE]`` is no part of these dialects: harmless behind their end; before it `end` tells what is missing.
         passed = [comment("waiting") if event is None else self._taken(event) for _, event in self._events.read(block)]
-        self.prompt_tokens = self._stream.prompt_tokens
-        self.completion_tokens = self._stream.completion_tokens
         return b"".join(passed)
 
     def feed_plain(self, chunk: bytes) -> Plain | None:

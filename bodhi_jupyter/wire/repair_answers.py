@@ -178,6 +178,7 @@ class ChatGuard(StreamGuard):
         self._mends_events = self._repairs.mends_events
         self._hears_events = self._repairs.hears_events
         self._hears_texts = self._repairs.hears_texts
+        self._is_checked = self._hears_events or self._hears_texts
         self._first_deltas = request.choices
         self._created: bytes | None = None
         #: Of several answers: what was told of their usage last.
@@ -210,7 +211,6 @@ class ChatGuard(StreamGuard):
         assert self._plain.frame is not None
         if self._hears_texts and self._plain.frame.kind == b"content":
             self._repairs.hear_texts(texts)
-            self.bytes_to_check += len(block)
         if self._frames is None or self._frames[0] is not self._plain.frame:
             self._frames = self._plain.frame, self._mended(self._plain.frame)
         before, after = self._frames
@@ -245,7 +245,6 @@ class ChatGuard(StreamGuard):
             block = name_reasoning_twice_in(block)
         if not self._hears_events:
             return b"".join(self._read(block)) if self._mends_events else block
-        self.bytes_to_check += len(block)
         go_on = [self._repairs.hear(chunk) for _, chunk in self._chunks(block) if chunk is not None]
         if self._mends_events:
             block = b"".join(self._read(block))

@@ -240,6 +240,20 @@ async def test_a_long_answer_is_checked_in_a_thread(client, fake, checked_by_loo
 
 
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", [CHAT, OLLAMA])
+async def test_so_is_one_that_comes_with_its_end_in_one_event(client, fake, checked_by_loop, path, stream) -> None:
+    async def answer(exchange) -> None:
+        await exchange.send_stream_head()
+        await exchange.send_chunk(b"".join(behave.chat_events(['{"city":"%s"}' % ("x" * 1_500_000)])))
+        await exchange.send_chunk(b"")
+
+    fake.behave(answer)
+    body = {"model": "fake-model", **ASKED[path], **JSON[path], "stream": stream}
+    assert (await client.post(path, json=body)).status_code == 200
+    assert checked_by_loop == [False]
+
+
+@pytest.mark.parametrize("stream", [True, False])
 async def test_a_short_answer_is_checked_where_it_came(client, fake, checked_by_loop, stream: bool) -> None:
     fake.behave(behave.ok("{", "}"))
     body = {"model": "fake-model", **ASKED[CHAT], **JSON[CHAT], "stream": stream}
