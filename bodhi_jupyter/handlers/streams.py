@@ -84,7 +84,7 @@ class StreamedAnswers(FramedAnswers, APIHandler):
             return
         self._streaming = self.record.streamed = True
         without_delay(self)
-        if self.request.version == "HTTP/1.0":
+        if self.request.version != "HTTP/1.1":
             end_with_connection(self)
         self.set_header("Content-Type", self.stream_type)
         self.set_header("Cache-Control", "no-cache")
