@@ -67,7 +67,7 @@ class Table:
     def ratio(self, above: str, below: str, column: str) -> float | None:
         """One subject's values to another's, the median of the rounds' ratios; None where either was not measured.
 
-        What else the machine does changes both values of a round, and one of the medians. Where a round is missing,
+        What else the machine does changes both values of a round, and one of the medians. Where one has fewer rounds,
         it is the medians' ratio.
         """
         dividends, divisors = self._values(above, column), self._values(below, column)

@@ -30,6 +30,9 @@ from .short_answers import document_at
 class CompletionsHandler(CountedHandler):
     """``POST /v1/completions``."""
 
+    #: How many are asked for, of which each may be long.
+    _answers = 1
+
     @web.authenticated
     @authorized
     async def post(self) -> None:
@@ -46,7 +49,7 @@ class CompletionsHandler(CountedHandler):
         request, data = await off_loop(len(body), _request_with_defaults, request, sent, alias)
         await self.count(alias)
         alias = await self.with_context(alias, request.num_ctx)
-        is_seeded = data.get("seed") is not None
+        is_seeded, self._answers = data.get("seed") is not None, request.choices
         if request.suffix:
             answering = self._infill(request, alias, data)
         else:
@@ -143,7 +146,7 @@ class CompletionsHandler(CountedHandler):
         await pass_stream(self, answer, guard)
 
     async def _collect(self, answer: Readable, guard: Guard) -> None:
-        self.answer_json(await assemble_stream(self, answer, guard, CompletionAssembler()))
+        self.answer_json(await assemble_stream(self, answer, guard, CompletionAssembler(), self._answers))
 
     async def _echo(self, request: CompletionRequest, alias: Alias, lease: Lease) -> list[str]:
         """The prompts' texts, if they are to be repeated."""

@@ -15,7 +15,7 @@ from ..catalog.alias import Alias
 from ..wire.assemble import Assembler
 from ..wire.errors import BackendFailed, GatewayError
 from ..wire.guard import Guard, StreamFilter, token_counts
-from ..wire.reading import ChatReader, check_answer_size
+from ..wire.reading import MAX_ANSWER_BYTES, ChatReader, check_answer_size
 from ..wire.refusals import refuses_stream_options
 from ..wire.sse import is_done, iter_events
 from ..wire.upstream import refusal
@@ -166,6 +166,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
         )
         if block:
             await handler.pass_on(block)
+        check_answer_size(guard.bytes_to_check)
         if guard.over:
             break
 
@@ -178,7 +179,9 @@ def passing(handler: GatewayHandler, guard: StreamFilter) -> Take:
 
     def take(chunk: bytes) -> bool:
         stream = handler.direct
-        if stream is None or not is_free(stream) or (plain := guard.feed_plain(chunk)) is None:
+        if stream is None or not is_free(stream) or guard.bytes_to_check > MAX_ANSWER_BYTES:
+            return False
+        if (plain := guard.feed_plain(chunk)) is None:
             return False
         block, events = plain
         handler.note_passed(events)
@@ -189,9 +192,9 @@ def passing(handler: GatewayHandler, guard: StreamFilter) -> Take:
 
 
 async def assemble_stream(
-    handler: GatewayHandler, answer: Readable, guard: Guard, assembler: Assembler
+    handler: GatewayHandler, answer: Readable, guard: Guard, assembler: Assembler, answers: int = 1
 ) -> dict[str, Any]:
-    """The whole answer, put together from the stream.
+    """The whole answer, put together from the stream; it may be several `answers`, each with its own length.
 
     Raises:
         GatewayError: the stream failed anywhere: half an answer is no answer.
@@ -201,7 +204,7 @@ async def assemble_stream(
         async with aclosing(guarded(answer, guard)) as blocks:
             async for block in blocks:
                 size += len(block)
-                check_answer_size(size)
+                check_answer_size(size, answers)
                 for event in iter_events(block):
                     if event.data is not None and not is_done(event):
                         handler.record.chunks += 1

@@ -13,20 +13,22 @@ from .events import EventReader
 from .guard import token_counts
 from .plain_events import behind_next, plain_events
 
-#: As a stream: a million tokens, or with twenty alternatives for each an eighth of them (measured: 250 bytes and 2 KB).
-MAX_ANSWER_BYTES = 256 * 2**20
+#: As a stream: half a million tokens, or 64 thousand with twenty alternatives for each (250 bytes and 2 KB, measured).
+#: Of the first a 25th is kept, of the second five times as much, as objects.
+MAX_ANSWER_BYTES = 128 * 2**20
 
 
-def check_answer_size(size: int) -> None:
-    """See that an answer that is kept until it is whole has an end.
+def check_answer_size(size: int, answers: int = 1) -> None:
+    """See that an answer of which something is kept until it is whole has an end.
 
     Args:
-        size: bytes that came of it as a stream.
+        size: bytes of its stream.
+        answers: how many it has, of which each may be so long.
 
     Raises:
         BackendFailed: there is more than any model has to say.
     """
-    if size > MAX_ANSWER_BYTES:
+    if size > answers * MAX_ANSWER_BYTES:
         raise BackendFailed(f"The backend sent an answer of more than {MAX_ANSWER_BYTES // 2**20} MiB.")
 
 
@@ -65,7 +67,7 @@ class ChatReader:
         """
         stream = self._stream
         self.size += len(chunk)
-        check_answer_size(self.size)
+        check_answer_size(self.size, self._choices)
         block = stream.complete(chunk)
         read = 0
         while read < len(block) and not stream.over:

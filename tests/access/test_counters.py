@@ -74,13 +74,6 @@ def test_what_was_charged_in_a_window_ends_with_it(clock: list[float], is_charge
         assert window.read() == (1000, 0.0, TOKENS)
 
 
-def test_a_window_that_ended_meanwhile_owes_no_request() -> None:
-    window = MemoryCounters().window(REQUESTS)
-    window.take_back()
-    assert window.read() == (50, 0.0, REQUESTS)
-    assert window.count()[0] == 49
-
-
 def test_a_window_of_which_all_was_taken_back_begins_anew(clock: list[float]) -> None:
     window = MemoryCounters().window(REQUESTS)
     window.count()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bodhi_jupyter.handlers import relay
 from bodhi_jupyter.wire import reading
 from tests.fakes import behaviours as behave
 from tests.fakes.llama import nobody_listening
@@ -156,15 +157,26 @@ async def test_half_an_answer_is_no_answer(client, fake, error_of, behaviour, co
 
 
 @pytest.mark.parametrize(
-    ("path", "more"),
-    [(PATH, {}), ("/v1/responses", {"input": "hello"}), ("/api/chat", {"stream": False})],
+    ("path", "more", "status"),
+    [(PATH, {}, 502), ("/v1/responses", {"input": "hello"}, 502), ("/api/chat", {"stream": False}, 500)],
 )
-async def test_a_whole_answer_that_has_no_end_is_none(client, fake, monkeypatch, path, more) -> None:
+async def test_a_whole_answer_that_has_no_end_is_none(client, fake, monkeypatch, path, more, status) -> None:
     monkeypatch.setattr(reading, "MAX_ANSWER_BYTES", 2**20)
     fake.script = [behave.never_ending()]
     response = await client.post(path, json={**BODY, **more})
-    assert response.status_code in {500, 502}
+    assert response.status_code == status
     assert "more than 1 MiB" in response.text
+    await asyncio.wait_for(fake.client_left.wait(), 20)
+
+
+@pytest.mark.parametrize("path", [PATH, "/api/chat"])
+async def test_a_stream_that_is_checked_and_has_no_end_fails(client, fake, monkeypatch, path) -> None:
+    for module in (reading, relay):
+        monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 2**20)
+    fake.script = [behave.never_ending()]
+    wanted = {"format": "json"} if path == "/api/chat" else {"response_format": {"type": "json_object"}}
+    response = await client.post(path, json={**STREAM, **wanted})
+    assert "more than 1 MiB" in response.text.splitlines()[-1 if path == "/api/chat" else -2]
     await asyncio.wait_for(fake.client_left.wait(), 20)
 
 
