@@ -18,7 +18,7 @@ LARGE_BODY_BYTES = 2**20
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What `work` gives; in a thread where the request that it is for has a large body.
+    """What `work` gives; in a thread where the request that it is for has a large body, or a long answer.
 
     Args:
         size: of the caller's body, in bytes; or of what is made of it, where that may be far more; or of the answer.

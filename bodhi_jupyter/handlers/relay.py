@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -23,7 +22,7 @@ from .base import GatewayHandler
 from .framing import is_free, send_chunk
 from .gateway import Gateway
 from .lease import TimedLease, leased_anew
-from .off_loop import LARGE_BODY_BYTES, off_loop
+from .off_loop import off_loop
 
 if TYPE_CHECKING:
     from ..backends.http1 import Take
@@ -159,12 +158,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
     answer.offer_to(passing(handler, guard))
     # Whatever is fed may end the answer, which may then be checked. Nothing is offered in the meantime.
     while chunk := await answer.some():
-        block = (
-            guard.feed(chunk)
-            if guard.bytes_to_check + len(chunk) <= LARGE_BODY_BYTES
-            else await asyncio.to_thread(guard.feed, chunk)
-        )
-        if block:
+        if block := await off_loop(guard.bytes_to_check + len(chunk), guard.feed, chunk):
             await handler.pass_on(block)
         check_answer_size(guard.bytes_to_check)
         if guard.over:
@@ -255,12 +249,7 @@ async def guarded(answer: Readable, guard: Guard) -> AsyncGenerator[bytes, None]
         GatewayError: the stream broke, reported an error, or ended before the answer was finished.
     """
     while chunk := await answer.some():
-        block = (
-            guard.feed(chunk)
-            if guard.bytes_to_check + len(chunk) <= LARGE_BODY_BYTES
-            else await asyncio.to_thread(guard.feed, chunk)
-        )
-        if block:
+        if block := await off_loop(guard.bytes_to_check + len(chunk), guard.feed, chunk):
             yield block
         if guard.over:
             break

@@ -9,7 +9,11 @@ from ..wire.record import Recorder, RequestRecord
 
 
 class Recorders:
-    """Passes each record on to several recorders; the failure of one is logged and hurts neither request nor others."""
+    """Passes each record on to several recorders; the failure of one is logged and hurts neither request nor others.
+
+    Attributes:
+        recorders: in the order in which they are told.
+    """
 
     def __init__(
         self, recorders: Sequence[Recorder], log: logging.Logger | logging.LoggerAdapter[logging.Logger]

@@ -28,8 +28,9 @@ def check_answer_size(size: int, answers: int = 1) -> None:
     Raises:
         BackendFailed: there is more than any model has to say.
     """
-    if size > answers * MAX_ANSWER_BYTES:
-        raise BackendFailed(f"The backend sent an answer of more than {MAX_ANSWER_BYTES // 2**20} MiB.")
+    most = answers * MAX_ANSWER_BYTES
+    if size > most:
+        raise BackendFailed(f"The backend sent an answer of more than {most // 2**20} MiB.")
 
 
 class ChatReader:
