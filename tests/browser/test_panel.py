@@ -29,7 +29,7 @@ def test_answers_in_cells(models_lab, module_visit):
     source = "%load_ext bodhi_jupyter\nfrom bodhi_jupyter import chat\nword = 'stone'"
     notebook = BrowserPage(models_lab, module_visit.page, source, "", "", name="cells.ipynb")
     notebook.run_to_end(0)
-    notebook.set_source(2, "%%chat tutor -o kept -m 8\nSay {word} twice, {not a word} and {{once}}.")
+    notebook.set_source(2, "%%chat tutor -o kept -m 8 -t 0\nSay {word} twice, {not a word} and {{once}}.")
     shown = notebook.run_to_end(2)
     assert "tutor · 8 tokens" in shown
     question = notebook.value(1, "[kept.messages[-1]['content'], str(kept)]")
@@ -37,7 +37,7 @@ def test_answers_in_cells(models_lab, module_visit):
     assert question[1].split()[0] in shown
     module_visit.screenshot("chat_magic")
 
-    notebook.set_source(2, "chat('hello', model='tutor', max_tokens=4)")
+    notebook.set_source(2, "chat('hello', model='tutor', max_tokens=4, temperature=0)")
     assert notebook.run_to_end(2).count("tutor · 4 tokens") == 1
     notebook.set_source(2, "chat('hello', model='nobody')")
     shown = notebook.run_to_end(2)

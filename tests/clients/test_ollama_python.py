@@ -164,7 +164,7 @@ def test_several_at_once(stocked_server):
 
 
 def test_the_number_of_tokens_is_kept(client):
-    answer = client.chat(**{**CHAT, "options": {"num_predict": 3}})
+    answer = client.chat(**{**CHAT, "options": {"num_predict": 3, "temperature": 0}})
 
     assert (answer.eval_count, answer.done_reason) == (3, "length")
 
