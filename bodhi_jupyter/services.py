@@ -158,6 +158,7 @@ class Services:
         # What they ask through; the requests that wait there are told, and then counted.
         await close_together({"The connections": gateway.upstream.close()}, self._log)
         await self._all_are_over()
+        gateway.collector.close()
         counting: dict[str, Awaitable[None]] = {}
         if gateway.limits is not None:
             counting["The limits"] = gateway.limits.close()

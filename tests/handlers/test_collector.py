@@ -1,4 +1,4 @@
-"""The collector's thresholds: as ever, but for the time in which a model answers."""
+"""The collector's thresholds: as ever, but for the time in which models answer, and a little longer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 
 import pytest
 
+from bodhi_jupyter.handlers import collector
 from bodhi_jupyter.handlers.collector import PatientCollector
 from tests.fakes import behaviours as behave
 
@@ -21,23 +22,56 @@ def _usual():
     assert gc.get_threshold() == usual
 
 
-def test_it_is_patient_from_the_first_to_the_last() -> None:
-    usual, collector = gc.get_threshold(), PatientCollector(12_345)
+@pytest.fixture
+def _short_rest(monkeypatch):
+    monkeypatch.setattr(collector, "REST_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("_short_rest")
+async def test_it_is_patient_from_the_first_to_some_time_behind_the_last(eventually) -> None:
+    usual, patient = gc.get_threshold(), PatientCollector(12_345)
     assert gc.get_threshold() == usual
-    collector.hold()
-    collector.hold()
+    patient.hold()
+    patient.hold()
     assert gc.get_threshold() == (12_345, 20, 20)
-    collector.release()
+    patient.release()
+    patient.release()
     assert gc.get_threshold() == (12_345, 20, 20)
-    collector.release()
+    await eventually(lambda: gc.get_threshold() == usual)
+
+
+@pytest.mark.usefixtures("_short_rest")
+async def test_moments_without_an_answer_do_not_end_it(eventually) -> None:
+    usual, patient = gc.get_threshold(), PatientCollector(12_345)
+    for held in (0.0, 0.02, 0.08):  # within the rest, and past the end of one
+        patient.hold()
+        await asyncio.sleep(held)
+        patient.release()
+        assert gc.get_threshold() == (12_345, 20, 20)
+        await asyncio.sleep(0.02)
+        assert gc.get_threshold() == (12_345, 20, 20)
+    await eventually(lambda: gc.get_threshold() == usual)
+
+
+async def test_closed_it_is_as_usual_at_once() -> None:
+    usual, patient = gc.get_threshold(), PatientCollector(12_345)
+    patient.hold()
+    patient.release()
+    patient.close()
+    assert gc.get_threshold() == usual
+    patient.hold()
+    patient.close()
+    assert gc.get_threshold() == usual
+    patient.release()
     assert gc.get_threshold() == usual
 
 
 def test_a_threshold_of_nothing_changes_nothing() -> None:
-    usual, collector = gc.get_threshold(), PatientCollector(0)
-    collector.hold()
+    usual, patient = gc.get_threshold(), PatientCollector(0)
+    patient.hold()
     assert gc.get_threshold() == usual
-    collector.release()
+    patient.release()
+    patient.close()
 
 
 class TestServer:
