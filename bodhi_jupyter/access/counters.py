@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
 
-from .windows import key_of, seconds_left
+from .windows import key_of
 
 if TYPE_CHECKING:
     from .limit_settings import Limit
@@ -52,11 +52,10 @@ class Window:
 
     def read(self) -> Standing:
         """How the limit stands."""
-        limit = self.limit
-        seconds = seconds_left(self._end, self._seconds)
-        if not (seconds and self._used):
+        limit, left = self.limit, self._end - time.time()
+        if left <= 0 or not self._used:
             return limit.amount, 0.0, limit
-        return limit.amount - self._used, seconds, limit
+        return limit.amount - self._used, min(left, self._seconds), limit
 
     def add(self, amount: int) -> None:
         """Count `amount` more; the first begins the window."""
@@ -123,7 +122,8 @@ class MemoryTally:
                 return tokens, places.limit, []
         requests = []
         for window in self._requests:
-            requests.append(stands := window.count())
+            window.add(1)
+            requests.append(stands := window.read())
             if stands[0] < 0:
                 for counted in self._requests[: len(requests)]:
                     counted.take_back()

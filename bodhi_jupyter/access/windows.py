@@ -53,7 +53,7 @@ class Windows:
 
     async def _standing(self, limit: Limit, used: int) -> Standing:
         end = await self._storage.get_expiry(key_of(limit)) + self._rounding
-        return limit.amount - used, seconds_left(end, limit.seconds), limit
+        return limit.amount - used, _seconds_left(end, limit.seconds), limit
 
 
 @lru_cache(maxsize=4096)
@@ -63,7 +63,7 @@ def key_of(limit: Limit) -> str:
     return per(1, namespace="window").key_for(limit.scope, limit.measure, limit.name)
 
 
-def seconds_left(end: float, longest: int) -> float:
+def _seconds_left(end: float, longest: int) -> float:
     """Seconds until the window ends, by the clock, and no more than it lasts; `end` is in seconds since the epoch."""
     left = end - time.time()
     return min(left, longest) if left > 0 else 0.0

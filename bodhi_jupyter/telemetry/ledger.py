@@ -75,6 +75,8 @@ class Ledger:
         self._writing = threading.Lock()
         self._wanted = threading.Event()
         self._stopping = threading.Event()
+        #: What the two tell, for the event loop: to ask them is a call in Python, two for each request.
+        self._is_wanted = self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._failing = False
         self._next_trim = 0.0
@@ -82,7 +84,7 @@ class Ledger:
 
     def record(self, record: RequestRecord) -> None:
         """Take it; requests for management are not counted, a panel asks for them all the time."""
-        if record.dialect == "bodhi" or self._stopping.is_set():
+        if record.dialect == "bodhi" or self._is_stopping:
             return
         self._waiting.append(record)
         if len(self._waiting) > MAX_WAITING:
@@ -90,7 +92,8 @@ class Ledger:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
             self._thread.start()
-        if not self._wanted.is_set():
+        if not self._is_wanted:
+            self._is_wanted = True
             self._wanted.set()
 
     def flush(self) -> None:
@@ -100,6 +103,7 @@ class Ledger:
 
     def close(self) -> None:
         """Write what waits and let go of the file; blocks, idempotent."""
+        self._is_stopping = True
         self._stopping.set()
         self._wanted.set()
         if self._thread is not None:
@@ -115,6 +119,8 @@ class Ledger:
         while not self._stopping.is_set():
             self._wanted.wait()
             self._wanted.clear()
+            # Behind the event: a row that came before is taken below, one that comes later sets both.
+            self._is_wanted = False
             self._stopping.wait(FLUSH_SECONDS)
             self.flush()
             while self._failing and not self._stopping.wait(RETRY_SECONDS):

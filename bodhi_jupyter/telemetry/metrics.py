@@ -119,7 +119,8 @@ class Metrics:
         """Count one request."""
         labels = self._labels
         model = labels.model(record.alias, record.model)
-        usual = _usual(record.dialect, record.route, model, record.status, labels.error(record))
+        error = labels.error(record) if record.error else ""
+        usual = _usual(record.dialect, record.route, model, record.status, error)
         usual.requests.value += 1
         usual.duration.observe(record.seconds)
         if record.prompt_tokens:
