@@ -260,7 +260,7 @@ def overhead(bench: Bench, folder: Path) -> Table:
 def _compare(bench: Bench, table: Table, subjects: list[Subject]) -> None:
     for turn in range(1 + _TURNS):
         # Who is first finds another machine than who is second, if only by what was done right before.
-        for subject in subjects if turn % 2 else reversed(subjects):
+        for subject in reversed(subjects) if turn % 2 else subjects:
             whole = subject.request(stream=False, chunks=1)
             asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds / _TURNS)
             table.add(subject.name)

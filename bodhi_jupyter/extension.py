@@ -151,7 +151,7 @@ class BodhiExtension(BodhiCommand):
     gc_threshold = Integer(
         10_000,
         min=0,
-        help="Threshold of Python's garbage collector while models answer, and shortly after; 0 leaves it alone.",
+        help="Garbage collector's threshold, in objects, while models answer and shortly after; 0 leaves it alone.",
     ).tag(config=True)
 
     limits = Dict(

@@ -119,7 +119,7 @@ class Metrics:
         """Count one request."""
         labels = self._labels
         model = labels.model(record.alias, record.model)
-        error = labels.error(record) if record.error else ""
+        error = labels.error(record) if record.error else ""  # nearly none has one
         usual = _usual(record.dialect, record.route, model, record.status, error)
         usual.requests.value += 1
         usual.duration.observe(record.seconds)

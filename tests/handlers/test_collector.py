@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 
@@ -22,35 +24,55 @@ def _usual():
     assert gc.get_threshold() == usual
 
 
+class Timers:
+    """The event loop's, which go off when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Mock:
+        assert seconds == collector.REST_SECONDS
+        self.waiting.append(callback)
+        return Mock(asyncio.TimerHandle)
+
+    def go_off(self) -> None:
+        self.waiting.pop()()
+
+
 @pytest.fixture
-def _short_rest(monkeypatch):
-    monkeypatch.setattr(collector, "REST_SECONDS", 0.05)
+def timers(monkeypatch) -> Timers:
+    timers = Timers()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: timers)
+    return timers
 
 
-@pytest.mark.usefixtures("_short_rest")
-async def test_it_is_patient_from_the_first_to_some_time_behind_the_last(eventually) -> None:
+def test_it_is_patient_from_the_first_to_some_time_behind_the_last(timers: Timers) -> None:
     usual, patient = gc.get_threshold(), PatientCollector(12_345)
     assert gc.get_threshold() == usual
     patient.hold()
     patient.hold()
-    assert gc.get_threshold() == (12_345, 20, 20)
     patient.release()
+    assert (gc.get_threshold(), timers.waiting) == ((12_345, 20, 20), [])
     patient.release()
     assert gc.get_threshold() == (12_345, 20, 20)
-    await eventually(lambda: gc.get_threshold() == usual)
+    timers.go_off()
+    assert (gc.get_threshold(), timers.waiting) == (usual, [])
 
 
-@pytest.mark.usefixtures("_short_rest")
-async def test_moments_without_an_answer_do_not_end_it(eventually) -> None:
+def test_moments_without_an_answer_do_not_end_it(timers: Timers) -> None:
     usual, patient = gc.get_threshold(), PatientCollector(12_345)
-    for held in (0.0, 0.02, 0.08):  # within the rest, and past the end of one
+    for _ in range(3):
         patient.hold()
-        await asyncio.sleep(held)
         patient.release()
-        assert gc.get_threshold() == (12_345, 20, 20)
-        await asyncio.sleep(0.02)
-        assert gc.get_threshold() == (12_345, 20, 20)
-    await eventually(lambda: gc.get_threshold() == usual)
+        assert len(timers.waiting) == 1
+    timers.go_off()  # there were answers meanwhile: it waits once more
+    assert (gc.get_threshold(), len(timers.waiting)) == ((12_345, 20, 20), 1)
+    patient.hold()
+    timers.go_off()  # there is one
+    assert (gc.get_threshold(), timers.waiting) == ((12_345, 20, 20), [])
+    patient.release()
+    timers.go_off()
+    assert (gc.get_threshold(), timers.waiting) == (usual, [])
 
 
 async def test_closed_it_is_as_usual_at_once() -> None:
