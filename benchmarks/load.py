@@ -21,6 +21,8 @@ from .histogram import Histogram
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 #: One in each chunk of both dialects.
 _MARK = b'"content"'
+#: The upstream's word, in both dialects; the chunk of OpenAI's that tells the role has none.
+_WORD = b'" token"'
 _PATIENCE_SECONDS = 120.0
 #: Between two polls.
 _POLL_SECONDS = 0.02
@@ -31,13 +33,19 @@ _BUFFER = memoryview(bytearray(256 * 1024))
 
 
 class Client(asyncio.BufferedProtocol):
-    """A connection that sends a request again and again, or once; `gaps` counts the times between two reads."""
+    """A connection that sends a request again and again, or once; `gaps` counts the times between two reads.
+
+    Attributes:
+        first: when the first part of the answer's body came, on `time.perf_counter`; None before.
+        word: when its first word did; None before, and of other models' words.
+    """
 
     def __init__(self, request: bytes, done: Callable[[Client], None], gaps: Histogram | None = None) -> None:
         self._request = request
         self._done = done
         self._gaps = gaps
         self.first: float | None = None
+        self.word: float | None = None
         self.marks = 0
         self.gap = self._last = 0.0
         self.ok = False
@@ -51,7 +59,7 @@ class Client(asyncio.BufferedProtocol):
     def send(self, done: Callable[[Client], None] | None = None) -> None:
         """The request once more; `done` is told of its end in place of who was before."""
         self._done = done or self._done
-        self.first, self.ok, self.marks = None, False, 0
+        self.first, self.word, self.ok, self.marks = None, None, False, 0
         self._head, self._length, self._seen = b"", -1, 0
         self.began = time.perf_counter()
         self.transport.write(self._request)
@@ -80,6 +88,8 @@ class Client(asyncio.BufferedProtocol):
             else:
                 self._note_gap(now - self._last)
             self._last = now
+            if self.word is None and _WORD in data:
+                self.word = now
         self._seen += len(data)
         self.marks += data.count(_MARK)
         if self._seen == self._length or (self._length < 0 and data.endswith(b"0\r\n\r\n")):
@@ -236,9 +246,10 @@ async def streams(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def first_chunks(job: dict[str, Any]) -> dict[str, Any]:
-    """One stream behind the other over one connection, where it is kept: how long each one's first chunk takes."""
+    """One stream behind the other over one connection, where it is kept: when each one's first chunk and word come."""
     loop = asyncio.get_running_loop()
     firsts: list[float] = []
+    words: list[float] = []
     client: Client | None = None
     for _ in range(job["count"]):
         over: asyncio.Future[None] = loop.create_future()
@@ -252,13 +263,14 @@ async def first_chunks(job: dict[str, Any]) -> dict[str, Any]:
         else:
             client.send(done)
         await asyncio.wait_for(over, _PATIENCE_SECONDS)
-        if not client.ok or client.first is None:
-            return {"first": None}
+        if not client.ok or client.first is None or client.word is None:
+            return {"first": None, "word": None}
         firsts.append(client.first - client.began)
+        words.append(client.word - client.began)
         await asyncio.sleep(_REST_SECONDS)
     if client is not None:
         client.leave()
-    return {"first": _percentile(firsts, 0.5)}
+    return {"first": _percentile(firsts, 0.5), "word": _percentile(words, 0.5)}
 
 
 async def _open(job: dict[str, Any]) -> Client:

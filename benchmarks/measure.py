@@ -22,6 +22,8 @@ from .subjects import Subject
 
 #: Of which the median is one round's time to the first chunk; fewer over new connections.
 _LONE_STREAMS, _ANEW = 60, 30
+#: What such a stream has, and how many of it come in a second: a small model's tokens, each by itself.
+_LONE_CHUNKS, _LONE_RATE = 2, 200
 #: A round of requests is so many short ones, in turns: what else a machine does comes and goes in seconds.
 _TURNS = 4
 #: Streams side by side, of servers that are compared.
@@ -157,26 +159,43 @@ def streams(bench: Bench, subjects: list[Subject], title: str, *, count: int, ch
 
 
 def first_token(bench: Bench, subjects: list[Subject]) -> Table:
-    """How much later than directly the first chunk of a lone stream comes.
+    """How much later than directly the first chunk of a lone stream comes, whose next ones come later, as a model's do.
 
-    Over a connection that carried one before, as the SDKs keep theirs, and over a new one.
+    Over a connection that carried a stream before, as the SDKs keep theirs, and over a new one. The first chunk is the
+    one that tells the role, for which Ollama has no line. Where the whole stream comes at once, what a server does at
+    its end is in that time, too: the caller's process may not run meanwhile.
     """
-    columns = {"added": "added ms", "first": "median ms", "anew": "added ms, new connection"}
+    columns = {
+        "added": "added ms",
+        "first": "median ms",
+        "anew": "added ms, new connection",
+        "at_once": "added ms, whole stream at once",
+        "word": "first word after ms",
+    }
     table = Table("Time to the first chunk, alone", columns)
-    kept: dict[str, list[float]] = {}
-    anew: dict[str, list[float]] = {}
+    found: dict[str, dict[str, list[float]]] = {column: {} for column in columns}
     for subject in bench.each(subject for subject in subjects if subject.streams):
-        request = subject.request(stream=True, chunks=1)
-        _note(kept, subject, [bench.load.run("first_chunks", subject, request, count=_LONE_STREAMS)["first"]])
-        _note(anew, subject, [bench.load.run("streams", subject, request, count=1)["first"] for _ in range(_ANEW)])
-    for column, found in (("added", kept), ("anew", anew)):
-        direct = statistics.median(found[bench.direct.name])
-        for name, values in found.items():
+        paced = subject.request(stream=True, chunks=_LONE_CHUNKS, rate=_LONE_RATE)
+        whole = subject.request(stream=True, chunks=1)
+        one_by_one = bench.load.run("first_chunks", subject, paced, count=_LONE_STREAMS)
+        _note(found["word"], subject, [one_by_one["word"]])
+        if subject.dialect == "openai":
+            _note(found["first"], subject, [one_by_one["first"]])
+            _note(
+                found["anew"],
+                subject,
+                [bench.load.run("streams", subject, paced, count=1)["first"] for _ in range(_ANEW)],
+            )
+        _note(found["at_once"], subject, [bench.load.run("first_chunks", subject, whole, count=_LONE_STREAMS)["first"]])
+    for column, times in (("added", found["first"]), ("anew", found["anew"]), ("at_once", found["at_once"])):
+        direct = statistics.median(times[bench.direct.name])
+        for name, values in times.items():
             for value in values:
                 table.add(name, **{column: value - direct})
-    for name, values in kept.items():
-        for value in values:
-            table.add(name, first=value)
+    for column in ("first", "word"):
+        for name, values in found[column].items():
+            for value in values:
+                table.add(name, **{column: value})
     return table
 
 

@@ -13,8 +13,8 @@ import sys
 import sysconfig
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ def jupyter(
     }
     command = [sys.executable, "-m", "jupyter_server"]
     with (folder / "server.log").open("w") as log, running(command, environment, stdout=log, stderr=log) as process:
-        wait_for(port, "/api/status", token)
+        wait_for(port, "/api/status", token, process)
         yield port, process.pid, token
 
 
@@ -208,7 +208,7 @@ def nginx(folder: Path, upstream_port: int, program: str) -> Iterator[Subject]:
         'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }'
     )
     with running([program, "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.DEVNULL) as process:
-        wait_for(port, "/v1/models", "")
+        wait_for(port, "/v1/models", "", process)
         yield Subject("nginx", port, [process.pid])
 
 
@@ -226,32 +226,43 @@ def litellm(folder: Path, upstream_port: int, program: str) -> Iterator[Subject]
         (folder / "log").open("w") as log,
         running([*command, "--telemetry", "False"], env, stdout=log, stderr=log) as p,
     ):
-        wait_for(port, "/v1/models", key)
+        wait_for(port, "/v1/models", key, p)
         yield Subject("LiteLLM", port, [p.pid], headers=bearer(key))
 
 
 @contextmanager
-def all_subjects(folder: Path, direct: Subject, say: Any) -> Iterator[list[Subject]]:
+def all_subjects(folder: Path, direct: Subject, say: Callable[[str], None]) -> Iterator[list[Subject]]:
     """Everything that is installed here, in the order of the tables."""
     with ExitStack() as stack:
         floor, httpx = stack.enter_context(peers(folder / "peers", direct.port))
         token, scoped = stack.enter_context(gateway(folder / "ours", direct.port, "bodhi OpenAI"))
         subjects = [direct, floor]
         if program := shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"):
-            subjects.append(stack.enter_context(nginx(folder / "nginx", direct.port, program)))
+            subjects += _started(stack, nginx(folder / "nginx", direct.port, program), "nginx", say)
         else:
             say("nginx is left out: it is not installed.")
         subjects += [token, scoped, _as_ollama(token), _as_ollama(scoped)]
         if importlib.util.find_spec("jupyter_server_proxy"):
-            subjects.append(stack.enter_context(server_proxy(folder / "proxy", direct.port)))
+            subjects += _started(stack, server_proxy(folder / "proxy", direct.port), "jupyter-server-proxy", say)
         else:
             say("jupyter-server-proxy is left out: it is not installed.")
         subjects.append(httpx)
         if program := shutil.which("litellm", path=sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"]):
-            subjects.append(stack.enter_context(litellm(folder / "litellm", direct.port, program)))
+            subjects += _started(stack, litellm(folder / "litellm", direct.port, program), "LiteLLM", say)
         else:
             say("LiteLLM is left out: it is not installed.")
         yield subjects
+
+
+def _started(
+    stack: ExitStack, subject: AbstractContextManager[Subject], name: str, say: Callable[[str], None]
+) -> list[Subject]:
+    """The subject for as long as the stack is open; none where it does not start, which is said."""
+    try:
+        return [stack.enter_context(subject)]
+    except OSError:
+        say(f"{name} is left out: it does not start.")
+        return []
 
 
 def _as_ollama(subject: Subject) -> Subject:
@@ -272,14 +283,19 @@ def get(port: int, path: str, key: str = "") -> bytes:
         return bytes(response.read())
 
 
-def wait_for(port: int, path: str, key: str) -> None:
-    """Until it answers."""
+def wait_for(port: int, path: str, key: str, process: subprocess.Popen[str] | None = None) -> None:
+    """Until it answers.
+
+    Raises:
+        OSError: it did not in a minute and a half, or the process that was to has ended.
+    """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             get(port, path, key)
         except OSError:
-            if time.monotonic() > deadline:
+            has_ended = process is not None and process.poll() is not None
+            if has_ended or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:

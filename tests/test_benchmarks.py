@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+from contextlib import ExitStack
 from dataclasses import replace
+from unittest.mock import MagicMock
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
@@ -13,6 +17,7 @@ from benchmarks.__main__ import main
 from benchmarks.accounting import apart
 from benchmarks.goals import GOALS, judge
 from benchmarks.histogram import Histogram
+from benchmarks.load import Client
 from benchmarks.measure import Bench, Load, Table
 from benchmarks.report import goals_text, pictures, table_text
 
@@ -76,12 +81,59 @@ def test_fewer_streams_than_the_goal_names_say_nothing_of_it(count, word) -> Non
     assert verdicts["1,000 streams of 20/s that finish"] == word
 
 
-def test_the_first_chunk_is_timed_over_kept_and_over_new_connections(bench) -> None:
+def test_the_first_chunk_is_timed_over_kept_and_over_new_connections_and_of_streams_that_come_at_once(bench) -> None:
     lost = replace(bench.direct, name="lost", path="/v1/nowhere")
     table = measure.first_token(bench, [bench.direct, lost])
-    assert (table.median("direct", "added"), table.median("direct", "anew")) == (0, 0)
-    assert table.median("direct", "first") > 0
+    assert [table.median("direct", column) for column in ("added", "anew", "at_once")] == [0, 0, 0]
+    assert table.median("direct", "word") > table.median("direct", "first") > 0
     assert "lost" not in table.rows
+
+
+def test_a_peer_that_does_not_start_is_left_out_with_a_word(bench, tmp_path) -> None:
+    program = tmp_path / "litellm"
+    program.write_text(f"#!{sys.executable}\nraise SystemExit('a module is missing')\n")
+    program.chmod(0o755)
+    said = []
+    with ExitStack() as stack:
+        peer = subjects.litellm(tmp_path / "litellm-folder", bench.direct.port, str(program))
+        assert subjects._started(stack, peer, "LiteLLM", said.append) == []
+    assert said == ["LiteLLM is left out: it does not start."]
+
+
+@pytest.mark.parametrize("role", [b'{"role":"assistant","content":null}', b'{"role":"assistant","content":""}'])
+def test_the_role_is_no_word(role) -> None:
+    client = Client(b"", lambda _: None)
+    client.transport = MagicMock()
+    client.send()
+
+    def receive(data: bytes) -> None:
+        client.get_buffer(-1)[: len(data)] = data
+        client.buffer_updated(len(data))
+
+    receive(b"HTTP/1.1 200 OK\r\n\r\n" + role)
+    assert (client.first is None, client.word) == (False, None)
+    receive(b'{"content":" token"}')
+    assert client.word is not None
+
+
+def test_a_dialect_without_a_role_has_no_first_chunk_to_compare(bench) -> None:
+    table = measure.first_token(bench, [bench.direct, replace(bench.direct, name="other", dialect="ollama")])
+    assert table.median("other", "added") is None
+    assert table.median("other", "anew") is None
+
+
+def test_the_stream_whose_first_chunk_is_timed_goes_on_behind_it(bench) -> None:
+    asked = []
+
+    class Noting:
+        def run(self, kind, subject, request, **job):
+            asked.append((kind, json.loads(request.split(b"\r\n\r\n")[1])))
+            return bench.load.run(kind, subject, request, **job)
+
+    measure.first_token(replace(bench, load=Noting()), [bench.direct])
+    paced = [(kind, body["max_tokens"]) for kind, body in asked if body["seed"]]
+    assert paced == [("first_chunks", 2), *[("streams", 2)] * measure._ANEW]
+    assert [(kind, body["max_tokens"]) for kind, body in asked if not body["seed"]] == [("first_chunks", 1)]
 
 
 def test_one_that_goes_on_for_nobody_has_closed_nothing(bench) -> None:
