@@ -20,7 +20,7 @@ from .relay import BodyMaker, guarded, leased_stream
 if TYPE_CHECKING:
     from ..backends.http1 import Take
 
-#: Requests of one fan-out that run at the same time; a server with fewer slots lets them wait.
+#: Requests of one fan-out that run at the same time, at the most.
 CONCURRENCY = 4
 #: Chunks that may wait to be sent: a client that does not read holds the servers back.
 _WAITING_CHUNKS = 64
@@ -33,6 +33,7 @@ class MergedAnswer(AbstractAsyncContextManager["MergedAnswer"]):
 
     Args:
         bodies: one for each answer; what makes them, once it is known where to.
+        slots: how many the server answers at once; what waited for another answer of these would look silent.
         keep_alive: as in `leased_stream`.
     """
 
@@ -43,12 +44,14 @@ class MergedAnswer(AbstractAsyncContextManager["MergedAnswer"]):
         path: str,
         bodies: Sequence[BodyMaker],
         *,
+        slots: int,
         keep_alive: float | None = None,
     ) -> None:
         self._gateway = gateway
         self._alias = alias
         self._path = path
         self._bodies = bodies
+        self._at_once = min(slots, CONCURRENCY)
         self._keep_alive = keep_alive
         self._identity: dict[str, Any] = {}
         self._usages: dict[int | None, dict[str, Any]] = {}
@@ -70,7 +73,7 @@ class MergedAnswer(AbstractAsyncContextManager["MergedAnswer"]):
 
     async def _merged(self) -> AsyncGenerator[bytes, None]:
         queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue(_WAITING_CHUNKS)
-        places = asyncio.Semaphore(CONCURRENCY)
+        places = asyncio.Semaphore(self._at_once)
         tasks = [asyncio.create_task(self._ask(index, places, queue)) for index in range(len(self._bodies))]
         try:
             running = len(tasks)

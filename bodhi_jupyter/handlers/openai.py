@@ -19,14 +19,14 @@ from ..wire.json_text import forwarded
 from ..wire.misread import without_nulls
 from ..wire.openai import ChatRequest, RemoteImage, check_modalities, parse_chat, remote_images
 from ..wire.reading import ChatReader
-from ..wire.refusals import renamed
+from ..wire.refusals import renamed, slots_told
 from ..wire.repair import disable_thinking, must_not_stream, repair_chat
 from ..wire.repair_answers import AnswerRepairs, ChatGuard
 from ..wire.validation import parse_object
 from .base import GatewayHandler
 from .counted import CountedHandler
 from .defaults import blame_defaults
-from .fanout import MergedAnswer
+from .fanout import CONCURRENCY, MergedAnswer
 from .gateway import Gateway
 from .lease import as_stream
 from .off_loop import off_loop
@@ -213,8 +213,9 @@ async def _several_choices(
     except RejectedByBackend as error:
         if answering or error.param not in _NAMES_OF_N:
             raise
+        slots = slots_told(error) or CONCURRENCY
     bodies = [outgoing.single(index) for index in range(request.choices)]
-    async with MergedAnswer(gateway, alias, PATH, bodies, keep_alive=request.keep_alive_seconds) as answer:
+    async with MergedAnswer(gateway, alias, PATH, bodies, slots=slots, keep_alive=request.keep_alive_seconds) as answer:
         yield answer
 
 

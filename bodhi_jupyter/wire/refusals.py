@@ -16,6 +16,8 @@ _TOO_LARGE = re.compile(r"\((\d{1,9}) tokens\) is too large to process.{0,200}?b
 _UNKNOWN_TOKENS = "Prompt contains invalid tokens"
 _NO_SUCH_ROUTE = frozenset({404, 405, 501})
 _UNKNOWN_FIELD = frozenset({400, 422})
+# "Field 'n': Value must be between 1 <= value <= 1" (measured with one slot).
+_MOST_ANSWERS = re.compile(r"1 <= value <= (\d{1,4})\b")
 _STREAM_OPTIONS = re.compile(r"stream_options|include_usage")
 
 
@@ -62,6 +64,12 @@ def refuses_stream_options(error: GatewayError) -> bool:
     """Whether it is about ``stream_options``, as of strict servers that do not know the field."""
     is_refusal = isinstance(error, RejectedByBackend) and error.status in _UNKNOWN_FIELD
     return is_refusal and _STREAM_OPTIONS.search(f"{error.param} {error.message}") is not None
+
+
+def slots_told(error: RejectedByBackend) -> int | None:
+    """How many answers llama.cpp gives at once, where it refused to give more; None where that is not said."""
+    found = _MOST_ANSWERS.search(error.message)
+    return max(1, int(found[1])) if found else None
 
 
 def lacking(backend: str, feature: str) -> NotSupported:

@@ -10,7 +10,14 @@ from tests.fakes import behaviours as behave
 
 PATH = "/v1/chat/completions"
 BODY: dict[str, Any] = {"model": "fake-model", "messages": [{"role": "user", "content": "hello"}], "n": 3}
-REFUSAL = behave.status(400, {"error": {"code": 400, "message": "Field 'n': Value must be between 1 <= value <= 1"}})
+
+
+def refusal(slots: int) -> behave.Behaviour:
+    message = f"Field 'n': Value must be between 1 <= value <= {slots}"
+    return behave.status(400, {"error": {"code": 400, "message": message}})
+
+
+REFUSAL = refusal(1)
 
 
 def chunks(text: str) -> list[dict[str, Any]]:
@@ -93,13 +100,41 @@ class TestLeaving:
         return {**bodhi_config, "read_timeout": 600.0}
 
     async def test_a_client_that_leaves_stops_all_of_them(self, client, fake, extension, eventually) -> None:
-        fake.script = [REFUSAL]
+        fake.script = [refusal(2)]
         fake.behave(behave.stall_mid_stream())
         request = asyncio.create_task(client.post(PATH, json={**BODY, "stream": True}))
-        await eventually(lambda: len([request for request in fake.requests if request.path == PATH]) == 4)
+        await eventually(lambda: len([request for request in fake.requests if request.path == PATH]) == 3)
         request.cancel()
         await eventually(lambda: not extension.gateway.in_flight)
         await asyncio.wait_for(fake.client_left.wait(), 20)
+
+
+class TestMoreAnswersThanSlots:
+    @pytest.fixture
+    def bodhi_config(self, bodhi_config) -> dict[str, Any]:
+        return {**bodhi_config, "read_timeout": 1.0}
+
+    @pytest.mark.parametrize(("slots", "most"), [(1, 1), (2, 2), (9, 4)])
+    async def test_none_waits_for_another_one_of_them(self, client, fake, slots, most) -> None:
+        """It would look silent meanwhile."""
+        answering = 0
+        counts: list[int] = []
+
+        async def counted(request: Any) -> Any:
+            nonlocal answering
+            answering += 1
+            counts.append(answering)
+            await asyncio.sleep(0.05)
+            try:
+                return await behave.ok("x")(request)
+            finally:
+                answering -= 1
+
+        fake.script = [refusal(slots)]
+        fake.behave(counted)
+        answer = await client.post(PATH, json={**BODY, "n": 6})
+        assert len(answer.json()["choices"]) == 6
+        assert max(counts) == most
 
 
 async def test_another_refusal_is_not_tried_again(client, fake, error_of) -> None:
