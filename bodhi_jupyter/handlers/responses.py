@@ -27,6 +27,11 @@ from .off_loop import off_loop
 from .relay import assemble_stream, pass_stream
 from .short_answers import leased_document
 
+#: Of an alias's defaults: what a response has not, and tools, which are written in another way here.
+_NO_PLACE = SINGLE_ANSWER | {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"}
+#: The names of a text's form that are sent to the engine.
+_TEXT_FORMATS = frozenset({"response_format", "json_schema"})
+
 
 class ResponsesHandler(CountedHandler):
     """``POST /v1/responses``."""
@@ -172,12 +177,15 @@ def _with_default_format(request: ResponsesRequest, alias: Alias) -> ResponsesRe
 
 def _with_defaults(body: dict[str, Any], request: ResponsesRequest, params: RequestParams) -> dict[str, Any]:
     """The body for the engine with the alias's defaults, where the caller said nothing."""
-    left_out = SINGLE_ANSWER if request.text_format is None else SINGLE_ANSWER.union(FORMATS)
+    left_out = _NO_PLACE if request.text_format is None else _NO_PLACE.union(FORMATS)
     filled = body | unsaid_defaults(body, params, left_out)
     if params.token_limit is not None and request.token_limit is None:
         filled["max_output_tokens"] = params.token_limit
     if params.system_prompt and not _has_instructions(body):
         filled["instructions"] = params.system_prompt
+    if filled.get("tool_choice") == "required":
+        # As `repair.drop_formats` for chats.
+        filled = {key: value for key, value in filled.items() if key not in _TEXT_FORMATS}
     return filled
 
 

@@ -35,17 +35,19 @@ def _call_rule(request: ChatRequest) -> CallRule | None:
     if request.functions is not None:
         return _function_rule(request.functions, request.function_call)
     definitions = [tool.function for tool in request.tools or () if isinstance(tool, FunctionTool)]
-    is_due, chosen = request.tool_choice == "required", None
+    chosen = None
     match request.tool_choice:
         case "none":
             return CallRule({})
         case NamedChoice(function=function):
-            is_due, chosen = True, {function.name}
+            chosen = {function.name}
         case AllowedChoice(allowed_tools=allowed):
-            is_due, chosen = allowed.mode == "required", {tool.function.name for tool in allowed.tools}
+            chosen = {tool.function.name for tool in allowed.tools}
         case _ if not definitions:
             return None
-    return CallRule(_schemas(definitions, chosen), is_due, is_parallel=request.parallel_tool_calls is not False)
+    return CallRule(
+        _schemas(definitions, chosen), request.call_is_due, is_parallel=request.parallel_tool_calls is not False
+    )
 
 
 def _function_rule(definitions: Sequence[FunctionDefinition], choice: str | FunctionName | None) -> CallRule:

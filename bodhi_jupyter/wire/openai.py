@@ -267,6 +267,22 @@ class ChatRequest(OwnSchema, HeldModel):
         return bool(self.tools) and self.tool_choice != "none"
 
     @property
+    def call_is_due(self) -> bool:
+        """Whether the model has to call a tool."""
+        match self.tool_choice:
+            case AllowedChoice(allowed_tools=allowed):
+                return allowed.mode == "required"
+            case NamedChoice() | "required":
+                return True
+            case _:
+                return isinstance(self.function_call, FunctionName)
+
+    @property
+    def asks_format(self) -> bool:
+        """Whether the text has to have a form."""
+        return self.response_format is not None or self.json_schema is not None
+
+    @property
     def strict_schema(self) -> dict[str, Any] | None:
         """The JSON schema that an answer must fit."""
         if isinstance(self.response_format, JsonSchemaFormat) and self.response_format.json_schema.strict:

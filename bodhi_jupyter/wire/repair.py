@@ -117,6 +117,12 @@ def say_any(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
             tool["function"]["parameters"] = with_any(parameters)
 
 
+def drop_formats(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
+    """Of the text, where a call is due: llama.cpp would hold the call to them, and none would come (measured)."""
+    for key in ("response_format", "json_schema"):
+        data.pop(key, None)
+
+
 def drop_null_descriptions(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
     """Null for a function's description, where llama.cpp answers 500 to it (measured)."""
     for tool in data.get("tools") or []:
@@ -183,6 +189,7 @@ REPAIRS = (
     Repair(lambda request: request.functions is not None, functions_to_tools),
     Repair(lambda request: isinstance(request.tool_choice, NamedChoice | AllowedChoice), enforce_tool_choice),
     Repair(lambda request: request.tool_choice == "none", drop_tools),
+    Repair(lambda request: request.call_is_due and request.asks_format, drop_formats),
     Repair(
         lambda request: bool(request.tools) and request.parallel_tool_calls is None and request.calls_possible,
         say_parallel_tool_calls,

@@ -44,6 +44,23 @@ async def test_what_would_be_taken_amiss_is_not_forwarded(client, fake, alias, p
     assert not sent.get("logit_bias")
 
 
+async def test_tools_of_chats_are_no_tools_of_responses(client, fake, alias) -> None:
+    await alias(tools=[TOOL], tool_choice="auto", parallel_tool_calls=False)
+    assert (await client.post(CHAT, json={"model": "mine", "messages": [HELLO]})).status_code == 200
+    assert fake.requests[-1].body["tools"] == [TOOL]
+    await client.post(RESPONSES, json={"model": "mine", "input": "hello"})
+    assert "input" in fake.requests[-1].body
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & fake.requests[-1].body.keys()
+
+
+async def test_a_response_that_has_to_be_a_call_has_no_format_of_its_text(client, fake, alias) -> None:
+    await alias(response_format={"type": "json_object"})
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    for choice, formatted in (("auto", True), ("required", False)):
+        await client.post(RESPONSES, json={"model": "mine", "input": "x", "tools": [tool], "tool_choice": choice})
+        assert ("response_format" in fake.requests[-1].body) is formatted
+
+
 async def test_log_probabilities_of_chats_are_as_if_the_caller_had_requested_them(client, fake, alias) -> None:
     await alias(logprobs=True)
     body = {"model": "mine", "messages": [HELLO]}

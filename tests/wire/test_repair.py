@@ -43,6 +43,12 @@ UNTOUCHED: dict[str, dict[str, Any]] = {
     "llama.cpp's own": {"min_p": 0.1, "grammar": "x", "chat_template_kwargs": {"a": 1}, "cache_prompt": False},
     "nulls": {"temperature": None, "tools": None, "zebra": None, "stop": None, "logit_bias": None},
     "a tool": {"tools": [F], "tool_choice": "required", "parallel_tool_calls": False},
+    "a tool or a formatted text": {
+        "tools": [F],
+        "tool_choice": "auto",
+        "parallel_tool_calls": False,
+        "response_format": {"type": "json_object"},
+    },
     "empty tools": {"tools": [], "tool_choice": "auto"},
     "logprobs": {"logprobs": True, "top_logprobs": 3},
     "no logprobs": {"logprobs": False},
@@ -113,6 +119,18 @@ CHANGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "parallel_tool_calls": False,
         },
         {"tools": [G], "tool_choice": "required", "parallel_tool_calls": False},
+    ),
+    "a call, and a format of the text": (
+        {"tools": [F], "tool_choice": "required", "response_format": {"type": "json_object"}},
+        {"tools": [F], "tool_choice": "required", "parallel_tool_calls": True},
+    ),
+    "a named call, and a schema of the text": (
+        {
+            "tools": [F],
+            "tool_choice": {"type": "function", "function": {"name": "f"}},
+            "json_schema": {"type": "object"},
+        },
+        {"tools": [F], "tool_choice": "required", "parallel_tool_calls": False},
     ),
     "no tool": ({"tools": [F], "tool_choice": "none", "parallel_tool_calls": True, "top_k": 1}, {"top_k": 1}),
     "parallel calls": ({"tools": [F], "tool_choice": None}, {"tools": [F], "parallel_tool_calls": True}),

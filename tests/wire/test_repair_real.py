@@ -112,6 +112,13 @@ def test_only_the_named_tool_is_called(engine: httpx.Client) -> None:
         assert [call["function"]["name"] for call in choice["message"]["tool_calls"]] == [name]
 
 
+def test_a_call_that_is_due_comes_beside_a_format_of_the_text(engine: httpx.Client) -> None:
+    asked = {"tools": [tool("f")], "tool_choice": "required", "response_format": {"type": "json_object"}}
+    message = raw(engine, **asked, max_tokens=60).json()["choices"][0]["message"]
+    assert (message["content"].lstrip()[:1], message.get("tool_calls")) == ("{", None)
+    assert answered(engine, **begun(**asked))["message"]["tool_calls"][0]["function"]["name"] == "f"
+
+
 def test_only_an_allowed_tool_is_called(engine: httpx.Client) -> None:
     allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "second"}}]}
     choice = answered(
