@@ -26,6 +26,7 @@ from ..off_loop import off_loop
 from ..relay import Readable, leased_stream, pass_events
 from ..short_answers import document_at
 from .base import OllamaHandler, full_name
+from .whole import must_be_whole, whole_chat
 
 Request = OllamaChatRequest | OllamaGenerateRequest
 Completion = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -118,14 +119,22 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
     ) -> AsyncIterator[Readable]:
         """The engine's stream; `lease` is where it comes from, for as long as the context is open."""
 
-        async def made(lease: Lease) -> bytes:
+        def begun(lease: Lease) -> None:
             self.lease = lease
             timestamps.loaded = timestamps.clock()
+
+        async def made(lease: Lease) -> bytes:
+            begun(lease)
             sent = {**body, "model": lease.model}
             if not lease.takes_stream_options:
                 sent.pop("stream_options", None)
             return await off_loop(self._size_with(body.get("prompt", "")), forwarded, sent)
 
+        if must_be_whole(body):
+            yield await whole_chat(
+                self.gateway, alias, path, body, size=self.size, keep_alive=request.keep_alive, begun=begun
+            )
+            return
         async with leased_stream(self.gateway, alias, path, made, request.keep_alive) as answer:
             self._body.clear()  # memory would hold it for as long as the answer comes
             yield answer

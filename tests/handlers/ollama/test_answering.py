@@ -339,3 +339,14 @@ async def test_the_keyed_address_has_openais_routes_too(client, extension, serve
         body = {"model": "m", "messages": [HELLO], "max_tokens": 2}
         assert (await nobody.post("/v1/chat/completions", json=body)).status_code == 200
         assert whole(await nobody.post("/api/chat", json={**CHAT, "stream": False}))["done"] is True
+
+
+async def test_log_probabilities_come_beside_tools(client) -> None:
+    """The engine refuses a stream of both."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    body = {**CHAT, "tools": [tool], "logprobs": True, "top_logprobs": 2}
+    streamed = lines(await post(client, "/api/chat", **body))
+    assert streamed[-1]["done"] is True
+    one = whole(await post(client, "/api/chat", **body, stream=False))
+    assert one["eval_count"] == 4
+    assert [len(token["top_logprobs"]) for token in one["logprobs"]] == [2] * 4

@@ -332,3 +332,47 @@ async def test_texts_that_were_embedded_before_a_server_went_are_not_asked_and_c
     assert answer.json()["prompt_eval_count"] == 300
     assert asked == [64, 64, 64, 22]
     assert [record.prompt_tokens for record in records if record.prompt_tokens] == [300]
+
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+TOKENS = [{"token": "{", "logprob": -0.5, "bytes": [123], "top_logprobs": []}]
+
+
+def whole_call(**more: Any) -> behave.Behaviour:
+    message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    choice = {"index": 0, "message": message, "logprobs": {"content": TOKENS}, "finish_reason": "tool_calls"}
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    return behave.status(200, {"object": "chat.completion", "choices": [choice], "usage": usage, **more})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_log_probabilities_beside_tools_come_of_a_whole_answer(client, fake, stream) -> None:
+    """llama.cpp refuses a stream of both (measured)."""
+    fake.behave(whole_call())
+    answer = await client.post("/api/chat", json={**CHAT, "tools": [TOOL], "logprobs": True, "stream": stream})
+    assert answer.status_code == 200, answer.text
+    told = [json.loads(line) for line in answer.text.splitlines()]
+    (call,) = [call for line in told for call in line["message"].get("tool_calls", ())]
+    assert (call["function"]["name"], call["function"]["arguments"]) == ("f", {"a": 1})
+    assert [token["token"] for line in told for token in line.get("logprobs", ())] == ["{"]
+    assert (told[-1]["done"], told[-1]["prompt_eval_count"], told[-1]["eval_count"]) == (True, 7, 3)
+    sent = fake.requests[-1].body
+    assert not {"stream", "stream_options"} & sent.keys()
+    assert (sent["logprobs"], len(sent["tools"])) == (True, 1)
+
+
+@pytest.mark.parametrize("choices", ["x", [1], [{"message": "x"}], [{"message": {"tool_calls": 1}}], []])
+async def test_a_whole_answer_that_is_none_is_a_failure(client, fake, choices) -> None:
+    fake.behave(whole_call(choices=choices))
+    answer = await client.post("/api/chat", json={**CHAT, "tools": [TOOL], "logprobs": True})
+    assert answer.status_code == 500
+    assert "The backend 'backend'" in said(answer)
+
+
+async def test_a_chat_too_long_for_a_whole_answer_loses_its_oldest_messages(client, fake) -> None:
+    fake.script = [behave.status(400, {"error": OVERFLOW}), whole_call()]
+    messages = [{"role": "user", "content": "x" * 400} for _ in range(20)]
+    asked = {**CHAT, "messages": [*messages, HELLO], "tools": [TOOL], "logprobs": True, "truncate": True}
+    assert (await client.post("/api/chat", json=asked)).status_code == 200
+    assert len(fake.requests[-1].body["messages"]) < 21
