@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,13 +128,13 @@ class AliasStore:
             self._refuse_taken(alias.alias)
             return self._write(self._new_path(alias.alias), alias)
 
-    def update(self, name: str, document: Mapping[str, Any], *, if_match: str | None = None) -> StoredAlias:
+    def update(self, name: str, document: Mapping[str, Any], *, if_match: Collection[str] | None = None) -> StoredAlias:
         """The alias `name` with the whole of `document` instead; comments in the file stay, and it may get a new name.
 
         Args:
             name: the alias.
             document: all fields; `alias` may be left out.
-            if_match: the `etag` that the caller has seen; None overwrites whatever is there.
+            if_match: the `etag` that the caller has seen, or several; None overwrites whatever is there.
 
         Raises:
             InvalidAlias: the document is no alias.
@@ -154,7 +154,7 @@ class AliasStore:
             written = self._write(stored.path, alias, stored)
             return self._rename(written)
 
-    def delete(self, name: str, *, if_match: str | None = None) -> None:
+    def delete(self, name: str, *, if_match: Collection[str] | None = None) -> None:
         """Remove the file of `name`; one of the same name in a folder searched later then shows again.
 
         Raises:
@@ -185,11 +185,11 @@ class AliasStore:
             self._refuse_taken(new_name)
             return self._write(self._new_path(new_name), alias, stored)
 
-    def _changeable(self, name: str, if_match: str | None) -> StoredAlias:
+    def _changeable(self, name: str, if_match: Collection[str] | None) -> StoredAlias:
         stored = self.get(name)
         if not stored.writable:
             raise ReadOnlyAlias(name)
-        if if_match is not None and if_match != stored.etag:
+        if if_match is not None and stored.etag not in if_match:
             raise AliasChanged(name)
         return stored
 

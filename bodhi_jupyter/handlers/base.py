@@ -29,6 +29,7 @@ from ..wire.errors import (
     GatewayError,
     InternalError,
     MalformedBody,
+    MethodNotAllowed,
     NotAuthenticated,
     StillLoading,
     openai_envelope,
@@ -40,7 +41,7 @@ from ..wire.scoped_key import PREFIX
 from ..wire.sse import data_event
 from .arrival import new_record
 from .failures import failure_line
-from .foreign_errors import defect, error_for
+from .foreign_errors import defect, error_for, methods_of
 from .gateway import GATEWAY
 from .identity import SCOPED_AUTHORIZER, SCOPED_IDENTITY, not_authenticated
 from .once import OnceForAll
@@ -372,6 +373,8 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, Extensi
         self.set_status(self.error_status(error))
         for name, value in response_headers(error).items():
             self.set_header(name, value)
+        if isinstance(error, MethodNotAllowed):
+            self.set_header("Allow", ", ".join(methods_of(type(self))))
         self.answer_json(self.render_error(error))
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:  # noqa: ARG002

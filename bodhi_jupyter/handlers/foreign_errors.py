@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tornado.web import RequestHandler
+
 from ..wire.errors import GatewayError, InternalError, MethodNotAllowed, NotAllowed, RequestError
 
 
@@ -29,6 +31,12 @@ def error_for(status: int, method: str, *, is_known_host: bool, token_authentica
     if 400 <= status < 500:
         return RequestError("The request could not be understood.")
     return defect()
+
+
+def methods_of(route: type[RequestHandler]) -> list[str]:
+    """Those that it has, for the ``Allow`` header (RFC 9110, section 10.2.1)."""
+    names = {method: method.lower() for method in RequestHandler.SUPPORTED_METHODS}
+    return [method for method, name in names.items() if getattr(route, name) is not getattr(RequestHandler, name)]
 
 
 def defect() -> InternalError:

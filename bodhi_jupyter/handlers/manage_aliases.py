@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +23,8 @@ from ..wire.validation import parse_object
 from .base import GatewayHandler
 from .off_loop import off_loop
 
+_TAG = re.compile(r'(W/)?"([^"]*)"')
+
 
 class _AliasHandler(GatewayHandler):
     @property
@@ -40,10 +43,13 @@ class _AliasHandler(GatewayHandler):
             document |= {"problem": absence.reason, "problem_param": absence.param}
         return document
 
-    def if_match(self) -> str | None:
-        """The entity tag that the caller has seen (RFC 9110, section 13.1.1); None to change whatever is there."""
+    def if_match(self) -> frozenset[str] | None:
+        """The entity tags of what the caller has seen; None to change whatever is there.
+
+        A weak one matches nothing (RFC 9110, section 13.1.1).
+        """
         value = self.request.headers.get("If-Match", "").strip()
-        return None if value in {"", "*"} else value.removeprefix("W/").strip('"')
+        return None if value in {"", "*"} else frozenset(tag for weak, tag in _TAG.findall(value) if not weak)
 
     async def sent(self) -> dict[str, Any]:
         """The object in the body."""
@@ -91,6 +97,7 @@ class _AliasHandler(GatewayHandler):
         Raises:
             ReadOnlyAlias: a file on disk or a backend's model has this name.
         """
+        await self.changed()  # a file of ours may have gone by another hand
         if await self.discovered(name) is not None:
             raise ReadOnlyAlias(name)
 

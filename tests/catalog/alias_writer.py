@@ -30,7 +30,7 @@ def increment(store: AliasStore) -> None:
         seen = store.get("counter")
         changed = seen.file.document | {"description": str(int(seen.file.description) + 1)}
         try:
-            store.update("counter", changed, if_match=seen.etag)
+            store.update("counter", changed, if_match={seen.etag})
         except AliasChanged:
             continue
         return

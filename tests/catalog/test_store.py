@@ -57,12 +57,12 @@ def test_a_life(store, folder):
     created = store.create(document("llama3:instruct", "one"))
     assert (folder / "llama3--instruct.yaml").read_bytes().startswith(b"alias: llama3:instruct\n")
     assert store.get("llama3:instruct") == created
-    updated = store.update("llama3:instruct", {"path": "n.gguf"}, if_match=created.etag)
+    updated = store.update("llama3:instruct", {"path": "n.gguf"}, if_match={created.etag})
     assert (updated.file.path, updated.file.description) == ("n.gguf", "")
     assert updated.etag != created.etag
     copied = store.copy("llama3:instruct", "another")
     assert copied.file.document == {"alias": "another", "path": "n.gguf"}
-    store.delete("llama3:instruct", if_match=updated.etag)
+    store.delete("llama3:instruct", if_match={updated.etag})
     assert names(store) == ["another"]
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "another.yaml"]
 
@@ -211,10 +211,10 @@ def test_errors(store, folder):
         (lambda: store.update("a", {"path": "m", "keep_alive": "x"}), InvalidAlias, 400, "keep_alive"),
         (lambda: store.update("a", {}), InvalidAlias, 400, None),
         (lambda: store.update("z", document("z")), AliasNotFound, 404, "alias"),
-        (lambda: store.update("a", document("a"), if_match="old"), AliasChanged, 412, None),
+        (lambda: store.update("a", document("a"), if_match={"old"}), AliasChanged, 412, None),
         (lambda: store.update("a", document("b")), AliasExists, 409, "alias"),
         (lambda: store.delete("z"), AliasNotFound, 404, "alias"),
-        (lambda: store.delete("a", if_match="old"), AliasChanged, 412, None),
+        (lambda: store.delete("a", if_match={"old"}), AliasChanged, 412, None),
         (lambda: store.copy("z", "y"), AliasNotFound, 404, "alias"),
         (lambda: store.copy("a", "b"), AliasExists, 409, "alias"),
         (lambda: store.copy("a", "a/../b"), InvalidAlias, 400, "alias"),

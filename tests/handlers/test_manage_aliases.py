@@ -116,6 +116,21 @@ class TestTwoEditors:
         )
         assert again.json()["description"] == "both"
 
+    async def test_any_of_several_tags_may_match_and_no_weak_one_does(self, client, model) -> None:
+        seen = (await create(client, "mine")).headers["etag"]
+        statuses = [
+            (await client.put(url("mine"), json={"path": model}, headers={"If-Match": tags})).status_code
+            for tags in (f"W/{seen}", seen.strip('"'), '"old", "older"', f'W/{seen}, "old"', f'"old", {seen}')
+        ]
+        assert statuses == [412, 412, 412, 412, 200]
+
+    async def test_one_that_another_hand_removed_is_not_there(self, client, model, jp_data_dir) -> None:
+        await create(client, "mine")
+        assert (await client.get("/v1/models/mine")).status_code == 200
+        (jp_data_dir / "bodhi" / "aliases" / "mine.yaml").unlink()
+        assert (await client.put(url("mine"), json={"path": model})).status_code == 404
+        assert (await client.delete(url("mine"))).status_code == 404
+
     async def test_of_many_at_the_same_moment_one_wins(self, client, model) -> None:
         seen = (await create(client, "mine")).headers["etag"]
 
