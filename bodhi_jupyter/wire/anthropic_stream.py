@@ -42,7 +42,7 @@ class MessageEvents:
 
     def __init__(self, rules: AnswerRules | None = None) -> None:
         self._rules = rules
-        self.is_checked = rules is not None
+        self.is_kept = rules is not None
         #: Names of the calls so far, and the pieces of their inputs.
         self._calls: list[tuple[str, list[str]]] = []
         self._hears_input = False

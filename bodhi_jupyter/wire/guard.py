@@ -18,7 +18,7 @@ class StreamFilter(Protocol):
     """Lets pass what the caller is to have of one streamed answer.
 
     Attributes:
-        bytes_to_check: of what came, what the end of the answer is checked for; 0 where nothing is checked.
+        bytes_to_check: of what came, what is kept until the end of the answer, or checked there; 0 where nothing is.
     """
 
     bytes_to_check: int

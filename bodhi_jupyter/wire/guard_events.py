@@ -24,14 +24,14 @@ class EventStream(Protocol):
         over: the backend's own terminal event came; nothing behind it is read.
         prompt_tokens: as the events told, or None.
         completion_tokens: as the events told, or None.
-        is_checked: whether its end is, for which what came before is kept.
+        is_kept: whether what came is, for its end or for what that is checked for.
     """
 
     finished: bool
     over: bool
     prompt_tokens: int | None
     completion_tokens: int | None
-    is_checked: bool
+    is_kept: bool
 
     def take(self, event: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         """What to send on for one event, the terminal one excepted.
@@ -79,7 +79,7 @@ class EventGuard:
 
     def feed(self, chunk: bytes) -> bytes:
         """The whole events so far, without the terminal one and without errors: those are for `end` to tell."""
-        if self._stream.is_checked:
+        if self._stream.is_kept:
             self.bytes_to_check += len(chunk)
         block = self._events.complete(chunk)
         if not block or self._stream.passes(block):

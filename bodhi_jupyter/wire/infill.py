@@ -74,9 +74,17 @@ class InfillGuard:
         self._guard = guard
         self._identity = identity
         self._events = EventReader(backend)
-        self.prompt_tokens: int | None = None
-        self.completion_tokens: int | None = None
         self.bytes_to_check = 0
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """As the stream told by now, or None."""
+        return self._guard.prompt_tokens
+
+    @property
+    def completion_tokens(self) -> int | None:
+        """The same."""
+        return self._guard.completion_tokens
 
     @property
     def over(self) -> bool:
@@ -95,7 +103,6 @@ class InfillGuard:
             raise BackendFailed(f"The backend {self._backend!r} sent what is no part of a completion.") from None
         passed = self._guard.feed(block)
         self.bytes_to_check = self._guard.bytes_to_check
-        self.prompt_tokens, self.completion_tokens = self._guard.prompt_tokens, self._guard.completion_tokens
         return passed
 
     def feed_plain(self, chunk: bytes) -> None:

@@ -141,6 +141,7 @@ class OllamaGuard:
         self._alternatives = alternatives
         self._rules = rules
         self._heard = [] if heard is None and rules is not None and rules.text is not None else heard
+        self._is_kept = self._heard is not None or rules is not None
         self._is_refusal = False
         self._calls = ChatAssembler()
         self._finish: str | None = None
@@ -157,7 +158,7 @@ class OllamaGuard:
     def feed(self, chunk: bytes) -> bytes:
         """The lines for what is complete now, without the final one and without errors: see `final`."""
         block = self._events.complete(chunk)
-        if self._rules is not None:
+        if self._is_kept:
             self.bytes_to_check += len(block)
         plain = self._plain_lines(block)
         if plain is not None:
@@ -177,7 +178,7 @@ class OllamaGuard:
         if self._events.over or self._events.tail:
             return None
         plain = self._plain_lines(chunk)
-        if self._rules is not None and plain is not None:
+        if self._is_kept and plain is not None:
             self.bytes_to_check += len(chunk)
         return plain
 

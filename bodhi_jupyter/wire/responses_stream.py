@@ -106,7 +106,7 @@ class ResponseEvents:
         self._max_output_tokens = max_output_tokens
         self._context_tokens = context_tokens
         self._rules = rules
-        self.is_checked = rules is not None
+        self.is_kept = True  # each closing event tells all of its text
         self._opened: set[str] = set()
         self._item: _Item | None = None
         self._output: list[dict[str, Any]] = []

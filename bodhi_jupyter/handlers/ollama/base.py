@@ -26,7 +26,7 @@ JSON = "application/json; charset=utf-8"
 
 
 class OllamaHandler(GatewayHandler):
-    """Base of Ollama's routes. No line is ever empty: its Python client would fail on one, so none keeps alive."""
+    """Base of Ollama's routes. None sends empty lines to keep a connection alive: its Python client fails on them."""
 
     stream_type = NDJSON
     #: The most that a body may have, where names are all that it is to hold.
