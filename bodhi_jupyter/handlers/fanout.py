@@ -116,14 +116,18 @@ class MergedAnswer(AbstractAsyncContextManager["MergedAnswer"]):
                     async for block in blocks:
                         for event in iter_events(block):
                             if event.data is not None and not is_done(event):
-                                await queue.put(self._numbered(index, json.loads(event.data)))
+                                await queue.put(self._chunk(index, event.data))
             await queue.put(None)
         except GatewayError as error:
             await queue.put(error)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            await queue.put(BackendFailed("The backend sent what is no part of an answer."))
         except Exception as error:  # a defect of ours: the reader of the queue must hear of it all the same
             await queue.put(error)
+
+    def _chunk(self, index: int, data: bytes) -> dict[str, Any]:
+        try:
+            return self._numbered(index, json.loads(data))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise BackendFailed("The backend sent what is no part of an answer.") from None
 
     def _numbered(self, index: int, chunk: dict[str, Any]) -> dict[str, Any]:
         choices = [{**choice, "index": index} for choice in chunk.get("choices") or []]

@@ -36,6 +36,8 @@ from .short_answers import leased_document
 PATH = "/v1/chat/completions"
 _AS_STREAM = b',"stream":true'
 _WITH_USAGE = b',"stream_options":{"include_usage":true}'
+#: llama.cpp takes 32 bits of a seed, and these, as of -1, for "any" (llama.h).
+_RANDOM_SEED = 2**32 - 1
 #: How many answers there are to be; llama.cpp's refusal of more than it has slots names either (measured).
 _NAMES_OF_N = frozenset({"n", "n_cmpl"})
 
@@ -167,10 +169,16 @@ class Outgoing:
             for name in _NAMES_OF_N:
                 data.pop(name, None)
             if isinstance(data.get("seed"), int):
-                data["seed"] += index
+                data["seed"] = _seed_of(data["seed"], index)
             return forwarded(data)
 
         return lambda lease: off_loop(self.size, body, lease)
+
+
+def _seed_of(seed: int, index: int) -> int:
+    """One of several answers' own; llama.cpp's for a random one stays that, and none becomes it."""
+    seed %= 2**32
+    return seed if seed == _RANDOM_SEED else (seed + index) % _RANDOM_SEED
 
 
 def _request_with_defaults(request: ChatRequest, body: bytes, params: RequestParams) -> tuple[ChatRequest, bytes]:

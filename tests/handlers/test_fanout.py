@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bodhi_jupyter.handlers import fanout
 from tests.fakes import behaviours as behave
 
 PATH = "/v1/chat/completions"
@@ -62,6 +63,25 @@ async def test_equal_seeds_would_give_equal_answers(client, fake) -> None:
     await client.post(PATH, json={**BODY, "seed": 7})
     asked = [request.body for request in fake.requests if request.path == PATH][1:]
     assert sorted(body["seed"] for body in asked) == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("seed", "asked"), [(-1, [2**32 - 1] * 3), (2**32 - 1, [2**32 - 1] * 3), (2**32 - 3, [0, 2**32 - 3, 2**32 - 2])]
+)
+async def test_a_seed_for_any_stays_that_and_no_other_becomes_it(client, fake, seed, asked) -> None:
+    fake.script = [REFUSAL]
+    await client.post(PATH, json={**BODY, "seed": seed})
+    assert sorted(request.body["seed"] for request in fake.requests[-3:]) == asked
+
+
+async def test_a_defect_of_ours_is_not_the_servers(client, fake, monkeypatch, error_of) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a defect")
+
+    fake.script = [REFUSAL]
+    monkeypatch.setattr(fanout, "StreamGuard", broken)
+    response = await client.post(PATH, json=BODY)
+    assert (response.status_code, error_of(response)["code"]) == (500, "internal_error")
 
 
 async def test_llama_cpps_own_name_for_the_number_counts_as_well(client, fake) -> None:
