@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .alias import Alias, LocalTarget
 from .discovery import ModelFile
-from .gguf_header import BadGGUF
+from .gguf_header import BadGGUF, UnreadableGGUF
 from .gguf_metadata import GGUFMetadata, MetadataCache, capabilities, read_metadata
 
 #: A reader in a thread competes with the event loop for the interpreter: it rests four times as long as it reads.
@@ -24,7 +24,7 @@ class Details:
 
     def __init__(self) -> None:
         self._cache = MetadataCache()
-        self._unreadable: set[ModelFile] = set()
+        self._broken: set[ModelFile] = set()
         self._projectors: dict[str, GGUFMetadata | None] = {}
         self._filling: asyncio.Task[None] | None = None
 
@@ -49,12 +49,14 @@ class Details:
         What is known needs no thread: requests ask for it, and threads may be busy with large bodies or a slow disk.
         """
         known = self.known(file)
-        if known is not None or file in self._unreadable:
+        if known is not None or file in self._broken:
             return known
         try:
             return await asyncio.to_thread(self._cache.read, file)
+        except UnreadableGGUF:
+            return None
         except BadGGUF:
-            self._unreadable.add(file)
+            self._broken.add(file)
             return None
 
     async def read_all(self, aliases: Iterable[Alias]) -> None:
@@ -83,7 +85,7 @@ class Details:
 
     def _is_settled(self, target: LocalTarget) -> bool:
         projector = target.context.mmproj
-        is_read = self.known(target.file) is not None or target.file in self._unreadable
+        is_read = self.known(target.file) is not None or target.file in self._broken
         return is_read and (projector is None or projector in self._projectors)
 
     async def _fill(self, targets: list[LocalTarget]) -> None:

@@ -33,6 +33,10 @@ class BadGGUF(Exception):
     """The file is not GGUF, is cut short, or contradicts itself. The message names no path."""
 
 
+class UnreadableGGUF(BadGGUF):
+    """The file cannot be read now; another time it may."""
+
+
 @dataclass
 class GGUFHeader:
     """What stands before the weights.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .discovery import ModelFile
-from .gguf_header import BadGGUF, GGUFHeader, read_header
+from .gguf_header import BadGGUF, GGUFHeader, UnreadableGGUF, read_header
 
 #: More files than anybody has; a listing that does not fit would read them all again each time.
 _CACHE_SIZE = 4096
@@ -63,18 +63,19 @@ def read_metadata(path: Path, *further_parts: Path) -> GGUFMetadata:
     """What the file at `path` says, or the first one of a split model. Blocks, 50 ms for 150,000 tokens (measured).
 
     Raises:
-        BadGGUF: a file cannot be read, is not GGUF, or is cut short.
+        BadGGUF: a file is not GGUF, or is cut short.
+        UnreadableGGUF: it cannot be read.
     """
     try:
         header = read_header(path)
         parameters = header.parameters + sum(read_header(part).parameters for part in further_parts)
     except OSError as error:
-        raise BadGGUF(f"The file cannot be read ({error.strerror}).") from error
+        raise UnreadableGGUF(f"The file cannot be read ({error.strerror}).") from error
     return _metadata(header, parameters)
 
 
 class MetadataCache:
-    """Remembers what files say, and which could not be read, until their size or time changes. Safe in threads."""
+    """Remembers what files say, and which are no models, until their size or time changes. Safe in threads."""
 
     def __init__(self, size: int = _CACHE_SIZE) -> None:
         self._size = size
@@ -91,7 +92,8 @@ class MetadataCache:
         """What the model's files say. Blocks where it was not read before.
 
         Raises:
-            BadGGUF: a file cannot be read, is not GGUF, or is cut short.
+            BadGGUF: a file is not GGUF, or is cut short.
+            UnreadableGGUF: it cannot be read, which is not remembered.
         """
         key = _key(model)
         with self._lock:
@@ -99,6 +101,8 @@ class MetadataCache:
         if entry is None:
             try:
                 entry = read_metadata(*model.parts)
+            except UnreadableGGUF:
+                raise
             except BadGGUF as error:
                 entry = error
         with self._lock:
