@@ -121,7 +121,7 @@ class BodhiDoctor(ServerCommand):
             kernel_url=str(traits.get("kernel_url", "")),
             kernel_env=str(traits.get("kernel_env", "auto")),
             folders=list(self._folders()),
-            limits=_dict_of(traits.get("limits")),
+            limits=_plain(traits.get("limits"), {}),
         )
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
@@ -134,7 +134,7 @@ class BodhiDoctor(ServerCommand):
             yield "c.BodhiExtension.backend_url", str(url)
         elif url := os.environ.get("BODHI_BACKEND_URL"):
             yield "BODHI_BACKEND_URL", url
-        backends = _dict_of(traits.get("backends", {}))
+        backends = _plain(traits.get("backends", {}), {})
         if not isinstance(backends, dict):
             yield "c.BodhiExtension.backends, which has to be a dict of servers by their names,", ""
             return
@@ -146,7 +146,7 @@ class BodhiDoctor(ServerCommand):
 
     def _folders(self) -> Iterator[tuple[str, str]]:
         for name in ("model_folders", "alias_folders"):
-            folders = self.config.BodhiExtension.get(name, [])
+            folders = _plain(self.config.BodhiExtension.get(name, []), [])
             if isinstance(folders, list):
                 yield from ((f"c.BodhiExtension.{name}", str(folder)) for folder in folders)
 
@@ -159,9 +159,9 @@ class BodhiDoctor(ServerCommand):
         return bool(manager.get_jpserver_extensions().get("bodhi_jupyter"))  # type: ignore[no-untyped-call]
 
 
-def _dict_of(setting: object) -> object:
-    """The setting, also where it was made with ``c.BodhiExtension.limits.update(...)``."""
-    return setting.get_value({}) if isinstance(setting, LazyConfigValue) else setting
+def _plain(setting: object, default: object) -> object:
+    """The setting, also where it was made with ``c.BodhiExtension.limits.update(...)`` or ``....append(...)``."""
+    return setting.get_value(default) if isinstance(setting, LazyConfigValue) else setting
 
 
 def no_such_subcommand(command: str, word: str, known: Iterable[str]) -> str:

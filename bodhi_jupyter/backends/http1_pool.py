@@ -8,7 +8,6 @@ that nobody needs here, either (a twentieth of a request).
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -36,7 +35,7 @@ class Http1Pool:
 
     def __init__(self, keep_alive: float) -> None:
         self._keep_alive = keep_alive
-        self._idle: defaultdict[Origin, list[tuple[Connection, float]]] = defaultdict(list)
+        self._idle: dict[Origin, list[tuple[Connection, float]]] = {}
         self._in_use: set[Connection] = set()
         self._is_closed = False
         #: Made in the event loop, with the first connection.
@@ -97,7 +96,9 @@ class Http1Pool:
         return connection
 
     def _take(self, origin: Origin) -> Connection | None:
-        idle = self._idle[origin]
+        if (idle := self._idle.get(origin)) is None:
+            self._forget_closed()
+            idle = self._idle[origin] = []
         while idle:
             connection, since = idle.pop()
             is_fresh = asyncio.get_running_loop().time() - since < self._keep_alive
@@ -107,6 +108,12 @@ class Http1Pool:
                 self._closes_behind_streams.add(origin)
             connection.abort()
         return None
+
+    def _forget_closed(self) -> None:
+        """What is left of servers that have gone: each engine has a port of its own."""
+        gone = [origin for origin, idle in self._idle.items() if not any(one.is_open for one, _ in idle)]
+        for origin in gone:
+            del self._idle[origin]
 
     def give_back(self, connection: Connection, origin: Origin) -> None:
         """Keep a connection whose answer is over, if it can serve again; those that are too old go."""
@@ -118,14 +125,14 @@ class Http1Pool:
             return
         if not connection.release():
             return
-        now, idle = asyncio.get_running_loop().time(), self._idle[origin]
+        now, idle = asyncio.get_running_loop().time(), self._idle.setdefault(origin, [])
         while idle and (not idle[0][0].is_open or now - idle[0][1] >= self._keep_alive):
             idle.pop(0)[0].abort()
         idle.append((connection, now))
 
     def _open_spare(self, origin: Origin) -> None:
         """A connection for the request that may follow, if there is none; nobody waits for it."""
-        idle = self._idle[origin]
+        idle = self._idle.setdefault(origin, [])
         if idle or self._is_closed or self._watches is None:
             return
         readers, silence = self._watches

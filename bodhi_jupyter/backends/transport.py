@@ -325,6 +325,7 @@ class _PatientExchange(_Exchange):
         self._incoming = await self._upstream.send(self._request, self._backend)
         if self._incoming.status == 503:
             return await super()._not_ready()
+        del self._request  # as where it need not wait
         return BackendAnswer(self._incoming, self._backend)
 
 

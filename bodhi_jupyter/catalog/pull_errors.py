@@ -4,11 +4,15 @@ GatewayError
 ├── RequestError
 │   ├── InvalidPullName     400  the name says no repository (`pull_names`)
 │   ├── FileDoesNotExist    404  no such repository, or no such model in it (`pull_names`)
+│   ├── PullNotFound        404  none under way has this id (`pull`)
 │   └── PullCancelled       499  stopped by somebody
-├── AccessRefused           403  gated or private, or the token is not valid
-├── HubUnreachable          503  no hub, or a silent one
-│   └── HubRefused          503  it will not change its mind, or downloads are forbidden
-├── DigestMismatch          502  what came is not what the hub has; it was deleted
+├── NotAllowed
+│   └── AccessRefused       403  gated or private, or the token is not valid
+├── BackendUnavailable
+│   └── HubUnreachable      503  no hub, or a silent one
+│       └── HubRefused      503  it will not change its mind, or downloads are forbidden
+├── BackendFailed
+│   └── DigestMismatch      502  what came is not what the hub has; it was deleted
 └── NotEnoughSpace          507  RFC 4918's status: nothing was begun
 """
 

@@ -289,6 +289,7 @@ class GatewayHandler(OwnLine, StreamedAnswers, OnceForAll, OtherOrigins, Extensi
 
     async def _fail_stream(self, error: GatewayError) -> None:
         """Tell of the failure inside the stream, whose status is long sent; no other end follows."""
+        self._stop_heartbeat()
         self.note_error(error)
         try:
             self.write(self.render_stream_error(error))

@@ -62,10 +62,10 @@ class EventBus:
         self._event_logger.emit(schema_id=MODEL, data=data)
 
     def limit_reached(self, limit: str, *, person: str, alias: str, retry_after: float) -> None:
-        """Tell of a request that was refused because `limit`, as in "requests per minute", is reached.
+        """Tell of a request that was refused because `limit`, as in "requests per minute for each user", is reached.
 
         Args:
-            limit: which one, in words that the configuration uses.
+            limit: which one, and of whom, in words.
             person: who it counts for.
             alias: the model that was asked for.
             retry_after: seconds until another attempt makes sense.

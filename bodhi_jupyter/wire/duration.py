@@ -48,7 +48,7 @@ def format_duration(seconds: float) -> str:
 
 @lru_cache(maxsize=1024)
 def _format_whole(seconds: int) -> str:
-    """Said again for each request of a second."""
+    """Remembered: all requests of one second are told the same."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"

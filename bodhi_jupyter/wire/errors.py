@@ -1,7 +1,8 @@
 """What can go wrong with a request, and how OpenAI's clients are told.
 
 An error is raised with fields and rendered once, at the edge, so that every dialect says the same
-thing in its own shape and nothing internal (URL, port, path, key) can slip into a message.
+thing in its own shape and nothing internal (URL, port, path, key) can slip into a message. Errors of one room alone are
+beside what raises them, below one of these.
 
 GatewayError
 ├── RequestError                 the caller can mend it

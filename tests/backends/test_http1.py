@@ -18,6 +18,22 @@ from bodhi_jupyter.backends.sending import head_of, origin_of
 from tests.backends.scripted_http import CHUNKED, OK, answer_to, listening, parts_of, request, serving
 
 
+async def test_nothing_is_kept_of_a_server_that_has_gone() -> None:
+    """Each engine has a port of its own."""
+    async with (
+        serving(OK) as (_, _, gone),
+        serving(OK) as (_, _, new),
+        serving(OK) as (_, transport, there),
+    ):
+        for url in (there, gone):
+            await answer_to(transport, request(url))
+        assert set(transport._idle) == {origin_of(there), origin_of(gone)}
+        for connection, _ in transport._idle[origin_of(gone)]:
+            connection.abort()
+        await answer_to(transport, request(new))
+        assert set(transport._idle) == {origin_of(there), origin_of(new)}
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_request_and_its_answer(host) -> None:
     """The one over a connection of ours, the other over asyncio's."""

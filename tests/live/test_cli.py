@@ -124,9 +124,13 @@ def test_the_doctor_reports_all_configured_servers_and_broken_files(start_server
             "c.BodhiExtension.backends.update({'gpu': {'url': 'http://127.0.0.1:1'}})",
             "c.BodhiExtension.backends['gpu']: the server at http://127.0.0.1:1.",
         ),
+        (
+            "c.BodhiExtension.model_folders.append('~/not-here')",
+            "WRONG  c.BodhiExtension.model_folders: there is no folder ~/not-here.",
+        ),
     ],
 )
-def test_the_doctor_reads_servers_however_they_are_configured(tmp_path, line, told):
+def test_the_doctor_reads_settings_however_they_are_made(tmp_path, line, told):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "jupyter_server_config.py").write_text(f"c = get_config()\n{line}\n")
 
