@@ -15,6 +15,7 @@ from ..catalog.request_params import FORMATS, RequestParams, says_any, unsaid_de
 from ..wire.errors import GatewayError
 from ..wire.guard_events import EventGuard, named_event
 from ..wire.json_text import forwarded
+from ..wire.repair import TEXT_FORMATS
 from ..wire.responses import ResponseNotFound, ResponsesRequest
 from ..wire.responses_outgoing import refuse_unsupported, response_frame, response_rules, to_engine, with_format
 from ..wire.responses_stream import ResponseAssembler, ResponseEvents
@@ -29,8 +30,6 @@ from .short_answers import leased_document
 
 #: Of an alias's defaults: what a response has not, and tools, which are written in another way here.
 _NO_PLACE = SINGLE_ANSWER | {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"}
-#: The names of a text's form that are sent to the engine.
-_TEXT_FORMATS = frozenset({"response_format", "json_schema"})
 
 
 class ResponsesHandler(CountedHandler):
@@ -185,7 +184,7 @@ def _with_defaults(body: dict[str, Any], request: ResponsesRequest, params: Requ
         filled["instructions"] = params.system_prompt
     if filled.get("tool_choice") == "required":
         # As `repair.drop_formats` for chats.
-        filled = {key: value for key, value in filled.items() if key not in _TEXT_FORMATS}
+        filled = {key: value for key, value in filled.items() if key not in TEXT_FORMATS}
     return filled
 
 

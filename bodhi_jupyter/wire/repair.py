@@ -35,6 +35,9 @@ _PLAIN = frozenset(
     }
 )
 
+#: What says the form of a text. A grammar says that of the whole answer, and is the caller's own to fit.
+TEXT_FORMATS = ("response_format", "json_schema")
+
 
 def repair_chat(request: ChatRequest, body: bytes) -> dict[str, Any] | None:
     """The request as llama.cpp should get it, or None where the body can be forwarded as it is.
@@ -119,7 +122,7 @@ def say_any(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
 
 def drop_formats(data: dict[str, Any], request: ChatRequest) -> None:  # noqa: ARG001
     """Of the text, where a call is due: llama.cpp would hold the call to them, and none would come (measured)."""
-    for key in ("response_format", "json_schema"):
+    for key in TEXT_FORMATS:
         data.pop(key, None)
 
 
