@@ -37,33 +37,39 @@ class Window:
     Args:
         limit: what is counted.
         storage: where.
+
+    Attributes:
+        amount: how much of it is allowed.
+        seconds: how long a window lasts.
+        used: what was counted in the running one.
+        end: when that ends, in seconds since the epoch.
+        untouched: how the limit stands where no window has begun.
     """
 
-    __slots__ = ("_end", "_key", "_seconds", "_storage", "_used", "limit")
+    __slots__ = ("_key", "_storage", "amount", "end", "limit", "seconds", "untouched", "used")
 
     def __init__(self, limit: Limit, storage: MemoryStorage) -> None:
         self.limit = limit
+        self.amount, self.seconds = limit.amount, limit.seconds
+        self.used, self.end = 0, 0.0
+        self.untouched: Standing = (limit.amount, 0.0, limit)
         self._storage = storage
         self._key = key_of(limit)
-        self._seconds = limit.seconds
-        self._used = 0
-        #: When it ends, in seconds since the epoch.
-        self._end = 0.0
 
     def read(self) -> Standing:
         """How the limit stands."""
-        limit, left = self.limit, self._end - time.time()
-        if left <= 0 or not self._used:
-            return limit.amount, 0.0, limit
-        return limit.amount - self._used, min(left, self._seconds), limit
+        left = self.end - time.time()
+        if left <= 0 or not self.used:
+            return self.untouched
+        return self.amount - self.used, min(left, self.seconds), self.limit
 
     def add(self, amount: int) -> None:
         """Count `amount` more; the first begins the window."""
-        if self._end > time.time():
-            self._used += amount
+        if self.end > time.time():
+            self.used += amount
         else:
-            self._used = self._storage.incr(self._key, self._seconds, amount)
-            self._end = self._storage.get_expiry(self._key)
+            self.used = self._storage.incr(self._key, self.seconds, amount)
+            self.end = self._storage.get_expiry(self._key)
 
     def count(self) -> Standing:
         """Count one more; how the limit stands with it."""
@@ -72,35 +78,45 @@ class Window:
 
     def take_back(self) -> None:
         """Count one less; a window in which nothing is left has not begun."""
-        self._used -= 1
-        if self._used <= 0:
+        self.used -= 1
+        if self.used <= 0:
             self._storage.clear(self._key)
-            self._used, self._end = 0, 0.0
+            self.used, self.end = 0, 0.0
 
 
 class Places:
-    """The answers at once of one limit."""
+    """The answers at once of one limit.
 
-    __slots__ = ("_taken", "limit")
+    Attributes:
+        amount: how many are allowed.
+        taken: what the places are called that are taken.
+    """
+
+    __slots__ = ("amount", "limit", "taken")
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
-        self._taken: set[int] = set()
+        self.amount = limit.amount
+        self.taken: set[int] = set()
 
     def take(self, place: int) -> bool:
         """Whether it could be taken."""
-        if len(self._taken) >= self.limit.amount:
+        if len(self.taken) >= self.amount:
             return False
-        self._taken.add(place)
+        self.taken.add(place)
         return True
 
     def free(self, place: int) -> None:
         """Give it back, if it was taken."""
-        self._taken.discard(place)
+        self.taken.discard(place)
 
 
 class MemoryTally:
-    """A `Tally` that has all it needs at hand: each request goes through it twice."""
+    """A `Tally` that has all it needs at hand.
+
+    Each request goes through it twice, and calls are dear there: so what windows and places do within a running
+    window is written out here.
+    """
 
     __slots__ = ("_places", "_requests", "_tokens")
 
@@ -111,20 +127,33 @@ class MemoryTally:
 
     async def admit(self, place: int) -> Admitted:
         """Look, take and count."""
-        tokens, is_spent = [], False
+        now = time.time()
+        tokens: list[Standing] = []
+        is_spent = False
         for window in self._tokens:
-            tokens.append(stands := window.read())
-            is_spent |= stands[0] <= 0
+            left = window.end - now
+            if left <= 0 or not window.used:
+                tokens.append(window.untouched)
+            elif left <= window.seconds:
+                tokens.append((window.amount - window.used, left, window.limit))
+            else:
+                tokens.append(window.read())  # the clock was set back
+            is_spent |= tokens[-1][0] <= 0
         if is_spent:
             return tokens, None, []
         for places in self._places:
-            if not places.take(place):
+            if len(places.taken) >= places.amount:
                 return tokens, places.limit, []
-        requests = []
+            places.taken.add(place)
+        requests: list[Standing] = []
         for window in self._requests:
-            window.add(1)  # as `count` does, with a call less
-            requests.append(stands := window.read())
-            if stands[0] < 0:
+            left = window.end - now
+            if 0 < left <= window.seconds:
+                window.used += 1
+                requests.append((window.amount - window.used, left, window.limit))
+            else:
+                requests.append(window.count())
+            if window.used > window.amount:
                 for counted in self._requests[: len(requests)]:
                     counted.take_back()
                 break
@@ -133,10 +162,14 @@ class MemoryTally:
     def settle(self, place: int, tokens: int) -> None:
         """Give the places back, and charge the tokens."""
         for places in self._places:
-            places.free(place)
+            places.taken.discard(place)
         if tokens:
+            now = time.time()
             for window in self._tokens:
-                window.add(tokens)
+                if window.end > now:
+                    window.used += tokens
+                else:
+                    window.add(tokens)
 
 
 class MemoryCounters:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NoReturn
 
-from ..wire.duration import format_duration
+from ..wire.duration import format_duration, format_seconds
 from ..wire.errors import RateLimited, TokensSpent
 from .limit_settings import ANY_ALIAS, Limit, LimitSettings
 from .tally import Counters, LimitsByKind, Standing, Tally
@@ -63,11 +63,13 @@ class Reservation:
         """The request is over, and used so many tokens."""
         self._tally.settle(self.place, tokens)
 
-    def tell(self, nearest: Standing) -> None:
+    def tell(self, standing: Standing) -> None:
         """Have the headers tell of a limit of requests or tokens."""
-        left, reset, limit = nearest
+        left, reset, limit = standing
         allowed, between = _around_what_is_left(limit)
-        self.header_lines += f"{allowed}{max(0, left)}{between}{format_duration(reset)}\r\n"
+        # Nearly none is reset within a second.
+        until = format_seconds(math.ceil(reset)) if reset > 1 else format_duration(reset)
+        self.header_lines += f"{allowed}{left if left > 0 else '0'}{between}{until}\r\n"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -110,14 +112,14 @@ class Limits:
         try:
             tokens, full, requests = await tally.admit(reservation.place)
             if tokens:
-                reservation.tell(nearest := min(tokens))
+                reservation.tell(nearest := tokens[0] if len(tokens) == 1 else min(tokens))
                 if nearest[0] <= 0:
                     last = max((one for one in tokens if one[0] <= 0), key=_reset_of)
                     self._refuse(TokensSpent, last, reservation, person, alias)
             if full is not None:
                 self._refuse(RateLimited, (0, _PLACE_RETRY_SECONDS, full), reservation, person, alias)
             if requests:
-                reservation.tell(nearest := min(requests))
+                reservation.tell(nearest := requests[0] if len(requests) == 1 else min(requests))
                 if nearest[0] < 0:
                     self._refuse(RateLimited, nearest, reservation, person, alias)
         except BaseException:  # refused, or the caller left meanwhile: no place may stay taken

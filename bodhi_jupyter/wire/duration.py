@@ -43,12 +43,12 @@ def format_duration(seconds: float) -> str:
     """Rounded up, as OpenAI's ``x-ratelimit-reset-*`` have it: ``120ms``, ``12s``, ``6m0s``, ``1h0m0s``."""
     if 0 < seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    return _format_whole(math.ceil(seconds))
+    return format_seconds(math.ceil(seconds))
 
 
 @lru_cache(maxsize=1024)
-def _format_whole(seconds: int) -> str:
-    """Remembered: all requests of one second are told the same."""
+def format_seconds(seconds: int) -> str:
+    """The same of whole seconds; remembered, as all requests of one second are told the same."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"

@@ -110,3 +110,17 @@ async def test_counting_starts_neither_threads_nor_tasks() -> None:
         (48, pytest.approx(60, abs=5), REQUESTS),
         (980, pytest.approx(60, abs=5), TOKENS),
     ]
+
+
+@pytest.mark.parametrize("passed", [-3600.0, 0.0, 59.0, 61.0])
+def test_a_tally_tells_what_its_windows_do(clock: list[float], passed: float) -> None:
+    counters = MemoryCounters()
+    tally = tally_of(counters, TOKENS, REQUESTS)
+    asyncio.run(tally.admit(1))
+    tally.settle(1, 30)
+    clock[0] = passed
+    looked_at = counters.window(TOKENS).read()
+    tokens, _, requests = asyncio.run(tally.admit(2))
+    assert (tokens, requests) == ([looked_at], [counters.window(REQUESTS).read()])
+    tally.settle(2, 5)
+    assert counters.window(TOKENS).read()[0] == looked_at[0] - 5
