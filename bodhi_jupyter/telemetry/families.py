@@ -104,7 +104,8 @@ class HistogramFamily(Collector):
     ) -> None:
         self._described = (name, documentation)
         self._names = names
-        self._bounds = bounds
+        # Beside a float an int takes longer to be compared.
+        self._bounds = tuple(map(float, bounds))
         self._series: dict[Labels, Buckets] = {}
         registry.register(self)
 
@@ -124,7 +125,7 @@ class HistogramFamily(Collector):
     def collect(self) -> Iterator[Metric]:
         """The buckets as they are."""
         family = HistogramMetricFamily(*self._described, labels=self._names)
-        ends = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
+        ends = [*map(str, self._bounds), "+Inf"]
         for labels, series in list(self._series.items()):
             if any(series.counts):
                 family.add_metric(labels, list(zip(ends, accumulate(series.counts), strict=True)), series.total)

@@ -71,7 +71,9 @@ class Labels:
         """The alias; ``unknown`` where a name stood for none, empty where none was given."""
         if alias is None:
             return "unknown" if asked else ""
-        if alias not in self._models and len(self._models) >= MAX_MODELS:
+        if alias in self._models:
+            return alias
+        if len(self._models) >= MAX_MODELS:
             return OTHER
         self._models.add(alias)
         return alias

@@ -17,25 +17,21 @@ from operator import attrgetter
 from pathlib import Path
 
 from ..wire.record import RequestRecord
-from .ledger_file import COLUMNS, LedgerFile, Row
+from .ledger_file import COLUMNS, Columns, LedgerFile
 
 FLUSH_SECONDS = 0.5
 #: Rows that wait in memory while nothing can be written; the oldest go first.
 MAX_WAITING = 10_000
 #: Until the next attempt after one that failed.
 RETRY_SECONDS = 5.0
-#: Age and size are looked at after so long, or so many rows.
+#: Age and size are looked at after so long, or so many rows: some 3 MB of them.
 TRIM_SECONDS = 3600.0
-TRIM_ROWS = 1000
+TRIM_ROWS = 10_000
 #: Characters kept of what a caller chose: a path, a field.
 _LONGEST = 200
 #: Columns that the record calls otherwise.
 _OTHER_NAMES = {"endpoint": "route", "path": "endpoint", "between_tokens_seconds": "seconds_between_tokens"}
-_AS_IT_IS = attrgetter(*(_OTHER_NAMES.get(name, name) for name in COLUMNS))
-#: Places in a row of what is not written as it is.
-_PATH, _USER, _ERROR, _FIELD, _STREAMED, _ESTIMATED = map(
-    list(COLUMNS).index, ("path", "user", "error", "field", "streamed", "estimated")
-)
+_READ = {name: attrgetter(_OTHER_NAMES.get(name, name)) for name in COLUMNS}
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
 _INDEX = re.compile(r"\[\d+\]")
 
@@ -132,7 +128,7 @@ class Ledger:
         if not batch and not self._failing:
             return
         try:
-            self._write_rows([_row(record) for record in batch])
+            self._write_columns(_columns(batch))
             self._untrimmed += len(batch)
             batch = []
             if time.monotonic() >= self._next_trim or self._untrimmed >= TRIM_ROWS:
@@ -149,11 +145,11 @@ class Ledger:
         else:
             self._note_success()
 
-    def _write_rows(self, rows: list[Row]) -> None:
+    def _write_columns(self, columns: Columns) -> None:
         try:
-            self._file.write(rows)
+            self._file.write(columns)
         except UnicodeEncodeError:
-            self._file.write([tuple(map(_storable, row)) for row in rows])
+            self._file.write({name: list(map(_storable, values)) for name, values in columns.items()})
 
     def _put_back(self, batch: list[RequestRecord]) -> None:
         self._waiting.extendleft(reversed(batch))
@@ -196,21 +192,18 @@ def _is_damage(error: Exception) -> bool:
     return type(error) is sqlite3.DatabaseError
 
 
-def _row(record: RequestRecord) -> Row:
-    """The record as a row, in the order of `COLUMNS`."""
-    row = list(_AS_IT_IS(record))
-    if len(record.endpoint) > _LONGEST:
-        row[_PATH] = record.endpoint[:_LONGEST]
+def _columns(records: list[RequestRecord]) -> Columns:
+    """The records as rows, column by column: a tuple for each row would be made to be taken apart again."""
+    columns: Columns = {name: list(map(read, records)) for name, read in _READ.items()}
+    columns["path"] = [record.endpoint[:_LONGEST] for record in records]
     # Whoever comes with Jupyter's token has a new name each time: the person lasts.
-    if record.person:
-        row[_USER] = record.person
-    if record.error:
-        row[_ERROR] = record.error[:_LONGEST]
-    if record.field:
-        row[_FIELD] = _INDEX.sub("[]", record.field)[:_LONGEST]
+    columns["user"] = [record.person or record.user for record in records]
+    columns["error"] = [record.error and record.error[:_LONGEST] for record in records]
+    columns["field"] = [record.field and _INDEX.sub("[]", record.field)[:_LONGEST] for record in records]
     # For a bool, as for None, `sqlite3` looks for an adapter: it costs as much as ten texts (measured).
-    row[_STREAMED], row[_ESTIMATED] = 1 if record.streamed else 0, 1 if record.estimated else 0
-    return tuple(row)
+    for name in ("streamed", "estimated"):
+        columns[name] = list(map(int, columns[name]))
+    return columns
 
 
 def _storable(value: object) -> object:

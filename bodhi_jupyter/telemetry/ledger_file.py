@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -73,7 +74,8 @@ _MOST_DAMAGED = 8
 #: The part of the rows that goes when the file is too large.
 _SHED = 10
 
-Row = tuple[object, ...]
+#: Rows to be written: the values of each of `COLUMNS`, all as many.
+Columns = dict[str, list[Any]]
 
 
 class LedgerFile:
@@ -93,7 +95,7 @@ class LedgerFile:
         self._path: Path | None = None
         self._connection: sqlite3.Connection | None = None
 
-    def write(self, rows: list[Row]) -> None:
+    def write(self, columns: Columns) -> None:
         """Add the rows, all or none.
 
         Raises:
@@ -101,7 +103,7 @@ class LedgerFile:
         """
         connection = self._open()
         with connection:
-            _insert(connection, rows)
+            _insert(connection, columns)
 
     def trim(self) -> None:
         """Let go of what is too old, then of the oldest while there is too much.
@@ -211,17 +213,17 @@ class LedgerFile:
             connection.executescript("PRAGMA incremental_vacuum")
 
 
-def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
+def _insert(connection: sqlite3.Connection, columns: Columns) -> None:
     """Insert rows; what all of them say, or do not know, is bound once.
 
     To bind the values is most of what a row costs: a text is copied, and for None `sqlite3` looks for an adapter, which
     takes as long as ten texts (measured). Many rows are in each statement: around every one the event loop's thread is
     held up (the interpreter's lock).
     """
-    if not rows:
+    count = len(columns[_ALWAYS_APART])
+    if not count:
         return
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-    common = {name: values[0] for name, values in columns.items() if values.count(values[0]) == len(rows)}
+    common = {name: values[0] for name, values in columns.items() if values.count(values[0]) == count}
     common.pop(_ALWAYS_APART, None)
     apart = {name: values for name, values in columns.items() if name not in common}
     at_once = (_VALUES_AT_ONCE - len(common)) // len(apart)

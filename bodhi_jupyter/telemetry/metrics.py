@@ -117,9 +117,8 @@ class Metrics:
 
     def record(self, record: RequestRecord) -> None:
         """Count one request."""
-        labels = self._labels
-        model = labels.model(record.alias, record.model)
-        error = labels.error(record) if record.error else ""  # nearly none has one
+        model = self._labels.model(record.alias, record.model)
+        error = self._labels.error(record) if record.error else ""  # nearly none has one
         usual = _usual(record.dialect, record.route, model, record.status, error)
         usual.requests.value += 1
         usual.duration.observe(record.seconds)
