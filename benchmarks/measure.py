@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import bodhi_jupyter
+from bodhi_jupyter.telemetry.ledger import FLUSH_SECONDS
 
 from . import subjects as start
 from .accounting import apart
@@ -26,8 +27,10 @@ _LONE_STREAMS, _ANEW = 60, 30
 _LONE_CHUNKS, _LONE_RATE = 2, 200
 #: A round of requests is so many short ones, in turns: what else a machine does comes and goes in seconds.
 _TURNS = 4
-#: Streams side by side, of servers that are compared.
-_COMPARED = 32
+#: Streams side by side, of servers that are compared, and the turns of requests that each of them has in a round.
+_COMPARED, _COMPARED_TURNS = 32, 8
+#: Seconds behind a turn in which the ledger writes what it has of it.
+_BEHIND = FLUSH_SECONDS + 0.1
 
 #: What can be measured by itself.
 SCENARIOS = (
@@ -277,11 +280,12 @@ def overhead(bench: Bench, folder: Path) -> Table:
 
 
 def _compare(bench: Bench, table: Table, subjects: list[Subject]) -> None:
-    for turn in range(1 + _TURNS):
+    for turn in range(1 + _COMPARED_TURNS):
         # Who is first finds another machine than who is second, if only by what was done right before.
         for subject in reversed(subjects) if turn % 2 else subjects:
             whole = subject.request(stream=False, chunks=1)
-            asked = bench.load.run("requests", subject, whole, concurrency=32, seconds=bench.seconds / _TURNS)
+            job = {"concurrency": _COMPARED, "seconds": bench.seconds / _TURNS, "behind": _BEHIND}
+            asked = bench.load.run("requests", subject, whole, **job)
             table.add(subject.name)
             if turn and not asked["failures"]:  # the first warms up; what is refused is cheap
                 table.add(subject.name, request=1000 * asked["cpu"] / max(asked["count"], 1))
