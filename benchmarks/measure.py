@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ class Table:
             return None
         if len(dividends) != len(divisors):
             return statistics.median(dividends) / statistics.median(divisors)
-        return statistics.median(map(truediv, dividends, divisors))
+        return statistics.median(one / other for one, other in zip(dividends, divisors, strict=True))
 
     def _values(self, subject: str, column: str) -> list[float]:
         return self.rows.get(subject, {}).get(column, [])
