@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import bodhi_jupyter
-from bodhi_jupyter.telemetry.ledger import FLUSH_SECONDS
 
 from . import subjects as start
 from .accounting import apart
@@ -26,10 +25,13 @@ _LONE_STREAMS, _ANEW = 60, 30
 _LONE_CHUNKS, _LONE_RATE = 2, 200
 #: A round of requests is so many short ones, in turns: what else a machine does comes and goes in seconds.
 _TURNS = 4
-#: Streams side by side, of servers that are compared, and the turns of requests that each of them has in a round.
-_COMPARED, _COMPARED_TURNS = 32, 8
-#: Seconds behind a turn in which the ledger writes what it has of it.
-_BEHIND = FLUSH_SECONDS + 0.1
+#: Requests and streams side by side of the server that has its parts and has them not.
+_COMPARED = 32
+#: It takes turns for as long as so many rounds; the last ones may end so many seconds later.
+_COMPARED_ROUNDS, _LAST_TURNS = 20, 0.5
+_PARTS = "/parts"
+#: How it is called in the table, and by itself, with the parts and without.
+_WITH = {True: ("all, scoped key", "all"), False: ("none, scoped key", "none")}
 
 #: What can be measured by itself.
 SCENARIOS = (
@@ -265,35 +267,38 @@ def departures(bench: Bench, subjects: list[Subject]) -> Table:
 
 
 def overhead(bench: Bench, folder: Path) -> Table:
-    """Metrics, ledger and limits, against a server without them; events and the last failures are in both."""
+    """Metrics, ledger and limits, with them and without by turns; events and the last failures are in both."""
     table = Table("Metrics, ledger and limits", {"request": "CPU ms/request", "chunk": "CPU µs/chunk"})
-    port = bench.direct.port
     for turn in range(bench.rounds):
-        # Two processes of one program differ by some percent for as long as they live: each round has new ones.
-        with (
-            start.gateway(folder / f"all-{turn}", port, "all") as (_, everything),
-            start.gateway(folder / f"none-{turn}", port, "none", counts=False, ledger=False, limits={}) as (_, nothing),
-        ):
-            _compare(bench, table, [everything, nothing])
+        # What one process is by chance, where its memory is, it is for as long as it lives.
+        with start.gateway(folder / str(turn), bench.direct.port, "ours", "benchmarks.parts") as (_, ours):
+            _compare_requests(bench, table, ours)
+            _compare_chunks(bench, table, ours, (True, False) if turn % 2 else (False, True))
     return table
 
 
-def _compare(bench: Bench, table: Table, subjects: list[Subject]) -> None:
-    for turn in range(1 + _COMPARED_TURNS):
-        # Who is first finds another machine than who is second, if only by what was done right before.
-        for subject in reversed(subjects) if turn % 2 else subjects:
-            whole = subject.request(stream=False, chunks=1)
-            job = {"concurrency": _COMPARED, "seconds": bench.seconds / _TURNS, "behind": _BEHIND}
-            asked = bench.load.run("requests", subject, whole, **job)
-            table.add(subject.name)
-            if turn and not asked["failures"]:  # the first warms up; what is refused is cheap
-                table.add(subject.name, request=1000 * asked["cpu"] / max(asked["count"], 1))
-    for subject in subjects:
-        streamed = bench.load.run(
-            "streams", subject, subject.request(stream=True, chunks=150, rate=100), count=_COMPARED
-        )
+def _compare_requests(bench: Bench, table: Table, ours: Subject) -> None:
+    whole = ours.request(stream=False, chunks=1)
+    bench.load.run("requests", ours, whole, concurrency=_COMPARED, seconds=bench.seconds / _TURNS)
+    seconds = bench.seconds * _COMPARED_ROUNDS
+    start.post(ours.port, _PARTS, ours.token, {"seconds": seconds})
+    asked = bench.load.run("requests", ours, whole, concurrency=_COMPARED, seconds=seconds + _LAST_TURNS)
+    cost = json.loads(start.get(ours.port, _PARTS, ours.token))
+    if asked["failures"]:
+        return  # what is refused is cheap
+    for name, which in _WITH.values():
+        for value in cost[which]:
+            table.add(name, request=1000 * value)
+
+
+def _compare_chunks(bench: Bench, table: Table, ours: Subject, order: tuple[bool, ...]) -> None:
+    request = ours.request(stream=True, chunks=150, rate=100)
+    for on in order:
+        start.post(ours.port, _PARTS, ours.token, {"on": on})
+        streamed = bench.load.run("streams", ours, request, count=_COMPARED)
+        table.add(_WITH[on][0])
         if streamed["finished"] == _COMPARED and streamed["chunks"] > 0:
-            table.add(subject.name, chunk=1e6 * streamed["cpu"] / streamed["chunks"])
+            table.add(_WITH[on][0], chunk=1e6 * streamed["cpu"] / streamed["chunks"])
 
 
 def start_time(bench: Bench, folder: Path) -> Table:

@@ -9,10 +9,6 @@ import httpx
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
-from bodhi_jupyter.telemetry.bus import EventBus
-from bodhi_jupyter.telemetry.recent import RecentErrors
-from bodhi_jupyter.telemetry.recorders import Recorders
-
 _ANSWER = '{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"hello"}}]}'
 
 
@@ -44,16 +40,6 @@ class StockHttpx(APIHandler):
 def _load_jupyter_server_extension(serverapp: Any) -> None:
     base = serverapp.base_url.rstrip("/")
     serverapp.web_app.add_handlers(".*$", [(f"{base}/floor", Floor), (f"{base}/httpx", StockHttpx)])
-    if os.environ.get("BENCHMARK_UNCOUNTED"):
-        # Later: it is loaded behind this one.
-        serverapp.io_loop.add_callback(_count_nothing, serverapp)
-
-
-def _count_nothing(serverapp: Any) -> None:
-    """Leave events and the last failures, which are neither metrics nor the ledger."""
-    (ours,) = serverapp.extension_manager.extension_apps["bodhi_jupyter"]
-    kept = [one for one in ours.gateway.recorder.recorders if isinstance(one, EventBus | RecentErrors)]
-    ours.gateway.recorder = Recorders(kept, ours.log)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

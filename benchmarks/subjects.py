@@ -124,7 +124,7 @@ def upstream() -> Iterator[Subject]:
 
 @contextmanager
 def jupyter(
-    folder: Path, extensions: Mapping[str, bool], config: Mapping[str, Any], upstream_port: int, **env: str
+    folder: Path, extensions: Mapping[str, bool], config: Mapping[str, Any], upstream_port: int
 ) -> Iterator[tuple[int, int, str]]:
     """A Jupyter server with these extensions: its port, process id and token."""
     token, port = secrets.token_hex(16), free_port()
@@ -146,7 +146,6 @@ def jupyter(
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "BENCHMARK_UPSTREAM": f"http://127.0.0.1:{upstream_port}",
-        **env,
     }
     command = [sys.executable, "-m", "jupyter_server"]
     with (folder / "server.log").open("w") as log, running(command, environment, stdout=log, stderr=log) as process:
@@ -156,15 +155,14 @@ def jupyter(
 
 @contextmanager
 def gateway(
-    folder: Path, upstream_port: int, name: str, *, counts: bool = True, **traits: Any
+    folder: Path, upstream_port: int, name: str, *more_extensions: str, **traits: Any
 ) -> Iterator[tuple[Subject, Subject]]:
     """Ours: with the Jupyter token, and with a scoped key; everything is on, limits that nobody reaches among it."""
     own = {"backend_url": f"http://127.0.0.1:{upstream_port}", "max_requests": 4000, "limits": _LIMITS}
     config = {"BodhiExtension": {**own, **traits}}
-    extensions = {"bodhi_jupyter": True, **({} if counts else {"benchmarks.peers": True})}
-    env = {} if counts else {"BENCHMARK_UNCOUNTED": "1"}
-    with jupyter(folder, extensions, config, upstream_port, **env) as (port, pid, token):
-        key = _post(port, "/bodhi/v1/keys", token, {"name": "benchmark"})["key"]
+    extensions = dict.fromkeys(("bodhi_jupyter", *more_extensions), True)
+    with jupyter(folder, extensions, config, upstream_port) as (port, pid, token):
+        key = post(port, "/bodhi/v1/keys", token, {"name": "benchmark"})["key"]
         wait_for(port, "/v1/models", token)
         yield (
             Subject(f"{name}, Jupyter token", port, [pid], headers=bearer(token), token=token),
@@ -302,7 +300,8 @@ def wait_for(port: int, path: str, key: str, process: subprocess.Popen[str] | No
             return
 
 
-def _post(port: int, path: str, key: str, document: Any) -> Any:
+def post(port: int, path: str, key: str, document: Any) -> Any:
+    """What is answered to JSON there, as JSON."""
     headers = {**bearer(key), "Content-Type": "application/json"}
     body = json.dumps(document).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers, method="POST")

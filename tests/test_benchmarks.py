@@ -20,12 +20,32 @@ from benchmarks.histogram import Histogram
 from benchmarks.load import Client
 from benchmarks.measure import Bench, Load, Table
 from benchmarks.report import goals_text, pictures, table_text
+from benchmarks.subjects import Subject
 
 
 @pytest.fixture(scope="module")
 def bench():
     with subjects.upstream() as direct, subjects.python("-m", "benchmarks.load") as process:
         yield Bench(Load(process), direct, rounds=1, seconds=0.1)
+
+
+def limits_told(ours: Subject) -> set[str]:
+    """Headers of limits on an answer."""
+    request = Request(
+        f"http://127.0.0.1:{ours.port}{ours.path}",
+        ours.request(stream=False, chunks=1).partition(b"\r\n\r\n")[2],
+        {**ours.headers, "Content-Type": "application/json"},
+    )
+    with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
+        return {name.lower() for name in answer.headers if name.lower().startswith("x-ratelimit-")}
+
+
+def counted_and_kept(ours: Subject) -> tuple[float, int]:
+    """Requests of OpenAI's dialect: in the metrics, and in the ledger."""
+    metrics = subjects.get(ours.port, "/metrics", ours.token).decode().splitlines()
+    counts = [line.rpartition(" ")[2] for line in metrics if line.startswith('bodhi_requests_total{dialect="openai"')]
+    usage = json.loads(subjects.get(ours.port, "/bodhi/v1/usage", ours.token))
+    return sum(map(float, counts)), usage["totals"]["requests"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -65,12 +85,15 @@ def test_what_is_refused_late_has_failed_too(bench, path, result) -> None:
     assert (done["count"], done["failures"]) == result
 
 
-def test_what_is_refused_is_not_compared(bench) -> None:
-    lost = replace(bench.direct, name="lost", path="/v1/nowhere")
+@pytest.mark.parametrize(("path", "columns"), [("/v1/nowhere", set()), (None, {"request", "chunk"})])
+def test_what_is_refused_is_not_compared(bench, tmp_path, path, columns) -> None:
     table = Table("compared", {})
-    measure._compare(bench, table, [bench.direct, lost])
-    assert set(table.rows["direct"]) == {"request", "chunk"}
-    assert table.rows["lost"] == {}
+    with subjects.gateway(tmp_path, bench.direct.port, "ours", "benchmarks.parts") as (_, ours):
+        asked = replace(ours, path=path or ours.path)
+        measure._compare_requests(bench, table, asked)
+        measure._compare_chunks(bench, table, asked, (True, False))
+    assert {frozenset(row) for row in table.rows.values()} == {frozenset(columns)}
+    assert len(table.rows) == 2
 
 
 @pytest.mark.parametrize(("count", "word"), [(200, "not measured"), (1000, "aim met")])
@@ -149,27 +172,36 @@ def test_one_that_goes_on_for_nobody_has_closed_nothing(bench) -> None:
     assert table.median("direct", "closed") is None
 
 
-@pytest.mark.parametrize("counts", [True, False])
-def test_the_server_without_metrics_and_ledger_has_the_last_failures_all_the_same(bench, tmp_path, counts) -> None:
-    with subjects.gateway(tmp_path, bench.direct.port, "ours", counts=counts, ledger=False) as (ours, _):
+@pytest.mark.parametrize("on", [True, False])
+def test_metrics_ledger_and_limits_are_left_out_and_the_last_failures_are_not(bench, tmp_path, on) -> None:
+    with subjects.gateway(tmp_path, bench.direct.port, "ours", "benchmarks.parts") as (ours, _):
+        before = counted_and_kept(ours)
+        subjects.post(ours.port, "/parts", ours.token, {"on": on})
         lost = replace(ours, path="/v1/nowhere").request(stream=False, chunks=1)
         bench.load.run("requests", ours, lost, concurrency=1, seconds=0)
-        counted = subjects.get(ours.port, "/metrics", ours.token)
+        told = limits_told(ours)
+        after = counted_and_kept(ours)
         failures = subjects.get(ours.port, "/bodhi/v1/errors/recent", ours.token)
-    assert (b"bodhi_requests_total{" in counted) is counts
+    assert [now - then for now, then in zip(after, before, strict=True)] == [2 * on, 2 * on]
+    assert bool(told) is on
     assert b"POST /v1/nowhere" in failures
+
+
+def test_requests_are_answered_with_them_and_without_by_turns(bench, tmp_path) -> None:
+    with subjects.gateway(tmp_path, bench.direct.port, "ours", "benchmarks.parts") as (_, ours):
+        subjects.post(ours.port, "/parts", ours.token, {"seconds": 1})
+        bench.load.run("requests", ours, ours.request(stream=False, chunks=1), concurrency=2, seconds=1.5)
+        cost = json.loads(subjects.get(ours.port, "/parts", ours.token))
+        rows = json.loads(subjects.get(ours.port, "/bodhi/v1/usage", ours.token))["totals"]["requests"]
+    assert len(cost["all"]) == len(cost["none"]) > 1
+    assert min(cost["all"] + cost["none"]) > 0
+    assert rows > 0
 
 
 @pytest.mark.parametrize(("traits", "is_limited"), [({}, True), ({"limits": {}}, False)])
 def test_our_server_is_measured_with_limits(bench, tmp_path, traits, is_limited) -> None:
     with subjects.gateway(tmp_path, bench.direct.port, "ours", **traits) as (_, ours):
-        request = Request(
-            f"http://127.0.0.1:{ours.port}{ours.path}",
-            ours.request(stream=False, chunks=1).partition(b"\r\n\r\n")[2],
-            {**ours.headers, "Content-Type": "application/json"},
-        )
-        with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
-            told = {name.lower() for name in answer.headers if name.lower().startswith("x-ratelimit-")}
+        told = limits_told(ours)
     kinds = ("limit", "remaining", "reset") if is_limited else ()
     assert told == {f"x-ratelimit-{kind}-{what}" for kind in kinds for what in ("requests", "tokens")}
 
