@@ -25,13 +25,13 @@ _LONE_STREAMS, _ANEW = 60, 30
 _LONE_CHUNKS, _LONE_RATE = 2, 200
 #: A round of requests is so many short ones, in turns: what else a machine does comes and goes in seconds.
 _TURNS = 4
-#: Requests and streams side by side of the server that has its parts and has them not.
-_COMPARED = 32
+#: Requests and streams side by side of the server that has its parts and has them not, and what these streams have.
+_COMPARED, _COMPARED_CHUNKS, _COMPARED_RATE = 32, 150, 100
 #: It takes turns for as long as so many rounds; the last ones may end so many seconds later.
-_COMPARED_ROUNDS, _LAST_TURNS = 20, 0.5
+_COMPARED_ROUNDS, _LAST_TURNS = 10, 0.5
 _PARTS = "/parts"
-#: How it is called in the table, and by itself, with the parts and without.
-_WITH = {True: ("all, scoped key", "all"), False: ("none, scoped key", "none")}
+#: How its turns are called in the table, and by itself.
+_WITH = {"all, scoped key": "all", "none, scoped key": "none"}
 
 #: What can be measured by itself.
 SCENARIOS = (
@@ -267,38 +267,53 @@ def departures(bench: Bench, subjects: list[Subject]) -> Table:
 
 
 def overhead(bench: Bench, folder: Path) -> Table:
-    """Metrics, ledger and limits, with them and without by turns; events and the last failures are in both."""
+    """Metrics, ledger and limits, with them and without by turns; events and the last failures are in both.
+
+    What they cost at a stream's begin and end is in the turns that these fall into, of which there are few: the median
+    is what they cost a chunk by itself.
+    """
     table = Table("Metrics, ledger and limits", {"request": "CPU ms/request", "chunk": "CPU µs/chunk"})
     for turn in range(bench.rounds):
         # What one process is by chance, where its memory is, it is for as long as it lives.
         with start.gateway(folder / str(turn), bench.direct.port, "ours", "benchmarks.parts") as (_, ours):
-            _compare_requests(bench, table, ours)
-            _compare_chunks(bench, table, ours, (True, False) if turn % 2 else (False, True))
+            _compare(bench, table, ours)
     return table
 
 
-def _compare_requests(bench: Bench, table: Table, ours: Subject) -> None:
+def _compare(bench: Bench, table: Table, ours: Subject) -> None:
     whole = ours.request(stream=False, chunks=1)
     bench.load.run("requests", ours, whole, concurrency=_COMPARED, seconds=bench.seconds / _TURNS)
+    _add_turns(table, "request", 1e3, _turns(bench, ours, whole), lambda answers, _: answers)
+    streamed = ours.request(stream=True, chunks=_COMPARED_CHUNKS, rate=_COMPARED_RATE)
+    chunks_a_second = _COMPARED * _COMPARED_RATE
+    _add_turns(table, "chunk", 1e6, _turns(bench, ours, streamed), lambda _, seconds: chunks_a_second * seconds)
+
+
+def _turns(bench: Bench, ours: Subject, request: bytes) -> dict[str, Any] | None:
+    """What turns of a server at work took; None where it failed: what is refused is cheap."""
     seconds = bench.seconds * _COMPARED_ROUNDS
     start.post(ours.port, _PARTS, ours.token, {"seconds": seconds})
-    asked = bench.load.run("requests", ours, whole, concurrency=_COMPARED, seconds=seconds + _LAST_TURNS)
-    cost = json.loads(start.get(ours.port, _PARTS, ours.token))
-    if asked["failures"]:
-        return  # what is refused is cheap
-    for name, which in _WITH.values():
-        for value in cost[which]:
-            table.add(name, request=1000 * value)
+    asked = bench.load.run("requests", ours, request, concurrency=_COMPARED, seconds=seconds + _LAST_TURNS)
+    turns = json.loads(start.get(ours.port, _PARTS, ours.token))
+    return None if asked["failures"] else turns
 
 
-def _compare_chunks(bench: Bench, table: Table, ours: Subject, order: tuple[bool, ...]) -> None:
-    request = ours.request(stream=True, chunks=150, rate=100)
-    for on in order:
-        start.post(ours.port, _PARTS, ours.token, {"on": on})
-        streamed = bench.load.run("streams", ours, request, count=_COMPARED)
-        table.add(_WITH[on][0])
-        if streamed["finished"] == _COMPARED and streamed["chunks"] > 0:
-            table.add(_WITH[on][0], chunk=1e6 * streamed["cpu"] / streamed["chunks"])
+def _add_turns(
+    table: Table,
+    column: str,
+    scale: float,
+    turns: dict[str, Any] | None,
+    done: Callable[[float, float], float],
+) -> None:
+    """What each turn took for what was `done` in it, given its answers and seconds; the ledger's thread is shared."""
+    for name in _WITH:
+        table.add(name)
+    if turns is None:
+        return
+    shared = turns["elsewhere"] / max(sum(done(*rest) for _, *rest in turns["all"]), 1)
+    for (name, which), more in zip(_WITH.items(), (shared, 0.0), strict=True):
+        for cpu, *rest in turns[which]:
+            table.add(name, **{column: scale * (cpu / max(done(*rest), 1) + more)})
 
 
 def start_time(bench: Bench, folder: Path) -> Table:

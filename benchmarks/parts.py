@@ -36,7 +36,7 @@ class Answers:
 
 
 class Parts:
-    """Switches them, and tells what requests cost with them and without.
+    """Switches them, and tells what the server takes with them and without.
 
     Args:
         gateway: the one at work.
@@ -59,61 +59,52 @@ class Parts:
         self._turns = asyncio.create_task(self._take_turns(seconds))
 
     async def told(self) -> dict[str, Any]:
-        """What requests cost, once the turns are over.
+        """What the turns took, once they are over.
 
-        ``all`` and ``none`` are seconds for a request, turn by turn: of the event loop's thread, and with the parts of
-        the ledger's, too, whose share is that of all turns.
+        ``all`` and ``none`` are the turns with the parts and without: of each the processor time of the event loop's
+        thread, the answers that ended in it, and how long it was, in seconds. ``elsewhere`` is the processor time of
+        all other threads: the ledger's.
         """
         assert self._turns is not None
         return await self._turns
 
     async def _take_turns(self, seconds: float) -> dict[str, Any]:
-        cost: dict[bool, list[float]] = {True: [], False: []}
-        answers = 0
+        turns: dict[bool, list[tuple[float, int, float]]] = {True: [], False: []}
         elsewhere = time.process_time() - time.thread_time()
         end = time.perf_counter() + seconds
         order = (True, False)
         while time.perf_counter() < end:
             for on in order:
                 self.switch(on)
-                before, cpu = self._answers.count, time.thread_time()
+                answers, cpu, began = self._answers.count, time.thread_time(), time.perf_counter()
                 await asyncio.sleep(_TURN)
-                cpu, count = time.thread_time() - cpu, self._answers.count - before
-                cost[on].append(cpu / max(count, 1))
-                answers += count if on else 0
+                turn = time.thread_time() - cpu, self._answers.count - answers, time.perf_counter() - began
+                turns[on].append(turn)
             # Who is first finds another machine than who is second.
             order = order[::-1]
+        self.switch(True)
         await asyncio.sleep(2 * FLUSH_SECONDS)
-        ledger = (time.process_time() - time.thread_time() - elsewhere) / max(answers, 1)
-        return {"all": [value + ledger for value in cost[True]], "none": cost[False]}
+        elsewhere = time.process_time() - time.thread_time() - elsewhere
+        return {"all": turns[True], "none": turns[False], "elsewhere": elsewhere}
 
 
 class PartsHandler(APIHandler):
-    """``POST`` of ``{"on": true}`` switches them; of ``{"seconds": 20}`` begins turns; ``GET`` waits for their end."""
-
-    @property
-    def parts(self) -> Parts:
-        """Of our extension, which is loaded behind this one."""
-        if "parts" not in self.settings:
-            (ours,) = self.settings["extensions"].extension_apps["bodhi_jupyter"]
-            self.settings["parts"] = Parts(ours.gateway)
-        parts: Parts = self.settings["parts"]
-        return parts
+    """``POST`` of ``{"seconds": 20}`` begins turns; ``GET`` waits for their end."""
 
     @web.authenticated
     def post(self) -> None:
-        """Switch, or begin."""
-        document = json.loads(self.request.body)
-        if "seconds" in document:
-            self.parts.begin(document["seconds"])
-        else:
-            self.parts.switch(document["on"])
+        """Begin."""
+        # Ours is loaded behind this one.
+        (ours,) = self.settings["extensions"].extension_apps["bodhi_jupyter"]
+        if "parts" not in self.settings:
+            self.settings["parts"] = Parts(ours.gateway)
+        self.settings["parts"].begin(json.loads(self.request.body)["seconds"])
         self.finish("{}")
 
     @web.authenticated
     async def get(self) -> None:
-        """What requests cost."""
-        self.finish(await self.parts.told())
+        """What they took."""
+        self.finish(await self.settings["parts"].told())
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:

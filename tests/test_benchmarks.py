@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -19,8 +20,14 @@ from benchmarks.goals import GOALS, judge
 from benchmarks.histogram import Histogram
 from benchmarks.load import Client
 from benchmarks.measure import Bench, Load, Table
+from benchmarks.parts import Parts
 from benchmarks.report import goals_text, pictures, table_text
 from benchmarks.subjects import Subject
+from bodhi_jupyter.telemetry.bus import EventBus
+from bodhi_jupyter.telemetry.ledger import Ledger
+from bodhi_jupyter.telemetry.metrics import Metrics
+from bodhi_jupyter.telemetry.recent import RecentErrors
+from bodhi_jupyter.telemetry.recorders import Recorders
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +45,6 @@ def limits_told(ours: Subject) -> set[str]:
     )
     with build_opener(ProxyHandler({})).open(request, timeout=30) as answer:
         return {name.lower() for name in answer.headers if name.lower().startswith("x-ratelimit-")}
-
-
-def counted_and_kept(ours: Subject) -> tuple[float, int]:
-    """Requests of OpenAI's dialect: in the metrics, and in the ledger."""
-    metrics = subjects.get(ours.port, "/metrics", ours.token).decode().splitlines()
-    counts = [line.rpartition(" ")[2] for line in metrics if line.startswith('bodhi_requests_total{dialect="openai"')]
-    usage = json.loads(subjects.get(ours.port, "/bodhi/v1/usage", ours.token))
-    return sum(map(float, counts)), usage["totals"]["requests"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -90,8 +89,7 @@ def test_what_is_refused_is_not_compared(bench, tmp_path, path, columns) -> None
     table = Table("compared", {})
     with subjects.gateway(tmp_path, bench.direct.port, "ours", "benchmarks.parts") as (_, ours):
         asked = replace(ours, path=path or ours.path)
-        measure._compare_requests(bench, table, asked)
-        measure._compare_chunks(bench, table, asked, (True, False))
+        measure._compare(bench, table, asked)
     assert {frozenset(row) for row in table.rows.values()} == {frozenset(columns)}
     assert len(table.rows) == 2
 
@@ -172,30 +170,30 @@ def test_one_that_goes_on_for_nobody_has_closed_nothing(bench) -> None:
     assert table.median("direct", "closed") is None
 
 
-@pytest.mark.parametrize("on", [True, False])
-def test_metrics_ledger_and_limits_are_left_out_and_the_last_failures_are_not(bench, tmp_path, on) -> None:
-    with subjects.gateway(tmp_path, bench.direct.port, "ours", "benchmarks.parts") as (ours, _):
-        before = counted_and_kept(ours)
-        subjects.post(ours.port, "/parts", ours.token, {"on": on})
-        lost = replace(ours, path="/v1/nowhere").request(stream=False, chunks=1)
-        bench.load.run("requests", ours, lost, concurrency=1, seconds=0)
-        told = limits_told(ours)
-        after = counted_and_kept(ours)
-        failures = subjects.get(ours.port, "/bodhi/v1/errors/recent", ours.token)
-    assert [now - then for now, then in zip(after, before, strict=True)] == [2 * on, 2 * on]
-    assert bool(told) is on
-    assert b"POST /v1/nowhere" in failures
+def test_metrics_ledger_and_limits_are_left_out_and_the_last_failures_are_not() -> None:
+    kinds = (Metrics, EventBus, RecentErrors, Ledger)
+    recorders = [MagicMock(spec=kind) for kind in kinds]
+    gateway = SimpleNamespace(limits=object(), recorder=Recorders(recorders, MagicMock()))
+    limits, parts = gateway.limits, Parts(gateway)
+    parts.switch(False)
+    assert gateway.recorder.recorders[:-1] == recorders[1:3]
+    assert gateway.limits is None
+    parts.switch(True)
+    assert gateway.recorder.recorders[:-1] == recorders
+    assert gateway.limits is limits
 
 
 def test_requests_are_answered_with_them_and_without_by_turns(bench, tmp_path) -> None:
     with subjects.gateway(tmp_path, bench.direct.port, "ours", "benchmarks.parts") as (_, ours):
         subjects.post(ours.port, "/parts", ours.token, {"seconds": 1})
-        bench.load.run("requests", ours, ours.request(stream=False, chunks=1), concurrency=2, seconds=1.5)
-        cost = json.loads(subjects.get(ours.port, "/parts", ours.token))
+        asked = bench.load.run("requests", ours, ours.request(stream=False, chunks=1), concurrency=1, seconds=0.8)
+        turns = json.loads(subjects.get(ours.port, "/parts", ours.token))
         rows = json.loads(subjects.get(ours.port, "/bodhi/v1/usage", ours.token))["totals"]["requests"]
-    assert len(cost["all"]) == len(cost["none"]) > 1
-    assert min(cost["all"] + cost["none"]) > 0
-    assert rows > 0
+    answers = {which: sum(ended for _, ended, _ in turns[which]) for which in ("all", "none")}
+    assert sum(answers.values()) == asked["count"]
+    # One of them is that of models, asked for when the server was awaited.
+    assert 0 < answers["all"] == rows - 1 < asked["count"]
+    assert turns["elsewhere"] > 0
 
 
 @pytest.mark.parametrize(("traits", "is_limited"), [({}, True), ({"limits": {}}, False)])
