@@ -267,11 +267,7 @@ def departures(bench: Bench, subjects: list[Subject]) -> Table:
 
 
 def overhead(bench: Bench, folder: Path) -> Table:
-    """Metrics, ledger and limits, with them and without by turns; events and the last failures are in both.
-
-    What they cost at a stream's begin and end is in the turns that these fall into, of which there are few: the median
-    is what they cost a chunk by itself.
-    """
+    """Metrics, ledger and limits, with them and without by turns; events and the last failures are in both."""
     table = Table("Metrics, ledger and limits", {"request": "CPU ms/request", "chunk": "CPU µs/chunk"})
     for turn in range(bench.rounds):
         # What one process is by chance, where its memory is, it is for as long as it lives.
@@ -282,38 +278,21 @@ def overhead(bench: Bench, folder: Path) -> Table:
 
 def _compare(bench: Bench, table: Table, ours: Subject) -> None:
     whole = ours.request(stream=False, chunks=1)
-    bench.load.run("requests", ours, whole, concurrency=_COMPARED, seconds=bench.seconds / _TURNS)
-    _add_turns(table, "request", 1e3, _turns(bench, ours, whole), lambda answers, _: answers)
     streamed = ours.request(stream=True, chunks=_COMPARED_CHUNKS, rate=_COMPARED_RATE)
-    chunks_a_second = _COMPARED * _COMPARED_RATE
-    _add_turns(table, "chunk", 1e6, _turns(bench, ours, streamed), lambda _, seconds: chunks_a_second * seconds)
+    bench.load.run("requests", ours, whole, concurrency=_COMPARED, seconds=bench.seconds / _TURNS)
+    for name, (cpu, answers, _) in _turns(bench, ours, whole).items():
+        table.add(name, request=1e3 * cpu / max(answers, 1))
+    for name, (cpu, _, seconds) in _turns(bench, ours, streamed).items():
+        table.add(name, chunk=1e6 * cpu / (_COMPARED * _COMPARED_RATE * seconds))
 
 
-def _turns(bench: Bench, ours: Subject, request: bytes) -> dict[str, Any] | None:
-    """What turns of a server at work took; None where it failed: what is refused is cheap."""
+def _turns(bench: Bench, ours: Subject, request: bytes) -> dict[str, list[float]]:
+    """What a server at work took in its turns; nothing where it failed: what is refused is cheap."""
     seconds = bench.seconds * _COMPARED_ROUNDS
     start.post(ours.port, _PARTS, ours.token, {"seconds": seconds})
     asked = bench.load.run("requests", ours, request, concurrency=_COMPARED, seconds=seconds + _LAST_TURNS)
     turns = json.loads(start.get(ours.port, _PARTS, ours.token))
-    return None if asked["failures"] else turns
-
-
-def _add_turns(
-    table: Table,
-    column: str,
-    scale: float,
-    turns: dict[str, Any] | None,
-    done: Callable[[float, float], float],
-) -> None:
-    """What each turn took for what was `done` in it, given its answers and seconds; the ledger's thread is shared."""
-    for name in _WITH:
-        table.add(name)
-    if turns is None:
-        return
-    shared = turns["elsewhere"] / max(sum(done(*rest) for _, *rest in turns["all"]), 1)
-    for (name, which), more in zip(_WITH.items(), (shared, 0.0), strict=True):
-        for cpu, *rest in turns[which]:
-            table.add(name, **{column: scale * (cpu / max(done(*rest), 1) + more)})
+    return {} if asked["failures"] else {name: turns[which] for name, which in _WITH.items()}
 
 
 def start_time(bench: Bench, folder: Path) -> Table:

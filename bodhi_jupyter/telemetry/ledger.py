@@ -24,9 +24,10 @@ FLUSH_SECONDS = 0.5
 MAX_WAITING = 10_000
 #: Until the next attempt after one that failed.
 RETRY_SECONDS = 5.0
-#: Age and size are looked at after so long, or so many rows: some 3 MB of them.
+#: Age and size are looked at after so long, or so many rows: fewer where those are more than a tenth of the size.
 TRIM_SECONDS = 3600.0
 TRIM_ROWS = 10_000
+_ROW_BYTES = 180
 #: Characters kept of what a caller chose: a path, a field.
 _LONGEST = 200
 #: Columns that the record calls otherwise.
@@ -77,6 +78,7 @@ class Ledger:
         self._failing = False
         self._next_trim = 0.0
         self._untrimmed = 0
+        self._trim_rows = min(TRIM_ROWS, max_bytes // (10 * _ROW_BYTES))
 
     def record(self, record: RequestRecord) -> None:
         """Take it; requests for management are not counted, a panel asks for them all the time."""
@@ -131,7 +133,7 @@ class Ledger:
             self._write_columns(_columns(batch))
             self._untrimmed += len(batch)
             batch = []
-            if time.monotonic() >= self._next_trim or self._untrimmed >= TRIM_ROWS:
+            if time.monotonic() >= self._next_trim or self._untrimmed >= self._trim_rows:
                 self._next_trim, self._untrimmed = time.monotonic() + TRIM_SECONDS, 0
                 self._file.trim()
         except Exception as error:

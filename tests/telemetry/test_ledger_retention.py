@@ -10,7 +10,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from bodhi_jupyter.telemetry import ledger as ledger_module
 from tests.telemetry.ledgers import DAY, rows
 from tests.telemetry.records import record
 
@@ -34,8 +33,7 @@ class TestRetention:
         ledger.flush()
         assert rows(ledger.folder, "request_id") == [("0",), ("29",)]
 
-    def test_by_size_the_oldest_go_first(self, make_ledger, monkeypatch) -> None:
-        monkeypatch.setattr(ledger_module, "TRIM_ROWS", 1)
+    def test_by_size_the_oldest_go_first(self, make_ledger) -> None:
         ledger = make_ledger(max_bytes=200_000)
         now = time.time()
         for number in range(3000):
@@ -45,6 +43,14 @@ class TestRetention:
         assert sum(path.stat().st_size for path in ledger.folder.iterdir()) <= 200_000
         assert len(left) > 300
         assert left == list(range(3000 - len(left), 3000))
+
+    def test_a_small_size_is_looked_at_more_often(self, make_ledger) -> None:
+        ledger = make_ledger(max_bytes=200_000)
+        for _ in range(20):
+            for _ in range(100):
+                ledger.record(record())
+            ledger.flush()
+            assert sum(path.stat().st_size for path in ledger.folder.iterdir()) <= 200_000 * 1.2
 
     def test_files_that_others_left_go_and_those_of_running_servers_stay(self, make_ledger) -> None:
         ledger = make_ledger()
