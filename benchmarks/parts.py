@@ -46,7 +46,7 @@ class Parts:
         self._gateway = gateway
         self._limits, self._recorder = gateway.limits, gateway.recorder
         self._answers = Answers()
-        self._turns: asyncio.Task[dict[str, Any]] | None = None
+        self._turns: asyncio.Task[dict[str, list[float]]] | None = None
 
     def switch(self, on: bool) -> None:
         """With them or without; events and the last failures are neither metrics nor the ledger."""
@@ -58,17 +58,17 @@ class Parts:
         """Take turns for some seconds."""
         self._turns = asyncio.create_task(self._take_turns(seconds))
 
-    async def told(self) -> dict[str, Any]:
+    async def told(self) -> dict[str, list[float]]:
         """What the turns took together, once they are over.
 
         ``all`` and ``none`` are the turns with the parts and without: the processor time, the answers that ended in
         them, and how long they were, in seconds. The time is the event loop's thread's; that of all other threads,
-        which is the ledger's, is with the parts. Sums, as a write of the ledger holds up the few turns that it meets.
+        which is the ledger's, is with the parts. Sums: a median of turns would leave out what is rare.
         """
         assert self._turns is not None
         return await self._turns
 
-    async def _take_turns(self, seconds: float) -> dict[str, Any]:
+    async def _take_turns(self, seconds: float) -> dict[str, list[float]]:
         sums = {True: [0.0, 0.0, 0.0], False: [0.0, 0.0, 0.0]}
         elsewhere = time.process_time() - time.thread_time()
         end = time.perf_counter() + seconds

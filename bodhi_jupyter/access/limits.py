@@ -67,7 +67,8 @@ class Reservation:
         """Have the headers tell of a limit of requests or tokens."""
         left, reset, limit = standing
         allowed, between = _around_what_is_left(limit)
-        # Nearly none is reset within a second.
+        # As `format_duration` does, with a call less: nearly none is reset within a second. And no `max`, here as no
+        # `min` of one below: with keywords to parse they cost as much as what they compare (measured).
         until = format_seconds(math.ceil(reset)) if reset > 1 else format_duration(reset)
         self.header_lines += f"{allowed}{left if left > 0 else '0'}{between}{until}\r\n"
 
