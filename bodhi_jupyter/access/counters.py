@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from functools import cache, partial
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
 
+from ..wire.duration import format_duration
+from .reservation import PLACE_RETRY_SECONDS, LimitReached, Reservation, around_what_is_left
 from .windows import key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from .limit_counters import LimitsByKind
     from .limit_settings import Limit
-    from .tally import Admitted, LimitsByKind, Standing
+    from .reservation import Standing
 
 
 class _AlwaysComing(threading.Timer):
@@ -40,19 +47,25 @@ class Window:
 
     Attributes:
         amount: how much of it is allowed.
-        seconds: how long a window lasts.
         used: what was counted in the running one.
         end: when that ends, in seconds since the epoch.
-        untouched: how the limit stands where no window has begun.
+        before: what the header lines say before what is left.
+        behind: what they say behind it, as `word` wrote it last.
+        worded_from: since when they say so, in seconds since the epoch.
+        worded_until: when they will say something else.
     """
 
-    __slots__ = ("_key", "_storage", "amount", "end", "limit", "seconds", "untouched", "used")
+    __slots__ = (
+        *("_between", "_key", "_seconds", "_storage"),
+        *("amount", "before", "behind", "end", "limit", "used", "worded_from", "worded_until"),
+    )
 
     def __init__(self, limit: Limit, storage: MemoryStorage) -> None:
         self.limit = limit
-        self.amount, self.seconds = limit.amount, limit.seconds
+        self.amount, self._seconds = limit.amount, limit.seconds
         self.used, self.end = 0, 0.0
-        self.untouched: Standing = (limit.amount, 0.0, limit)
+        self.before, self._between = around_what_is_left(limit)
+        self.behind, self.worded_from, self.worded_until = "", 0.0, 0.0
         self._storage = storage
         self._key = key_of(limit)
 
@@ -60,16 +73,25 @@ class Window:
         """How the limit stands."""
         left = self.end - time.time()
         if left <= 0 or not self.used:
-            return self.untouched
-        return self.amount - self.used, min(left, self.seconds), self.limit
+            return self.amount, 0.0, self.limit
+        return self.amount - self.used, min(left, self._seconds), self.limit
+
+    def word(self, now: float) -> None:
+        """Write `behind` anew: it is another one each second, and not for each request."""
+        left = min(self.end - now, self._seconds) if self.used else 0.0
+        self.behind = f"{self._between}{format_duration(max(0.0, left))}\r\n"
+        # Not kept in the last second, which is told in milliseconds; nor where the clock was set back.
+        self.worded_from = self.end - math.ceil(left)
+        self.worded_until = self.worded_from + 1 if left > 1 else self.worded_from
 
     def add(self, amount: int) -> None:
         """Count `amount` more; the first begins the window."""
         if self.end > time.time():
             self.used += amount
         else:
-            self.used = self._storage.incr(self._key, self.seconds, amount)
+            self.used = self._storage.incr(self._key, self._seconds, amount)
             self.end = self._storage.get_expiry(self._key)
+            self.worded_until = 0.0  # of the window before
 
     def count(self) -> Standing:
         """Count one more; how the limit stands with it."""
@@ -97,22 +119,22 @@ class Places:
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
         self.amount = limit.amount
-        self.taken: set[int] = set()
+        self.taken: set[Hashable] = set()
 
-    def take(self, place: int) -> bool:
+    def take(self, place: Hashable) -> bool:
         """Whether it could be taken."""
         if len(self.taken) >= self.amount:
             return False
         self.taken.add(place)
         return True
 
-    def free(self, place: int) -> None:
+    def free(self, place: Hashable) -> None:
         """Give it back, if it was taken."""
         self.taken.discard(place)
 
 
-class MemoryTally:
-    """A `Tally` that has all it needs at hand.
+class MemoryReservation(Reservation):
+    """One for which all is at hand, its own name as that of its place, too.
 
     Each request goes through it twice, and calls are dear there: so what windows and places do within a running
     window is written out here.
@@ -121,48 +143,53 @@ class MemoryTally:
     __slots__ = ("_places", "_requests", "_tokens")
 
     def __init__(self, places: list[Places], requests: list[Window], tokens: list[Window]) -> None:
+        self.header_lines = ""  # as the base does, with a call less
         self._places = places
         self._requests = requests
         self._tokens = tokens
 
-    async def admit(self, place: int) -> Admitted:
+    async def admit(self) -> None:
         """Look, take and count."""
         now = time.time()
-        tokens: list[Standing] = []
-        is_spent = False
+        nearest, least = None, 0
         for window in self._tokens:
-            left = window.end - now
-            if left <= 0 or not window.used:
-                tokens.append(window.untouched)
-            elif left <= window.seconds:
-                tokens.append((window.amount - window.used, left, window.limit))
-            else:
-                tokens.append(window.read())  # the clock was set back
-            is_spent |= tokens[-1][0] <= 0
-        if is_spent:
-            return tokens, None, []
+            left = window.amount - window.used if window.end > now else window.amount
+            if nearest is None or left < least:
+                nearest, least = window, left
+        if nearest is not None:
+            if not nearest.worded_from <= now < nearest.worded_until:
+                nearest.word(now)
+            # No `max`, here as below: with keywords to parse it costs as much as all it compares (measured).
+            self.header_lines = f"{nearest.before}{least if least > 0 else '0'}{nearest.behind}"
+            if least <= 0:
+                raise _last_reset(self._tokens)
         for places in self._places:
             if len(places.taken) >= places.amount:
-                return tokens, places.limit, []
-            places.taken.add(place)
-        requests: list[Standing] = []
+                raise LimitReached(places.limit, PLACE_RETRY_SECONDS)
+            places.taken.add(self)
+        nearest = None
         for window in self._requests:
-            left = window.end - now
-            if 0 < left <= window.seconds:
+            if window.end > now:
                 window.used += 1
-                requests.append((window.amount - window.used, left, window.limit))
             else:
-                requests.append(window.count())
-            if window.used > window.amount:
-                for counted in self._requests[: len(requests)]:
-                    counted.take_back()
+                window.add(1)
+            left = window.amount - window.used
+            if nearest is None or left < least:
+                nearest, least = window, left
+            if left < 0:
+                self._take_back(window)
                 break
-        return tokens, None, requests
+        if nearest is not None:
+            if not nearest.worded_from <= now < nearest.worded_until:
+                nearest.word(now)
+            self.header_lines += f"{nearest.before}{least if least > 0 else '0'}{nearest.behind}"
+            if least < 0:
+                raise LimitReached(nearest.limit, nearest.read()[1])
 
-    def settle(self, place: int, tokens: int) -> None:
+    def end(self, tokens: int) -> None:
         """Give the places back, and charge the tokens."""
         for places in self._places:
-            places.taken.discard(place)
+            places.taken.discard(self)
         if tokens:
             now = time.time()
             for window in self._tokens:
@@ -170,6 +197,20 @@ class MemoryTally:
                     window.used += tokens
                 else:
                     window.add(tokens)
+
+    def _take_back(self, last: Window) -> None:
+        """Count the request at none of the windows, up to the last one that counted it."""
+        for window in self._requests:
+            window.take_back()
+            if window is last:
+                return
+
+
+def _last_reset(windows: list[Window]) -> LimitReached:
+    """Of the windows in which nothing is left, the one that ends last."""
+    spent = [(reset, limit) for left, reset, limit in (window.read() for window in windows) if left <= 0]
+    reset, limit = max(spent, key=itemgetter(0))
+    return LimitReached(limit, reset)
 
 
 class MemoryCounters:
@@ -182,9 +223,10 @@ class MemoryCounters:
         self.window = cache(partial(Window, storage=storage))
         self.places = cache(Places)
 
-    def tally(self, limits: LimitsByKind) -> MemoryTally:
+    def reservations(self, limits: LimitsByKind) -> Callable[[], MemoryReservation]:
         """As `Counters` has it."""
-        return MemoryTally(
+        return partial(
+            MemoryReservation,
             [self.places(limit) for limit in limits.places],
             [self.window(limit) for limit in limits.requests],
             [self.window(limit) for limit in limits.tokens],

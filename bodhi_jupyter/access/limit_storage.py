@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .tally import Counters
+from .limit_counters import Counters
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 

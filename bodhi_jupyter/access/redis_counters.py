@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from limits.aio.storage import RedisStorage
 from redis.asyncio import ConnectionPool, Redis
@@ -13,9 +16,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from .counters import MemoryCounters
+from .limit_counters import LimitsByKind
 from .limit_settings import Limit
 from .redis_places import SILENT, SharedPlaces
-from .tally import Admitted, LimitsByKind, Standing
+from .reservation import PLACE_RETRY_SECONDS, LimitReached, Reservation, Standing, lines_of
 from .windows import Windows
 
 T = TypeVar("T")
@@ -36,19 +40,40 @@ _LOOK_SECONDS = 60
 _ROUNDING_SECONDS = 0.5
 
 
-class RedisTally(NamedTuple):
-    """A `Tally` of which the counters know all."""
+#: What the next place of the answers at once is called.
+_places = itertools.count()
 
-    counters: RedisCounters
-    limits: LimitsByKind
 
-    async def admit(self, place: int) -> Admitted:
+class RedisReservation(Reservation):
+    """One of which the counters know all."""
+
+    __slots__ = ("_counters", "_limits", "_place")
+
+    def __init__(self, counters: RedisCounters, limits: LimitsByKind) -> None:
+        super().__init__()
+        self._counters = counters
+        self._limits = limits
+        self._place = next(_places)
+
+    async def admit(self) -> None:
         """Look, take and count."""
-        return await self.counters.admit(self.limits, place)
+        tokens = await self._counters.read_all(self._limits.tokens)
+        if tokens:
+            self.header_lines = lines_of(min(tokens))
+        if spent := [standing for standing in tokens if standing[0] <= 0]:
+            _, reset, limit = max(spent, key=itemgetter(1))
+            raise LimitReached(limit, reset)
+        await self._counters.take_places(self._limits.places, self._place)
+        requests = await self._counters.count_at_all(self._limits.requests)
+        if requests:
+            left, reset, limit = nearest = min(requests)
+            self.header_lines += lines_of(nearest)
+            if left < 0:
+                raise LimitReached(limit, reset)
 
-    def settle(self, place: int, tokens: int) -> None:
+    def end(self, tokens: int) -> None:
         """Give the place back, and charge the tokens, in the background."""
-        self.counters.settle(self.limits, place, tokens)
+        self._counters.settle(self._limits, self._place, tokens)
 
 
 class RedisCounters:
@@ -94,26 +119,37 @@ class RedisCounters:
         #: What goes on when nobody waits for it.
         self._begun: set[asyncio.Task[Any]] = set()
 
-    def tally(self, limits: LimitsByKind) -> RedisTally:
+    def reservations(self, limits: LimitsByKind) -> Callable[[], RedisReservation]:
         """As `Counters` has it."""
-        return RedisTally(self, limits)
+        return partial(RedisReservation, self, limits)
 
-    async def admit(self, limits: LimitsByKind, place: int) -> Admitted:
-        """`Tally.admit`, at all of the limits."""
-        tokens = await asyncio.gather(*map(self.read, limits.tokens))
-        if any(left <= 0 for left, *_ in tokens):
-            return tokens, None, []
-        for limit in limits.places:
+    async def read_all(self, limits: Sequence[Limit]) -> Sequence[Standing]:
+        """How the limits stand."""
+        return await asyncio.gather(*map(self.read, limits))
+
+    async def take_places(self, limits: Sequence[Limit], place: int) -> None:
+        """Take a place at each of the limits; `settle` gives back those that were taken.
+
+        Args:
+            limits: at which.
+            place: what it is called, as none of this process was before.
+
+        Raises:
+            LimitReached: one has none left.
+        """
+        for limit in limits:
             if not await self.take_place(limit, place):
-                return tokens, limit, []
-        # Also for a caller who leaves meanwhile, or some of the limits would have counted the request.
-        return tokens, None, await asyncio.shield(self._begin(self._count_at_all(limits.requests)))
+                raise LimitReached(limit, PLACE_RETRY_SECONDS)
 
-    async def _count_at_all(self, limits: Sequence[Limit]) -> list[Standing]:
-        """Count a request at each of the limits, or at none where one refuses it.
+    async def count_at_all(self, limits: Sequence[Limit]) -> Sequence[Standing]:
+        """Count a request at each of the limits, or at none where one refuses it; up to that one, how they stand.
 
         One that Redis counted before it fell silent stays counted there until its window ends.
         """
+        # Also for a caller who leaves meanwhile, or some of the limits would have counted the request.
+        return await asyncio.shield(self._begin(self._count_at_all(limits)))
+
+    async def _count_at_all(self, limits: Sequence[Limit]) -> Sequence[Standing]:
         standings: list[Standing] = []
         for limit in limits:
             standings.append(await self.count(limit))
@@ -150,7 +186,7 @@ class RedisCounters:
         await self._ask(lambda: self._places.free(limit, place), lambda: None)
 
     def settle(self, limits: LimitsByKind, place: int, tokens: int) -> None:
-        """`Tally.settle`, in the background."""
+        """Give the place back, and charge the tokens, in the background."""
         self._begin(self._settle(limits, place, tokens))
 
     async def _settle(self, limits: LimitsByKind, place: int, tokens: int) -> None:

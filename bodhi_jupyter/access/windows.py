@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from limits.aio.storage import Storage
 
     from .limit_settings import Limit
-    from .tally import Standing
+    from .reservation import Standing
 
 
 class Windows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..access.limits import Reservation
+from ..access.reservation import Reservation
 from ..backends.launch import Settings
 from ..catalog.alias import Alias, LocalTarget
 from ..catalog.names import DEFAULT, loose_name

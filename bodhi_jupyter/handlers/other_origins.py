@@ -7,7 +7,7 @@ import re
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 
-from ..access.limits import HEADERS
+from ..access.reservation import HEADERS
 
 _ALLOWED, _EXPOSED = "Access-Control-Allow-Headers", "Access-Control-Expose-Headers"
 _HEADER_NAMES = re.compile(r"[\w-]+(?:, ?[\w-]+){0,50}", re.ASCII)

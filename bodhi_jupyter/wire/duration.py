@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from functools import lru_cache
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 # Digits are read in one way only: callers write what is matched here, and a run of them that may be split anywhere
@@ -43,13 +42,7 @@ def format_duration(seconds: float) -> str:
     """Rounded up, as OpenAI's ``x-ratelimit-reset-*`` have it: ``120ms``, ``12s``, ``6m0s``, ``1h0m0s``."""
     if 0 < seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    return format_seconds(math.ceil(seconds))
-
-
-@lru_cache(maxsize=1024)
-def format_seconds(seconds: int) -> str:
-    """The same of whole seconds; remembered, as all requests of one second are told the same."""
-    minutes, rest = divmod(seconds, 60)
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest}s"
 

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from bodhi_jupyter.access.counters import MemoryCounters, MemoryTally
+from bodhi_jupyter.access.counters import MemoryCounters, MemoryReservation, Window
+from bodhi_jupyter.access.limit_counters import LimitsByKind
 from bodhi_jupyter.access.limit_settings import Limit
-from bodhi_jupyter.access.tally import LimitsByKind
+from bodhi_jupyter.access.reservation import PLACE_RETRY_SECONDS, LimitReached, lines_of
 
 REQUESTS = Limit("requests_per_minute", "user", "ann", 50)
 TOKENS = Limit("tokens_per_minute", "user", "ann", 1000)
@@ -24,8 +25,8 @@ def clock(monkeypatch) -> list[float]:
     return passed
 
 
-def tally_of(counters: MemoryCounters, *limits: Limit) -> MemoryTally:
-    return counters.tally(LimitsByKind.of(limits))
+def reserved(counters: MemoryCounters, *limits: Limit) -> MemoryReservation:
+    return counters.reservations(LimitsByKind.of(limits))()
 
 
 def test_a_window_ends_and_the_next_begins_with_what_is_counted_first(clock: list[float]) -> None:
@@ -86,12 +87,15 @@ def test_a_window_of_which_all_was_taken_back_begins_anew(clock: list[float]) ->
 def test_a_person_has_the_same_windows_and_places_at_every_model() -> None:
     counters = MemoryCounters()
     of_alias = Limit("requests_per_minute", "alias", "toy", 50)
-    admitted = [
-        asyncio.run(tally_of(counters, *limits).admit(place))
-        for place, limits in enumerate([(REQUESTS, PLACES), (REQUESTS, of_alias), (PLACES,)])
-    ]
-    assert [[left for left, *_ in requests] for _, _, requests in admitted] == [[49], [48, 49], []]
-    assert [full for _, full, _ in admitted] == [None, None, PLACES]
+    reservations = [reserved(counters, *limits) for limits in [(REQUESTS, PLACES), (REQUESTS, of_alias), (PLACES,)]]
+    for reservation in reservations[:2]:
+        asyncio.run(reservation.admit())
+    with pytest.raises(LimitReached) as caught:
+        asyncio.run(reservations[2].admit())
+    assert (caught.value.limit, caught.value.reset) == (PLACES, PLACE_RETRY_SECONDS)
+    assert [counters.window(limit).used for limit in (REQUESTS, of_alias)] == [2, 1]
+    # Of two limits on requests the one is told of which less is left.
+    assert [told.headers.get("x-ratelimit-remaining-requests") for told in reservations] == ["49", "48", None]
 
 
 async def test_counting_starts_neither_threads_nor_tasks() -> None:
@@ -100,10 +104,10 @@ async def test_counting_starts_neither_threads_nor_tasks() -> None:
         if isinstance(thread, threading.Timer):
             thread.join()  # of the library's, at its start
     threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
-    tally = tally_of(counters, TOKENS, PLACES, REQUESTS)
-    for place in (1, 2):
-        await tally.admit(place)
-        tally.settle(place, 10)
+    for _ in range(2):
+        reservation = reserved(counters, TOKENS, PLACES, REQUESTS)
+        await reservation.admit()
+        reservation.end(10)
     assert set(threading.enumerate()) == threads
     assert asyncio.all_tasks() == tasks
     assert [counters.window(limit).read() for limit in (REQUESTS, TOKENS)] == [
@@ -112,15 +116,45 @@ async def test_counting_starts_neither_threads_nor_tasks() -> None:
     ]
 
 
-@pytest.mark.parametrize("passed", [-3600.0, 0.0, 59.0, 61.0])
-def test_a_tally_tells_what_its_windows_do(clock: list[float], passed: float) -> None:
+@pytest.mark.parametrize("passed", [-3600.0, 0.0, 0.6, 59.0, 59.7, 61.0])
+def test_the_headers_tell_what_the_windows_tell(clock: list[float], passed: float) -> None:
     counters = MemoryCounters()
-    tally = tally_of(counters, TOKENS, REQUESTS)
-    asyncio.run(tally.admit(1))
-    tally.settle(1, 30)
+    first, second, third = (reserved(counters, TOKENS, REQUESTS) for _ in range(3))
+    asyncio.run(first.admit())
+    first.end(30)
+    clock[0] = passed / 2
+    asyncio.run(second.admit())
     clock[0] = passed
-    looked_at = counters.window(TOKENS).read()
-    tokens, _, requests = asyncio.run(tally.admit(2))
-    assert (tokens, requests) == ([looked_at], [counters.window(REQUESTS).read()])
-    tally.settle(2, 5)
-    assert counters.window(TOKENS).read()[0] == looked_at[0] - 5
+    tokens = counters.window(TOKENS).read()
+    asyncio.run(third.admit())
+    assert third.header_lines == lines_of(tokens) + lines_of(counters.window(REQUESTS).read())
+    third.end(5)
+    assert counters.window(TOKENS).read()[0] == tokens[0] - 5
+
+
+def test_a_window_that_began_anew_is_worded_anew(clock: list[float]) -> None:
+    counters = MemoryCounters()
+    taken_back, counted = (reserved(counters, REQUESTS) for _ in range(2))
+    counters.window(REQUESTS).add(1)
+    clock[0] = 1.1
+    asyncio.run(taken_back.admit())
+    for _ in range(2):
+        counters.window(REQUESTS).take_back()
+    clock[0] = 1.2
+    asyncio.run(counted.admit())
+    assert [told.headers["x-ratelimit-reset-requests"] for told in (taken_back, counted)] == ["59s", "1m0s"]
+
+
+def test_while_the_second_lasts_the_headers_are_not_worded_anew(clock: list[float], monkeypatch) -> None:
+    counters = MemoryCounters()
+    worded = []
+    word = Window.word
+    monkeypatch.setattr(Window, "word", lambda window, now: worded.append(window.limit) or word(window, now))
+    counters.window(REQUESTS).add(1)
+    told = []
+    for clock[0] in (0.1, 0.2, 0.9, 1.1, 1.2):
+        reservation = reserved(counters, REQUESTS)
+        asyncio.run(reservation.admit())
+        told.append(reservation.headers["x-ratelimit-reset-requests"])
+    assert told == ["1m0s", "1m0s", "1m0s", "59s", "59s"]
+    assert worded == [REQUESTS, REQUESTS]

@@ -7,11 +7,12 @@ import pytest
 from redis.asyncio import Redis
 
 from bodhi_jupyter.access import redis_counters
+from bodhi_jupyter.access.limit_counters import LimitsByKind
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
 from bodhi_jupyter.access.limit_storage import counters_at
-from bodhi_jupyter.access.limits import Limits, Reservation
+from bodhi_jupyter.access.limits import Limits
 from bodhi_jupyter.access.redis_counters import RedisCounters
-from bodhi_jupyter.access.tally import LimitsByKind, Standing
+from bodhi_jupyter.access.reservation import Reservation, Standing
 from bodhi_jupyter.wire.errors import RateLimited
 
 REQUESTS = Limit("requests_per_minute", "user", "ann", 50)
@@ -172,7 +173,7 @@ async def test_who_leaves_while_being_counted_is_counted_at_all_limits_or_none(r
     counters = RedisCounters(redis_server.url, said.append)
     limits = [REQUESTS, Limit("requests_per_minute", "alias", "toy", 50)]
     for turns in range(60):
-        task = asyncio.create_task(counters.tally(LimitsByKind.of(limits)).admit(turns))
+        task = asyncio.create_task(counters.reservations(LimitsByKind.of(limits))().admit())
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
