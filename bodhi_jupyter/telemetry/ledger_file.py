@@ -15,7 +15,6 @@ import time
 import uuid
 from contextlib import suppress
 from functools import lru_cache
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -227,9 +226,12 @@ def _insert(connection: sqlite3.Connection, columns: Columns) -> None:
     common.pop(_ALWAYS_APART, None)
     apart = {name: values for name, values in columns.items() if name not in common}
     at_once = (_VALUES_AT_ONCE - len(common)) // len(apart)
-    left = zip(*apart.values(), strict=True)
-    while some := list(islice(left, at_once)):
-        connection.execute(_insertion((*common,), (*apart,), len(some)), [*common.values(), *chain.from_iterable(some)])
+    for begin in range(0, count, at_once):
+        rows = min(at_once, count - begin)
+        bound: list[Any] = [None] * (rows * len(apart))
+        for at, values in enumerate(apart.values()):
+            bound[at :: len(apart)] = values[begin : begin + rows]
+        connection.execute(_insertion((*common,), (*apart,), rows), [*common.values(), *bound])
 
 
 @lru_cache(maxsize=64)
