@@ -232,7 +232,8 @@ class Services:
 
     def _log_broken(self, files: Sequence[BrokenFile]) -> None:
         for file in files:
-            self._log.warning("This file is not used. %s", file)
+            # A name may be no text, which a log in a file would lose, with all else that the line says.
+            self._log.warning("This file is not used. %s", str(file).encode(errors="backslashreplace").decode())
 
 
 def _starter(launcher: Launcher, details: Details, load_timeout: float) -> Starter:

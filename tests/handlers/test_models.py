@@ -120,7 +120,9 @@ class TestList:
         assert "'mini'" in response.json()["error"]["message"]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
-    async def test_a_file_name_that_is_no_text_hides_nothing(self, client, models_folder, aliases_folder) -> None:
+    async def test_a_file_name_that_is_no_text_hides_nothing(
+        self, client, models_folder, aliases_folder, caplog
+    ) -> None:
         (aliases_folder / os.fsdecode(b"caf\xe9.yaml")).write_text("alias: [\n")
         (models_folder / os.fsdecode(b"caf\xe9.gguf")).write_bytes(b"GGUF")
         (models_folder / os.fsdecode(b"caf\xe9-00001-of-00002.gguf")).write_bytes(b"GGUF")
@@ -129,6 +131,8 @@ class TestList:
             response = await client.get(path)
             assert response.status_code == 200
             assert "caf" in response.text
+        assert r"caf\udce9.yaml" in caplog.text
+        caplog.text.encode()
 
     async def test_a_file_that_is_no_model_hides_nothing(self, client, models_folder) -> None:
         (models_folder / "junk.gguf").write_bytes(b"this is no model")
