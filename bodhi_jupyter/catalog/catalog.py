@@ -128,6 +128,10 @@ class Catalog:
         """`aliases` as they were when the sources were last asked; never waits."""
         return list(self._merge().listed)
 
+    def last_named(self) -> Mapping[str, Alias]:
+        """What each exact name stood for then, those that no list shows among them; never waits."""
+        return self._merge().by_name
+
     async def refresh(self, *sources: str) -> list[Alias]:
         """All aliases, after asking now the sources of these names, or without names every one."""
         await self._ask([shelf for shelf in self._shelves if not sources or shelf.source.name in sources])

@@ -59,9 +59,9 @@ class BackendsHandler(GatewayHandler):
 
 
 async def ask_all(handler: GatewayHandler) -> dict[str, Health]:
-    """The health of every backend, asked at the same time; of what failed only models that are still listed count."""
+    """The health of every backend, asked at the same time; of what failed only models that are still there count."""
     backends = handler.gateway.backends
-    handler.gateway.pool.forget_failures_of_all_but({alias.name for alias in handler.gateway.catalog.last_listed()})
+    handler.gateway.pool.forget_failures_of_all_but(handler.gateway.catalog.last_named().keys())
     answers = await asyncio.gather(*(backend.health() for backend in backends.values()))
     return dict(zip(backends, answers, strict=True))
 

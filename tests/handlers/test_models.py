@@ -297,6 +297,15 @@ class TestByHand:
         assert health.json()["models"]["junk"]["state"] == "failed"
         assert str(models_folder) not in health.text
 
+    async def test_a_broken_model_that_only_its_full_name_leads_to_is_not_forgotten(
+        self, client, models_folder
+    ) -> None:
+        (models_folder / "junk.gguf").write_bytes(b"this is no model" * 100)
+        await client.post("/bodhi/v1/aliases/tiny-random/copy", json={"alias": "junk"})
+        assert (await client.post("/bodhi/v1/models/files%2Fjunk/load")).status_code == 503
+        models = (await client.get("/bodhi/health")).json()["models"]
+        assert models["files/junk"]["state"] == "failed"
+
     async def test_a_broken_model_that_is_mended_loads(self, client, models_folder) -> None:
         (models_folder / "mini.gguf").write_bytes(b"this is no model" * 100)
         # Often enough to be made to wait.

@@ -86,15 +86,16 @@ class RunningHandler(OllamaHandler):
         await self.work(self._answer())
 
     async def _answer(self) -> None:
-        loaded = await self._loaded()
+        loaded = self._loaded()
         await self.gateway.details.read_all(loaded)
         contexts = [await context_tokens(self, alias) for alias in loaded]
         self.answer_json({"models": await asyncio.to_thread(self._render, loaded, contexts)})
 
-    async def _loaded(self) -> list[Alias]:
-        names = {name for name, state in self.gateway.pool.states().items() if state.state in _LOADED}
-        aliases = await self.gateway.catalog.aliases()
-        return [alias for alias in aliases if alias.name in names and isinstance(alias.target, LocalTarget)]
+    def _loaded(self) -> list[Alias]:
+        # Not out of the catalogue's list: a full name may lead to a model that is not in it.
+        named = self.gateway.catalog.last_named()
+        names = [name for name, state in self.gateway.pool.states().items() if state.state in _LOADED]
+        return [alias for name in names if (alias := named.get(name)) and isinstance(alias.target, LocalTarget)]
 
     def _render(self, loaded: Sequence[Alias], contexts: Sequence[int | None]) -> list[dict[str, Any]]:
         states, now = self.gateway.pool.states(), time.time()

@@ -88,6 +88,14 @@ async def test_a_model_that_only_embeds_is_stopped_like_any_other(client, vector
     assert await running(client) == {}
 
 
+async def test_a_model_that_only_its_full_name_leads_to_is_shown_while_it_is_loaded(client) -> None:
+    # Another model has its short name.
+    copied = await client.post("/api/copy", json={"source": "tiny-random", "destination": "m"})
+    assert copied.status_code == 200
+    await post(client, "/api/chat", **{**CHAT, "model": "files/m"})
+    assert list(await running(client)) == ["files/m:latest"]
+
+
 async def test_stopping_leaves_no_requested_context_behind(client, narrow) -> None:
     await post(client, "/api/generate", model=narrow, keep_alive=0, options={"num_ctx": 1024})
     await post(client, "/api/chat", **{**CHAT, "model": narrow})
