@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from functools import cache, partial
-from operator import itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from limits.storage import MemoryStorage
@@ -71,15 +71,18 @@ class Window:
 
     def read(self) -> Standing:
         """How the limit stands."""
-        left = self.end - time.time()
-        if left <= 0 or not self.used:
-            return self.amount, 0.0, self.limit
-        return self.amount - self.used, min(left, self._seconds), self.limit
+        now = time.time()
+        used = self.used if self.end > now else 0
+        return self.amount - used, self.seconds_left(now), self.limit
+
+    def seconds_left(self, now: float) -> float:
+        """Seconds until it ends, no more than it lasts; 0 where none has begun, or all was taken back."""
+        return min(max(0.0, self.end - now), self._seconds) if self.used else 0.0
 
     def word(self, now: float) -> None:
         """Write `behind` anew: it is another one each second, and not for each request."""
-        left = min(self.end - now, self._seconds) if self.used else 0.0
-        self.behind = f"{self._between}{format_duration(max(0.0, left))}\r\n"
+        left = self.seconds_left(now)
+        self.behind = f"{self._between}{format_duration(left)}\r\n"
         # Not kept in the last second, which is told in milliseconds; nor where the clock was set back.
         self.worded_from = self.end - math.ceil(left)
         self.worded_until = self.worded_from + 1 if left > 1 else self.worded_from
@@ -162,7 +165,7 @@ class MemoryReservation(Reservation):
             # No `max`, here as below: with keywords to parse it costs as much as all it compares (measured).
             self.header_lines = f"{nearest.before}{least if least > 0 else '0'}{nearest.behind}"
             if least <= 0:
-                raise _last_reset(self._tokens)
+                raise _last_reset(self._tokens, now)
         for places in self._places:
             if len(places.taken) >= places.amount:
                 raise LimitReached(places.limit, PLACE_RETRY_SECONDS)
@@ -184,7 +187,7 @@ class MemoryReservation(Reservation):
                 nearest.word(now)
             self.header_lines += f"{nearest.before}{least if least > 0 else '0'}{nearest.behind}"
             if least < 0:
-                raise LimitReached(nearest.limit, nearest.read()[1])
+                raise LimitReached(nearest.limit, nearest.seconds_left(now))
 
     def end(self, tokens: int) -> None:
         """Give the places back, and charge the tokens."""
@@ -206,11 +209,11 @@ class MemoryReservation(Reservation):
                 return
 
 
-def _last_reset(windows: list[Window]) -> LimitReached:
+def _last_reset(windows: list[Window], now: float) -> LimitReached:
     """Of the windows in which nothing is left, the one that ends last."""
-    spent = [(reset, limit) for left, reset, limit in (window.read() for window in windows) if left <= 0]
-    reset, limit = max(spent, key=itemgetter(0))
-    return LimitReached(limit, reset)
+    spent = [window for window in windows if window.end > now and window.used >= window.amount]
+    last = max(spent, key=attrgetter("end"))
+    return LimitReached(last.limit, last.seconds_left(now))
 
 
 class MemoryCounters:
@@ -229,7 +232,8 @@ class MemoryCounters:
             MemoryReservation,
             [self.places(limit) for limit in limits.places],
             [self.window(limit) for limit in limits.requests],
-            [self.window(limit) for limit in limits.tokens],
+            # Of those of which as little is left, the one is told that ends first, as of a minute and a day.
+            [self.window(limit) for limit in sorted(limits.tokens, key=attrgetter("seconds"))],
         )
 
     async def settled(self) -> None:

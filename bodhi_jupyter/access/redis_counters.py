@@ -38,8 +38,6 @@ PLACE_SECONDS = 60.0
 _LOOK_SECONDS = 60
 #: Redis tells whole seconds, rounded.
 _ROUNDING_SECONDS = 0.5
-
-
 #: What the next place of the answers at once is called.
 _places = itertools.count()
 

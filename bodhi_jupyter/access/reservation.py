@@ -47,7 +47,7 @@ class Reservation(ABC):
         What is refused at one of them counts at none; its places are given back by `end`.
 
         Raises:
-            LimitReached: by a limit; the headers tell of those that were looked at, and of this one.
+            LimitReached: by a limit; the headers tell of those that were looked at, and of this one, but for places.
         """
 
     @abstractmethod

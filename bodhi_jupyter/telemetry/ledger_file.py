@@ -22,7 +22,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 #: Raised with every change of `COLUMNS`: it is in the files' names, so that those of others are left alone.
 VERSION = 1
-#: The columns and their types; names are the record's own, but for those that `ledger` translates.
+#: The columns and their types, in the order in which `ledger` reads a record; names are the record's own, nearly all.
 COLUMNS = {
     "started": "REAL NOT NULL",
     "request_id": "TEXT NOT NULL",

@@ -132,6 +132,26 @@ def test_the_headers_tell_what_the_windows_tell(clock: list[float], passed: floa
     assert counters.window(TOKENS).read()[0] == tokens[0] - 5
 
 
+def test_a_window_that_ends_while_it_refuses_refuses(monkeypatch) -> None:
+    counters = MemoryCounters()
+    counters.window(TOKENS).add(2000)
+    end = counters.window(TOKENS).end
+    clock = iter([end - 1e-6, *[end + 1e-6] * 9])
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    with pytest.raises(LimitReached) as caught:
+        asyncio.run(reserved(counters, TOKENS).admit())
+    assert caught.value.reset == pytest.approx(0, abs=1e-3)
+
+
+def test_of_two_limits_of_which_as_much_is_left_the_one_is_told_that_ends_first() -> None:
+    counters = MemoryCounters()
+    reservation = reserved(counters, TOKENS_A_DAY, Limit("tokens_per_minute", "alias", "toy", 1000))
+    for limit in (TOKENS_A_DAY, Limit("tokens_per_minute", "alias", "toy", 1000)):
+        counters.window(limit).add(30)
+    asyncio.run(reservation.admit())
+    assert reservation.headers["x-ratelimit-reset-tokens"] == "1m0s"
+
+
 def test_a_window_that_began_anew_is_worded_anew(clock: list[float]) -> None:
     counters = MemoryCounters()
     taken_back, counted = (reserved(counters, REQUESTS) for _ in range(2))

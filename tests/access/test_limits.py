@@ -12,7 +12,7 @@ from bodhi_jupyter.access.limit_counters import Counters, LimitsByKind
 from bodhi_jupyter.access.limit_settings import Limit, parse_limits
 from bodhi_jupyter.access.limits import Limits
 from bodhi_jupyter.access.redis_counters import RedisCounters
-from bodhi_jupyter.access.reservation import Reservation
+from bodhi_jupyter.access.reservation import LimitReached, Reservation
 from bodhi_jupyter.wire.errors import RateLimited, TokensSpent
 
 MANY = 200
@@ -57,6 +57,17 @@ async def left_of(server: Limits, limit: Limit) -> int:
     counters = server._counters
     left, *_ = await counters.read(limit) if isinstance(counters, RedisCounters) else counters.window(limit).read()
     return left
+
+
+async def all_places_are_free(server: Limits, limit: Limit) -> None:
+    """Of `limit`: as many can be taken as there are, and no more."""
+    reservations = [server._counters.reservations(LimitsByKind.of([limit]))() for _ in range(limit.amount + 1)]
+    for reservation in reservations[:-1]:
+        await reservation.admit()
+    with pytest.raises(LimitReached):
+        await reservations[-1].admit()
+    for reservation in reservations:
+        reservation.end(0)
 
 
 async def settled(servers: list[Limits], *reservations: Reservation, tokens: int = 0) -> None:
@@ -127,9 +138,7 @@ class TestPlaces:
         async with open_limits({"user": {"streams": MANY, "requests_per_minute": 3}}) as servers:
             reserved, _ = await many(servers)
             await settled(servers, *reserved)
-            only = servers[0]._counters.reservations(LimitsByKind.of([Limit("streams", "user", "ann", 1)]))()
-            await only.admit()
-            only.end(0)
+            await all_places_are_free(servers[0], Limit("streams", "user", "ann", MANY))
 
     async def test_a_caller_who_leaves_while_reserving_holds_none(self, open_limits: Open) -> None:
         async with open_limits({"user": {"streams": MANY}}) as servers:
@@ -139,9 +148,7 @@ class TestPlaces:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             await settled(servers, *(end for end in ends if isinstance(end, Reservation)))
-            only = servers[0]._counters.reservations(LimitsByKind.of([Limit("streams", "user", "ann", 1)]))()
-            await only.admit()
-            only.end(0)
+            await all_places_are_free(servers[0], Limit("streams", "user", "ann", MANY))
 
 
 class TestTokens:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bodhi_jupyter.telemetry.ledger import FLUSH_SECONDS
-from bodhi_jupyter.telemetry.ledger_file import PATTERN, LedgerFile
+from bodhi_jupyter.telemetry.ledger_file import COLUMNS, NAMES, PATTERN, LedgerFile
 from tests.telemetry.ledgers import rows, total
 from tests.telemetry.records import record
 
@@ -114,6 +114,22 @@ def test_rows_that_know_different_things_are_written_together(make_ledger) -> No
         )
         for number in range(200)
     ]
+
+
+def test_each_column_has_what_it_is_called(make_ledger) -> None:
+    texts = ("request_id", "dialect", "route", "endpoint", "person", "kernel", "notebook", "client", "client_version")
+    told: dict[str, Any] = {name: f"a {name}" for name in (*texts, "alias", "backend", "error", "field", "end")}
+    told |= {"started": 0.5, "status": 207, "streamed": True, "chunks": 3, "seconds": 9.5, "queue_seconds": 1.5}
+    told |= {"lease_seconds": 2.5, "first_token_seconds": 3.5, "last_token_seconds": 7.5, "prompt_tokens": 30}
+    told |= {"completion_tokens": 5, "estimated": False}
+    ledger = make_ledger(max_age=1e12)
+    ledger.record(record(**told, user="someone"))
+    ledger.flush()
+    # The path is what callers wrote, the endpoint one of a fixed set; the person is who lasts.
+    renamed = {"path": "endpoint", "endpoint": "route", "user": "person"}
+    expected = {name: told.get(renamed.get(name, name), 1.0) for name in COLUMNS}
+    assert rows(ledger.folder, NAMES) == [tuple(expected.values())]
+    assert expected["between_tokens_seconds"] == (7.5 - 3.5) / 4
 
 
 @pytest.mark.parametrize("count", [1, 2, 2500])
