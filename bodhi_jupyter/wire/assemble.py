@@ -23,6 +23,8 @@ from .usage_sum import summed_by_choice
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 #: What says something about a stream and nothing about the answer.
 _OF_THE_STREAM = frozenset({"choices", "object", "prompt_progress", "obfuscation"})
+#: What an answer has behind its choices, in the engine's order; then comes what is not known here, then the timings.
+_FIRST = ("created", "model", "system_fingerprint", "object", "usage", "id")
 #: Finish reasons of OpenRouter, vLLM and SGLang for an answer that will not be whole.
 _BROKEN_OFF = ("error", "abort")
 #: Parts of a choice, and of a delta, that are put together and not copied.
@@ -61,8 +63,10 @@ class ChatAssembler:
     @property
     def finished(self) -> bool:
         """Whether every choice that was asked for, and every one that appeared, has a finish reason."""
-        finished = all(choice.finish_reason is not None for choice in self._choices.values())
-        return finished and len(self._choices) >= self._expected
+        for choice in self._choices.values():
+            if choice.finish_reason is None:
+                return False
+        return len(self._choices) >= self._expected
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take in one parsed ``chat.completion.chunk``.
@@ -73,14 +77,18 @@ class ChatAssembler:
         for item in as_array(chunk.get("choices"), "choices"):
             part = as_object(item, "choices[]")
             index = index_of(part, default=0)
-            self._choice(index).add(part)
+            (self._choices.get(index) or self._choice(index)).add(part)
             if part.get("finish_reason") is not None:
                 self._last_finished = index
-        _update(self._extras.setdefault(self._last_finished, {}), chunk, without=_OF_THE_STREAM)
+        extras = self._extras.setdefault(self._last_finished, {})
+        if None in chunk.values():
+            _update(extras, chunk, without=_OF_THE_STREAM)
+        else:
+            extras.update(chunk)  # a tenth of the instructions; what is of the stream goes with the result
 
     def add_text(self, kind: str, text: str) -> None:
         """Take in a text of the first choice, where a chunk says nothing else; `kind` is its key in the delta."""
-        self._choice(0).add_text(kind, text)
+        (self._choices.get(0) or self._choice(0)).texts.setdefault(kind, []).append(text)
 
     def choice(self, index: int) -> dict[str, Any]:
         """One of the answers, from what has come so far."""
@@ -104,12 +112,18 @@ class ChatAssembler:
             extras.update(self._extras[finished])
         if self._expected > 1 and (usage := self.usage()) is not None:
             extras["usage"] = usage
+        for key in _OF_THE_STREAM:
+            extras.pop(key, None)
+        timings = extras.pop("timings", None)
+        extras["object"] = "chat.completion"
         answer: dict[str, Any] = {"choices": [self._choices[index].result() for index in sorted(self._choices)]}
-        _move(extras, answer, "created", "model", "system_fingerprint")
-        answer["object"] = "chat.completion"
-        _move(extras, answer, "usage", "id")
-        timings = {key: extras.pop(key) for key in ("timings",) if key in extras}
-        return {**answer, **extras, **timings}
+        for key in _FIRST:
+            if key in extras:
+                answer[key] = extras[key]
+        answer.update(extras)
+        if timings is not None:
+            answer["timings"] = timings
+        return answer
 
 
 class _Choice:
@@ -119,40 +133,40 @@ class _Choice:
         self.finish_reason: str | None = None
         self._index = index
         self._role = "assistant"
-        self._texts: dict[str, list[str]] = {"content": []}
-        self._calls = _ToolCalls()
+        self.texts: dict[str, list[str]] = {"content": []}
+        self._calls: _ToolCalls | None = None
         self._message_extras: dict[str, Any] = {}
         self._logprobs: dict[str, list[Any]] = {}
         self._extras: dict[str, Any] = {}
 
     def add(self, part: Mapping[str, Any]) -> None:
-        self._add_delta(as_object(part.get("delta"), "delta"))
+        if delta := as_object(part.get("delta"), "delta"):
+            self._add_delta(delta)
         if (logprobs := part.get("logprobs")) is not None:
             for key, tokens in as_object(logprobs, "logprobs").items():
                 if tokens is not None:
                     self._logprobs.setdefault(key, []).extend(as_array(tokens, "logprobs"))
         self.finish_reason = part.get("finish_reason") or self.finish_reason
-        _update(self._extras, part, without=_OF_A_CHOICE)
-
-    def add_text(self, kind: str, text: str) -> None:
-        self._texts.setdefault(kind, []).append(text)
+        if not part.keys() <= _OF_A_CHOICE:
+            _update(self._extras, part, without=_OF_A_CHOICE)
 
     def _add_delta(self, delta: Mapping[str, Any]) -> None:
-        if not delta:
-            return
         self._role = delta.get("role") or self._role
         for key in _TEXTS:
             if (text := delta.get(key)) is not None:
-                self.add_text(key, as_text(text, key))
+                self.texts.setdefault(key, []).append(as_text(text, key))
         if (calls := delta.get("tool_calls")) is not None:
+            self._calls = self._calls or _ToolCalls()
             self._calls.add(as_array(calls, "tool_calls"))
-        _update(self._message_extras, delta, without=_OF_A_DELTA)
+        if not delta.keys() <= _OF_A_DELTA:
+            _update(self._message_extras, delta, without=_OF_A_DELTA)
 
     def result(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": self._role}
-        message.update((key, "".join(pieces)) for key, pieces in self._texts.items())
+        for key, pieces in self.texts.items():
+            message[key] = "".join(pieces)
         message.update(self._message_extras)
-        if calls := self._calls.results():
+        if self._calls is not None and (calls := self._calls.results()):
             message["tool_calls"] = calls
         choice: dict[str, Any] = {"finish_reason": self.finish_reason, "index": self._index, "message": message}
         if self._logprobs:
@@ -248,9 +262,3 @@ def _update(target: dict[str, Any], source: Mapping[str, Any], *, without: froze
     for key, value in source.items():
         if value is not None and key not in without:
             target[key] = value  # noqa: PERF403 - called for every chunk: a comprehension takes twice as long
-
-
-def _move(source: dict[str, Any], target: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        if key in source:
-            target[key] = source.pop(key)

@@ -54,7 +54,7 @@ class EventReader:
         if block == DONE:
             self.over = True
             return []
-        if not _is_one_object(block):
+        if not (block.startswith(b"data: {") and block.find(b"\n") == len(block) - 2 and b"\r" not in block):
             return None
         parsed = self._understood(block[len(_DATA) :])
         return [] if parsed is None else [parsed]
@@ -73,9 +73,14 @@ class EventReader:
 
     def _understood(self, data: bytes) -> dict[str, Any] | None:
         """What an event says; None where it is a failure, with which the stream is `over`."""
-        if (parsed := _parse(data)) is None:
+        try:
+            parsed = pydantic_core.from_json(data, allow_inf_nan=False)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
             self.fail(f"The backend {self._backend!r} sent an event that is not JSON.")
-        elif (error := error_of(parsed)) is not None:
+            return None
+        if (error := error_of(parsed)) is not None:
             self.failure = stream_failure(error, self._backend)
             self.over = True
             return None
@@ -104,15 +109,3 @@ def finite(value: object) -> float:
     """A number of a backend's, which may have sent anything; 0.0 for what is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else 0.0  # type: ignore[arg-type]
-
-
-def _is_one_object(block: bytes) -> bool:
-    return block.startswith(b"data: {") and block.find(b"\n") == len(block) - 2 and b"\r" not in block
-
-
-def _parse(data: bytes) -> dict[str, Any] | None:
-    try:
-        parsed = pydantic_core.from_json(data, allow_inf_nan=False)
-    except ValueError:
-        return None
-    return parsed if isinstance(parsed, dict) else None

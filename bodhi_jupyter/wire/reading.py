@@ -78,22 +78,24 @@ class ChatReader:
                 read = end
             if read < len(block):
                 end = behind_next(block, read)
-                self._add(stream.parsed(block[read:end]))
+                for event in stream.parsed(block[read:end]):
+                    self._add(event)
                 read = end
         return stream.over
 
-    def _add(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self.events += 1
-            try:
-                self._assembler.add(event)
-            except MalformedChunk:
-                self._stream.fail(f"The backend {self._backend!r} sent what is no part of an answer.")
-                break
-            if counts := token_counts(event):
-                if self._choices > 1:
-                    counts = token_counts({"usage": self._assembler.usage()}) or counts
-                self.prompt_tokens, self.completion_tokens = counts
+    def _add(self, event: dict[str, Any]) -> None:
+        if self._stream.failure is not None:
+            return
+        self.events += 1
+        try:
+            self._assembler.add(event)
+        except MalformedChunk:
+            self._stream.fail(f"The backend {self._backend!r} sent what is no part of an answer.")
+            return
+        if ("usage" in event or "timings" in event) and (counts := token_counts(event)):
+            if self._choices > 1:
+                counts = token_counts({"usage": self._assembler.usage()}) or counts
+            self.prompt_tokens, self.completion_tokens = counts
 
     def result(self) -> dict[str, Any]:
         """The answer, once the backend's stream has ended.
