@@ -79,23 +79,24 @@ class ChatReader:
             if read < len(block):
                 end = behind_next(block, read)
                 for event in stream.parsed(block[read:end]):
-                    self._add(event)
+                    if not self._add(event):
+                        break
                 read = end
         return stream.over
 
-    def _add(self, event: dict[str, Any]) -> None:
-        if self._stream.failure is not None:
-            return
+    def _add(self, event: dict[str, Any]) -> bool:
+        """Whether it is a part of an answer."""
         self.events += 1
         try:
             self._assembler.add(event)
         except MalformedChunk:
             self._stream.fail(f"The backend {self._backend!r} sent what is no part of an answer.")
-            return
+            return False
         if ("usage" in event or "timings" in event) and (counts := token_counts(event)):
             if self._choices > 1:
                 counts = token_counts({"usage": self._assembler.usage()}) or counts
             self.prompt_tokens, self.completion_tokens = counts
+        return True
 
     def result(self) -> dict[str, Any]:
         """The answer, once the backend's stream has ended.

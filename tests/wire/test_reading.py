@@ -33,6 +33,17 @@ def test_a_chat_is_the_engines_own_answer_wherever_it_is_cut() -> None:
         assert count == len(WORDS) + 3
 
 
+def test_what_comes_before_a_failure_in_the_same_block_counts() -> None:
+    # With these line ends a block is not cut at each event.
+    block = (ROLE + chat_chunk({"content": "one"}) + event("no JSON").replace(b'"no JSON"', b"{no")).replace(
+        b"\n", b"\r\n"
+    )
+    reader, count = read(block)
+    assert count == 2
+    with pytest.raises(BackendFailed):
+        reader.result()
+
+
 def test_plain_and_other_chunks_by_turns_are_what_parsing_all_of_them_gives() -> None:
     events = [
         ROLE,
