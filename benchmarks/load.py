@@ -258,8 +258,10 @@ async def first_chunks(job: dict[str, Any]) -> dict[str, Any]:
             if not over.done():
                 over.set_result(None)
 
-        is_kept = client is not None and not client.transport.is_closing()
-        if client is None or client.transport.is_closing():
+        if client is not None and client.transport.is_closing():
+            client = None
+        is_kept = client is not None
+        if client is None:
             _, client = await loop.create_connection(lambda: Client(job["request"], done), "127.0.0.1", job["port"])
         else:
             client.send(done)

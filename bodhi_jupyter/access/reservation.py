@@ -11,6 +11,31 @@ from .limit_settings import Limit
 #: How a limit stands: what is left in the running window, below 0 once more was used; the seconds until it ends, 0
 #: where none has begun; which limit.
 Standing = tuple[int, float, Limit]
+#: Seconds after which a refused caller may look for a free place: when one will be free nobody knows.
+PLACE_RETRY_SECONDS = 1
+
+
+def _headers_of(kind: str) -> tuple[str, str, str]:
+    """OpenAI's headers for limits of ``requests`` or ``tokens``: allowed, left, and when all of it is there again."""
+    return f"x-ratelimit-limit-{kind}", f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"
+
+
+#: All of them.
+HEADERS = (*_headers_of("requests"), *_headers_of("tokens"))
+
+
+def lines_of(standing: Standing) -> str:
+    """The header lines that tell of a limit of requests or tokens."""
+    left, reset, limit = standing
+    before, between = around_what_is_left(limit)
+    return f"{before}{max(0, left)}{between}{format_duration(reset)}\r\n"
+
+
+@lru_cache(maxsize=4096)
+def around_what_is_left(limit: Limit) -> tuple[str, str]:
+    """What the header lines say before what is left, and behind it before the reset."""
+    allowed, left, reset = _headers_of("requests" if limit.measure == "requests_per_minute" else "tokens")
+    return f"{allowed}: {limit.amount}\r\n{left}: ", f"\r\n{reset}: "
 
 
 class LimitReached(Exception):
@@ -61,30 +86,3 @@ class Reservation(ABC):
     def headers(self) -> dict[str, str]:
         """The header lines by their names."""
         return dict(line.split(": ") for line in self.header_lines.splitlines())
-
-
-#: Seconds after which a refused caller may look for a free place: when one will be free nobody knows.
-PLACE_RETRY_SECONDS = 1
-
-
-def headers_of(kind: str) -> tuple[str, str, str]:
-    """OpenAI's headers for limits of ``requests`` or ``tokens``: allowed, left, and when all of it is there again."""
-    return f"x-ratelimit-limit-{kind}", f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"
-
-
-#: All of them.
-HEADERS = (*headers_of("requests"), *headers_of("tokens"))
-
-
-def lines_of(standing: Standing) -> str:
-    """The header lines that tell of a limit of requests or tokens."""
-    left, reset, limit = standing
-    before, between = around_what_is_left(limit)
-    return f"{before}{max(0, left)}{between}{format_duration(reset)}\r\n"
-
-
-@lru_cache(maxsize=4096)
-def around_what_is_left(limit: Limit) -> tuple[str, str]:
-    """What the header lines say before what is left, and behind it before the reset."""
-    allowed, left, reset = headers_of("requests" if limit.measure == "requests_per_minute" else "tokens")
-    return f"{allowed}: {limit.amount}\r\n{left}: ", f"\r\n{reset}: "
