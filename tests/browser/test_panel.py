@@ -123,6 +123,8 @@ def test_the_chats_menu_follows_the_models(models_lab, module_visit):
     notebook.row("passing").click()
     notebook.click("Use")
     page.wait_for_function("document.querySelector('.bodhi-models').value === 'passing'")
+    # The kernel opens the chat only then: a click on Models before it would be undone.
+    page.get_by_role("tab", name="Chat", exact=True, selected=True).wait_for()
     page.get_by_role("tab", name="Models", exact=True).click()
     notebook.click("Delete")
     notebook.submit("Delete")
