@@ -67,7 +67,10 @@ class Kernel:
         Raises:
             CellFailed: the cell raised.
         """
-        request = self._send("execute_request", {"code": code, "silent": False, "allow_stdin": False})
+        # Otherwise what is sent soon behind a cell that fails may be dropped, which looks like success.
+        asked = {"code": code, "silent": False, "allow_stdin": False, "stop_on_error": False}
+        request = self._send("execute_request", asked)
+        failure: CellFailed | None = None
         shown, replied, idle = [], False, False
         while not (replied and idle):
             message = json.loads(self._socket.recv())
@@ -79,9 +82,11 @@ class Kernel:
             elif kind in {"execute_result", "display_data"}:
                 shown.append(content["data"].get("text/plain", "") + "\n")
             elif kind == "error":
-                raise CellFailed("\n".join(content["traceback"]))
+                failure = CellFailed("\n".join(content["traceback"]))
             replied |= kind == "execute_reply"
             idle |= kind == "status" and content["execution_state"] == "idle"
+        if failure is not None:
+            raise failure
         return "".join(shown)
 
     def value(self, expression: str) -> Any:
