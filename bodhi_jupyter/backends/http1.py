@@ -185,7 +185,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             is_taken = self._shortcut(b"".join(self._chunks))
         except Exception as error:
-            self._waiter.set_exception(error)
+            self._wake(error)
             return True
         if is_taken:
             self._forget_chunks()
@@ -199,7 +199,7 @@ class Connection(asyncio.BufferedProtocol):
     def release(self) -> bool:
         """Whether the connection can serve another request; one that cannot is closed."""
         self._is_busy = False
-        self._shortcut = None  # who was offered the body may go
+        self._forget_reader()
         self._resume_reading()
         # What is asked next would be read as the rest of a body that was cut short.
         reusable = self._keeps_alive and self.is_open and self._may_write and not self._is_cut_short
@@ -209,7 +209,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Close it at once: the server is to notice that nobody waits any more."""
-        self._shortcut = None
+        self._forget_reader()
         if self._transport is not None:
             self._transport.abort()
 
@@ -220,39 +220,50 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- waiting ---------------------------------------------------------------------------------------------
 
-    async def _wait(self) -> None:
-        """Until something has happened."""
+    def _wait(self) -> asyncio.Future[None]:
+        """Is over when something has happened. No coroutine: each open stream would keep one more.
+
+        Raises:
+            httpx.TransportError: what is wrong with the answer.
+        """
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
         self.patience_ends = self._loop.time() + self._patience
         self._silence.begin(self)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._silence.end(self)
+        return self._waiter
 
     def lose_patience(self) -> None:
         """The server was silent for too long, or no request came."""
         if self._waiter is None:
             self.abort()
-        elif not self._waiter.done():
-            self._waiter.set_exception(httpx.ReadTimeout("silent"))
+        else:
+            self._wake(httpx.ReadTimeout("silent"))
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _wake(self, error: Exception | None = None) -> None:
+        """End the wait, if somebody waits."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return
+        self._silence.end(self)
+        if waiter.done():
+            return  # it was cancelled
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+    def _forget_reader(self) -> None:
+        """Who read the answer may go, and waits no more."""
+        self._shortcut = None
+        if self._waiter is not None and self._waiter.done():
+            self._wake()
 
     def _fail(self, error: Exception) -> None:
         if self._error is None and not self.finished:
             self._error = error
         # What came before the failure is still to be had.
-        if self._waiter is not None and not self._waiter.done():
-            if self._chunks or self._error is None:
-                self._waiter.set_result(None)
-            else:
-                self._waiter.set_exception(self._error)
+        self._wake(None if self._chunks else self._error)
 
     # -- what asyncio tells ----------------------------------------------------------------------------------
 
@@ -303,8 +314,7 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:
             # The event loop called us: who waits has to hear of it.
             self._is_enough = True
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_exception(error)
+            self._wake(error)
         if self.finished or self._is_enough:
             self._wake()
 

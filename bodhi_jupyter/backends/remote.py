@@ -39,6 +39,8 @@ class RemoteBackend:
         self._served: list[tuple[Any, Any]] = []
         #: Models, for behind one address may be several servers.
         self._refuse_stream_options: set[str] = set()
+        #: Of each model, made once, as nothing has to be given back.
+        self._leases: dict[str, nullcontext[Lease]] = {}
 
     async def aliases(self) -> list[Alias]:
         """The server's ``/v1/models``, in its order.
@@ -56,6 +58,7 @@ class RemoteBackend:
         if served != self._served:  # it may be another server by now
             self._served = served
             self._refuse_stream_options.clear()
+            self._leases.clear()
         able = _capabilities(document)
         return [self._alias(entry, able.get(str(entry["id"]), {})) for entry in models]
 
@@ -67,12 +70,16 @@ class RemoteBackend:
         """The server's address; whether it lives shows when it is used. What stays loaded is its own affair."""
         assert isinstance(alias.target, RemoteTarget)
         model = alias.target.model
-        takes_stream_options = model not in self._refuse_stream_options
-        return nullcontext(Lease(self._address, model, self._is_llama_cpp, takes_stream_options))
+        if (lease := self._leases.get(model)) is None:
+            takes_stream_options = model not in self._refuse_stream_options
+            lease = nullcontext(Lease(self._address, model, self._is_llama_cpp, takes_stream_options))
+            self._leases[model] = lease
+        return lease
 
     def note_refused_stream_options(self, model: str) -> None:
         """Until the server lists other models: it may be another one then."""
         self._refuse_stream_options.add(model)
+        self._leases.pop(model, None)
 
     async def health(self) -> Health:
         """Whether it lists its models; never raises."""

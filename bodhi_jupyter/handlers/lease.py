@@ -19,8 +19,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+async def timed(lease: AbstractAsyncContextManager[Lease], alias: Alias) -> Lease:
+    """Enter a `Backend.lease`; how long a local model was waited for is noted.
+
+    Raises:
+        GatewayError: as `Backend.lease`.
+    """
+    began = time.perf_counter()
+    entered = await lease.__aenter__()
+    if isinstance(alias.target, LocalTarget):
+        note_wait_for_model(time.perf_counter() - began)
+    return entered
+
+
 class TimedLease(AbstractAsyncContextManager[Lease]):
-    """`Backend.lease`; how long a local model was waited for is noted.
+    """`Backend.lease`, entered as `timed` does.
 
     Raises, on entering:
         GatewayError: as `Backend.lease`.
@@ -28,14 +41,10 @@ class TimedLease(AbstractAsyncContextManager[Lease]):
 
     def __init__(self, backend: Backend, alias: Alias, keep_alive: float | None = None) -> None:
         self._lease = backend.lease(alias, keep_alive)
-        self._may_wait = isinstance(alias.target, LocalTarget)
+        self._alias = alias
 
     async def __aenter__(self) -> Lease:
-        began = time.perf_counter()
-        lease = await self._lease.__aenter__()
-        if self._may_wait:
-            note_wait_for_model(time.perf_counter() - began)
-        return lease
+        return await timed(self._lease, self._alias)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +22,7 @@ from ..wire.upstream import refusal
 from .base import GatewayHandler
 from .framing import is_free, send_chunk
 from .gateway import Gateway
-from .lease import TimedLease, leased_anew
+from .lease import leased_anew, timed
 from .off_loop import off_loop
 
 if TYPE_CHECKING:
@@ -78,20 +79,19 @@ class _LeasedStream(AbstractAsyncContextManager[BackendAnswer]):
         self._path = path
         self._body: BodyMaker | None = body
         self._keep_alive = keep_alive
-        self._exchange: AbstractAsyncContextManager[BackendAnswer] | None = None
+        self._answer: BackendAnswer | None = None
 
     @leased_anew
     async def __aenter__(self) -> BackendAnswer:
         assert self._body is not None
-        self._lease = TimedLease(self._backend, self._alias, self._keep_alive)
-        lease = await self._lease.__aenter__()
+        self._lease = self._backend.lease(self._alias, self._keep_alive)
+        lease = await timed(self._lease, self._alias)
         try:
             while True:
                 made = self._body(lease)
                 content = made if isinstance(made, bytes) else await made
                 exchange = self._upstream.post(lease.address, self._path, content, backend=self._backend.name)
-                answer = await exchange.__aenter__()
-                self._exchange = exchange
+                answer = self._answer = await exchange.__aenter__()
                 if answer.status == 200 and answer.content_type.startswith("text/event-stream"):
                     if not lease.takes_stream_options:
                         # Only now: what was refused could have been the caller's own, which is in this body, too.
@@ -112,18 +112,17 @@ class _LeasedStream(AbstractAsyncContextManager[BackendAnswer]):
         error = await _refused(answer, self._backend.name)
         if not (lease.takes_stream_options and refuses_stream_options(error)):
             raise error
-        exchange, self._exchange = self._exchange, None
-        assert exchange is not None
-        await exchange.__aexit__(None, None, None)
+        self._answer = None
+        await answer.close()
         return lease._replace(takes_stream_options=False)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        exchange, self._exchange = self._exchange, None
+        answer, self._answer = self._answer, None
         try:
-            if exchange is not None:
-                await exchange.__aexit__(kind, error, traceback)
+            if answer is not None:
+                await answer.close()
         finally:
             await self._lease.__aexit__(kind, error, traceback)
 
@@ -155,7 +154,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
     Raises:
         GatewayError: the stream broke.
     """
-    answer.offer_to(passing(handler, guard))
+    answer.offer_to(partial(_pass_plain, handler, guard))
     # Whatever is fed may end the answer, which may then be checked. Nothing is offered in the meantime.
     while chunk := await answer.some():
         if block := await off_loop(guard.bytes_to_check + len(chunk), guard.feed, chunk):
@@ -165,24 +164,20 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
             break
 
 
-def passing(handler: GatewayHandler, guard: StreamFilter) -> Take:
-    """Passes plain events on in the turn of the event loop in which they are read; all else goes the longer way.
+def _pass_plain(handler: GatewayHandler, guard: StreamFilter, chunk: bytes) -> bool:
+    """Pass plain events on in the turn of the event loop in which they are read; all else goes the longer way.
 
     That is where a stream begins, ends and fails, and where the client does not read.
     """
-
-    def take(chunk: bytes) -> bool:
-        stream = handler.direct
-        if stream is None or not is_free(stream) or guard.bytes_to_check > MAX_ANSWER_BYTES:
-            return False
-        if (plain := guard.feed_plain(chunk)) is None:
-            return False
-        block, events = plain
-        handler.note_passed(events)
-        send_chunk(stream, block)
-        return True
-
-    return take
+    stream = handler.direct
+    if stream is None or not is_free(stream) or guard.bytes_to_check > MAX_ANSWER_BYTES:
+        return False
+    if (plain := guard.feed_plain(chunk)) is None:
+        return False
+    block, events = plain
+    handler.note_passed(events)
+    send_chunk(stream, block)
+    return True
 
 
 async def assemble_stream(

@@ -51,12 +51,13 @@ class SmallBody(httputil.HTTPMessageDelegate):
 
     def finish(self) -> None:
         """All is there."""
-        head, body = self._head, self._body
-        del self._head, self._body  # the connection knows us for as long as the answer lasts
-        self._delegate.headers_received(*head)
+        head, body, delegate = self._head, self._body, self._delegate
+        # The connection knows us for as long as the answer lasts, and tells us nothing any more.
+        del self._head, self._body, self._delegate
+        delegate.headers_received(*head)
         if body:
-            self._delegate.data_received(body)
-        self._delegate.finish()
+            delegate.data_received(body)
+        delegate.finish()
 
     def on_connection_close(self) -> None:
         """The rest never comes; who asked is looked at first."""

@@ -12,6 +12,8 @@ from .usage_sum import count_in, summed_by_choice
 
 #: What may be passed on, and how many events it is.
 Plain = tuple[bytes, int]
+#: Of no answer; Python makes an object for each empty set, and each open stream would keep it.
+NO_INDEXES: frozenset[int] = frozenset()
 
 
 class StreamFilter(Protocol):
@@ -74,7 +76,7 @@ class StreamGuard:
     def __init__(self, backend: str, choices: int = 1, *, hides_usage: bool = False) -> None:
         self._choices = choices
         self._hides_usage = hides_usage
-        self._finished: frozenset[int] = frozenset()
+        self._finished = NO_INDEXES
         self._last_finished: int | None = None
         # Of several answers: what was told behind the end of each.
         self._usages: dict[int | None, dict[str, int]] = {}

@@ -28,13 +28,11 @@ class Frame(NamedTuple):
         kind: which text it is, ``content`` or ``reasoning_content``.
         before: all in front of it, with the quotation mark that begins it.
         behind: all behind it, with the one that ends it.
-        place: where the text is in its event's line.
     """
 
     kind: bytes
     before: bytes
     behind: bytes
-    place: slice
 
 
 def plain_events(block: bytes, start: int = 0) -> list[tuple[bytes, bytes, int]]:
@@ -68,14 +66,15 @@ class PlainRun:
         """The texts of a block of plain events, as JSON writes them; None where not all around them is `frame`."""
         if self.frame is None:
             return None
-        _, before, behind, place = self.frame
+        _, before, behind = self.frame
         if not (block.startswith(before) and block.endswith(behind, len(before))):
             return None
         inside = block[len(before) : -len(behind)]
         if inside.find(b"\n") < 0:
             return [inside] if _SIMPLE.fullmatch(inside) or _are_texts(inside + b"\n") else None
         # An event is one line and an empty one. What is the same when put together again has nothing else in it.
-        texts = [line[place] for line in block.split(b"\n")[:-1:2]]
+        begin, end = len(before), 2 - len(behind)
+        texts = [line[begin:end] for line in block.split(b"\n")[:-1:2]]
         # A line for each: halves of a character, or of an escape, must not meet.
         is_plain = (behind + before).join(texts) == inside and _are_texts(b"\n".join(texts) + b"\n")
         return texts if is_plain else None
@@ -87,7 +86,7 @@ class PlainRun:
             end, found = match.end(), match
         if found is not None:
             before, behind = block[found.start() : found.start(2) + 1], block[found.end(2) - 1 : end]
-            self.frame = Frame(found[1], before, behind, slice(len(before), 2 - len(behind)))
+            self.frame = Frame(found[1], before, behind)
         return end
 
 

@@ -11,7 +11,7 @@ from .answer_rules import CUT, AnswerRules, Call
 from .assemble import ChatAssembler
 from .chat_rules import chat_rules
 from .errors import BackendFailed
-from .guard import Plain, StreamGuard
+from .guard import NO_INDEXES, Plain, StreamGuard
 from .json_text import compact
 from .openai import ChatRequest
 from .plain_events import Frame
@@ -51,7 +51,7 @@ class AnswerRepairs:
         #: A stream's answers, as far as they have come.
         self._heard = None if self._rules is None else ChatAssembler(choices=request.choices)
         #: Those of which the last piece has come, perhaps.
-        self._unsure: frozenset[int] = frozenset()
+        self._unsure = NO_INDEXES
         self.mends_events = self._trims or self._calls_functions
         self.hears_events = self._rules is not None
         self.hears_texts = self._rules is not None and self._rules.text is not None
@@ -183,8 +183,9 @@ class ChatGuard(StreamGuard):
         self._created: bytes | None = None
         #: Of several answers: what was told of their usage last.
         self._usage_chunk: dict[str, Any] | None = None
-        #: Around a plain text, as it comes and as it leaves.
-        self._frames: tuple[Frame, Frame] | None = None
+        #: Around a plain text, as it came last and as it leaves.
+        self._frame: Frame | None = None
+        self._mended_frame: Frame | None = None
         #: What may have the last piece of an answer, which would look like a right one.
         self._held = b""
 
@@ -208,13 +209,15 @@ class ChatGuard(StreamGuard):
         """Plain events, mended where their frame has to be: not one by one."""
         if self._mends_events or self._held or (texts := self._plain.texts(block)) is None:
             return None
-        assert self._plain.frame is not None
-        if self._hears_texts and self._plain.frame.kind == b"content":
+        frame = self._plain.frame
+        assert frame is not None
+        if self._hears_texts and frame.kind == b"content":
             self._repairs.hear_texts(texts)
-        if self._frames is None or self._frames[0] is not self._plain.frame:
-            self._frames = self._plain.frame, self._mended(self._plain.frame)
-        before, after = self._frames
-        if after is not before:
+        if frame is not self._frame:
+            self._frame, self._mended_frame = frame, self._mended(frame)
+        after = self._mended_frame
+        assert after is not None
+        if after is not frame:
             if after.kind == b"reasoning_content":
                 texts = [_TWICE % (text, text) for text in texts]
             block = b"%b%b%b" % (after.before, (after.behind + after.before).join(texts), after.behind)
