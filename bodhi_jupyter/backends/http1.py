@@ -66,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._silence = silence
         self._buffer = _BUFFERS.view
         self._transport: asyncio.Transport | None = None
+        #: Who waits; a cancelled one stays until the answer is let go of, or the next wait.
         self._waiter: asyncio.Future[None] | None = None
         #: Seconds that the server may be silent.
         self._patience = self.patience_ends = math.inf
@@ -88,6 +89,8 @@ class Connection(asyncio.BufferedProtocol):
         self._shortcut: Take | None = None
         self._take: Callable[[bytes], bool] | None = None
         self._is_enough = False
+        #: By `_take`.
+        self._raised: Exception | None = None
         self._error: Exception | None = None
 
     # -- the request -----------------------------------------------------------------------------------------
@@ -163,6 +166,8 @@ class Connection(asyncio.BufferedProtocol):
                 await self._wait()
         finally:
             self._take = None  # a connection that is kept must not keep what was done with its answer
+        if self._raised is not None:
+            raise self._raised
 
     def _taken(self) -> bytes:
         chunk = b"".join(self._chunks)
@@ -180,7 +185,13 @@ class Connection(asyncio.BufferedProtocol):
 
     def _goes_short(self) -> bool:
         """Whether what has come, while somebody waited for it, needs to wake nobody."""
-        if self._shortcut is None or self._waiter is None or self._waiter.done() or not self._chunks or self.finished:
+        if (
+            self._shortcut is None
+            or self._waiter is None
+            or self._waiter.cancelled()
+            or not self._chunks
+            or self.finished
+        ):
             return False
         try:
             is_taken = self._shortcut(b"".join(self._chunks))
@@ -241,23 +252,22 @@ class Connection(asyncio.BufferedProtocol):
             self._wake(httpx.ReadTimeout("silent"))
 
     def _wake(self, error: Exception | None = None) -> None:
-        """End the wait, if somebody waits."""
+        """End the wait, if somebody waits; an error is raised there."""
         waiter, self._waiter = self._waiter, None
         if waiter is None:
             return
         self._silence.end(self)
-        if waiter.done():
-            return  # it was cancelled
+        if waiter.cancelled():
+            return
         if error is None:
             waiter.set_result(None)
         else:
             waiter.set_exception(error)
 
     def _forget_reader(self) -> None:
-        """Who read the answer may go, and waits no more."""
-        self._shortcut = None
-        if self._waiter is not None and self._waiter.done():
-            self._wake()
+        """Who read the answer is gone, or told: nothing is offered to them, and they wait no more."""
+        self._shortcut = self._waiter = None
+        self._silence.end(self)
 
     def _fail(self, error: Exception) -> None:
         if self._error is None and not self.finished:
@@ -312,9 +322,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._is_enough = bool(self._chunks) and take(self._taken())
         except Exception as error:
-            # The event loop called us: who waits has to hear of it.
-            self._is_enough = True
-            self._wake(error)
+            # The event loop called us: who waits has to hear of it, and may just have been woken by something else.
+            self._is_enough, self._raised = True, error
         if self.finished or self._is_enough:
             self._wake()
 

@@ -53,10 +53,10 @@ class RemoteBackend:
         if not isinstance(entries, list):
             raise BackendFailed(f"The backend {self.name!r} does not list its models as OpenAI does.")
         models = [entry for entry in entries if isinstance(entry, dict) and entry.get("id")]
-        self._is_llama_cpp = bool(models) and all(entry.get("owned_by") == _LLAMA_CPP for entry in models)
         served = [(entry["id"], entry.get("owned_by")) for entry in models]
         if served != self._served:  # it may be another server by now
             self._served = served
+            self._is_llama_cpp = all(owner == _LLAMA_CPP for _, owner in served) and bool(served)
             self._refuse_stream_options.clear()
             self._leases.clear()
         able = _capabilities(document)

@@ -108,7 +108,8 @@ class FramedAnswers(RequestHandler):
         head = self._head()
         # With a thousand streams open, what each keeps decides how often the garbage collector looks at everything.
         self._headers = HTTPHeaders()
-        self.ui = None  # type: ignore[assignment] # of templates; Tornado drops it, too, at the end
+        # Templates' names, which nobody asks for behind the head; at the end Tornado drops them as well.
+        self.ui = None  # type: ignore[assignment]
         return self._send(stream, head + _chunk(self._written()))
 
     def _send_block(self, end: bytes) -> asyncio.Future[None]:

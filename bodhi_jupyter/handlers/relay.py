@@ -91,6 +91,7 @@ class _LeasedStream(AbstractAsyncContextManager[BackendAnswer]):
                 made = self._body(lease)
                 content = made if isinstance(made, bytes) else await made
                 exchange = self._upstream.post(lease.address, self._path, content, backend=self._backend.name)
+                # Not left: to close the answer is all that would do, and each open stream would keep one object more.
                 answer = self._answer = await exchange.__aenter__()
                 if answer.status == 200 and answer.content_type.startswith("text/event-stream"):
                     if not lease.takes_stream_options:
@@ -154,7 +155,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
     Raises:
         GatewayError: the stream broke.
     """
-    answer.offer_to(partial(_pass_plain, handler, guard))
+    answer.offer_to(partial(_pass_at_once, handler, guard))
     # Whatever is fed may end the answer, which may then be checked. Nothing is offered in the meantime.
     while chunk := await answer.some():
         if block := await off_loop(guard.bytes_to_check + len(chunk), guard.feed, chunk):
@@ -164,7 +165,7 @@ async def pass_events(handler: GatewayHandler, answer: Readable, guard: StreamFi
             break
 
 
-def _pass_plain(handler: GatewayHandler, guard: StreamFilter, chunk: bytes) -> bool:
+def _pass_at_once(handler: GatewayHandler, guard: StreamFilter, chunk: bytes) -> bool:
     """Pass plain events on in the turn of the event loop in which they are read; all else goes the longer way.
 
     That is where a stream begins, ends and fails, and where the client does not read.

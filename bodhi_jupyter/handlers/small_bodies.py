@@ -34,7 +34,7 @@ class SmallBody(httputil.HTTPMessageDelegate):
     """
 
     def __init__(self, delegate: httputil.HTTPMessageDelegate) -> None:
-        self._delegate = delegate
+        self._delegate: httputil.HTTPMessageDelegate | None = delegate
         self._body = b""
 
     def headers_received(
@@ -52,8 +52,10 @@ class SmallBody(httputil.HTTPMessageDelegate):
     def finish(self) -> None:
         """All is there."""
         head, body, delegate = self._head, self._body, self._delegate
-        # The connection knows us for as long as the answer lasts, and tells us nothing any more.
-        del self._head, self._body, self._delegate
+        assert delegate is not None
+        # The connection knows us for as long as the answer lasts.
+        del self._head, self._body
+        self._delegate = None
         delegate.headers_received(*head)
         if body:
             delegate.data_received(body)
@@ -61,6 +63,9 @@ class SmallBody(httputil.HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         """The rest never comes; who asked is looked at first."""
-        prepared = self._delegate.headers_received(*self._head)
+        delegate = self._delegate
+        if delegate is None:
+            return  # all was there, and nobody could be made to take it
+        prepared = delegate.headers_received(*self._head)
         assert prepared is not None
-        asyncio.ensure_future(prepared).add_done_callback(lambda _: self._delegate.on_connection_close())
+        asyncio.ensure_future(prepared).add_done_callback(lambda _: delegate.on_connection_close())

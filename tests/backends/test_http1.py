@@ -172,6 +172,49 @@ async def test_a_closed_connection_is_not_left_to_the_collector() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_who_is_cancelled_while_reading_leaves_nothing_behind(host) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED)
+        await reader.read()
+
+    async with serving(silent) as (_, transport, url):
+        answer = await transport.send(request(url.replace("127.0.0.1", host)))
+        (connection,) = transport._in_use
+        assert transport._watches is not None
+        _, silence = transport._watches
+        reading = asyncio.ensure_future(answer.some())
+        await asyncio.sleep(0)
+        assert silence._waiting == {connection}
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await answer.close()
+        assert (connection._waiter, transport._in_use, silence._waiting) == (None, set(), set())
+
+
+async def test_what_comes_after_a_read_was_cancelled_is_read_by_the_next(eventually) -> None:
+    go_on = asyncio.Event()
+
+    async def later(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED)
+        await go_on.wait()
+        writer.write(b"3\r\nabc\r\n0\r\n\r\n")
+
+    offered: list[bytes] = []
+    async with serving(later) as (_, transport, url):
+        answer = await transport.send(request(url))
+        (connection,) = transport._in_use
+        answer.offer_to(lambda chunk: not offered.append(chunk))
+        reading = asyncio.ensure_future(answer.some())
+        await asyncio.sleep(0)
+        reading.cancel()
+        go_on.set()
+        await eventually(lambda: connection.finished)
+        assert await parts_of(answer) == [b"abc"]
+        assert offered == []
+
+
 async def test_being_cancelled_closes_the_connection() -> None:
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()

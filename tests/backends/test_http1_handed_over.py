@@ -89,6 +89,30 @@ async def test_what_it_raises_is_raised() -> None:
             await handed(transport, request(url), take)
 
 
+async def test_what_it_raises_is_raised_behind_something_else_that_woke_who_waits() -> None:
+    """As where a server answers before it has read all: then it reads on, and sends more in the same turn."""
+
+    def take(piece: bytes) -> bool:
+        raise LookupError(piece)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED)
+        await reader.read()
+
+    async with serving(silent) as (_, transport, url):
+        answer = await transport.send(request(url))
+        (connection,) = transport._in_use
+        reading = asyncio.create_task(answer.hand_over(take))
+        await asyncio.sleep(0)
+        piece = b"1\r\na\r\n"
+        connection.resume_writing()
+        connection.get_buffer(-1)[: len(piece)] = piece
+        connection.buffer_updated(len(piece))
+        with pytest.raises(LookupError):
+            await reading
+        await answer.close()
+
+
 async def test_a_silent_server_is_not_waited_for() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(CHUNKED + b"1\r\na\r\n")

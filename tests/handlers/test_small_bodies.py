@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine
 
 from bodhi_jupyter.handlers import late_routes
 from bodhi_jupyter.handlers.small_bodies import MOST_BYTES, SmallBody, is_small
@@ -85,3 +85,15 @@ async def test_who_may_not_ask_is_told_so_behind_the_body(client, fake, kept) ->
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
     assert len(kept) == 1
     assert fake.requests == []
+
+
+def test_nobody_is_told_of_an_end_who_could_not_be_made() -> None:
+    class Fails(HTTPMessageDelegate):
+        def finish(self) -> None:
+            raise LookupError
+
+    body = SmallBody(Fails())
+    body.headers_received(RequestStartLine("POST", PATH, "HTTP/1.1"), HTTPHeaders())
+    with pytest.raises(LookupError):
+        body.finish()
+    body.on_connection_close()  # as Tornado does then

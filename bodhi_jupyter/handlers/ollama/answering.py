@@ -154,6 +154,28 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             GatewayError: the stream failed; the caller is told in a status or in a line.
         """
         collected: list[bytes] = []
+        try:
+            if request.stream:
+                await pass_events(self, answer, guard)
+            else:
+                await self._collect(answer, guard, collected)
+        finally:
+            self.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
+        last = await off_loop(guard.bytes_to_check, guard.final)
+        final = compact(last if completed is None else await completed(last)) + b"\n"
+        if request.stream:
+            await self.finish_stream(final)
+        else:
+            lines = b"".join([*collected, final])
+            small = len(lines) <= _LARGE_ANSWER_BYTES
+            self.answer_json(whole_answer(lines) if small else await asyncio.to_thread(whole_answer, lines))
+
+    async def _collect(self, answer: Readable, guard: OllamaGuard, collected: list[bytes]) -> None:
+        """Add the lines to `collected` as they come.
+
+        Raises:
+            GatewayError: the stream broke, or is too large.
+        """
         size = 0
 
         def take(chunk: bytes) -> bool:
@@ -165,21 +187,7 @@ class AnsweringHandler(CountedHandler, OllamaHandler):
             collected.append(block)
             return guard.over
 
-        try:
-            if request.stream:
-                await pass_events(self, answer, guard)
-            else:
-                await answer.hand_over(take)
-        finally:
-            self.record.note_tokens(guard.prompt_tokens, guard.completion_tokens)
-        last = await off_loop(guard.bytes_to_check, guard.final)
-        final = compact(last if completed is None else await completed(last)) + b"\n"
-        if request.stream:
-            await self.finish_stream(final)
-        else:
-            lines = b"".join([*collected, final])
-            small = len(lines) <= _LARGE_ANSWER_BYTES
-            self.answer_json(whole_answer(lines) if small else await asyncio.to_thread(whole_answer, lines))
+        await answer.hand_over(take)
 
     async def document(self, alias: Alias, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A short answer of the server that is leased for this request."""
