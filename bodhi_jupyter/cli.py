@@ -12,8 +12,8 @@ from urllib.request import getproxies
 
 from jupyter_core.application import JupyterApp
 from jupyter_server.extension.config import ExtensionConfigManager
-from traitlets import Enum, Integer, Unicode, default
-from traitlets.config.loader import LazyConfigValue
+from traitlets import Enum, Integer, TraitError, Unicode, default
+from traitlets.config.loader import Config, LazyConfigValue
 
 from .access.environment import Shell, has_proxy_variables, kernel_variables, shell_exports
 from .running import RunningServer, Unreachable, running_servers
@@ -122,10 +122,32 @@ class BodhiDoctor(ServerCommand):
             kernel_env=str(traits.get("kernel_env", "auto")),
             folders=list(self._folders()),
             limits=_plain(traits.get("limits"), {}),
+            limits_storage=str(traits.get("limits_storage", os.environ.get("BODHI_LIMITS_STORAGE", ""))),
+            fault=self._fault(),
+            unknown=sorted(self._unknown()),
         )
         text, well = report(examine(self.servers(), setup, self.port))
         sys.stdout.write(text)
         self.exit(0 if well else 1)
+
+    def _unknown(self) -> set[str]:
+        """Names of settings that neither we have nor any extension."""
+        from .cli_app import BodhiCommand
+        from .settings import BodhiSettings
+
+        return {*self.config.BodhiExtension} - {*BodhiSettings.class_trait_names(), *BodhiCommand.class_trait_names()}
+
+    def _fault(self) -> str:
+        """What is wrong with the settings, in the words of the server's log, or ""."""
+        from .settings import BodhiSettings
+
+        known = BodhiSettings.class_trait_names()
+        settings = {name: value for name, value in self.config.BodhiExtension.items() if name in known}
+        try:
+            BodhiSettings(config=Config({"BodhiSettings": settings}))
+        except TraitError as error:
+            return str(error)
+        return ""
 
     def _backends(self) -> Iterator[tuple[str, str]]:
         """What configures a server, and its address: as far as it can be understood."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import os
 import platform
@@ -15,11 +16,13 @@ from urllib.parse import urlsplit
 
 from .access.environment import kernel_base_url
 from .access.limit_settings import parse_limits
+from .access.limit_storage import counters_at
 from .access.provisioner import PROVISIONER
 from .backends.launch import BinaryLauncher, EmbeddedLauncher, Launcher
 from .backends.pool import LocalPool
 from .models.box import GUIDE
 from .running import RunningServer, Unreachable
+from .settings import BodhiSettings
 from .wire.provider_variables import PROVIDERS
 
 #: A question to the default model may have to wait until it is loaded.
@@ -69,6 +72,9 @@ class Setup:
         kernel_env: which variables kernels are given.
         folders: the configured folders of models and aliases, each behind the setting that names it.
         limits: as they are configured, right or wrong; None without any.
+        limits_storage: the configured address of a Redis, which may hold a password, or "".
+        fault: what is wrong with the settings, for which a server answers nothing, or "".
+        unknown: names of settings that there are not.
     """
 
     enabled: bool
@@ -78,6 +84,9 @@ class Setup:
     kernel_env: str = "auto"
     folders: Sequence[tuple[str, str]] = ()
     limits: object = None
+    limits_storage: str = ""
+    fault: str = ""
+    unknown: Sequence[str] = ()
 
 
 def examine(servers: Sequence[RunningServer], setup: Setup, port: int) -> Iterator[Section]:
@@ -184,6 +193,21 @@ def _version(distribution: str) -> str:
 
 
 def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[Finding]:
+    settings = list(_settings(setup))
+    yield from settings
+    if setup.fault and all(finding.verdict is not Verdict.WRONG for finding in settings):
+        yield Finding(Verdict.WRONG, f"{setup.fault.rstrip('.')}.", "Until it is right, a server answers nothing")
+    yield from _kernel_settings(setup, servers)
+
+
+def _settings(setup: Setup) -> Iterator[Finding]:
+    for name in setup.unknown:
+        meant = difflib.get_close_matches(name, BodhiSettings.class_trait_names(), n=1)
+        yield Finding(
+            Verdict.NOTE,
+            f"c.BodhiExtension.{name}: there is no such setting, and it does nothing.",
+            f"Perhaps {meant[0]} is meant" if meant else "",
+        )
     for source, url in setup.backends.items():
         yield _backend(source, url)
     if not setup.backends:
@@ -192,7 +216,10 @@ def _configuration(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[F
         if not Path(os.path.expanduser(folder)).is_dir():  # noqa: PTH111 - of a person unknown here a Path raises
             yield Finding(Verdict.WRONG, f"{source}: there is no folder {folder}.", "Correct it, or make the folder")
     if setup.limits:
-        yield _limits(setup.limits)
+        yield _limits(setup.limits, setup.limits_storage)
+
+
+def _kernel_settings(setup: Setup, servers: Sequence[RunningServer]) -> Iterator[Finding]:
     if setup.kernel_env == "never":
         yield Finding(
             Verdict.NOTE,
@@ -230,9 +257,10 @@ def _backend(source: str, url: str) -> Finding:
     return Finding(Verdict.OK, f"{source}: the server at {place}.")
 
 
-def _limits(value: object) -> Finding:
+def _limits(value: object, storage: str) -> Finding:
     try:
         parse_limits(value)
+        counters_at(storage, lambda _: None)
     except ValueError as error:
         return Finding(
             Verdict.WRONG, f"c.BodhiExtension.{error} A server with that answers nothing.", "See docs/limits.md"
@@ -304,8 +332,8 @@ def _refusal(status: int) -> Finding:
         return Finding(
             Verdict.WRONG,
             "It runs without the extension.",
-            "Start it again, if it was started before the installation; otherwise see Installation above: another "
-            "environment's Jupyter may be running",
+            "Start it again, if it was started before the installation, or with a wrong setting, as its log tells then; "
+            "otherwise see Installation above: another environment's Jupyter may be running",
         )
     if status in {401, 403}:
         return Finding(

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from bodhi_jupyter.access.limit_settings import parse_limits
 from bodhi_jupyter.catalog.alias_file import parse_text
-from bodhi_jupyter.extension import BodhiExtension
+from bodhi_jupyter.settings import BodhiSettings
 from bodhi_jupyter.wire.provider_variables import PROVIDERS
 from bodhi_jupyter.wire.usage_query import GROUPS
 
@@ -24,8 +24,7 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
-#: Traits of the server application's own, not of what it does.
-SETTINGS = set(BodhiExtension.class_own_traits(config=True)) - set(BodhiExtension.__mro__[1].class_traits())
+SETTINGS = set(BodhiSettings.class_own_traits(config=True))
 
 
 def documented() -> dict[str, str]:
@@ -41,7 +40,7 @@ def test_defaults_are_as_documented(name, monkeypatch):
     monkeypatch.delenv("BODHI_BACKEND_URL", raising=False)
     monkeypatch.delenv("BODHI_BACKEND_API_KEY", raising=False)
     monkeypatch.delenv("BODHI_LIMITS_STORAGE", raising=False)
-    default = getattr(BodhiExtension(), name)
+    default = getattr(BodhiSettings(), name)
     spelt = f"{default:g}" if isinstance(default, float) else '""' if default == "" else str(default)
 
     assert documented()[name] == spelt

@@ -119,3 +119,20 @@ def test_that_kernels_are_given_nothing_on_purpose_is_told():
 
     assert note in of_setup(Setup(True, {}, "", "", "never"))
     assert note not in of_setup(Setup(True, {}, "", ""))
+
+
+def test_what_is_wrong_with_the_settings_is_told_once():
+    fault = (Verdict.WRONG, "A backend cannot be called 'local'.")
+
+    assert fault in of_setup(Setup(True, {}, "", "", fault=fault[1]))
+    wrong = [verdict for verdict, _ in of_setup(Setup(True, {SOURCE: "gpu"}, "", "", fault="The same."))]
+    assert wrong.count(Verdict.WRONG) == 1
+
+
+def test_a_setting_that_there_is_not_is_told():
+    found = of_setup(Setup(True, {}, "", "", unknown=["max_loaded_model", "colour"]))
+
+    assert [text.split(":")[0] for verdict, text in found if verdict is Verdict.NOTE] == [
+        "c.BodhiExtension.max_loaded_model",
+        "c.BodhiExtension.colour",
+    ]

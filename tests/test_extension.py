@@ -12,9 +12,10 @@ from traitlets import TraitError
 from bodhi_jupyter import extension as extension_module
 from bodhi_jupyter.backends.pool import LocalPool
 from bodhi_jupyter.catalog.sources import AliasFileSource, FileSource
-from bodhi_jupyter.extension import RESERVED, BodhiExtension
+from bodhi_jupyter.extension import BodhiExtension
 from bodhi_jupyter.models.box import BoxedModels
 from bodhi_jupyter.services import BACKEND
+from bodhi_jupyter.settings import RESERVED
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from bodhi_jupyter.catalog.request_params import RequestParams
 from bodhi_jupyter.extension import BodhiExtension
 from bodhi_jupyter.models.box import EMBEDDER
 from bodhi_jupyter.routes import ROUTES
+from bodhi_jupyter.settings import BodhiSettings
 from bodhi_jupyter.wire.openai import ChatRequest
 from tests.guide.blocks import Block, blocks, spans
 from tests.guide.conftest import ALIAS
@@ -29,7 +30,7 @@ from tools.guide import data
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "bodhi_jupyter").rglob("*.py"))
-TRAITS = BodhiExtension.class_own_traits(config=True)
+TRAITS = BodhiSettings.class_own_traits(config=True)
 TEXTS = list(data.answers())
 
 

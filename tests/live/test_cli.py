@@ -128,6 +128,19 @@ def test_the_doctor_reports_all_configured_servers_and_broken_files(start_server
             "c.BodhiExtension.model_folders.append('~/not-here')",
             "WRONG  c.BodhiExtension.model_folders: there is no folder ~/not-here.",
         ),
+        ("c.BodhiExtension.max_loaded_models = 0", "WRONG  The value of the 'max_loaded_models' trait"),
+        ("c.BodhiExtension.kernel_env = 'sometimes'", "WRONG  The 'kernel_env' trait"),
+        (
+            "c.BodhiExtension.backends = {'local': {'url': 'http://127.0.0.1:1', 'api_key': 's3cret'}}",
+            "WRONG  A backend cannot be called 'local'.",
+        ),
+        ("c.BodhiExtension.backend_api_key = ['s3cret']", "WRONG  backend_api_key has to be a unicode string."),
+        ("c.BodhiExtension.backend_ulr = 'http://127.0.0.1:1'", "> Perhaps backend_url is meant"),
+        (
+            "c.BodhiExtension.limits = {'user': {'streams': 4}}\nc.BodhiExtension.limits_storage = 'http://:s3cret@cache'",
+            "WRONG  c.BodhiExtension.limits_storage has to be a URL",
+        ),
+        ("c.BodhiExtension.open_browser = True", "All is well."),
     ],
 )
 def test_the_doctor_reads_settings_however_they_are_made(tmp_path, line, told):
