@@ -194,7 +194,8 @@ class LocalPool:
 
     async def health(self) -> Health:
         """What is loaded and what failed; well as long as engines can be started at all."""
-        reason = self._unavailable()
+        # It looks through folders, which may be on a network.
+        reason = await asyncio.to_thread(self._unavailable)
         if reason is not None:
             return Health(False, reason)
         loaded = [name for name, resident in self._residents.by_name.items() if resident.state is State.LOADED]

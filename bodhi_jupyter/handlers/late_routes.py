@@ -61,9 +61,7 @@ class LateRoutes(Router):
         return self._router.find_handler(request)
 
     def _loaded(self) -> _HandlerRouter:
-        base_url = self._application.settings["base_url"]
-        routes = [(url_path_join(base_url, pattern), handler) for pattern, handler in self._load()]
-        return _HandlerRouter(self._application, routes)
+        return _HandlerRouter(self._application, self._load())
 
 
 class _HandlerRouter(RuleRouter):
@@ -75,8 +73,15 @@ class _HandlerRouter(RuleRouter):
 
     def __init__(self, application: web.Application, routes: Routes) -> None:
         self._application = application
-        self._fixed = {pattern: handler for pattern, handler in routes if _SPECIAL.isdisjoint(pattern)}
-        super().__init__(routes)
+        base_url = application.settings["base_url"]
+        joined = [(url_path_join(base_url, pattern), handler) for pattern, handler in routes]
+        # Not of the base: behind a hub it has a person's name in it, which may have a dot.
+        self._fixed = {
+            path: handler
+            for (path, handler), (pattern, _) in zip(joined, routes, strict=True)
+            if _SPECIAL.isdisjoint(pattern)
+        }
+        super().__init__(joined)
 
     def find_handler(
         self, request: httputil.HTTPServerRequest, **parameters: Any

@@ -108,13 +108,19 @@ def _chunks(server: Server, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]
                     if is_done(event):
                         return
                     if event.data is not None:
-                        yield _checked(json.loads(event.data))
+                        yield _parsed(event.data)
     except httpx.TransportError as error:
         raise unreachable(error, server.url) from None
     raise ServerUnreachable("The answer broke off before its end.")
 
 
-def _checked(chunk: dict[str, Any]) -> dict[str, Any]:
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        chunk = json.loads(data)
+    except ValueError:
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise ServerUnreachable("The server sent what is no part of an answer.")
     if "error" in chunk:
         raise RequestRefused.told(chunk["error"])
     return chunk

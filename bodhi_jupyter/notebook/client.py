@@ -195,7 +195,11 @@ def _told_by(file: Path) -> Server | None:
 def _base(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ServerNotFound(f"An address starts with http:// or https://, this one does not: {url!r}.")
-    address = urlsplit(url)
+    try:
+        httpx.URL(url)  # it looks at host and port, too
+        address = urlsplit(url)
+    except (ValueError, httpx.InvalidURL):
+        raise ServerNotFound(f"This is no address: {url!r}.") from None
     return address._replace(path=address.path.rstrip("/").removesuffix("/v1"), query="", fragment="").geturl()
 
 

@@ -185,8 +185,8 @@ class LedgerFile:
         """Files that others left: those that are too old, and the oldest while all are too large together."""
         ages = [(age, path) for path in self._others() if (age := _age(path)) is not None]
         for age, path in sorted(ages, reverse=True):
-            if (age > self._max_age or self._total_bytes() > self._max_bytes) and _is_abandoned(path, age):
-                _remove(path)
+            if age > self._max_age or self._total_bytes() > self._max_bytes:
+                _remove_abandoned(path, age)
 
     def _others(self) -> list[Path]:
         files = [path for pattern in _ANY_FILES for path in self._folder.glob(pattern)]
@@ -247,24 +247,31 @@ def _lock_of(path: Path) -> BaseFileLock:
     return FileLock(f"{path}.lock", thread_local=False, mode=0o600)
 
 
-def _is_abandoned(path: Path, age: float) -> bool:
-    """Whether no running server writes to it."""
+def _remove_abandoned(path: Path, age: float) -> None:
+    """Remove a file to which no running server writes, and the journal beside it.
+
+    Its lock stays, and is held meanwhile: a server that begins to write there would write into a file without a name.
+    """
     lock = _lock_of(path)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        return False
+        return
     except (OSError, NotImplementedError):
-        return age > _ABANDONED_SECONDS
-    lock.release()
-    return True
+        if age > _ABANDONED_SECONDS:
+            _remove(path)
+        return
+    try:
+        _remove(path)
+    finally:
+        lock.release()
 
 
 def _remove(path: Path) -> None:
-    """Remove a file and what lies beside it, the file first: a journal without its file does no harm."""
-    for suffix in ("", "-journal", ".lock"):
+    # The file first: a journal without its file does no harm.
+    for name in (path.name, f"{path.name}-journal"):
         with suppress(OSError):
-            path.with_name(f"{path.name}{suffix}").unlink()
+            path.with_name(name).unlink()
 
 
 def _age(path: Path) -> float | None:

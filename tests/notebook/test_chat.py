@@ -129,6 +129,8 @@ def test_the_chosen_model_and_parameters_are_sent(ask, monkeypatch):
         (httpx.Response(302, headers={"Location": "/hub/login"}), RequestRefused, "perhaps to a login"),
         (stream(delta("One "), {"error": {"message": "It died."}}, cut=True), RequestRefused, "It died."),
         (stream(delta("One "), cut=True), ServerUnreachable, "broke off before its end"),
+        (httpx.Response(200, text="data: <html>\n\n"), ServerUnreachable, "no part of an answer"),
+        (httpx.Response(200, text="data: [1]\n\n"), ServerUnreachable, "no part of an answer"),
     ],
 )
 def test_failures_are_sentences(ask, response, error, words):

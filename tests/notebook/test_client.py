@@ -159,6 +159,12 @@ def test_an_address_has_to_be_one():
         connect("127.0.0.1:8888", "bodhi-9")
 
 
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:port", "http://host:99999999"])
+def test_an_address_that_looks_like_one_has_to_be_one(url):
+    with pytest.raises(ServerNotFound, match="no address"):
+        connect(url, "bodhi-9")
+
+
 def test_the_key_is_not_shown():
     assert "bodhi-secret" not in repr(Server("http://127.0.0.1:1", "bodhi-secret"))
 

@@ -80,6 +80,17 @@ globalThis.OffscreenCanvas = class {
 """
 
 
+def test_what_is_refused_is_what_a_picture_would_be_kept_as(play):
+    names, notice = play(
+        FILES,
+        CANVAS,
+        "await chat.composer.attach([photo(12, 'photo.jpg')]);",
+        "globalThis.createImageBitmap = async () => { throw new Error('This is no picture.'); };",
+        "await chat.composer.attach([photo(12, 'no-picture.jpg')]); tell(attached()); tell(notice());",
+    )
+    assert (names, notice) == (["photo.jpg"], "no-picture.jpg is larger than 10 MB.")
+
+
 def test_a_large_picture_is_made_smaller_and_a_small_one_stays(play):
     drawn, sizes = play(
         FILES,

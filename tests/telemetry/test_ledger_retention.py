@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tests.telemetry.ledgers import DAY, rows
 from tests.telemetry.records import record
@@ -62,6 +63,25 @@ class TestRetention:
             ledger.record(record())
             ledger.flush()
         assert sorted(ledger.folder.glob("*other*.sqlite3")) == [new, running]
+
+    def test_nobody_can_begin_to_write_to_what_is_removed(self, make_ledger, monkeypatch) -> None:
+        ledger = make_ledger(max_bytes=0)
+        path = left_behind(ledger.folder, "v1-other-0", days=100)
+        free: list[bool] = []
+        unlink = Path.unlink
+
+        def noted(self: Path, **options: Any) -> None:
+            if self == path:
+                lock = FileLock(f"{path}.lock")
+                with suppress(Timeout):
+                    lock.acquire(blocking=False)
+                free.append(lock.is_locked)
+            unlink(self, **options)
+
+        monkeypatch.setattr(Path, "unlink", noted)
+        ledger.record(record())
+        ledger.flush()
+        assert (free, path.exists()) == ([False], False)
 
     def test_a_file_that_cannot_be_looked_at_stays(self, make_ledger, monkeypatch, losses) -> None:
         ledger = make_ledger(max_bytes=0)

@@ -16,8 +16,9 @@ export function isTooMuch(kept) {
 export async function readFile(file) {
   const name = file.name || "pasted";
   if (file.type.startsWith("image/")) {
-    if (file.size > MAX_IMAGE) throw new Error(`${name} is larger than 10 MB.`);
-    return { kind: "image", name, url: await dataUrl(file.size > LARGE_IMAGE ? await shrunk(file) : file) };
+    const picture = file.size > LARGE_IMAGE ? await shrunk(file) : file;
+    if (picture.size > MAX_IMAGE) throw new Error(`${name} is larger than 10 MB.`);
+    return { kind: "image", name, url: await dataUrl(picture) };
   }
   if (file.size > MAX_TEXT) throw new Error(`${name} is larger than 512 KB.`);
   try {
