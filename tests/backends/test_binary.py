@@ -17,6 +17,7 @@ from bodhi_jupyter.backends.launch import BinaryLauncher, EngineSpec
 from bodhi_jupyter.backends.supervisor import EngineProcess
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.wire.errors import BackendUnavailable
+from tests.offspring import Offspring
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the script needs a shebang line")
 
@@ -168,14 +169,13 @@ def test_a_load_that_fails_says_why(binary: BinaryLauncher, tiny_model: Path, ke
 
 
 def test_cancelling_a_load_leaves_no_binary(binary: BinaryLauncher, tiny_model: Path, keys: Path, eventually) -> None:
-    def family() -> list[psutil.Process]:
-        """The binary, once its watcher has started it."""
-        return psutil.Process().children(recursive=True)[1:]
+    offspring = Offspring()
 
     async def main() -> None:
         loading = asyncio.create_task(start(binary, tiny_model, extra_args=["--stuck"]))
-        await eventually(family)
-        (binary_process,) = family()
+        # Once its watcher has started it.
+        await eventually(offspring.grandchildren)
+        (binary_process,) = offspring.grandchildren()
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await loading

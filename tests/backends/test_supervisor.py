@@ -18,6 +18,7 @@ from bodhi_jupyter.backends.launch import EmbeddedLauncher, EngineSpec, child_en
 from bodhi_jupyter.backends.supervisor import EngineProcess
 from bodhi_jupyter.catalog.context import ContextParams
 from bodhi_jupyter.wire.errors import BackendUnavailable
+from tests.offspring import Offspring
 
 CHAT = "/v1/chat/completions"
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -48,22 +49,23 @@ def ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+@pytest.fixture
+def offspring() -> Offspring:
+    return Offspring()
 
 
 def engine_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("engine-")]
 
 
-def assert_nothing_left() -> None:
+def assert_nothing_left(offspring: Offspring) -> None:
     for thread in engine_threads():
         thread.join(10)
     assert engine_threads() == []
-    assert children() == []
+    assert offspring.children() == []
 
 
-def test_stop_leaves_no_process_thread_or_descriptor(tiny_model: Path) -> None:
+def test_stop_leaves_no_process_thread_or_descriptor(tiny_model: Path, offspring: Offspring) -> None:
     async def main() -> None:
         process = await start(EmbeddedLauncher(), tiny_model)
         assert psutil.pid_exists(process.pid)
@@ -77,7 +79,7 @@ def test_stop_leaves_no_process_thread_or_descriptor(tiny_model: Path) -> None:
     before = open_files()
     asyncio.run(main())
     gc.collect()
-    assert_nothing_left()
+    assert_nothing_left(offspring)
     assert open_files() == before
 
 
@@ -87,7 +89,7 @@ def open_files() -> int:
 
 
 @POSIX
-def test_a_kill_is_noticed_and_named(engine, tiny_model: Path) -> None:
+def test_a_kill_is_noticed_and_named(engine, tiny_model: Path, offspring: Offspring) -> None:
     async def main() -> None:
         async with engine(EngineSpec("tiny", tiny_model)) as (process, _):
             os.kill(process.pid, signal.SIGKILL)
@@ -98,7 +100,7 @@ def test_a_kill_is_noticed_and_named(engine, tiny_model: Path) -> None:
             assert "'tiny'" in process.why_it_died()
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 @POSIX
@@ -165,7 +167,9 @@ def broken(tmp_path: Path, tiny_model: Path, kind: str) -> Path:
         ("missing", "failed to open GGUF file 'missing.gguf' (No such file or directory)"),
     ],
 )
-def test_a_file_that_cannot_be_loaded(tmp_path: Path, tiny_model: Path, kind: str, reason: str) -> None:
+def test_a_file_that_cannot_be_loaded(
+    tmp_path: Path, tiny_model: Path, kind: str, reason: str, offspring: Offspring
+) -> None:
     async def main() -> None:
         with pytest.raises(BackendUnavailable) as caught:
             await start(EmbeddedLauncher(), broken(tmp_path, tiny_model, kind))
@@ -176,7 +180,7 @@ def test_a_file_that_cannot_be_loaded(tmp_path: Path, tiny_model: Path, kind: st
         assert "/" not in message
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +193,9 @@ def test_a_file_that_cannot_be_loaded(tmp_path: Path, tiny_model: Path, kind: st
         ({"extra_args": ["--verbose"]}, "`extra_args`"),
     ],
 )
-def test_parameters_that_cannot_work(tiny_model: Path, context: dict[str, Any], reason: str) -> None:
+def test_parameters_that_cannot_work(
+    tiny_model: Path, context: dict[str, Any], reason: str, offspring: Offspring
+) -> None:
     async def main() -> None:
         with pytest.raises(BackendUnavailable) as caught:
             await start(EmbeddedLauncher(), tiny_model, **context)
@@ -197,7 +203,7 @@ def test_parameters_that_cannot_work(tiny_model: Path, context: dict[str, Any], 
         assert "nowhere" not in caught.value.message
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +218,7 @@ def test_parameters_that_cannot_work(tiny_model: Path, context: dict[str, Any], 
         ("not with this key: {api_key}", "not with this key: ***."),
     ],
 )
-def test_what_the_child_says_is_shown_without_what_is_internal(said: str, reason: str) -> None:
+def test_what_the_child_says_is_shown_without_what_is_internal(said: str, reason: str, offspring: Offspring) -> None:
     answer = "import json, sys; key = json.loads(sys.stdin.readline())['api_key']; "
     source = f"{answer}print(json.dumps({{'error': {said!r}.replace('{{api_key}}', key)}}))"
 
@@ -222,10 +228,12 @@ def test_what_the_child_says_is_shown_without_what_is_internal(said: str, reason
         assert caught.value.message == f"The model 'tiny' could not be loaded: {reason}"
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
-def test_an_engine_that_is_not_installed(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, offspring: Offspring
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
 
     async def main() -> None:
@@ -233,43 +241,43 @@ def test_an_engine_that_is_not_installed(tiny_model: Path, monkeypatch: pytest.M
             await start(EmbeddedLauncher(), tiny_model)
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
-def test_a_load_that_takes_too_long_is_ended(slow_model: Path) -> None:
+def test_a_load_that_takes_too_long_is_ended(slow_model: Path, offspring: Offspring) -> None:
     async def main() -> None:
         with pytest.raises(BackendUnavailable, match=r"within 0\.5 seconds"):
             await EngineProcess.start(EmbeddedLauncher(), EngineSpec("slow", slow_model), start_timeout=0.5)
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_cancelling_a_load_kills_it(slow_model: Path, begun: bool, eventually) -> None:
+def test_cancelling_a_load_kills_it(slow_model: Path, begun: bool, eventually, offspring: Offspring) -> None:
     async def main() -> None:
         loading = asyncio.create_task(start(EmbeddedLauncher(), slow_model))
-        await eventually(lambda: children() or not begun)
+        await eventually(lambda: offspring.children() or not begun)
         await asyncio.sleep(0)
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await loading
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 @POSIX
-def test_a_kill_during_the_load(slow_model: Path, eventually) -> None:
+def test_a_kill_during_the_load(slow_model: Path, eventually, offspring: Offspring) -> None:
     async def main() -> None:
         loading = asyncio.create_task(start(EmbeddedLauncher(), slow_model))
-        await eventually(children)
-        children()[0].kill()
+        await eventually(offspring.children)
+        offspring.children()[0].kill()
         with pytest.raises(BackendUnavailable, match="SIGKILL"):
             await loading
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 PARENT = """
@@ -309,16 +317,16 @@ def test_no_engine_outlives_a_server_killed_during_a_load(slow_model: Path, even
     asyncio.run(eventually(lambda: ended(engine_pid)))
 
 
-def test_a_loop_that_closes_first_harms_nobody(tiny_model: Path) -> None:
+def test_a_loop_that_closes_first_harms_nobody(tiny_model: Path, offspring: Offspring) -> None:
     async def main() -> EngineProcess:
         return await start(EmbeddedLauncher(), tiny_model)
 
     process = asyncio.run(main())
     psutil.Process(process.pid).kill()
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
-def test_a_child_that_will_not_listen_is_killed(tiny_model: Path) -> None:
+def test_a_child_that_will_not_listen_is_killed(tiny_model: Path, offspring: Offspring) -> None:
     deaf = "import sys, time; sys.stdin.readline(); print('{\"port\": 1}', flush=True); time.sleep(600)"
 
     async def main() -> None:
@@ -327,7 +335,7 @@ def test_a_child_that_will_not_listen_is_killed(tiny_model: Path) -> None:
         assert process.returncode not in {0, None}
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 def test_the_last_words_of_a_crash_are_the_reason(tiny_model: Path) -> None:
@@ -371,7 +379,7 @@ def test_of_a_line_that_does_not_end_the_beginning_is_kept(tiny_model: Path) -> 
     asyncio.run(main())
 
 
-def test_a_command_that_does_not_exist(tiny_model: Path) -> None:
+def test_a_command_that_does_not_exist(tiny_model: Path, offspring: Offspring) -> None:
     class Missing(Script):
         def command(self) -> list[str]:
             return ["/nowhere/python"]
@@ -382,7 +390,7 @@ def test_a_command_that_does_not_exist(tiny_model: Path) -> None:
         assert "nowhere" not in caught.value.message
 
     asyncio.run(main())
-    assert_nothing_left()
+    assert_nothing_left(offspring)
 
 
 def test_a_long_configuration_arrives_whole(tiny_model: Path) -> None:

@@ -1,57 +1,14 @@
-"""A scripted llama.cpp for tests that have no event loop of their own."""
+"""What a scripted llama.cpp says to the chat of a page."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from tests.fakes.behaviours import DONE, Behaviour, chat_chunk, event, stream
-from tests.fakes.llama import FakeLlama
 
 IDENTITY = {"created": 1795381946, "id": "chatcmpl-scripted", "model": "fake-model", "object": "chat.completion.chunk"}
-
-
-class ScriptedBackend:
-    """`FakeLlama` on an event loop in a thread, until the context is left."""
-
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.fake = FakeLlama()
-        self._do(self.fake.__aenter__)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._do(lambda: self.fake.__aexit__(None, None, None))
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    @property
-    def url(self) -> str:
-        return self.fake.url
-
-    @property
-    def bodies(self) -> list[Any]:
-        """What was asked so far."""
-        return [request.body for request in self.fake.requests if request.method == "POST"]
-
-    def behave(self, behaviour: Behaviour) -> None:
-        self.fake.client_left.clear()
-        self.fake.script.clear()
-        self.fake.behave(behaviour)
-
-    def script(self, *behaviours: Behaviour) -> None:
-        self.fake.script[:] = behaviours
-
-    def _do(self, work: Callable[[], Any]) -> Any:
-        async def do() -> Any:
-            return await work()
-
-        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(30)
 
 
 def says(text: str, *, size: int = 4, pace: float = 0.0, reasoning: str = "", tokens: int | None = None) -> Behaviour:

@@ -147,8 +147,11 @@ def test_made_changed_copied_and_deleted(notebook, module_visit, models_lab):
     notebook.fill("Slots", "many")
     notebook.submit("Save")
     notebook.page.get_by_role("alert").filter(has_text="Expected at most 2").wait_for()
+    wrong = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']")
+    # The kernel tells of each field by itself.
+    wrong.nth(2).wait_for()
     module_visit.screenshot("models_form_error")
-    described = notebook.page.locator(".bodhi-ui-form [aria-invalid='true']").evaluate_all(
+    described = wrong.evaluate_all(
         "inputs => inputs.map(one => document.getElementById(one.getAttribute('aria-describedby')).textContent)"
     )
     assert [text.split(" ", 1)[0] for text in described] == ["A", "Expected", "Expected"]

@@ -8,14 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import NOTEBOOKS_OWN, Visit
 from tests.browser.looks import choose_theme
 from tests.browser.notebook_page import BrowserPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-
-#: What an empty notebook in Notebook 7.6 says of itself, with and without extensions (measured).
-NOTEBOOKS_OWN = re.compile(r"reading 'schema'|registered\.$")
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ def test_the_panel_in_voila(browser: Any, tmp_path):
     with _lab(tmp_path) as lab, browser.new_context(viewport={"width": 1000, "height": 1200}) as context:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
         (lab.root / "panel.ipynb").write_text(nbformat.writes(notebook), encoding="utf-8")
-        context.set_default_timeout(40_000)
+        context.set_default_timeout(60_000)
         # It works without what Voila's own page asks content networks for.
         context.route(lambda url: urlsplit(url).hostname != "127.0.0.1", lambda route: route.abort())
         visit = Visit(context.new_page())
@@ -44,7 +44,7 @@ def test_the_panel_in_voila(browser: Any, tmp_path):
             answer.wait_for()
         finally:
             visit.screenshot("panel-voila")
-        assert visit.hosts == {"127.0.0.1", *VOILAS_OWN}
+        assert {"127.0.0.1"} <= visit.hosts <= {"127.0.0.1", *VOILAS_OWN}
         assert [url for url in elsewhere if "//127.0.0.1" not in url and not re.search(ICONS_AND_FORMULAS, url)] == []
         # It also tries extensions of Notebook 7 that it lacks parts for.
         known = (*VOILAS_OWN, "@jupyter-notebook/lab-extension")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.behaviours import Behaviour, ok
+from tests.fakes.background import BackgroundFake
+from tests.fakes.behaviours import ok
 from tests.fakes.hub import FakeHub
-from tests.fakes.llama import FakeLlama
-from tests.live.server import PATIENCE, LiveServer, with_tiny_random
+from tests.live.server import LiveServer, with_tiny_random
 from tests.tiny_random import write_tiny_random
 
 #: What the stand-in of the hub has, in the words of `ollama pull`.
@@ -25,37 +22,6 @@ alias: caller
 path: found.gguf
 request_params: {logit_bias: {"259": 100}, max_tokens: 60, seed: 1}
 """
-
-
-class BackgroundFake:
-    """A `FakeLlama` in a thread and a loop of its own, since these tests are synchronous.
-
-    Attributes:
-        fake: the server itself; only what needs no loop may be touched directly.
-    """
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.fake = FakeLlama()
-        self._do(self.fake.__aenter__())
-
-    def behave(self, behaviour: Behaviour) -> None:
-        self.fake.behave(behaviour)
-
-    def wait_until_client_left(self) -> None:
-        self._do(self.fake.client_left.wait())
-        self.fake.client_left.clear()
-
-    def close(self) -> None:
-        self._do(self.fake.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
 
 @pytest.fixture(autouse=True)
@@ -90,17 +56,25 @@ def stocked_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSer
 
 @pytest.fixture(scope="session")
 def _background_fake() -> Iterator[BackgroundFake]:
-    background = BackgroundFake()
-    yield background
-    background.close()
+    with BackgroundFake() as background:
+        yield background
 
 
 @pytest.fixture(scope="session")
 def fake_server(tmp_path_factory: pytest.TempPathFactory, _background_fake: BackgroundFake) -> Iterator[LiveServer]:
     """In front of the fake, which it finds by the environment variable."""
-    env = {"BODHI_BACKEND_URL": _background_fake.fake.url}
-    config = {"BodhiExtension": {"read_timeout": 1.0}}
-    with LiveServer(tmp_path_factory.mktemp("fake"), env=env, config=config) as live:
+    env = {"BODHI_BACKEND_URL": _background_fake.url}
+    with LiveServer(tmp_path_factory.mktemp("fake"), env=env) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def impatient_server(
+    tmp_path_factory: pytest.TempPathFactory, _background_fake: BackgroundFake
+) -> Iterator[LiveServer]:
+    """The same, with a backend that may be silent for a second."""
+    config = {"BodhiExtension": {"backend_url": _background_fake.url, "read_timeout": 1.0}}
+    with LiveServer(tmp_path_factory.mktemp("impatient"), config=config) as live:
         yield live
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import ollama
 import pytest
 
-from tests.clients.conftest import BackgroundFake
 from tests.clients.test_ollama_python import HELLO, WEATHER, credentials
 from tests.fakes import behaviours
+from tests.fakes.background import BackgroundFake
 from tests.live.server import LiveServer
 
 ASKED: dict[str, Any] = {"model": "default", "messages": HELLO}
@@ -98,9 +98,8 @@ def test_calls_come_whole_and_at_the_end(failing, backend: BackgroundFake, strea
         behaviours.die_without_finish(),
         behaviours.done_without_finish(),
         behaviours.error_event_mid_stream(),
-        behaviours.stall_mid_stream(),
     ],
-    ids=["mid chunk", "between chunks", "mid event", "no finish", "done without finish", "error event", "silence"],
+    ids=["mid chunk", "between chunks", "mid event", "no finish", "done without finish", "error event"],
 )
 def test_a_backend_that_dies_in_mid_stream(failing, backend: BackgroundFake, death):
     backend.behave(death)
@@ -144,9 +143,8 @@ def test_async_sees_a_death_in_mid_stream(fake_server, backend: BackgroundFake):
         behaviours.refuse,
         behaviours.non_json_answer(),
         behaviours.status(500),
-        behaviours.stall_before_headers(),
     ],
-    ids=["death", "refusal", "html", "500", "silence"],
+    ids=["death", "refusal", "html", "500"],
 )
 def test_a_backend_that_fails_a_whole_answer(failing, backend: BackgroundFake, failure):
     backend.behave(failure)
@@ -155,6 +153,21 @@ def test_a_backend_that_fails_a_whole_answer(failing, backend: BackgroundFake, f
 
     assert 500 <= caught.value.status_code < 600
     assert backend.fake.url not in caught.value.error
+
+
+@pytest.mark.parametrize(
+    ("silence", "streams", "status"),
+    [(behaviours.stall_mid_stream(), True, -1), (behaviours.stall_before_headers(), False, 504)],
+)
+def test_a_backend_that_is_silent(impatient_server, backend: BackgroundFake, silence, streams, status):
+    backend.behave(silence)
+    with ollama.Client(**credentials(impatient_server)) as client, pytest.raises(ollama.ResponseError) as caught:
+        list(client.chat(**ASKED, stream=streams))
+
+    assert caught.value.status_code == status
+    assert caught.value.error
+    assert backend.url not in caught.value.error
+    backend.wait_until_client_left()
 
 
 def test_a_backend_that_fails_before_the_first_part_has_a_status(failing, backend: BackgroundFake):

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import PULLED, BackgroundFake
+from tests.clients.conftest import PULLED
 from tests.fakes import behaviours
+from tests.fakes.background import BackgroundFake
 from tests.live.server import LiveServer, run
 
 SCRIPT = Path(__file__).with_name("ollama_js") / "ask.mjs"

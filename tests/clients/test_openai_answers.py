@@ -15,9 +15,9 @@ import pytest
 from openai.lib.streaming.chat import ContentDoneEvent, FunctionToolCallArgumentsDoneEvent
 from pydantic import BaseModel
 
-from tests.clients.conftest import BackgroundFake
 from tests.clients.strict import of_chat, of_chunks, strict
 from tests.fakes import behaviours
+from tests.fakes.background import BackgroundFake
 from tests.live.server import PATIENCE, LiveServer, with_tiny_random
 from tests.tiny_random import write_tiny_random
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.clients.conftest import BackgroundFake
 from tests.fakes import behaviours
+from tests.fakes.background import BackgroundFake
 from tests.live.server import PATIENCE, LiveServer
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -269,10 +269,10 @@ def test_a_backend_that_dies_in_a_whole_answer(failing, backend: BackgroundFake)
     assert caught.value.code == "backend_failed"
 
 
-def test_a_backend_that_is_silent(failing, backend: BackgroundFake):
+def test_a_backend_that_is_silent(impatient_server, backend: BackgroundFake):
     backend.behave(behaviours.stall_before_headers())
-    with pytest.raises(openai.InternalServerError) as caught:
-        failing.chat.completions.create(model="default", messages=HELLO)
+    with client_of(impatient_server) as client, pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model="default", messages=HELLO)
 
     assert caught.value.status_code == 504
     assert caught.value.code == "backend_timeout"

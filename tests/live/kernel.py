@@ -83,7 +83,9 @@ class Kernel:
                 shown.append(content["data"].get("text/plain", "") + "\n")
             elif kind == "error":
                 failure = CellFailed("\n".join(content["traceback"]))
-            replied |= kind == "execute_reply"
+            elif kind == "execute_reply":
+                assert content["status"] in {"ok", "error"}, content
+                replied = True
             idle |= kind == "status" and content["execution_state"] == "idle"
         if failure is not None:
             raise failure

@@ -223,7 +223,12 @@ def run(command: Sequence[str], env: Mapping[str, str], cwd: Path) -> subprocess
 
 
 def _is_engine(process: psutil.Process) -> bool:
+    return runs(process, "bodhi_jupyter.backends.engine")
+
+
+def runs(process: psutil.Process, module: str) -> bool:
+    """Whether it runs this module."""
     try:
-        return "bodhi_jupyter.backends.engine" in process.cmdline()
+        return module in process.cmdline()
     except psutil.NoSuchProcess:  # gone since it was listed, or waiting to be
         return False

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.live.server import LiveServer, eventually
+from tests.live.server import LiveServer, eventually, runs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Jupyter has no Unix sockets there")
 KERNEL_URL = "http://localhost:1/here"
@@ -35,7 +35,7 @@ def kernel_environment(server: LiveServer) -> dict[str, str]:
         assert client.post("/api/kernels", json={"name": "python3"}).status_code == 201
 
     def kernel() -> psutil.Process | None:
-        return next((child for child in server.family() if "ipykernel_launcher" in child.cmdline()), None)
+        return next((child for child in server.family() if runs(child, "ipykernel_launcher")), None)
 
     return dict(eventually(kernel, "the kernel").environ())
 

@@ -116,9 +116,10 @@ async def test_only_the_chats_own_routes_are_asked(method, path):
 
 
 async def test_cancelling_ends_the_request():
-    ended = asyncio.Event()
+    asked, ended = asyncio.Event(), asyncio.Event()
 
     async def handler(request: httpx.Request) -> httpx.Response:
+        asked.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -127,11 +128,12 @@ async def test_cancelling_ends_the_request():
 
     browser = Browser(handler)
     browser.side.receive({"id": "1", "kind": "request", "method": "GET", "path": "v1/models"})
-    await asyncio.sleep(0.05)
-    assert not ended.is_set()
-    browser.side.receive({"id": "other", "kind": "cancel"})
-    browser.side.receive({"id": "1", "kind": "cancel"})
     async with asyncio.timeout(20):
+        await asked.wait()
+        browser.side.receive({"id": "other", "kind": "cancel"})
+        await asyncio.sleep(0.05)
+        assert not ended.is_set()
+        browser.side.receive({"id": "1", "kind": "cancel"})
         await ended.wait()
     assert browser.heard == []
 
