@@ -332,7 +332,7 @@ def _refusal(status: int) -> Finding:
         return Finding(
             Verdict.WRONG,
             "It runs without the extension.",
-            "Start it again, if it was started before the installation, or with a wrong setting, as its log tells then; "
+            "Start it again, if it was started before the installation, or with a wrong setting, as its log tells; "
             "otherwise see Installation above: another environment's Jupyter may be running",
         )
     if status in {401, 403}:
