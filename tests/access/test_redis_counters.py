@@ -83,16 +83,17 @@ async def test_one_that_does_not_answer_holds_up_neither_the_loop_nor_the_others
     turns = 0
 
     async def tick() -> None:
+        """Others' turns while it is waited for."""
         nonlocal turns
-        while True:
-            turns += 1
+        while not said:
+            turns += bool(asked)
             await asyncio.sleep(0)
 
     ticking = asyncio.create_task(tick())
     reserved = await many(limits)
-    ticking.cancel()
+    await ticking
     assert len(reserved) == 40
-    assert turns > 100
+    assert turns > 0
     assert asked <= redis_counters.CONNECTIONS
     asked = 0
     await many(limits)
