@@ -11,7 +11,6 @@ import re
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +26,7 @@ RETRY_SECONDS = 5.0
 TRIM_SECONDS = 3600.0
 TRIM_ROWS = 10_000
 _ROW_BYTES = 180
+_WIDTH = len(COLUMNS)
 #: Characters kept of what a caller chose: a path, a field.
 _LONGEST = 200
 #: ``messages[0].role`` and ``messages[7].role`` are the same mistake.
@@ -62,7 +62,9 @@ class Ledger:
         self._log = log
         self._on_lost = on_lost
         self._on_failure = on_failure
-        self._waiting: deque[RequestRecord] = deque()
+        #: Rows one behind the other, each added at once. For objects that are kept the garbage collector would come
+        #: (measured), and what a request has just written is read best where it was written.
+        self._waiting: list[object] = []
         #: Held while rows leave `_waiting`: the event loop gives up some while the thread takes them.
         self._removing = threading.Lock()
         self._writing = threading.Lock()
@@ -80,8 +82,8 @@ class Ledger:
         """Take it; requests for management are not counted, a panel asks for them all the time."""
         if record.dialect == "bodhi" or self._is_stopping:
             return
-        self._waiting.append(record)
-        if len(self._waiting) > MAX_WAITING:
+        self._waiting.extend(_row(record))
+        if len(self._waiting) > MAX_WAITING * _WIDTH:
             self._give_up_too_many()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="bodhi-ledger", daemon=True)
@@ -105,7 +107,7 @@ class Ledger:
         with self._writing:
             self._write()
             if self._waiting:
-                self._on_lost(len(self._waiting))
+                self._on_lost(len(self._waiting) // _WIDTH)
                 self._waiting.clear()
             self._file.release()
 
@@ -122,12 +124,13 @@ class Ledger:
 
     def _write(self) -> None:
         with self._removing:
-            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            batch = self._waiting[:]
+            del self._waiting[: len(batch)]  # there may be more by now
         if not batch and not self._failing:
             return
         try:
             self._write_columns(_columns(batch))
-            self._untrimmed += len(batch)
+            self._untrimmed += len(batch) // _WIDTH
             batch = []
             if time.monotonic() >= self._next_trim or self._untrimmed >= self._trim_rows:
                 self._next_trim, self._untrimmed = time.monotonic() + TRIM_SECONDS, 0
@@ -138,8 +141,8 @@ class Ledger:
                 self._note_failure(error)
             else:
                 # A defect of ours: the same rows would fail again, and those behind them with them.
-                self._on_lost(len(batch))
-                self._log.exception("%d requests are not in the ledger", len(batch))
+                self._on_lost(len(batch) // _WIDTH)
+                self._log.exception("%d requests are not in the ledger", len(batch) // _WIDTH)
         else:
             self._note_success()
 
@@ -149,15 +152,14 @@ class Ledger:
         except UnicodeEncodeError:
             self._file.write({name: list(map(_storable, values)) for name, values in columns.items()})
 
-    def _put_back(self, batch: list[RequestRecord]) -> None:
-        self._waiting.extendleft(reversed(batch))
+    def _put_back(self, batch: list[object]) -> None:
+        self._waiting[:0] = batch
         self._give_up_too_many()
 
     def _give_up_too_many(self) -> None:
         with self._removing:
-            surplus = len(self._waiting) - MAX_WAITING
-            for _ in range(surplus):
-                self._waiting.popleft()
+            surplus = max(0, len(self._waiting) // _WIDTH - MAX_WAITING)
+            del self._waiting[: surplus * _WIDTH]
         if surplus > 0:
             self._on_lost(surplus)
 
@@ -190,43 +192,42 @@ def _is_damage(error: Exception) -> bool:
     return type(error) is sqlite3.DatabaseError
 
 
-def _columns(records: list[RequestRecord]) -> Columns:
-    """The records as the columns of the ledger's file."""
-    values: list[object] = []
-    for record in records:
-        # All at once, in the columns' order: to read fields by their names takes several times as many
-        # instructions. And one behind the other: for tuples that are kept the garbage collector would come (measured).
-        values += (
-            record.started,
-            record.request_id,
-            record.dialect,
-            record.route,
-            record.endpoint[:_LONGEST],
-            # Whoever comes with Jupyter's token has a new name each time: the person lasts.
-            record.person or record.user,
-            record.kernel,
-            record.notebook,
-            record.client,
-            record.client_version,
-            record.alias,
-            record.backend,
-            record.status,
-            record.error and record.error[:_LONGEST],
-            record.field and _INDEX.sub("[]", record.field)[:_LONGEST],
-            record.end,
-            # For a bool, as for None, `sqlite3` looks for an adapter: it costs as much as ten texts (measured).
-            +record.streamed,
-            record.chunks,
-            record.seconds,
-            record.queue_seconds,
-            record.lease_seconds,
-            record.first_token_seconds,
-            None if record.first_token_seconds is None else record.seconds_between_tokens,
-            record.prompt_tokens,
-            record.completion_tokens,
-            +record.estimated,
-        )
-    return {name: values[at :: len(COLUMNS)] for at, name in enumerate(COLUMNS)}
+def _row(record: RequestRecord) -> tuple[object, ...]:
+    """The record as a row of the ledger's file; all at once, as fields by their names take several times as long."""
+    return (
+        record.started,
+        record.request_id,
+        record.dialect,
+        record.route,
+        record.endpoint[:_LONGEST],
+        # Whoever comes with Jupyter's token has a new name each time: the person lasts.
+        record.person or record.user,
+        record.kernel,
+        record.notebook,
+        record.client,
+        record.client_version,
+        record.alias,
+        record.backend,
+        record.status,
+        record.error and record.error[:_LONGEST],
+        record.field and _INDEX.sub("[]", record.field)[:_LONGEST],
+        record.end,
+        # For a bool, as for None, `sqlite3` looks for an adapter: it costs as much as ten texts (measured).
+        +record.streamed,
+        record.chunks,
+        record.seconds,
+        record.queue_seconds,
+        record.lease_seconds,
+        record.first_token_seconds,
+        None if record.first_token_seconds is None else record.seconds_between_tokens,
+        record.prompt_tokens,
+        record.completion_tokens,
+        +record.estimated,
+    )
+
+
+def _columns(rows: list[object]) -> Columns:
+    return {name: rows[at::_WIDTH] for at, name in enumerate(COLUMNS)}
 
 
 def _storable(value: object) -> object:

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections import deque
+from typing import Any
 
 import pytest
 
 from bodhi_jupyter.telemetry import ledger as ledger_module
 from bodhi_jupyter.telemetry.ledger_file import PATTERN, LedgerFile
 from bodhi_jupyter.telemetry.usage import usage
-from bodhi_jupyter.wire.record import RequestRecord
 from tests.telemetry.ledgers import EVER, ROOT, rows, total
 from tests.telemetry.records import record
 from tests.unprivileged import public_folder, unprivileged
@@ -100,22 +99,24 @@ class TestFullDisk:
         assert [number for (number,) in rows(blocked, "request_id")] == [str(number) for number in range(250, 350)]
 
     def test_what_is_given_up_while_the_thread_takes_what_waits(self, make_ledger, monkeypatch, losses) -> None:
-        """One place in memory: where the thread counts what waits, the event loop gives some up."""
+        """One place in memory: where the thread takes what waits, the event loop gives some up."""
         monkeypatch.setattr(ledger_module, "MAX_WAITING", 1)
         ledger = make_ledger()
 
-        class Counted(deque[RequestRecord]):
-            """Lets the other one go on as far as it gets between a count and what is done with it."""
+        class Copied(list[Any]):
+            """Lets the other one go on as far as it gets between a copy and the removal of what was copied."""
 
-            def __len__(self) -> int:
-                count = super().__len__()
-                if threading.current_thread() is not other and not other.is_alive() and count > 1:
+            def __getitem__(self, which: Any) -> Any:
+                copy = super().__getitem__(which)
+                if other.ident is None:  # not begun
                     other.start()
                     other.join(0.2)
-                return count
+                return copy
 
         other = threading.Thread(target=ledger._give_up_too_many)
-        ledger._waiting = Counted([record(), record()])
+        for _ in range(2):
+            ledger._waiting.extend(ledger_module._row(record()))
+        ledger._waiting = Copied(ledger._waiting)
         ledger.flush()
         other.join()
         assert total(ledger.folder) + losses.rows == 2
