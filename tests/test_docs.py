@@ -51,6 +51,13 @@ def test_the_readme_lists_what_kernels_are_given():
         assert f"`{provider.url_variable}`, `{provider.key_variable}`" in README
 
 
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_what_leaves_a_row_alone_is_listed(provider):
+    (row,) = re.findall(rf"^\| {provider.name}'s (.*?) \|", CONFIGURATION, re.MULTILINE)
+
+    assert set(re.findall(r"`(.*?)`", row)) == set(provider.names)
+
+
 def test_the_alias_in_the_documentation_is_one():
     (text,) = re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL)
 
