@@ -196,8 +196,9 @@ def _base(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ServerNotFound(f"An address starts with http:// or https://, this one does not: {url!r}.")
     try:
-        httpx.URL(url)  # it looks at host and port, too
+        httpx.URL(url)  # it looks at the host
         address = urlsplit(url)
+        _ = address.port  # raises where it is none
     except (ValueError, httpx.InvalidURL):
         raise ServerNotFound(f"This is no address: {url!r}.") from None
     return address._replace(path=address.path.rstrip("/").removesuffix("/v1"), query="", fragment="").geturl()
