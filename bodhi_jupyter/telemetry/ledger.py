@@ -62,8 +62,8 @@ class Ledger:
         self._log = log
         self._on_lost = on_lost
         self._on_failure = on_failure
-        #: Rows one behind the other, each added at once. For objects that are kept the garbage collector would come
-        #: (measured), and what a request has just written is read best where it was written.
+        #: Rows one behind the other, each added at once: for objects that are kept the garbage collector would come
+        #: (measured).
         self._waiting: list[object] = []
         #: Held while rows leave `_waiting`: the event loop gives up some while the thread takes them.
         self._removing = threading.Lock()
@@ -193,7 +193,7 @@ def _is_damage(error: Exception) -> bool:
 
 
 def _row(record: RequestRecord) -> tuple[object, ...]:
-    """The record as a row of the ledger's file; all at once, as fields by their names take several times as long."""
+    """The record as a row, in the columns' order; all at once, as fields by their names take several times as long."""
     return (
         record.started,
         record.request_id,

@@ -1,6 +1,7 @@
 """Who is given a lease, of which engine, and what becomes of those who leave."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import pytest
@@ -164,3 +165,19 @@ def test_unloading_during_a_load_waits_for_it_and_for_those_who_asked() -> None:
         await request
 
     run(scenario)
+
+
+async def test_what_an_engine_needs_is_looked_for_in_a_thread() -> None:
+    """It may be looked for on a network."""
+    looked: list[threading.Thread] = []
+
+    def unavailable() -> str:
+        looked.append(threading.current_thread())
+        return "There is none."
+
+    factory = Factory()
+    pool = LocalPool(factory, unavailable=unavailable, answers=factory.answers)
+    assert (await pool.health()).detail == "There is none."
+    assert len(looked) == 1
+    assert looked[0] is not threading.current_thread()
+    await pool.close()

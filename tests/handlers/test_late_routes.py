@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Iterator
 
 import pytest
+from tornado import web
 
-from bodhi_jupyter.handlers.late_routes import OURS, Routes
+from bodhi_jupyter.handlers.late_routes import OURS, Routes, _HandlerRouter
 from bodhi_jupyter.routes import KEYED_ROUTES, ROUTES
 
 CHAT = {"model": "fake-model", "messages": [{"role": "user", "content": "hello " * 10_000}]}
@@ -126,3 +127,10 @@ def test_every_method_asks_who_calls(jp_serverapp) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jp_serverapp.web_app.add_handlers("nowhere.example", [*ROUTES, *KEYED_ROUTES])
+
+
+def test_a_dot_in_a_persons_name_hides_no_path() -> None:
+    application = web.Application(base_url="/user/ann.smith/")
+    fixed = [set(_HandlerRouter(app, ROUTES)._fixed) for app in (application, web.Application(base_url="/"))]
+    assert fixed[0] == {f"/user/ann.smith{path}" for path in fixed[1]}
+    assert "/v1/chat/completions" in fixed[1]

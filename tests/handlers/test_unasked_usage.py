@@ -131,7 +131,9 @@ def sent(fake: FakeLlama) -> list[Any]:
 
 @pytest.mark.parametrize("more", [{}, {"stream": False}, {"min_p": 0.1}, {"stop": [""], "stream": False}], ids=str)
 @pytest.mark.parametrize("path", BODIES)
-async def test_a_server_that_knows_no_such_field_is_asked_without(client, fake, records, path: str, more) -> None:
+async def test_a_server_that_knows_no_such_field_is_asked_without(
+    client, fake, records, extension, path: str, more
+) -> None:
     fake.behave(strict())
     for _ in range(2):
         response = await client.post(path, json={**BODIES[path], **more})
@@ -141,6 +143,8 @@ async def test_a_server_that_knows_no_such_field_is_asked_without(client, fake, 
     assert fake.requests[-1].body.get("min_p") == more.get("min_p")
     # The events that came, as of any server that tells nothing.
     assert [(record.completion_tokens, record.estimated) for record in records] == [(2, True)] * 2
+    # The refusal was let go of, too.
+    assert extension.gateway.upstream._transports._plain._in_use == set()
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
